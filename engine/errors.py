@@ -1,0 +1,17 @@
+"""Errors that are meant for the user: one line that says what happened and what is allowed."""
+
+
+class ExplorerError(Exception):
+    """An error whose message is complete in one line and needs no traceback."""
+
+
+class ConfigError(ExplorerError):
+    """A knob, preset or command has a wrong name, type or value."""
+
+
+class StoreError(ExplorerError):
+    """A run folder or a checkpoint cannot be created, read or resumed."""
+
+
+class DeviceError(ExplorerError):
+    """The device asked for does not exist on this machine."""

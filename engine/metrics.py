@@ -1,0 +1,35 @@
+"""Names of the scalars in the store, declared once for engine, exporters and window.
+
+Metrics recorded at every step: ``loss``, ``train_accuracy``. The others at every live evaluation, except ``report/…``
+(the fuller evaluation at a phase's end). Accuracies carry a :class:`engine.protocol.Protocol` under the same name.
+"""
+
+LOSS = "loss"
+TRAIN_ACCURACY = "train_accuracy"
+
+CLEAN = "accuracy/clean"
+FGM = "accuracy/fgm"
+PGD = "accuracy/pgd"
+DENSE = "accuracy/dense"
+ACCURACIES = (CLEAN, FGM, PGD, DENSE)
+REPORT = "report/"  # prefix: report/accuracy/pgd is the fuller evaluation of accuracy/pgd
+
+ALIGNMENT = "alignment/fgm"  # mean cosine of the FGM perturbation with −y·M w_star
+
+# Over alive neurons: median, 10% and 90% quantile, mean, as mixture/purity/median and so on.
+MIXTURE_QUANTITIES = ("purity", "pure", "magnitude", "relative", "dense_alignment")
+SUMMARIES = ("median", "q10", "q90", "mean")
+ALIVE = "mixture/alive"  # number of alive neurons
+
+PRINCIPLE1 = (
+    "principle1/cos_start_clean",
+    "principle1/cos_start_now",
+    "principle1/cos_clean_now",
+    "principle1/share",  # share of neurons with ‖βw′‖ > ‖w − βw′‖
+)
+ACTIVE_SHARE = "sparsity/active_share"
+
+
+def mixture(quantity: str, summary: str) -> str:
+    """Name of a summary of a per-neuron quantity, e.g. ``mixture('purity', 'q10')``."""
+    return f"mixture/{quantity}/{summary}"

@@ -1,0 +1,55 @@
+"""What the window sees: a frozen picture of a session between two steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from engine.config import Config, Objective
+from engine.history import History
+from engine.protocol import Protocol
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A change that somebody or the schedule made: knob ``name`` (or ``phase``, ``checkpoint``) from ``old`` to ``new``."""
+
+    step: int
+    time: float
+    name: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """State of the run ``run`` after ``step`` steps.
+
+    ``phase`` is the current objective; ``scheduled`` whether the preset's schedule still applies; ``finished`` whether
+    it has run to its end; ``history`` the lossless scalars (shared, append-only, safe to read from any thread);
+    ``protocols`` how each accuracy in it is measured now; ``results`` the probes that were asked for, by the
+    type of their result (:mod:`engine.results`). Arrays are read-only and never change after the snapshot is made.
+    """
+
+    run: str
+    folder: Path
+    step: int
+    phase: Objective
+    scheduled: bool
+    finished: bool
+    device: str
+    threads: int
+    config: Config
+    history: History
+    events: tuple[Event, ...]
+    protocols: Mapping[str, Protocol]
+    results: Mapping[type, object]
+
+    def get(self, kind: type[R]) -> R | None:
+        """The result of type ``kind``, e.g. ``snapshot.get(Mixture)``, or None if nobody asked for it."""
+        found = self.results.get(kind)
+        return found if isinstance(found, kind) else None

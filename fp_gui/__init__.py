@@ -1,0 +1,1 @@
+"""The desktop explorer: a Qt front end over the engine's training thread."""

@@ -1,0 +1,1 @@
+"""The training thread and the two ways to and from it: commands up, snapshots down."""

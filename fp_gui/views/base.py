@@ -1,0 +1,53 @@
+"""What every live view is: a widget that renders snapshots and says what it needs for that."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QWidget
+
+from engine.registry import Registry
+from engine.snapshot import Snapshot
+from fp_gui.theme import LIGHT, Theme
+
+
+class View(QWidget):
+    """A live view. Subclasses fill ``name``, ``title``, ``wants`` and :meth:`render`; they never change the session.
+
+    ``name`` is also the name of the figure that ``engine export --view`` draws; ``wants`` the result types
+    (:mod:`engine.results`) that a snapshot must hold while the view is visible. Neurons are numbered 0..m−1
+    everywhere; −1 means none.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    wants: ClassVar[frozenset[type]] = frozenset()
+
+    neuron_hovered = Signal(int)
+    neuron_selected = Signal(int)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.theme: Theme = LIGHT
+
+    def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
+        """Show ``snapshot``. Called on the GUI thread, only while the view is visible."""
+        raise NotImplementedError
+
+    def highlight(self, neuron: int) -> None:
+        """Mark one neuron, because it is hovered here or in another view; −1 unmarks."""
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take new colours at once."""
+        self.theme = theme
+
+    def options(self) -> dict[str, str]:
+        """What the user chose on this view (sorting, space, …), by the option names of the figure of the same name."""
+        return {}
+
+    def set_options(self, options: dict[str, str]) -> None:
+        """Inverse of :meth:`options`; unknown names and values are ignored (they come from a stored layout)."""
+
+
+views: Registry[type[View]] = Registry("view")

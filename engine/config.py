@@ -120,9 +120,13 @@ class Attack(Group):
 class Schedule(Group):
     """Clean training first, then the second objective; the user may switch at any step instead."""
 
-    clean_steps: int = knob(1500, "Clean steps, and the length the bias ramp refers to.", low=0, high=10_000_000, unit="steps")
+    clean_steps: int = knob(
+        1500, "Clean steps, and the length the bias ramp refers to.", low=0, high=10_000_000, unit="steps"
+    )
     second: Objective = knob("adversarial", "What the second phase trains with.")
-    second_steps: int = knob(1500, "Steps of the second phase; then the run rests.", low=0, high=10_000_000, unit="steps")
+    second_steps: int = knob(
+        1500, "Steps of the second phase; then the run rests.", low=0, high=10_000_000, unit="steps"
+    )
 
     @property
     def total(self) -> int:
@@ -137,7 +141,9 @@ class Evaluation(Group):
     size: int = knob(500, "Held-out samples of the live evaluation.", low=16, high=20_000, unit="samples", live=True)
     steps: int = knob(10, "PGD steps of the live evaluation.", low=1, high=500, live=True)
     restarts: int = knob(1, "PGD restarts of the live evaluation.", low=1, high=50, live=True)
-    report_size: int = knob(1000, "Held-out samples of the report at a phase's end.", low=16, high=20_000, unit="samples", live=True)
+    report_size: int = knob(
+        1000, "Held-out samples of the report at a phase's end.", low=16, high=20_000, unit="samples", live=True
+    )
     report_steps: int = knob(40, "PGD steps of that report.", low=1, high=1000, live=True)
     report_restarts: int = knob(5, "PGD restarts of that report.", low=1, high=50, live=True)
 
@@ -145,7 +151,17 @@ class Evaluation(Group):
 class Storage(Group):
     """What is written besides the metrics."""
 
-    checkpoint_every: int = knob(500, "Write a checkpoint every this many steps.", low=10, high=1_000_000, unit="steps", live=True)
+    checkpoint_every: int = knob(
+        500, "Write a checkpoint every this many steps.", low=10, high=1_000_000, unit="steps", live=True
+    )
+    keep: int = knob(
+        64,
+        "Of those, how many to keep: older ones are thinned out. Phase switches and requests are always kept.",
+        low=2,
+        high=100_000,
+        unit="checkpoints",
+        live=True,
+    )
 
 
 class Config(Group):
@@ -153,7 +169,9 @@ class Config(Group):
 
     about: About = Field(default_factory=About)
     seed: int = knob(0, "Seed of every named generator.", low=0, high=2**31 - 1)
-    device: Literal["auto", "cpu", "cuda", "mps"] = knob("auto", "Where the tensors live; auto takes cuda, then mps, then cpu.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = knob(
+        "auto", "Where the tensors live; auto takes cuda, then mps, then cpu."
+    )
     threads: int = knob(0, "CPU threads of the training thread; 0 chooses.", low=0, high=256, unit="threads")
     world: SparseCodingWorld = Field(default_factory=SparseCodingWorld)
     model: SymmetricReluModel = Field(default_factory=SymmetricReluModel)
@@ -169,7 +187,9 @@ class Config(Group):
         if max(w.k, w.p_large) > w.d:
             raise ValueError(f"world.k = {w.k:g} and world.p_large = {w.p_large:g} must not exceed world.d = {w.d}")
         if w.dictionary in ("dct", "haar") and picture_side(w.d) is None:
-            raise ValueError(f"world.dictionary = {w.dictionary!r} needs world.d to be a square (64, 144, 256); got {w.d}")
+            raise ValueError(
+                f"world.dictionary = {w.dictionary!r} needs world.d to be a square (64, 144, 256); got {w.d}"
+            )
         return self
 
 
@@ -333,7 +353,11 @@ def parse_assignment(text: str) -> tuple[str, object]:
 def preset_names() -> tuple[str, ...]:
     """Names of the presets that come with the explorer, in the order in which they are offered."""
     first = ("small", "standard", "wide")
-    found = sorted(p.name.removesuffix(".toml") for p in files("resources").joinpath("presets").iterdir() if p.name.endswith(".toml"))
+    found = sorted(
+        p.name.removesuffix(".toml")
+        for p in files("resources").joinpath("presets").iterdir()
+        if p.name.endswith(".toml")
+    )
     return tuple(n for n in first if n in found) + tuple(n for n in found if n not in first)
 
 

@@ -23,7 +23,7 @@ class Series:
 class _Column:
     """Append-only arrays that double in place of growing one by one.
 
-    A reader takes ``length`` first: the first ``length`` entries are never written again, and a larger array that
+    A reader takes ``length`` first: the first ``length`` entries stay (but for the very last), and a larger array that
     replaces a smaller one holds them too, so no lock is needed.
     """
 
@@ -35,6 +35,9 @@ class _Column:
         self.length = 0
 
     def append(self, step: int, value: float) -> None:
+        if self.length and self.steps[self.length - 1] == step:
+            self.values[self.length - 1] = value  # measured again at the same step, e.g. with another radius
+            return
         if self.length == len(self.steps):
             self.steps = np.concatenate([self.steps, np.empty_like(self.steps)])
             self.values = np.concatenate([self.values, np.empty_like(self.values)])
@@ -56,7 +59,10 @@ class History(Mapping[str, Series]):
         self._columns: dict[str, _Column] = {}
 
     def append(self, step: int, name: str, value: float) -> None:
-        """Record one value; called by the training thread only. Steps of one metric must not fall."""
+        """Record one value; called by the training thread only. Steps of one metric must not fall.
+
+        A second value for the last step replaces the first.
+        """
         column = self._columns.get(name)
         if column is None:
             column = self._columns.setdefault(name, _Column())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time as clock
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,11 @@ class Event:
     name: str
     old: str
     new: str
+
+    @classmethod
+    def now(cls, step: int, name: str, old: str, new: str) -> Event:
+        """The change made at this moment."""
+        return cls(step, clock.time(), name, old, new)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Attacks inside a ball, one a file."""

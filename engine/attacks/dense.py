@@ -1,0 +1,31 @@
+"""The attack that needs no network."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from engine.attacks.base import Attack, Classifier, Slices
+from engine.threat import Threat
+
+
+class DenseDirection(Attack):
+    """Move every x along −y · M w_star, to the boundary of the ball (SPEC.md section 3; paper, section 4).
+
+    ``direction`` (d,) is M w_star; the steepest step along it is its unit vector for ℓ2, its sign for ℓ∞.
+
+    Shape: x (n, d), y (n,) → δ like x.
+
+    Example::
+
+        delta = DenseDirection(threats["l2"], 0.2, world.dense_direction)(model, x, y, generator)
+    """
+
+    def __init__(self, threat: Threat, tau: float, direction: Tensor) -> None:
+        super().__init__(threat, tau)
+        self.step = threat.steepest(direction.clone().unsqueeze(0)).mul_(tau)
+
+    def run(self, model: Classifier, x: Tensor, y: Tensor, generator: torch.Generator) -> Slices:
+        """No gradient, one slice."""
+        yield
+        return self.step * y.neg().unsqueeze(1)

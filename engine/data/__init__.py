@@ -1,0 +1,1 @@
+"""The worlds that data come from, one a file."""

@@ -1,0 +1,195 @@
+"""How pure the neurons are: pure against mixture magnitude, distribution over time, dense alignment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import metrics
+from engine.figures.base import (
+    Array,
+    Column,
+    Drawer,
+    FigureData,
+    Option,
+    Span,
+    alive_rule,
+    figures,
+    knob_events,
+    measure,
+    neuron_table,
+    phases,
+    provenance,
+    training,
+    until,
+)
+from engine.figures.style import BLUE, VERMILLION, knob_key, knob_marks, narrow, time_axis
+from engine.results import Mixture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from engine.snapshot import Event
+    from engine.store import Checkpoint, Store
+
+LABELS = {
+    "purity": "purity",
+    "pure": "pure magnitude",
+    "magnitude": "mixture magnitude",
+    "relative": "relative mixture",
+    "dense_alignment": "dense alignment",
+}
+UNITS = {"purity": "1", "pure": "weight", "magnitude": "weight", "relative": "1", "dense_alignment": "1"}
+
+
+@dataclass(frozen=True)
+class Mixtures(FigureData):
+    """Per-neuron records at the checkpoint (and after clean training), and one quantity's quantiles over time.
+
+    ``over_time`` rows are median, 10% and 90% quantile (3, t) at ``steps`` (t,).
+    """
+
+    quantity: str
+    now: Mixture
+    clean: Mixture | None
+    now_name: str
+    steps: NDArray[np.int64]
+    over_time: NDArray[np.float64]
+    spans: tuple[Span, ...]
+    events: tuple[Event, ...]
+    end: int
+
+    def height(self, width: float) -> float:
+        """Three panels in a row, or stacked in a narrow figure."""
+        return 6.6 if narrow(width) else 2.55
+
+    def draw(self, figure: Figure) -> None:
+        """Draw scatter, distribution over time and histogram."""
+        figure.set_layout_engine("constrained", w_pad=0.05, h_pad=0.05)
+        rows, columns = (3, 1) if narrow(figure.get_figwidth()) else (1, 3)
+        scatter, over_time, histogram = figure.subplots(rows, columns, squeeze=False).ravel()
+        self._scatter(scatter)
+        self._over_time(over_time)
+        self._histogram(histogram)
+
+    def _scatter(self, axes: Axes) -> None:
+        largest = 0.0
+        for found, name, colour, marker in self._moments():
+            x, y = found.mixture[found.alive], found.pure[found.alive]
+            filled = (
+                {"c": colour, "linewidths": 0} if found is self.now else {"facecolors": "none", "edgecolors": colour}
+            )
+            label = f"{name}, n = {len(x)}"
+            axes.scatter(x, y, s=9, marker=marker, alpha=0.75, label=label, rasterized=len(x) > 3000, **filled)
+            largest = max(largest, float(x.max(initial=0)), float(y.max(initial=0)))
+        top = 1.06 * largest or 1.0
+        axes.plot([0, top], [0, top], color="0.5", lw=0.7, ls=":", zorder=0)
+        axes.set(xlim=(0, top), ylim=(0, top), xlabel="mixture magnitude ‖v‖", ylabel="pure magnitude |C|")
+        self._legend(axes)
+
+    def _over_time(self, axes: Axes) -> None:
+        time_axis(axes, self.spans, self.end)
+        knob_marks(axes, self.events)
+        median, low, high = self.over_time
+        axes.fill_between(self.steps, low, high, color=BLUE, alpha=0.22, lw=0, label="10–90%")
+        marker = "o" if len(self.steps) < 2 else None
+        axes.plot(self.steps, median, color=BLUE, marker=marker, label="median of alive neurons")
+        if self.quantity in ("pure", "magnitude"):
+            axes.set_ylim(bottom=0)
+        else:
+            axes.set_ylim(0, 1.02)
+        axes.set_ylabel(LABELS[self.quantity])
+        self._legend(axes)
+
+    def _histogram(self, axes: Axes) -> None:
+        records = [found.dense_alignment[found.alive] for found, *_ in self._moments()]
+        top = max(float(np.ceil(10 * max((r.max(initial=0) for r in records), default=0)) / 10), 0.1)
+        bins = np.linspace(0, top, 31).tolist()
+        for (found, name, colour, _), values in zip(self._moments(), records, strict=True):
+            label = f"{name}, n = {len(values)}"
+            if found is self.now:
+                axes.hist(values, bins, color=colour, alpha=0.6, label=label)
+            else:
+                axes.hist(values, bins, histtype="step", color=colour, lw=1.1, ls=(0, (3, 1)), label=label)
+        axes.set(xlim=(0, top), xlabel="dense alignment", ylabel="alive neurons")
+        self._legend(axes)
+
+    @staticmethod
+    def _legend(axes: Axes) -> None:
+        """Below the axes' title line, above the data: nothing plotted is covered."""
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.07), borderaxespad=0, handlelength=1.6, labelspacing=0.3)
+
+    def _moments(self) -> list[tuple[Mixture, str, str, str]]:
+        """Record, name, colour and marker of each moment, the older one first."""
+        ghost = [(self.clean, "after clean", VERMILLION, "^")] if self.clean is not None else []
+        return [*ghost, (self.now, self.now_name, BLUE, "o")]
+
+
+@figures.register("mixtures")
+class MixturesDrawer(Drawer):
+    """Pure and mixed parts of the neurons in the dictionary (SPEC.md section 4)."""
+
+    options = (Option("quantity", "purity", metrics.MIXTURE_QUANTITIES, "What is shown over time."),)
+
+    def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> Mixtures:
+        """Measure the neurons at the checkpoint and read the quantiles recorded up to it."""
+        arrays, quantity = checkpoint.arrays, options["quantity"]
+        now = measure(arrays["weight"], arrays["dictionary"], arrays["target"])
+        clean = None
+        if "weight_clean" in arrays:
+            clean = measure(arrays["weight_clean"], arrays["dictionary"], arrays["target"])
+        series = {
+            s: until(store.series(metrics.mixture(quantity, s)), checkpoint.step) for s in ("median", "q10", "q90")
+        }
+        steps = series["median"].steps
+        over_time = np.stack([s.values for s in series.values()])
+        counts = until(store.series(metrics.ALIVE), checkpoint.step)
+        recorded: Mapping[int, float] = dict(zip(counts.steps.tolist(), counts.values.tolist(), strict=True))
+        alive = np.array([recorded.get(s, np.nan) for s in steps.tolist()])
+        events = knob_events(store, checkpoint)
+        unit = UNITS[quantity]
+        tables = {
+            "": neuron_table(np.arange(len(now.norm)), now),
+            "over_time": (
+                Column("step", "steps", steps),
+                *(Column(f"{LABELS[quantity]} {s}", unit, v) for s, v in zip(series, over_time, strict=True)),
+                Column("alive", "neurons", alive),
+            ),
+        }
+        values: dict[str, Array] = {"steps": steps, "over_time": over_time, "alive_over_time": alive}
+        for name, found in (("now", now), ("clean", clean)):
+            if found is not None:
+                fields = ("feature", "pure", "mixture", "relative", "purity", "dense_alignment", "norm", "alive")
+                values |= {f"{name}_{f}": getattr(found, f) for f in fields}
+        if clean is not None:
+            tables["after_clean"] = neuron_table(np.arange(len(clean.norm)), clean)
+        return Mixtures(
+            tables=tables, arrays=values, caption=self._caption(store, checkpoint, quantity, now, clean, events),
+            quantity=quantity, now=now, clean=clean, now_name=f"now (step {checkpoint.step})",
+            steps=steps, over_time=over_time, events=events, end=checkpoint.step,
+            spans=phases(store, checkpoint),
+        )  # fmt: skip
+
+    @staticmethod
+    def _caption(
+        store: Store, checkpoint: Checkpoint, quantity: str, now: Mixture, clean: Mixture | None,
+        events: tuple[Event, ...],
+    ) -> str:  # fmt: skip
+        m = len(now.alive)
+        count = f"n = {int(now.alive.sum())} alive of m = {m} neurons now"
+        if clean is not None:
+            count += f", n = {int(clean.alive.sum())} after clean training (triangles, dashed outline)"
+        lines = [
+            "Pure magnitude |C_ij(i)| against mixture magnitude ‖v_i‖ of each alive neuron, C = W M; "
+            f"{LABELS[quantity]} over training (median and 10–90% band over the neurons alive at each step); "
+            f"histogram of the dense alignment |⟨v_i, w*⟩|/(‖w*‖‖C_i‖). {count}; {alive_rule()}.",
+            "Protocol: computed from the weights and the dictionary, no attack and no data enter. "
+            f"{training(store, checkpoint)} {knob_key(events)}".rstrip(),
+            provenance(store, checkpoint),
+        ]
+        return "\n".join(lines)

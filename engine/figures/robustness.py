@@ -1,0 +1,240 @@
+"""Clean and robust accuracy over training: every curve with its protocol and interval, phases and changes marked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engine import metrics
+from engine.figures.base import (
+    Array,
+    Column,
+    Curve,
+    Drawer,
+    FigureData,
+    Option,
+    Span,
+    Table,
+    curve,
+    events_of,
+    figures,
+    knob_events,
+    phases,
+    provenance,
+    short,
+    training,
+    until,
+)
+from engine.figures.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    VERMILLION,
+    knob_key,
+    knob_marks,
+    narrow,
+    time_axis,
+)
+from engine.history import Series
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from engine.snapshot import Event
+    from engine.store import Checkpoint, Store
+
+# Colour, dash and marker of each accuracy: told apart without colour as well.
+Dash = str | tuple[int, tuple[float, ...]]
+LOOKS: Mapping[str, tuple[str, Dash, str]] = {
+    metrics.CLEAN: (BLUE, "-", "o"),
+    metrics.FGM: (ORANGE, (0, (5, 1.5)), "s"),
+    metrics.PGD: (VERMILLION, (0, (3, 1, 1, 1)), "^"),
+    metrics.DENSE: (GREEN, (0, (1.2, 1.2)), "D"),
+}
+TITLES = {metrics.CLEAN: "clean", metrics.FGM: "FGM", metrics.PGD: "PGD", metrics.DENSE: "dense direction"}
+MARKS = 9  # markers along a curve: enough to tell it by shape, few enough to see the line
+
+
+@dataclass(frozen=True)
+class Robustness(FigureData):
+    """``live`` and ``reports``: the curves of :data:`engine.metrics.ACCURACIES` that hold any value."""
+
+    live: tuple[Curve, ...]
+    reports: tuple[Curve, ...]
+    alignment: Series | None
+    spans: tuple[Span, ...]
+    events: tuple[Event, ...]
+    end: int
+
+    def height(self, width: float) -> float:
+        """Height in inches; a second panel and a stacked legend need more."""
+        legend = 0.16 * len(self._entries()) if narrow(width) else 0.16 * ((len(self._entries()) + 1) // 2)
+        return 2.5 + legend + (1.3 if self.alignment is not None else 0)
+
+    def draw(self, figure: Figure) -> None:
+        """Draw accuracies, below them the alignment if asked for, and the legend at the bottom."""
+        figure.set_layout_engine("constrained", w_pad=0.05, h_pad=0.05)
+        panels = 1 if self.alignment is None else 2
+        ratios = [2.0, 1.0][:panels]
+        grid = figure.subplots(panels, 1, squeeze=False, sharex=True, height_ratios=ratios).ravel()
+        accuracy = grid[0]
+        self._accuracies(accuracy)
+        if self.alignment is not None:
+            self._alignment(grid[1], self.alignment)
+            accuracy.set_xlabel("")
+        handles, labels = accuracy.get_legend_handles_labels()
+        if handles:
+            columns = 1 if narrow(figure.get_figwidth()) else 2
+            figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=3.2)
+
+    def _entries(self) -> list[str]:
+        return [c.name for c in (*self.live, *self.reports)]
+
+    def _accuracies(self, axes: Axes) -> None:
+        time_axis(axes, self.spans, self.end)
+        knob_marks(axes, self.events)
+        axes.set(ylim=(0, 1.02), ylabel="accuracy")
+        axes.grid(axis="y", color="0.85", lw=0.5)
+        axes.set_axisbelow(True)
+        for i, found in enumerate(self.live):
+            colour, dash, marker = LOOKS[found.name]
+            axes.fill_between(found.steps, found.low, found.high, color=colour, alpha=0.18, lw=0)
+            stride = max(1, len(found.steps) // MARKS)
+            axes.plot(
+                found.steps, found.values, color=colour, ls=dash, marker=marker,
+                markevery=(min(i * stride // 4, len(found.steps) - 1), stride), label=_entry(found, "live"),
+            )  # fmt: skip
+        for i, found in enumerate(self.reports):
+            colour, _, marker = LOOKS[found.name.removeprefix(metrics.REPORT)]
+            # Points of one step are set side by side, so that their intervals can be told apart.
+            place = found.steps + (i - (len(self.reports) - 1) / 2) * 0.011 * max(self.end, 1)
+            errors = np.maximum(np.stack([found.values - found.low, found.high - found.values]), 0)
+            axes.errorbar(
+                place, found.values, errors, fmt=marker, ms=5, mfc="white", mec=colour, ecolor=BLACK, mew=1.2,
+                elinewidth=0.8, capsize=1.8, clip_on=False, zorder=4, label=_entry(found, "report"),
+            )  # fmt: skip
+        if not self.live and not self.reports:
+            axes.text(0.5, 0.5, "no evaluation recorded up to this step", transform=axes.transAxes, ha="center")
+
+    def _alignment(self, axes: Axes, series: Series) -> None:
+        time_axis(axes, self.spans, self.end)
+        for text in list(axes.texts):  # the phases are named above the upper panel
+            text.remove()
+        axes.plot(series.steps, series.values, color=BLACK, marker="o" if len(series) < 2 else None)
+        axes.set(ylim=(min(0, float(series.values.min(initial=0)) * 1.1), 1.02), ylabel="FGM alignment\n(cosine)")
+        axes.grid(axis="y", color="0.85", lw=0.5)
+        axes.set_axisbelow(True)
+
+
+def _entry(found: Curve, kind: str) -> str:
+    """Legend entry: the latest protocol in short, or that several were used."""
+    used = found.changes()
+    name = TITLES[found.name.removeprefix(metrics.REPORT)]
+    text = short(used[-1][1]) if used else name
+    return f"{kind}: {text}" + ("; earlier others, see caption" if len(used) > 1 else "")
+
+
+@figures.register("robustness")
+class RobustnessDrawer(Drawer):
+    """Accuracy on clean and on perturbed held-out samples over training steps, with 95% Wilson intervals."""
+
+    options = (Option("alignment", "false", ("true", "false"), "Add the FGM perturbation's cosine with −y·w_star."),)
+
+    def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> Robustness:
+        """Read the accuracies recorded up to the checkpoint with their protocols, and the changes made."""
+        step = checkpoint.step
+        live = tuple(c for c in (curve(store, n, step) for n in metrics.ACCURACIES) if len(c.steps))
+        names = [metrics.REPORT + n for n in metrics.ACCURACIES]
+        reports = tuple(c for c in (curve(store, n, step) for n in names) if len(c.steps))
+        aligned = until(store.series(metrics.ALIGNMENT), step) if options["alignment"] == "true" else None
+        tables: dict[str, Table] = {"": _wide(live, aligned), "report": _long(reports)}
+        events = events_of(store, checkpoint)
+        tables["events"] = (
+            Column("step", "steps", np.array([e.step for e in events], np.int64)),
+            *(Column(k, "text", np.array([getattr(e, k) for e in events], np.str_)) for k in ("name", "old", "new")),
+        )
+        arrays = dict(_arrays((*live, *reports)))
+        if aligned is not None:
+            arrays |= {"alignment_fgm_steps": aligned.steps, "alignment_fgm_values": aligned.values}
+        changes = knob_events(store, checkpoint)
+        return Robustness(
+            tables=tables, arrays=arrays,
+            caption=_caption(store, checkpoint, live, reports, aligned is not None, changes),
+            live=live, reports=reports, alignment=aligned, events=changes, end=step,
+            spans=phases(store, checkpoint),
+        )  # fmt: skip
+
+
+def _wide(curves: tuple[Curve, ...], aligned: Series | None) -> Table:
+    """One line a step: value, Wilson bounds, samples and radius of each accuracy; empty where it has none."""
+    named = [(c.name, c.steps) for c in curves] + ([("", aligned.steps)] if aligned is not None else [])
+    steps = np.unique(np.concatenate([s for _, s in named])) if named else np.empty(0, np.int64)
+    columns = [Column("step", "steps", steps)]
+
+    def spread(at: Array, values: Array) -> Array:
+        out = np.full(len(steps), np.nan)
+        out[np.searchsorted(steps, at)] = values
+        return out
+
+    for c in curves:
+        samples = np.array([np.nan if p is None else p.n for p in c.protocols])
+        radius = np.array([np.nan if p is None else p.tau for p in c.protocols])
+        for name, unit, values in (
+            (c.name, "1", c.values),
+            (f"{c.name} low", "1", c.low),
+            (f"{c.name} high", "1", c.high),
+            (f"{c.name} n", "samples", samples),
+            (f"{c.name} radius", "norm of the ball", radius),
+        ):
+            columns.append(Column(name, unit, spread(c.steps, values)))
+    if aligned is not None:
+        columns.append(Column(metrics.ALIGNMENT, "cosine", spread(aligned.steps, aligned.values)))
+    return tuple(columns)
+
+
+def _long(curves: tuple[Curve, ...]) -> Table:
+    """One line a measurement of the reports at phases' ends, with its protocol in words."""
+
+    def joined(parts: list[Array], dtype: type) -> Array:
+        return np.concatenate(parts) if parts else np.empty(0, dtype)
+
+    texts = [p.text() if p is not None else "" for c in curves for p in c.protocols]
+    return (
+        Column("metric", "text", np.array([c.name for c in curves for _ in c.protocols], np.str_)),
+        Column("step", "steps", joined([c.steps for c in curves], np.int64)),
+        Column("value", "1", joined([c.values for c in curves], np.float64)),
+        Column("low", "1", joined([c.low for c in curves], np.float64)),
+        Column("high", "1", joined([c.high for c in curves], np.float64)),
+        Column("protocol", "text", np.array(texts, np.str_)),
+    )
+
+
+def _arrays(curves: tuple[Curve, ...]) -> Iterator[tuple[str, Array]]:
+    for c in curves:
+        for part in ("steps", "values", "low", "high"):
+            yield f"{c.name}_{part}".replace("/", "_"), getattr(c, part)
+
+
+def _caption(
+    store: Store, checkpoint: Checkpoint, live: tuple[Curve, ...], reports: tuple[Curve, ...], aligned: bool,
+    changes: tuple[Event, ...],
+) -> str:  # fmt: skip
+    shown = "Accuracy on held-out samples over training: lines with bands are live estimates"
+    shown += ", single points with bars the reports at the ends of phases." if reports else "."
+    if aligned:
+        shown += " Below: mean cosine of the FGM perturbation with −y·M w*."
+    lines = [shown]
+    for found in (*live, *reports):
+        used = "; ".join(f"from step {s}: {p.text()}" if i else p.text() for i, (s, p) in enumerate(found.changes()))
+        kind = "report, " if found.name.startswith(metrics.REPORT) else ""
+        lines.append(f"Protocol, {kind}{TITLES[found.name.removeprefix(metrics.REPORT)]}: {used or 'not recorded'}.")
+    if not live and not reports:
+        lines.append("Protocol: no evaluation was recorded up to this step (n = 0).")
+    lines.append(" ".join(filter(None, (training(store, checkpoint), knob_key(changes)))))
+    lines.append(provenance(store, checkpoint))
+    return "\n".join(lines)

@@ -1,0 +1,165 @@
+"""How figures look, and their rendering to bytes: matplotlib's object interface only, the same bytes every time."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import ConfigError
+from engine.figures.base import PHASE_NAMES, FigureData, Span
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+
+    from engine.snapshot import Event
+
+WIDTHS = (3.25, 6.75)  # inches: one and two columns of a paper
+FORMATS = ("png", "svg", "pdf")
+DPI = 300
+
+# Okabe and Ito's palette, safe for the colour-blind.
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+
+# Signed weights: blue below zero, white at zero, orange above.
+SIGNED = ("#08306B", "#2171B5", "#9ECAE1", "#FFFFFF", "#FDC086", "#E6750A", "#7F2704")
+
+PHASE_TINTS = {"clean": "#FFFFFF", "adversarial": "#FBE9DD", "gaussian_noise": "#E4EEF6"}
+
+STYLE: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Arial", "Helvetica", "sans-serif"],
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 1.1,
+    "lines.markersize": 3.5,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "feature-purification-explorer",  # else element names are drawn anew in every file
+    "pdf.fonttype": 42,  # TrueType: text can be searched and edited
+}
+
+
+def render(data: FigureData, form: str, width: float) -> bytes:
+    """Draw ``data`` at ``width`` inches and return the file's bytes.
+
+    ``form`` is one of :data:`FORMATS`, ``width`` one of :data:`WIDTHS`; else :class:`ConfigError`. Without dates and
+    random names in it, the same data gives the same bytes.
+    """
+    check_format(form)
+    check_width(width)
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    metadata: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    with mpl.rc_context():
+        mpl.rcdefaults()  # a user's own matplotlibrc must not change a published figure
+        for key, value in STYLE.items():
+            mpl.rcParams[key] = value  # type: ignore[index]
+        figure = Figure(figsize=(width, data.height(width)))
+        data.draw(figure)
+        file = io.BytesIO()
+        figure.savefig(file, format=form, dpi=DPI, metadata=metadata.get(form))
+    return file.getvalue()
+
+
+def check_format(form: str) -> None:
+    """Raise :class:`ConfigError` unless ``form`` is one of :data:`FORMATS`."""
+    if form not in FORMATS:
+        raise ConfigError(f"format: got {form!r}; allowed: {', '.join(FORMATS)}")
+
+
+def check_width(width: float) -> None:
+    """Raise :class:`ConfigError` unless ``width`` is one of :data:`WIDTHS`."""
+    if width not in WIDTHS:
+        raise ConfigError(f"width: got {width:g}; allowed: {', '.join(f'{w:g}' for w in WIDTHS)} inches")
+
+
+def narrow(width: float) -> bool:
+    """Whether a figure of this width stacks its panels in one column."""
+    return width < 5
+
+
+def signed_colours() -> Colormap:
+    """Blue–white–orange, with a light grey for what is no data."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    found: Colormap = LinearSegmentedColormap.from_list("signed", SIGNED, N=256)
+    return found.with_extremes(bad="#C8C8C8")
+
+
+def time_axis(axes: Axes, spans: tuple[Span, ...], end: int, *, names: bool = True) -> None:
+    """Steps from 0 to ``end`` along x, phases as tints named above the axes, a line at every switch."""
+    axes.set_xlim(0, max(end, 1))
+    axes.set_xlabel("training step")
+    axes.locator_params(axis="x", nbins=5)
+    width_inches = axes.get_window_extent().width / axes.figure.dpi
+    for i, span in enumerate(spans):
+        axes.axvspan(span.start, span.end, color=PHASE_TINTS[span.objective], lw=0, zorder=0)
+        if i > 0:
+            axes.axvline(span.start, color="0.35", lw=0.8, zorder=1)
+        name = PHASE_NAMES[span.objective]
+        # A name that is wider than its phase would run into the neighbour's.
+        if names and (span.end - span.start) / max(end, 1) * width_inches > 0.06 * len(name) + 0.05:
+            place = ((span.start + span.end) / 2, 1.02)
+            axes.text(
+                *place, name, transform=axes.get_xaxis_transform(), ha="center", va="bottom", size=7, color="0.25"
+            )
+
+
+def knob_marks(axes: Axes, events: Iterable[Event]) -> None:
+    """A dotted line with a letter for every step at which knobs were changed; the caption explains the letters."""
+    for letter, step in lettered(events).items():
+        axes.axvline(step, color="0.35", lw=0.7, ls=(0, (1, 1.5)), zorder=1)
+        axes.text(
+            step, 0.985, letter, transform=axes.get_xaxis_transform(), ha="center", va="top", size=7,
+            bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "0.35", "lw": 0.5},
+        )  # fmt: skip
+
+
+def lettered(events: Iterable[Event]) -> dict[str, int]:
+    """Letter → step for the steps at which knobs were changed: a to z, then a1 and so on."""
+    steps = dict.fromkeys(e.step for e in events)
+    return {chr(97 + i % 26) + (str(i // 26) if i >= 26 else ""): step for i, step in enumerate(steps)}
+
+
+def knob_key(events: tuple[Event, ...]) -> str:
+    """What the letters of :func:`knob_marks` mean, for the caption; empty if there are none."""
+    parts = []
+    for letter, step in lettered(events).items():
+        changes = ", ".join(f"{e.name} {e.old} → {e.new}" for e in events if e.step == step)
+        parts.append(f"{letter}: step {step}, {changes}")
+    return f"Knob changes: {'; '.join(parts)}." if parts else ""
+
+
+def legend_above(axes: Axes, *, names: bool = False) -> None:
+    """A legend above the axes, where it covers nothing; ``names`` leaves room for the phases' names."""
+    from matplotlib.transforms import ScaledTranslation
+
+    lift = ScaledTranslation(0, (13 if names else 4) / 72, axes.figure.dpi_scale_trans)
+    axes.legend(
+        loc="lower center", bbox_to_anchor=(0.5, 1), bbox_transform=axes.transAxes + lift, borderaxespad=0,
+        handlelength=1.6, labelspacing=0.3,
+    )  # fmt: skip
+
+
+def unit_axis(axes: Axes, label: str) -> None:
+    """A y axis from 0 to 1 with room above for the letters of knob changes."""
+    axes.set(ylim=(0, 1.1), yticks=[0, 0.2, 0.4, 0.6, 0.8, 1], ylabel=label)
+    axes.grid(axis="y", color="0.85", lw=0.5)
+    axes.set_axisbelow(True)

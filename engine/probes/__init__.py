@@ -1,0 +1,1 @@
+"""What is measured of a model, one probe a file; definitions in SPEC.md section 4."""

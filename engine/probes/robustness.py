@@ -1,0 +1,98 @@
+"""Accuracy without and under attack, in slices (SPEC.md sections 3 and 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine import metrics
+from engine.attacks.base import Attack, Classifier
+from engine.attacks.dense import DenseDirection
+from engine.attacks.fgm import Fgm
+from engine.attacks.pgd import Pgd
+from engine.protocol import Protocol
+from engine.threat import threats
+
+CHUNK = 250  # samples in one slice: small enough that a slice stays within a few milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """An accuracy (``right`` of ``protocol.n`` samples) and how it was measured."""
+
+    right: int
+    protocol: Protocol
+
+    @property
+    def accuracy(self) -> float:
+        """Share of samples that are still right."""
+        return self.right / self.protocol.n
+
+
+def build(protocol: Protocol, direction: Tensor | None) -> Attack | None:
+    """The attack that ``protocol`` describes; None for ``clean``. ``direction`` (d,) is needed for ``dense``."""
+    threat = threats[protocol.norm]
+    if protocol.attack == "fgm":
+        return Fgm(threat, protocol.tau)
+    if protocol.attack == "pgd":
+        return Pgd(threat, protocol.tau, steps=protocol.steps, restarts=protocol.restarts, random_start=False)
+    if protocol.attack == "dense" and direction is not None:
+        return DenseDirection(threat, protocol.tau, direction)
+    if protocol.attack == "clean":
+        return None
+    raise ValueError(f"no such attack: {protocol.attack}")
+
+
+def accuracy(
+    model: Classifier, x: Tensor, y: Tensor, protocol: Protocol, direction: Tensor | None, generator: torch.Generator
+) -> Generator[None, None, Measured]:
+    """Count the samples of x (n, d), y (n,) that are right without *and* under the attack of ``protocol``.
+
+    Samples that are wrong already are not attacked. Yields between slices; returns a :class:`Measured`.
+    """
+    attack = build(protocol, direction)
+    right = 0
+    for start in range(0, protocol.n, CHUNK):
+        rows = slice(start, min(start + CHUNK, protocol.n))
+        cx, cy = x[rows], y[rows]
+        sound = model.margin(cx, cy) > 0
+        if attack is not None and bool(sound.any()):
+            cx, cy = cx[sound], cy[sound]
+            delta = yield from attack.slices(model, cx, cy, generator)
+            sound = model.margin(cx + delta, cy) > 0
+        right += int(sound.sum())
+        yield
+    return Measured(right, protocol)
+
+
+def alignment(model: Classifier, x: Tensor, y: Tensor, direction: Tensor) -> float:
+    """Mean cosine of the ℓ2 FGM perturbation with −y·M w_star, for x (n, d); ``direction`` (d,) a unit vector.
+
+    The cosine is the same in pixels and in the dictionary, whose columns are orthonormal.
+    """
+    total = 0.0
+    for start in range(0, len(y), CHUNK):
+        rows = slice(start, start + CHUNK)
+        unit = threats["l2"].steepest(model.ascent(x[rows], y[rows]))
+        total += float(((unit @ direction) * -y[rows]).sum())
+    return total / len(y)
+
+
+def standard_protocols(
+    norm: str, tau: float, *, steps: int, restarts: int, n: int, estimate: bool
+) -> dict[str, Protocol]:
+    """The four accuracies that every evaluation measures, by metric name."""
+    return {
+        metrics.CLEAN: Protocol("clean", norm, 0.0, 0, 0, n, estimate),
+        metrics.FGM: Protocol("fgm", norm, tau, 1, 1, n, estimate),
+        metrics.PGD: Protocol("pgd", norm, tau, steps, restarts, n, estimate),
+        metrics.DENSE: Protocol("dense", norm, tau, 0, 0, n, estimate),
+    }
+
+
+def slice_count(protocols: Iterable[Protocol]) -> int:
+    """An upper bound on the slices that measuring these accuracies takes."""
+    return sum((p.steps * p.restarts + 2) * -(-p.n // CHUNK) for p in protocols)

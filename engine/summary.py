@@ -1,0 +1,76 @@
+"""``summary.json``: the figures of a run at the end of each phase and now, each with its protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from engine import metrics
+from engine.history import History
+from engine.protocol import Protocol, wilson
+from engine.snapshot import Event
+from engine.store import Store
+
+PLAIN = (
+    metrics.ALIGNMENT,
+    metrics.mixture("purity", "mean"),
+    metrics.mixture("magnitude", "mean"),
+    metrics.mixture("dense_alignment", "mean"),
+    metrics.ALIVE,
+    metrics.ACTIVE_SHARE,
+    *metrics.PRINCIPLE1,
+)
+
+
+def figure(value: float, protocol: Protocol) -> dict[str, Any]:
+    """An accuracy with its 95% Wilson interval and protocol."""
+    low, high = wilson(value * protocol.n, protocol.n)
+    return {"value": value, "low": low, "high": high, "protocol": asdict(protocol), "text": protocol.text()}
+
+
+def summarise(
+    store: Store,
+    history: History,
+    events: tuple[Event, ...],
+    protocols: Mapping[str, Protocol],
+    *,
+    steps: int,
+    phase: str,
+    device: str,
+    threads: int,
+) -> dict[str, Any]:
+    """The report of each phase's end and the newest live figures.
+
+    A report's phase is the objective that ended at its step.
+    """
+    ends = {e.step: e.old for e in events if e.name == "phase"}
+    return {
+        "run": store.run,
+        "steps": steps,
+        "phase": phase,
+        "device": device,
+        "threads": threads,
+        "reports": [
+            {"step": step, "phase": ends.get(step, phase), **_at(history, protocols, metrics.REPORT, step)}
+            for step in _steps(history, metrics.REPORT + metrics.ACCURACIES[-1])
+        ],
+        "latest": _at(history, protocols, "", next(iter(reversed(_steps(history, metrics.ACCURACIES[-1]))), None)),
+    }
+
+
+def _steps(history: History, name: str) -> list[int]:
+    return history[name].steps.tolist() if name in history else []
+
+
+def _at(history: History, protocols: Mapping[str, Protocol], prefix: str, step: int | None) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    for name in (*metrics.ACCURACIES, *PLAIN):
+        series = history.get(prefix + name)
+        index = [] if series is None or step is None else (series.steps == step).nonzero()[0]
+        if series is None or not len(index):
+            continue
+        value = float(series.values[index[-1]])
+        protocol = protocols.get(prefix + name)
+        figures[name] = {"value": value} if protocol is None else figure(value, protocol)
+    return figures

@@ -190,6 +190,10 @@ class Config(Group):
             raise ValueError(
                 f"world.dictionary = {w.dictionary!r} needs world.d to be a square (64, 144, 256); got {w.d}"
             )
+        if w.dictionary == "haar" and round(w.d**0.5) % 2:
+            raise ValueError(
+                f"world.dictionary = 'haar' needs world.d to be the square of an even number (64, 144, 256); got {w.d}"
+            )
         return self
 
 

@@ -104,15 +104,11 @@ def _files(
 
 
 def table_csv(table: Table) -> bytes:
-    """The table as CSV (UTF-8): a line of names with units, then the values so that reading gives them exactly.
-
-    Floats are written by their shortest text that reads back as the same number; NaN is an empty field.
-    """
+    """The table as CSV (UTF-8): a line of names with units, then the values (see :meth:`Column.texts`)."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([c.header for c in table])
-    for row in zip(*(c.values for c in table), strict=True):
-        writer.writerow(["" if v != v else str(v) for v in row])
+    writer.writerows(zip(*(c.texts() for c in table), strict=True))
     return file.getvalue().encode()
 
 

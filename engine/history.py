@@ -23,7 +23,7 @@ class Series:
 class _Column:
     """Append-only arrays that double in place of growing one by one.
 
-    A reader takes ``length`` first: the first ``length`` entries stay (but for the very last), and a larger array that
+    A reader takes ``length`` first: the first ``length`` entries stay (but for what is measured again), and a larger array that
     replaces a smaller one holds them too, so no lock is needed.
     """
 
@@ -35,8 +35,11 @@ class _Column:
         self.length = 0
 
     def append(self, step: int, value: float) -> None:
-        if self.length and self.steps[self.length - 1] == step:
-            self.values[self.length - 1] = value  # measured again at the same step, e.g. with another radius
+        if self.length and step <= self.steps[self.length - 1]:
+            place = int(np.searchsorted(self.steps[: self.length], step))
+            if self.steps[place] != step:
+                raise ValueError(f"step {step} comes after step {self.steps[self.length - 1]}")
+            self.values[place] = value  # measured again: with another radius, say, or after a resume
             return
         if self.length == len(self.steps):
             self.steps = np.concatenate([self.steps, np.empty_like(self.steps)])
@@ -61,7 +64,7 @@ class History(Mapping[str, Series]):
     def append(self, step: int, name: str, value: float) -> None:
         """Record one value; called by the training thread only. Steps of one metric must not fall.
 
-        A second value for the last step replaces the first.
+        A second value for a step replaces the first.
         """
         column = self._columns.get(name)
         if column is None:

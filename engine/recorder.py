@@ -12,7 +12,7 @@ from engine.config import Config, Objective
 from engine.errors import StoreError
 from engine.history import History
 from engine.protocol import Protocol
-from engine.snapshot import Event
+from engine.snapshot import Event, ProtocolLog, protocol_at
 from engine.store import Store
 
 BATCH = 2000  # scalars that wait for one transaction
@@ -28,14 +28,14 @@ class Recorder:
         self.store = store
         self.history = History()
         self.events: tuple[Event, ...] = store.events()
-        self.protocols: Mapping[str, Protocol] = {}
+        self.protocols: Mapping[str, ProtocolLog] = {}
         self._waiting: list[tuple[int, str, float]] = []
         self._jobs: list[Future[Any]] = []
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
         for step, name, value in store.metrics():
             self.history.append(step, name, float("nan") if value is None else value)
-        for _, name, protocol in store.protocols():
-            self.protocols = {**self.protocols, name: protocol}
+        for step, name, protocol in store.protocols():
+            self._remember(step, name, protocol)
         marked = {event.step for event in self.events if event.name in ("phase", "checkpoint")}
         self._cadence = [s for s in store.checkpoints() if s and s not in marked]
 
@@ -48,9 +48,18 @@ class Recorder:
 
     def measured_by(self, step: int, name: str, protocol: Protocol) -> None:
         """Say how ``name`` is measured from ``step`` on, if that is new."""
-        if self.protocols.get(name) != protocol:
-            self.protocols = {**self.protocols, name: protocol}  # a snapshot may hold the old one
+        known = self.protocols.get(name)
+        if known is None or known[-1][1] != protocol:
+            self._remember(step, name, protocol)
             self._submit(self.store.set_protocol, step, name, protocol)
+
+    def _remember(self, step: int, name: str, protocol: Protocol) -> None:
+        log = tuple(entry for entry in self.protocols.get(name, ()) if entry[0] != step)
+        self.protocols = {**self.protocols, name: (*log, (step, protocol))}  # a snapshot may hold the old mapping
+
+    def protocol_at(self, name: str, step: int) -> Protocol | None:
+        """How ``name`` was measured at ``step``."""
+        return protocol_at(self.protocols.get(name, ()), step)
 
     def event(self, step: int, name: str, old: object, new: object) -> None:
         """Record one change."""

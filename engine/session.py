@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import deque
 from collections.abc import Generator
@@ -98,7 +97,8 @@ class Session:
         store = Store.open(folder)
         try:
             if not store.checkpoints():  # killed before the first one: nothing was trained yet
-                session = cls(store, store.config, None)
+                config = store.config if device is None else with_value(store.config, "device", device)
+                session = cls(store, config, None)
                 session._request(report=False)
                 session._save(keep=True)
                 return session
@@ -305,6 +305,7 @@ class Session:
         old, new = value_of(self.config, knob.path), value_of(changed, knob.path)
         if old != new:
             self.config = changed
+            self._saved_at = -1  # a checkpoint of this step would not know it
             self._recorder.event(self.steps_done, knob.path, old, new)
 
     def _switch(self, to: Objective) -> None:
@@ -339,6 +340,7 @@ class Session:
     def _request(self, *, report: bool) -> None:
         if self.diverged:
             return
+        self._saved_at = -1
         weight, bias = self.model.weight.clone(), self.bias_at(self.steps_done)
         self._enqueue(Request(self.steps_done, report, self.config, bias, weight, self.weight_init, self.weight_clean))
 
@@ -410,7 +412,7 @@ class Session:
         """Figures of the run so far, with protocols: what ``summary.json`` holds."""
         recorder = self._recorder
         return summarise(
-            recorder.store, recorder.history, recorder.events, recorder.protocols,
+            recorder.store, recorder.history, recorder.events, recorder.protocol_at,
             steps=self.steps_done, phase=self.phase, device=self.device.type, threads=self.threads,
         )  # fmt: skip
 
@@ -420,18 +422,21 @@ class Session:
         self._empty_ring()
         if self.diverged:
             return
+        if not bool(torch.isfinite(self.model.weight).all()):  # the loss will say so one step later
+            self.diverged = True
+            raise ExplorerError(self._divergence())
         arrays: dict[str, np.ndarray[Any, Any]] = {
             "weight": frozen(self.model.weight),
             "weight_init": self._once("start", self.weight_init),
-            "bias": np.float32(self.bias_at(self.steps_done)).reshape(()),
+            "bias": np.array(self.bias_at(self.steps_done), np.float32),
             "dictionary": self._once("dictionary", self.world.dictionary),
             "target": self._once("target", self.world.target),
         }
         if self.weight_clean is not None:
             arrays["weight_clean"] = self._once("clean", self.weight_clean)
         for name, generator in self._generators.items():
-            state = self.stream.pool_state if name == "pool" else generator.get_state()
-            arrays[f"generator.{name}"] = frozen(state)
+            seed = self.stream.pool_state if name == "pool" else generator.get_state()
+            arrays[f"generator.{name}"] = frozen(seed)
         pending = []
         for index, request in enumerate(self._pending):
             arrays[f"pending.{index}.weight"] = frozen(request.weight)
@@ -454,6 +459,5 @@ class Session:
             "threads": self.threads,
             "torch": torch.__version__,
         }
-        json.dumps(state)
         self._recorder.checkpoint(self.steps_done, arrays, self.config, self.phase, state, keep=keep)
         self._saved_at = self.steps_done

@@ -13,6 +13,7 @@ from engine.history import History
 from engine.protocol import Protocol
 
 R = TypeVar("R")
+ProtocolLog = tuple[tuple[int, Protocol], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,9 @@ class Snapshot:
 
     ``phase`` is the current objective; ``scheduled`` whether the preset's schedule still applies; ``finished`` whether
     it has run to its end; ``history`` the lossless scalars (shared, append-only, safe to read from any thread);
-    ``protocols`` how each accuracy in it is measured now; ``results`` the probes that were asked for, by the
-    type of their result (:mod:`engine.results`). Arrays are read-only and never change after the snapshot is made.
+    ``protocols`` for each accuracy in it the protocols in their order, each with the first step measured by it;
+    ``results`` the probes that were asked for, by the type of their result (:mod:`engine.results`). Arrays are
+    read-only and never change after the snapshot is made.
     """
 
     run: str
@@ -52,10 +54,20 @@ class Snapshot:
     config: Config
     history: History
     events: tuple[Event, ...]
-    protocols: Mapping[str, Protocol]
+    protocols: Mapping[str, ProtocolLog]
     results: Mapping[type, object]
+
+    def protocol(self, name: str) -> Protocol | None:
+        """How the accuracy ``name`` is measured now; None if it was not measured yet."""
+        log = self.protocols.get(name)
+        return log[-1][1] if log else None
 
     def get(self, kind: type[R]) -> R | None:
         """The result of type ``kind``, e.g. ``snapshot.get(Mixture)``, or None if nobody asked for it."""
         found = self.results.get(kind)
         return found if isinstance(found, kind) else None
+
+
+def protocol_at(log: ProtocolLog, step: int) -> Protocol | None:
+    """The protocol of ``log`` that was in force at ``step``."""
+    return next((protocol for first, protocol in reversed(log) if first <= step), None)

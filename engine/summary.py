@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -33,7 +33,7 @@ def summarise(
     store: Store,
     history: History,
     events: tuple[Event, ...],
-    protocols: Mapping[str, Protocol],
+    protocol_at: Callable[[str, int], Protocol | None],
     *,
     steps: int,
     phase: str,
@@ -42,7 +42,7 @@ def summarise(
 ) -> dict[str, Any]:
     """The report of each phase's end and the newest live figures.
 
-    A report's phase is the objective that ended at its step.
+    A report's phase is the objective that ended at its step. ``protocol_at(name, step)`` says how a metric was measured.
     """
     ends = {e.step: e.old for e in events if e.name == "phase"}
     return {
@@ -52,10 +52,10 @@ def summarise(
         "device": device,
         "threads": threads,
         "reports": [
-            {"step": step, "phase": ends.get(step, phase), **_at(history, protocols, metrics.REPORT, step)}
+            {"step": step, "phase": ends.get(step, phase), **_at(history, protocol_at, metrics.REPORT, step)}
             for step in _steps(history, metrics.REPORT + metrics.ACCURACIES[-1])
         ],
-        "latest": _at(history, protocols, "", next(iter(reversed(_steps(history, metrics.ACCURACIES[-1]))), None)),
+        "latest": _at(history, protocol_at, "", next(iter(reversed(_steps(history, metrics.ACCURACIES[-1]))), None)),
     }
 
 
@@ -63,14 +63,16 @@ def _steps(history: History, name: str) -> list[int]:
     return history[name].steps.tolist() if name in history else []
 
 
-def _at(history: History, protocols: Mapping[str, Protocol], prefix: str, step: int | None) -> dict[str, Any]:
+def _at(
+    history: History, protocol_at: Callable[[str, int], Protocol | None], prefix: str, step: int | None
+) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for name in (*metrics.ACCURACIES, *PLAIN):
         series = history.get(prefix + name)
         index = [] if series is None or step is None else (series.steps == step).nonzero()[0]
-        if series is None or not len(index):
+        if series is None or step is None or not len(index):
             continue
         value = float(series.values[index[-1]])
-        protocol = protocols.get(prefix + name)
+        protocol = protocol_at(prefix + name, step)
         figures[name] = {"value": value} if protocol is None else figure(value, protocol)
     return figures

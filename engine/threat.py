@@ -35,7 +35,8 @@ def _rows(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 
 def _l2_size(delta: torch.Tensor) -> torch.Tensor:
-    return torch.linalg.vector_norm(delta.flatten(1), dim=1)
+    size: torch.Tensor = torch.linalg.vector_norm(delta.flatten(1), dim=1)
+    return size
 
 
 def _l2_steepest(gradient: torch.Tensor) -> torch.Tensor:

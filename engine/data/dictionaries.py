@@ -18,7 +18,8 @@ dictionaries: Registry[Callable[[int, torch.Generator], torch.Tensor]] = Registr
 def random_orthogonal(d: int, generator: torch.Generator) -> torch.Tensor:
     """A Haar-distributed orthogonal matrix: QR of a Gaussian one, with R's diagonal made positive."""
     q, r = torch.linalg.qr(torch.randn(d, d, generator=generator, dtype=torch.float64))
-    return (q * r.diagonal().sign()).float()
+    signed: torch.Tensor = q * r.diagonal().sign()
+    return signed.float()
 
 
 @dictionaries.register("identity")

@@ -34,7 +34,8 @@ class SparseCoding:
     @property
     def dense_direction(self) -> torch.Tensor:
         """The dense mixture as a unit vector of R^d: M w_star / ‖w_star‖, (d,)."""
-        return self.dictionary @ self.target / self.target.norm()
+        direction: torch.Tensor = self.dictionary @ self.target
+        return direction.div_(torch.linalg.vector_norm(direction))
 
     def codes(self, n: int, generator: torch.Generator) -> torch.Tensor:
         """At most ``n`` sparse codes z (≤ n, D): n are drawn, those without a clear label thrown away.

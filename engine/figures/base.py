@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 NO_KNOB = ("phase", "checkpoint")  # events of these names change no knob
+DICTIONARY_NAMES: Mapping[str, str] = {"dct": "DCT", "haar": "Haar wavelet", "random": "random orthogonal"}
 PHASE_NAMES: Mapping[str, str] = {
     "clean": "clean",
     "adversarial": "adversarial",
@@ -60,11 +61,21 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table: ``values`` (n,) with a name and a unit (``1`` for pure numbers)."""
+    """One column of a table: ``values`` (n,) with a name and a unit (``1`` for pure numbers).
+
+    ``whole`` says that floats in it are counts (or NaN), to be written as whole numbers.
+    """
 
     name: str
     unit: str
     values: Array
+    whole: bool = False
+
+    def texts(self) -> list[str]:
+        """The values as a CSV file holds them: floats by the shortest text that reads back the same, NaN empty."""
+        if self.values.dtype.kind != "f":
+            return [str(v) for v in self.values]
+        return ["" if np.isnan(v) else str(int(v)) if self.whole else str(v) for v in self.values]
 
     @property
     def header(self) -> str:
@@ -236,11 +247,12 @@ def training(store: Store, checkpoint: Checkpoint) -> str:
     world, model = checkpoint.config.world, checkpoint.config.model
     spans = phases(store, checkpoint)
     trained = ", then ".join(f"{s.end - s.start} steps of {PHASE_NAMES[s.objective]} training" for s in spans)
+    dictionary = DICTIONARY_NAMES.get(world.dictionary, world.dictionary)
     attack = ""
     if any(s.objective == "adversarial" for s in spans):
-        attack = f" Training perturbations: {_attack_text(checkpoint.config.attack)}."
+        attack = f" Training perturbations at this step: {_attack_text(checkpoint.config.attack)}."
     return (
-        f"Sparse-coding world ({world.dictionary} dictionary, d = {world.d}, k = {world.k:g}), "
+        f"Sparse-coding world ({dictionary} dictionary, d = {world.d}, k = {world.k:g}), "
         f"symmetric ReLU network with m = {model.m} neurons, seed {checkpoint.config.seed}; {trained}.{attack}"
     )
 

@@ -27,7 +27,7 @@ from engine.figures.base import (
     training,
     until,
 )
-from engine.figures.style import BLUE, VERMILLION, knob_key, knob_marks, narrow, time_axis
+from engine.figures.style import BLUE, VERMILLION, knob_key, knob_marks, legend_above, narrow, time_axis, unit_axis
 from engine.results import Mixture
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Mixtures(FigureData):
         top = 1.06 * largest or 1.0
         axes.plot([0, top], [0, top], color="0.5", lw=0.7, ls=":", zorder=0)
         axes.set(xlim=(0, top), ylim=(0, top), xlabel="mixture magnitude ‖v‖", ylabel="pure magnitude |C|")
-        self._legend(axes)
+        legend_above(axes)
 
     def _over_time(self, axes: Axes) -> None:
         time_axis(axes, self.spans, self.end)
@@ -100,11 +100,10 @@ class Mixtures(FigureData):
         marker = "o" if len(self.steps) < 2 else None
         axes.plot(self.steps, median, color=BLUE, marker=marker, label="median of alive neurons")
         if self.quantity in ("pure", "magnitude"):
-            axes.set_ylim(bottom=0)
+            axes.set(ylim=(0, 1.12 * float(np.nanmax(high, initial=0)) or 1), ylabel=LABELS[self.quantity])
         else:
-            axes.set_ylim(0, 1.02)
-        axes.set_ylabel(LABELS[self.quantity])
-        self._legend(axes)
+            unit_axis(axes, LABELS[self.quantity])
+        legend_above(axes, names=True)
 
     def _histogram(self, axes: Axes) -> None:
         records = [found.dense_alignment[found.alive] for found, *_ in self._moments()]
@@ -117,12 +116,7 @@ class Mixtures(FigureData):
             else:
                 axes.hist(values, bins, histtype="step", color=colour, lw=1.1, ls=(0, (3, 1)), label=label)
         axes.set(xlim=(0, top), xlabel="dense alignment", ylabel="alive neurons")
-        self._legend(axes)
-
-    @staticmethod
-    def _legend(axes: Axes) -> None:
-        """Below the axes' title line, above the data: nothing plotted is covered."""
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.07), borderaxespad=0, handlelength=1.6, labelspacing=0.3)
+        legend_above(axes)
 
     def _moments(self) -> list[tuple[Mixture, str, str, str]]:
         """Record, name, colour and marker of each moment, the older one first."""
@@ -158,7 +152,7 @@ class MixturesDrawer(Drawer):
             "over_time": (
                 Column("step", "steps", steps),
                 *(Column(f"{LABELS[quantity]} {s}", unit, v) for s, v in zip(series, over_time, strict=True)),
-                Column("alive", "neurons", alive),
+                Column("alive", "neurons", alive, whole=True),
             ),
         }
         values: dict[str, Array] = {"steps": steps, "over_time": over_time, "alive_over_time": alive}

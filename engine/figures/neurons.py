@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 SPACES = {"pixel": "pixel space", "dictionary": "the dictionary"}
 # Sizes in inches of the parts around the pictures.
-MARGIN, GUTTER, TITLE, BAR_BLOCK, BAR = 0.06, 0.10, 0.22, 0.52, 0.09
+MARGIN, GUTTER, TITLE, BAR_BLOCK, BAR = 0.06, 0.10, 0.19, 0.52, 0.09
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,13 @@ class Gallery(FigureData):
         if side is None:  # no picture: one row of cells a neuron
             return tile(weights, (1, weights.shape[1]), columns=1, gap=0)
         aspect = 2.0 if narrow(width) else 1.0 if len(self.panels) > 2 else 1.5
-        return tile(weights, (side, side), columns=ceil(sqrt(aspect * len(weights))))
+        return tile(weights, (side, side), columns=columns_for(len(weights), aspect))
+
+
+def columns_for(n: int, aspect: float) -> int:
+    """How many pictures in a line: near sqrt(aspect · n), where the last line has the fewest empty places."""
+    aim = max(1, ceil(sqrt(aspect * n)))
+    return min(range(max(1, aim * 3 // 4), aim * 3 // 2 + 1), key=lambda c: (-n % c, abs(c - aim)))
 
 
 def tile(rows: Array, shape: tuple[int, int], *, columns: int, gap: int = 1) -> Array:
@@ -170,14 +176,14 @@ class Neurons(Drawer):
         store: Store, checkpoint: Checkpoint, options: Mapping[str, str], found: Mixture, n: int, level: float
     ) -> str:
         alive, m = int(found.alive.sum()), len(found.alive)
-        which = f"{n} of the {alive} alive neurons" if options["alive"] == "true" else f"{n} neurons"
+        which = "alive neurons" if options["alive"] == "true" else "neurons, alive or not"
         clean = ", after clean training" if "weight_clean" in checkpoint.arrays else ""
         scaled = " Every neuron is divided by its own norm." if options["normalise"] == "true" else ""
         descending = "" if options["sort"] in ("feature", "index") else ", largest first"
         moment = PHASE_NAMES[checkpoint.phase]
         return (
             f"Hidden weights in {SPACES[options['space']]} at the start{clean} and now (step {checkpoint.step}, "
-            f"{moment} phase). n = {n}: {which} of m = {m} ({alive} {alive_rule()}), "
+            f"{moment} phase). n = {n} {which} (m = {m}, {alive} alive now; {alive_rule()}), "
             f"sorted by {options['sort']} now{descending}; the same order in every panel, read line by line. "
             f"One colour scale for all panels, from −{level:.3g} (blue) over zero (white) to +{level:.3g} (orange)."
             f"{scaled}\nProtocol: weights as stored, no attack and no data enter. {training(store, checkpoint)}\n"

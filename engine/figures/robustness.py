@@ -38,6 +38,7 @@ from engine.figures.style import (
     knob_marks,
     narrow,
     time_axis,
+    unit_axis,
 )
 from engine.history import Series
 
@@ -98,45 +99,44 @@ class Robustness(FigureData):
     def _accuracies(self, axes: Axes) -> None:
         time_axis(axes, self.spans, self.end)
         knob_marks(axes, self.events)
-        axes.set(ylim=(0, 1.02), ylabel="accuracy")
-        axes.grid(axis="y", color="0.85", lw=0.5)
-        axes.set_axisbelow(True)
+        unit_axis(axes, "accuracy")
+        if self.reports:  # room for the points at the last step
+            axes.set_xlim(0, max(self.end, 1) * 1.02)
         for i, found in enumerate(self.live):
             colour, dash, marker = LOOKS[found.name]
             axes.fill_between(found.steps, found.low, found.high, color=colour, alpha=0.18, lw=0)
             stride = max(1, len(found.steps) // MARKS)
             axes.plot(
                 found.steps, found.values, color=colour, ls=dash, marker=marker,
-                markevery=(min(i * stride // 4, len(found.steps) - 1), stride), label=_entry(found, "live"),
+                markevery=(min(i * stride // 4, len(found.steps) - 1), stride), label=_entry(found),
             )  # fmt: skip
         for i, found in enumerate(self.reports):
             colour, _, marker = LOOKS[found.name.removeprefix(metrics.REPORT)]
             # Points of one step are set side by side, so that their intervals can be told apart.
-            place = found.steps + (i - (len(self.reports) - 1) / 2) * 0.011 * max(self.end, 1)
+            place = found.steps + (i - (len(self.reports) - 1) / 2) * 0.009 * max(self.end, 1)
             errors = np.maximum(np.stack([found.values - found.low, found.high - found.values]), 0)
             axes.errorbar(
-                place, found.values, errors, fmt=marker, ms=5, mfc="white", mec=colour, ecolor=BLACK, mew=1.2,
-                elinewidth=0.8, capsize=1.8, clip_on=False, zorder=4, label=_entry(found, "report"),
+                place, found.values, errors, fmt=marker, ms=4.5, mfc="white", mec=colour, ecolor=colour,
+                mew=1.1, elinewidth=0.9, capsize=2, clip_on=False, zorder=4, label="report: " + _entry(found),
             )  # fmt: skip
         if not self.live and not self.reports:
             axes.text(0.5, 0.5, "no evaluation recorded up to this step", transform=axes.transAxes, ha="center")
 
     def _alignment(self, axes: Axes, series: Series) -> None:
-        time_axis(axes, self.spans, self.end)
-        for text in list(axes.texts):  # the phases are named above the upper panel
-            text.remove()
+        limits = axes.get_xlim()  # shared with the upper panel, which names the phases
+        time_axis(axes, self.spans, self.end, names=False)
+        axes.set_xlim(limits)
         axes.plot(series.steps, series.values, color=BLACK, marker="o" if len(series) < 2 else None)
         axes.set(ylim=(min(0, float(series.values.min(initial=0)) * 1.1), 1.02), ylabel="FGM alignment\n(cosine)")
         axes.grid(axis="y", color="0.85", lw=0.5)
         axes.set_axisbelow(True)
 
 
-def _entry(found: Curve, kind: str) -> str:
-    """Legend entry: the latest protocol in short, or that several were used."""
+def _entry(found: Curve) -> str:
+    """Legend entry: the latest protocol in short, with a star if there were others before."""
     used = found.changes()
-    name = TITLES[found.name.removeprefix(metrics.REPORT)]
-    text = short(used[-1][1]) if used else name
-    return f"{kind}: {text}" + ("; earlier others, see caption" if len(used) > 1 else "")
+    text = short(used[-1][1]) if used else TITLES[found.name.removeprefix(metrics.REPORT)]
+    return text + (" *" if len(used) > 1 else "")
 
 
 @figures.register("robustness")
@@ -184,14 +184,13 @@ def _wide(curves: tuple[Curve, ...], aligned: Series | None) -> Table:
     for c in curves:
         samples = np.array([np.nan if p is None else p.n for p in c.protocols])
         radius = np.array([np.nan if p is None else p.tau for p in c.protocols])
-        for name, unit, values in (
-            (c.name, "1", c.values),
-            (f"{c.name} low", "1", c.low),
-            (f"{c.name} high", "1", c.high),
-            (f"{c.name} n", "samples", samples),
-            (f"{c.name} radius", "norm of the ball", radius),
-        ):
-            columns.append(Column(name, unit, spread(c.steps, values)))
+        columns += [
+            Column(c.name, "1", spread(c.steps, c.values)),
+            Column(f"{c.name} low", "1", spread(c.steps, c.low)),
+            Column(f"{c.name} high", "1", spread(c.steps, c.high)),
+            Column(f"{c.name} n", "samples", spread(c.steps, samples), whole=True),
+            Column(f"{c.name} radius", "norm of the ball", spread(c.steps, radius)),
+        ]
     if aligned is not None:
         columns.append(Column(metrics.ALIGNMENT, "cosine", spread(aligned.steps, aligned.values)))
     return tuple(columns)
@@ -225,10 +224,14 @@ def _caption(
     changes: tuple[Event, ...],
 ) -> str:  # fmt: skip
     shown = "Accuracy on held-out samples over training: lines with bands are live estimates"
-    shown += ", single points with bars the reports at the ends of phases." if reports else "."
+    if reports:
+        shown += ", open points with bars the reports at phases' ends (points of one step are set side by side)"
+    shown += "."
     if aligned:
         shown += " Below: mean cosine of the FGM perturbation with −y·M w*."
     lines = [shown]
+    if any(len(c.changes()) > 1 for c in (*live, *reports)):
+        lines.append("* The protocol changed during the run; the legend names the last one.")
     for found in (*live, *reports):
         used = "; ".join(f"from step {s}: {p.text()}" if i else p.text() for i, (s, p) in enumerate(found.changes()))
         kind = "report, " if found.name.startswith(metrics.REPORT) else ""

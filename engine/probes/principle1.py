@@ -1,9 +1,12 @@
-"""Principle 1: adversarial training keeps the direction of a clean neuron and drops a small rest (SPEC.md section 4)."""
+"""Principle 1: adversarial training keeps a clean neuron's direction and drops a small rest (SPEC.md section 4)."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from engine import metrics
@@ -21,7 +24,8 @@ def principle1(start: Tensor, clean: Tensor, now: Tensor) -> Principle1:
         return (a * b).sum(1) / (norm(a) * norm(b)).clamp_min(TINY)
 
     def norm(a: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(a, dim=1)
+        size: Tensor = torch.linalg.vector_norm(a, dim=1)
+        return size
 
     beta = (clean * now).sum(1) / (now * now).sum(1).clamp_min(TINY)
     kept = beta.unsqueeze(1) * now
@@ -39,7 +43,12 @@ def principle1(start: Tensor, clean: Tensor, now: Tensor) -> Principle1:
 def scalars(result: Principle1) -> dict[str, float]:
     """Means over the neurons alive after clean training, and the share with ‖βw′‖ > ‖w − βw′‖."""
     living = result.alive
-    values = (result.cos_start_clean, result.cos_start_now, result.cos_clean_now, result.pure_part > result.rest)
+    values: tuple[NDArray[Any], ...] = (
+        result.cos_start_clean,
+        result.cos_start_now,
+        result.cos_clean_now,
+        result.pure_part > result.rest,
+    )
     return {
         name: float(np.mean(v[living], dtype=np.float64)) if living.any() else float("nan")
         for name, v in zip(metrics.PRINCIPLE1, values, strict=True)

@@ -1,0 +1,51 @@
+# Two commands do everything on a fresh machine: `make run` and `make test`.
+PYTHON ?= python3
+PRESET ?= small
+ARGS ?=
+BIN := .venv/bin
+
+.PHONY: run test verify bench lint format clean
+
+run: .venv/.run          ## set up, then open the explorer (without a display: the same preset headless, with figures)
+	$(BIN)/python -m fp_gui $(PRESET) $(ARGS)
+
+test: .venv/.dev         ## set up, then run all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+verify: .venv/.verify    ## cross-check our attacks against other libraries (extra `verify`)
+	$(BIN)/python -m pytest -m verify $(ARGS)
+
+bench: .venv/.dev        ## measure speed and memory, as ratios within one run (about 20 minutes; ARGS="--help")
+	$(BIN)/python -m tests.bench $(ARGS)
+
+lint: .venv/.dev         ## style, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# Stamps: each names what is installed; a change of pyproject.toml installs again.
+.venv/bin/pip:
+	PYTHON="$(PYTHON)" .ci/system-packages
+	$(PYTHON) -m venv .venv
+
+.venv/.run: pyproject.toml .ci/system-packages | .venv/bin/pip
+	PYTHON="$(PYTHON)" .ci/system-packages
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e .
+	touch $@
+
+.venv/.dev: pyproject.toml .ci/system-packages | .venv/bin/pip
+	PYTHON="$(PYTHON)" .ci/system-packages window
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test,lint]'
+	touch $@ .venv/.run
+
+.venv/.verify: .venv/.dev
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[verify]'
+	touch $@

@@ -1,0 +1,14 @@
+"""``python -m engine``: the explorer without a window."""
+
+import sys
+
+
+def main() -> int:
+    """Run the command line; returns the exit code."""
+    from engine.cli import run_command_line
+
+    return run_command_line(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

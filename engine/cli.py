@@ -1,0 +1,267 @@
+"""The command line: the same sessions, evaluations and figures as in the window, without one.
+
+Exit codes: 0 done, 1 the run or a file failed, 2 a wrong argument, knob or folder, 130 interrupted (resumable).
+torch is imported by the commands that need it, so that ``--help`` and wrong arguments are answered at once.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+
+from engine import __version__
+from engine.config import Config, load_preset, parse_assignment, preset_names, with_value
+from engine.errors import ConfigError, DeviceError, ExplorerError, StoreError
+
+if TYPE_CHECKING:
+    from engine.session import Session
+
+app = App(
+    name="fp-engine",
+    help="Feature Purification Explorer without a window: train, evaluate, export.",
+    version=__version__,
+    result_action="return_value",
+)
+INTERRUPTED = 130
+
+Device = Annotated[
+    Literal["auto", "cpu", "cuda", "mps"] | None, Parameter(help="Where tensors live; by default what the preset says.")
+]
+RunFolder = Annotated[Path, Parameter(help="A run folder.")]
+
+
+def run_command_line(arguments: list[str]) -> int:
+    """Run one command; errors for the user take one line on stderr."""
+    try:
+        code = app(arguments, exit_on_error=False, print_error=False)
+        return code if isinstance(code, int) else 0
+    except CycloptsError as error:
+        return _fail(" ".join(str(error).split()), 2)
+    except (ConfigError, DeviceError) as error:
+        return _fail(str(error), 2)
+    except StoreError as error:
+        return _fail(str(error), 2)
+    except ExplorerError as error:
+        return _fail(str(error), 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of a pipe has gone; python would complain about it at exit
+        return 1
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"error: {message}\n")
+    return code
+
+
+def _say(text: str = "") -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+@app.command
+def run(
+    preset: Annotated[str | None, Parameter(help="A preset's name, or the path of a .toml file.")] = None,
+    *,
+    out: Annotated[Path, Parameter(help="The run folder: a new or empty one; with --resume an existing run.")],
+    set_: Annotated[
+        list[str] | None, Parameter(name="--set", help="key=value, e.g. attack.tau=0.1; may be repeated.")
+    ] = None,
+    device: Device = None,
+    resume: Annotated[
+        bool, Parameter(help="Go on with the run in --out from its newest checkpoint.", negative="")
+    ] = False,
+) -> int:
+    """Train a preset through its schedule into a run folder, or resume such a run.
+
+    Ctrl+C saves a checkpoint and leaves a run that --resume continues.
+    """
+    assignments = [parse_assignment(text) for text in set_ or []]
+    if resume:
+        if preset is not None and preset not in preset_names() and not preset.endswith(".toml"):
+            raise ConfigError(f"preset: got {preset!r}; allowed: {', '.join(preset_names())} (or none with --resume)")
+        return _resume(out, assignments, device)
+    if preset is None:
+        raise ConfigError(f"preset: none was given; allowed: {', '.join(preset_names())}, or the path of a .toml file")
+    config = load_preset(preset)
+    for name, value in assignments:
+        config = with_value(config, name, value)
+    if device is not None:
+        config = with_value(config, "device", device)
+    from engine.session import Session
+
+    return _train(Session.create(config, out))
+
+
+def _resume(folder: Path, assignments: list[tuple[str, object]], device: str | None) -> int:
+    from engine.commands import SetKnob
+    from engine.session import Session
+
+    session = Session.resume(folder, device)
+    try:
+        for name, value in assignments:
+            session.apply(SetKnob(name, value))
+    except ConfigError:
+        session.close()
+        raise
+    return _train(session)
+
+
+def _train(session: Session) -> int:
+    from engine.progress import progress
+
+    total = session.config.schedule.total
+    if not session.scheduled:
+        _say("the schedule was left by a switch of the phase; going on until the scheduled number of steps")
+    with _interruptible() as interrupted:
+        try:
+            with progress(total, session.steps_done) as advance:
+                while session.steps_done < total and not interrupted:
+                    session.step()
+                    advance(session)
+                while session.measuring and not interrupted:
+                    session.measure()
+                    advance(session)
+        finally:
+            session.close()
+        summary, stopped = session.summary(), bool(interrupted)
+    if stopped:
+        sys.stderr.write(
+            f"interrupted at step {session.steps_done}; go on with: "
+            f"python -m engine run --out {session.folder} --resume\n"
+        )
+        return INTERRUPTED
+    _report(summary)
+    _say(f"run folder: {session.folder}")
+    return 0
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """Turn Ctrl+C and SIGTERM into an entry of the list, seen between two steps; a second one interrupts at once."""
+    seen: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield seen
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _report(summary: dict[str, Any]) -> None:
+    for report in summary["reports"]:
+        _say(f"after {report['step']} steps ({report['phase']}):")
+        for name, found in report.items():
+            if not isinstance(found, dict):
+                continue
+            interval = f" [{found['low']:.3f}, {found['high']:.3f}]  {found['text']}" if "low" in found else ""
+            _say(f"  {name:<30}{found['value']:9.3f}{interval}")
+
+
+@app.command
+def evaluate(
+    folder: RunFolder,
+    *,
+    radius: Annotated[
+        list[float] | None, Parameter(help="Radius of the ball; may be repeated. Default: the run's attack.tau.")
+    ] = None,
+    attack: Annotated[
+        list[Literal["fgm", "pgd", "dense"]] | None, Parameter(help="May be repeated. Default: all three.")
+    ] = None,
+    norm: Annotated[Literal["l2", "linf"] | None, Parameter(help="Default: the run's attack.norm.")] = None,
+    steps: Annotated[int, Parameter(help="PGD steps.")] = 40,
+    restarts: Annotated[int, Parameter(help="PGD restarts; the first starts at x, the others at random.")] = 5,
+    n: Annotated[int, Parameter(help="Held-out samples.")] = 1000,
+    checkpoint: Annotated[int | None, Parameter(help="Step of the checkpoint. Default: the newest.")] = None,
+    device: Device = "cpu",
+    json_: Annotated[bool, Parameter(name="--json", help="Print JSON.", negative="")] = False,
+) -> int:
+    """Print clean and robust accuracies of a run's network, each with its protocol and 95% Wilson interval."""
+    for name, value, high in (("--steps", steps, 10_000), ("--restarts", restarts, 1000), ("--n", n, 1_000_000)):
+        if not 1 <= value <= high:
+            raise ConfigError(f"{name}: got {value}; allowed: a whole number from 1 to {high}")
+    for tau in radius or []:
+        if not 0 <= tau <= 100:
+            raise ConfigError(f"--radius: got {tau}; allowed: a number from 0 to 100")
+    from engine.loading import Network
+
+    network = Network.load(folder, checkpoint, device or "cpu")
+    knobs = network.config.attack
+    radii = radius or [knobs.tau]
+    rows = network.accuracies(attack or ["fgm", "pgd", "dense"], norm or knobs.norm, radii, steps, restarts, n)
+    if json_:
+        figures = [
+            {**r.figure, "attack": r.protocol.attack, "norm": r.protocol.norm, "tau": r.protocol.tau} for r in rows
+        ]
+        _say(
+            json.dumps({"run": network.run, "step": network.step, "phase": network.phase, "figures": figures}, indent=1)
+        )
+        return 0
+    _say(f"{network.folder}: step {network.step}, phase {network.phase}, run {network.run}")
+    for row in rows:
+        f = row.figure
+        _say(f"  {f['value']:.3f} [{f['low']:.3f}, {f['high']:.3f}]  {f['text']}")
+    return 0
+
+
+@app.command
+def export(
+    folder: RunFolder,
+    *,
+    view: Annotated[list[str], Parameter(help="neurons, mixtures, robustness, or all; may be repeated.")],
+    out: Annotated[Path, Parameter(help="Folder to write to; made if it is not there.")],
+    checkpoint: Annotated[int | None, Parameter(help="Step of the checkpoint. Default: the newest.")] = None,
+    format_: Annotated[
+        list[Literal["png", "svg", "pdf"]] | None,
+        Parameter(name="--format", help="May be repeated. Default: all three."),
+    ] = None,
+    width: Annotated[float, Parameter(help="Width in inches; 3.25 is one column, 6.75 two.")] = 6.75,
+    option: Annotated[
+        list[str] | None, Parameter(help="name=value of the view, e.g. space=dictionary; may be repeated.")
+    ] = None,
+) -> int:
+    """Write a view of a run as figures, with the plotted data, a caption and a recipe that reproduces the run."""
+    from engine.export import export as write
+
+    options = {}
+    for text in option or []:
+        name, separator, value = text.partition("=")
+        if not separator:
+            raise ConfigError(f"--option: got {text!r}; allowed: name=value, e.g. space=dictionary")
+        options[name] = value
+    write(
+        folder,
+        "all" if "all" in view else view,
+        out,
+        formats=tuple(format_ or ("png", "svg", "pdf")),
+        step=checkpoint,
+        options=options,
+        width=width,
+        progress=_say,
+    )
+    return 0
+
+
+@app.command
+def presets() -> int:
+    """List the presets and the question that each answers."""
+    console = Console()
+    for name in preset_names():
+        config: Config = load_preset(name)
+        console.print(f"[bold]{name}[/]  {config.about.question}\n    {config.about.expect} ({config.about.time})")
+    return 0

@@ -1,0 +1,93 @@
+"""A network as a run folder keeps it, ready to be measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.config import Config
+from engine.data.sparse_coding import SparseCoding
+from engine.device import choose, prepare_thread
+from engine.evaluation import HeldOut
+from engine.generators import seeded
+from engine.models.symmetric_relu import SymmetricRelu
+from engine.probes.robustness import Measured, accuracy
+from engine.protocol import Protocol
+from engine.store import Store
+from engine.summary import figure
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One accuracy with its protocol."""
+
+    measured: Measured
+
+    @property
+    def protocol(self) -> Protocol:
+        """How it was measured."""
+        return self.measured.protocol
+
+    @property
+    def figure(self) -> dict[str, Any]:
+        """Value, interval and protocol."""
+        return figure(self.measured.accuracy, self.protocol)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The weights of one checkpoint with their world and held-out sample."""
+
+    folder: Path
+    run: str
+    step: int
+    phase: str
+    config: Config
+    model: SymmetricRelu
+    held_out: HeldOut
+
+    @classmethod
+    def load(cls, folder: Path, step: int | None = None, device: str = "cpu") -> Network:
+        """Read the checkpoint at ``step`` (the newest by default). Raises :class:`StoreError` or :class:`DeviceError`."""
+        where = choose(device)
+        store = Store.open(folder, read_only=True)
+        try:
+            checkpoint = store.load(step)
+        finally:
+            store.close()
+        config, arrays = checkpoint.config, checkpoint.arrays
+        prepare_thread(config.threads)
+
+        def tensor(name: str) -> torch.Tensor:
+            return torch.from_numpy(arrays[name].copy()).to(where)
+
+        world = SparseCoding(config.world, tensor("dictionary"), tensor("target"))
+        model = SymmetricRelu(tensor("weight"), float(arrays["bias"]))
+        return cls(
+            store.folder, store.run, checkpoint.step, checkpoint.phase, config, model, HeldOut(world, config.seed)
+        )
+
+    def accuracies(
+        self, attacks: Sequence[str], norm: str, radii: Sequence[float], steps: int, restarts: int, n: int
+    ) -> list[Row]:
+        """Clean accuracy, then that under each attack at each radius."""
+        protocols = [Protocol("clean", norm, 0.0, 0, 0, n)]
+        for tau in radii:
+            for attack in attacks:
+                size = (steps, restarts) if attack == "pgd" else (1, 1) if attack == "fgm" else (0, 0)
+                protocols.append(Protocol(attack, norm, tau, *size, n))
+        return [self._measure(protocol) for protocol in protocols]
+
+    def _measure(self, protocol: Protocol) -> Row:
+        x, y = self.held_out.take(protocol.n, self.config.world.sigma_x)
+        generator = seeded(self.config.seed, f"evaluate {self.step} {protocol.text()}", x.device)
+        slices = accuracy(self.model, x, y, protocol, self.held_out.world.dense_direction, generator)
+        while True:
+            try:
+                next(slices)
+            except StopIteration as stop:
+                return Row(stop.value)

@@ -1,0 +1,234 @@
+"""Every action of the window, its key and its tooltip; the toolbar and the menus made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from PySide6.QtCore import QObject, QSize, Qt, Signal
+from PySide6.QtGui import QAction, QActionGroup, QKeySequence
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QComboBox,
+    QDialog,
+    QDialogButtonBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QMainWindow,
+    QSizePolicy,
+    QToolBar,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from engine.config import load_preset, preset_names, resolve
+from engine.errors import ConfigError
+from fp_gui.icons import icon
+from fp_gui.theme import MODES, Theme
+
+# name: (text, keys, tooltip)
+ACTIONS = {
+    "play": ("Play", "Space", "Train until paused"),
+    "step": ("Step", "Right", "Pause and take one training step"),
+    "reset": ("Reset", "R", "Start a new run with these parameters; the present run stays on disk"),
+    "toggle_phase": ("Switch phase", "T", "Switch training between clean and adversarial from the next step on"),
+    "attack": ("Attack now", "A", "Measure clean and robust accuracy of the present weights now"),
+    "export": ("Export", "Ctrl+E", "Write figures, their data and the recipe of this run to a folder"),
+    "open": ("Open run…", "Ctrl+O", "Go on with an earlier run"),
+    "reveal": ("Reveal run folder", "", "Open the run's folder in the file manager"),
+    "copy_path": ("Copy path of run folder", "", "Copy the run folder's path to the clipboard"),
+    "quit": ("Quit", "Ctrl+Q", "Close the window; the run stays on disk and can be opened again"),
+    "reset_layout": ("Reset layout", "", "Bring every panel back to where it was at first"),
+    "keys": ("Keys", "?", "Show the keys"),
+}
+OBJECTIVES = {
+    "clean": ("Clean", "Train on clean samples"),
+    "adversarial": ("Adversarial", "Train on samples perturbed inside the ball ‖δ‖ ≤ tau"),
+    "gaussian_noise": ("Noise", "Train on samples with Gaussian noise, the cheap baseline"),
+}
+
+
+@dataclass(slots=True)
+class Actions:
+    """The window's actions by name, and the group of theme choices."""
+
+    by_name: dict[str, QAction] = field(default_factory=dict)
+    themes: dict[str, QAction] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> QAction:
+        return self.by_name[name]
+
+    def set_theme(self, theme: Theme, playing: bool) -> None:
+        """Redraw the icons in the theme's colours."""
+        for name in ("step", "reset", "attack", "export"):
+            self.by_name[name].setIcon(icon(name, theme.text))
+        self.show_playing(theme, playing)
+
+    def show_playing(self, theme: Theme, playing: bool) -> None:
+        """Turn the play action into pause and back."""
+        play = self.by_name["play"]
+        play.setText("Pause" if playing else "Play")
+        play.setToolTip(_tip("Stop after the present step" if playing else ACTIONS["play"][2], "Space"))
+        play.setIcon(icon("pause" if playing else "play", "#000000" if theme.dark else "#ffffff"))
+
+
+def _tip(text: str, keys: str) -> str:
+    return f"{text} ({keys.replace('Right', '→')})" if keys else text
+
+
+def make_actions(window: QMainWindow) -> Actions:
+    """All actions, owned by ``window`` and reachable by their keys wherever the focus is in it."""
+    actions = Actions()
+    for name, (text, keys, tip) in ACTIONS.items():
+        action = QAction(text, window)
+        if keys:
+            action.setShortcuts([QKeySequence(keys)] + ([QKeySequence("F1")] if name == "keys" else []))
+        action.setToolTip(_tip(tip, keys))
+        action.setStatusTip("")
+        action.setAutoRepeat(name == "step")
+        window.addAction(action)
+        actions.by_name[name] = action
+    group = QActionGroup(window)
+    for mode in MODES:
+        action = QAction({"system": "Follow the system"}.get(mode, mode.capitalize()), group, checkable=True)
+        action.setData(mode)
+        actions.themes[mode] = action
+    return actions
+
+
+class Toolbar(QToolBar):
+    """Preset, play, step, phase, attack, reset, device, export."""
+
+    preset_chosen = Signal(str)
+    device_chosen = Signal(str)
+    objective_chosen = Signal(str)
+
+    def __init__(self, actions: Actions, parent: QWidget | None = None) -> None:
+        super().__init__("Toolbar", parent, movable=False)
+        self.setObjectName("main")
+        self.setIconSize(QSize(18, 18))
+        self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.toggleViewAction().setVisible(False)
+        self.preset = QComboBox()
+        self.preset.setAccessibleName("Preset")
+        self.preset.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        for name in preset_names():
+            self.preset.addItem(name)
+            try:
+                about = load_preset(name).about
+            except ConfigError as error:
+                tip = str(error)
+            else:
+                tip = f"<p><b>{about.question}</b></p><p>{about.expect}</p><p>{about.time}</p>"
+            self.preset.setItemData(self.preset.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        self.preset.activated.connect(self._preset)
+        self.device = QComboBox()
+        self.device.setAccessibleName("Device")
+        self.device.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.device.addItems(list(resolve("device").choices))
+        self.device.setToolTip("Where the tensors live; choosing another starts a new run there")
+        self.device.activated.connect(self._device)
+
+        self.addWidget(QLabel("Preset"))
+        self.addWidget(self.preset)
+        self.addSeparator()
+        self.play = self._button(actions["play"], "play")
+        self._button(actions["step"])
+        self.addSeparator()
+        self.addWidget(QLabel("Training"))
+        self.addWidget(self._segments())
+        self._button(actions["attack"])
+        self.addSeparator()
+        self._button(actions["reset"])
+        spacer = QWidget()
+        spacer.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        self.addWidget(spacer)
+        self.addWidget(QLabel("Device"))
+        self.addWidget(self.device)
+        self._button(actions["export"])
+
+    def _button(self, action: QAction, name: str = "") -> QToolButton:
+        self.addAction(action)
+        button = self.widgetForAction(action)
+        assert isinstance(button, QToolButton)
+        button.setObjectName(name)
+        button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        return button
+
+    def _segments(self) -> QWidget:
+        box = QWidget()
+        line = QHBoxLayout(box)
+        line.setContentsMargins(2, 0, 4, 0)
+        line.setSpacing(0)
+        self._group = QButtonGroup(self)
+        self.objectives: dict[str, QToolButton] = {}
+        for objective, (text, tip) in OBJECTIVES.items():
+            button = QToolButton()
+            button.setCheckable(True)
+            button.setText(text)
+            button.setProperty("segment", True)
+            button.setProperty("objective", objective)
+            button.setToolTip(f"{tip} from the next step on (T switches between clean and adversarial)")
+            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+            button.clicked.connect(self._objective)
+            self._group.addButton(button)
+            self.objectives[objective] = button
+            line.addWidget(button)
+        return box
+
+    def _preset(self, index: int) -> None:
+        self.preset_chosen.emit(self.preset.itemText(index))
+
+    def _device(self, index: int) -> None:
+        self.device_chosen.emit(self.device.itemText(index))
+
+    def _objective(self) -> None:
+        sender: QObject = self.sender()
+        self.objective_chosen.emit(str(sender.property("objective")))
+
+    def show_objective(self, objective: str) -> None:
+        """Mark the segment of the objective in force."""
+        self.objectives[objective].setChecked(True)
+
+    def show_run(self, label: str, device: str) -> None:
+        """Show the preset and the device of the run that is open; a run from elsewhere shows its name."""
+        index = self.preset.findText(label)
+        self.preset.setCurrentIndex(index)
+        self.preset.setPlaceholderText(label)
+        tip = self.preset.itemData(index, Qt.ItemDataRole.ToolTipRole) if index >= 0 else label
+        self.preset.setToolTip(str(tip))
+        self.device.setCurrentText(device)
+
+
+class KeySheet(QDialog):
+    """The keys, as a list."""
+
+    def __init__(self, rows: list[tuple[str, str]], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Keys")
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(24)
+        grid.setVerticalSpacing(7)
+        for i, (keys, text) in enumerate(rows):
+            key = QLabel(f"<b>{keys}</b>")
+            grid.addWidget(key, i, 0)
+            grid.addWidget(QLabel(text), i, 1)
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+        buttons.rejected.connect(self.reject)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(20, 18, 20, 14)
+        layout.setSpacing(16)
+        layout.addLayout(grid)
+        layout.addWidget(buttons)
+
+
+def key_rows(view_titles: list[str]) -> list[tuple[str, str]]:
+    """The key sheet's rows: keys and what they do."""
+    rows = [(keys.replace("Right", "→"), tip) for _, keys, tip in ACTIONS.values() if keys]
+    rows[0] = ("Space", "Play or pause")
+    rows += [(str(i + 1), f"Show {title}") for i, title in enumerate(view_titles)]
+    rows += [("Ctrl+Z", "Undo a change of a live parameter"), ("Ctrl+Shift+Z", "Redo it")]
+    rows += [("↑ ↓", "In a number field: change its second digit (Shift: ten at once)")]
+    return rows

@@ -1,0 +1,102 @@
+"""Sets up Qt once, opens the window, and turns unexpected errors into messages in it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from types import TracebackType
+
+os.environ["PYQTGRAPH_QT_LIB"] = "PySide6"
+
+import pyqtgraph  # type: ignore[import-untyped]
+from PySide6.QtCore import QMessageLogContext, QObject, QSettings, Qt, QtMsgType, Signal, qInstallMessageHandler
+from PySide6.QtWidgets import QApplication
+
+from engine.config import Config, with_value
+from fp_gui.bridge.controller import Controller
+from fp_gui.bridge.worker import SessionFactory
+from fp_gui.main_window import MainWindow
+from fp_gui.runs import APP
+from fp_gui.theme import ThemeManager
+from fp_gui.views.catalogue import view_types
+
+
+class Problems(QObject):
+    """Collects unexpected errors from any thread; the window's banner listens."""
+
+    met = Signal(str, str)
+
+    def exception(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        """Take the place of ``sys.excepthook``: keep the traceback on stderr too, for bug reports."""
+        details = "".join(traceback.format_exception(kind, error, trace))
+        sys.stderr.write(details)
+        if issubclass(kind, KeyboardInterrupt):
+            QApplication.quit()
+            return
+        self.met.emit(f"Unexpected error, training is not affected: {kind.__name__}: {error}", details)
+
+    def qt_message(self, level: QtMsgType, context: QMessageLogContext, text: str) -> None:
+        """Pass Qt's messages to stderr, and warnings and worse into the window."""
+        sys.stderr.write(f"Qt: {text}\n")
+        if level in (QtMsgType.QtCriticalMsg, QtMsgType.QtFatalMsg):
+            self.met.emit(f"Qt reports: {text}", "")
+
+
+def make_app(argv: list[str] | None = None) -> QApplication:
+    """The application object with its names and pyqtgraph's options; call once."""
+    app = QApplication.instance()
+    if not isinstance(app, QApplication):
+        app = QApplication(argv if argv is not None else sys.argv[:1])
+    app.setOrganizationName(APP)
+    app.setApplicationName(APP)
+    app.setApplicationDisplayName("Feature Purification Explorer")
+    app.setDesktopFileName(APP)
+    pyqtgraph.setConfigOptions(imageAxisOrder="row-major", antialias=False)
+    return app
+
+
+def run_app(
+    label: str,
+    config: Config,
+    folder: Path | None,
+    *,
+    device: str | None = None,
+    autoplay: bool = False,
+    theme: str | None = None,
+    factory: SessionFactory | None = None,
+) -> int:
+    """Open the window on a new run of ``config``, or on the run in ``folder``; returns the exit code."""
+    app = make_app()
+    problems = Problems()
+    qInstallMessageHandler(problems.qt_message)
+    sys.excepthook = problems.exception
+    if factory is None:
+        from engine.session import Session
+
+        factory = Session
+    if device is not None:
+        config = with_value(config, "device", device)
+    settings = QSettings()
+    themes = ThemeManager(app, theme or str(settings.value("theme", "system")))
+    controller = Controller(factory)
+    try:
+        window = MainWindow(controller, view_types(), themes, label, config, settings)
+        problems.met.connect(window.banner.error, Qt.ConnectionType.QueuedConnection)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # The heartbeat lets Python look for signals 60 times a second.
+            signal.signal(number, lambda *_: window.close())
+        if folder is None:
+            window.begin(config, label)
+        else:
+            controller.load(folder, device)
+        if autoplay:
+            controller.play()
+        window.show()
+        return app.exec()
+    finally:
+        controller.close()
+        sys.excepthook = sys.__excepthook__
+        qInstallMessageHandler(None)

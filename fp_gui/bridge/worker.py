@@ -1,0 +1,361 @@
+"""The training thread's side of the bridge: owns the session, steps it, applies commands between two steps."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
+
+from engine.commands import Command, SaveCheckpoint
+from engine.config import Config
+from engine.errors import ExplorerError
+from engine.snapshot import Snapshot
+from fp_gui.bridge.mailbox import Mailbox
+
+TICK = 0.008  # seconds of stepping per turn of the event loop; commands end a turn early
+
+
+class SessionLike(Protocol):
+    """What the bridge uses of :class:`engine.session.Session`."""
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+
+    @property
+    def run(self) -> str:
+        """The run's id."""
+
+    @property
+    def config(self) -> Config:
+        """The config now."""
+
+    @property
+    def steps_done(self) -> int:
+        """Training steps taken."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the schedule has run to its end."""
+
+    @property
+    def measuring(self) -> bool:
+        """Whether measurements are pending."""
+
+    def step(self) -> None:
+        """Take one training step."""
+
+    def measure(self) -> None:
+        """Do one slice of the pending measurements."""
+
+    def apply(self, command: Command) -> None:
+        """Apply ``command`` or raise :class:`ExplorerError`."""
+
+    def snapshot(self, wanted: frozenset[type] = ...) -> Snapshot:
+        """The state now, with results of the types ``wanted``."""
+
+    def close(self) -> None:
+        """Write what is left and close the folder."""
+
+
+class SessionFactory(Protocol):
+    """Makes sessions; :class:`engine.session.Session` itself is one. Called in the training thread only."""
+
+    def create(self, config: Config, folder: Path) -> SessionLike:
+        """A new run in ``folder``."""
+
+    def resume(self, folder: Path, device: str | None = None) -> SessionLike:
+        """The run in ``folder``, at its newest checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """Ask for a new run of ``config`` in ``folder``; ``label`` is the preset it comes from."""
+
+    config: Config
+    folder: Path
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """Ask for the run in ``folder`` to go on, optionally on another device."""
+
+    folder: Path
+    device: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """A run that is open: its id, folder and config, the steps it had when it opened, and the ``left`` folder of the
+    run that it replaced (None if there was none or it had no steps)."""
+
+    run: str
+    folder: Path
+    config: Config
+    label: str
+    steps: int
+    resumed: bool
+    left: Path | None = None
+
+
+class Worker(QObject):
+    """Lives in the training thread. All slots are reached by queued signals, so they run between two steps."""
+
+    opened = Signal(object)  # RunInfo
+    playing_changed = Signal(bool)
+    applied = Signal(int, object, object, str)  # serial of the command, the command, the config now, error or ""
+    failed = Signal(str, str)  # text, details
+    schedule_done = Signal(int)  # step
+
+    def __init__(self, factory: SessionFactory, mailbox: Mailbox) -> None:
+        super().__init__()
+        self._factory = factory
+        self._mailbox = mailbox
+        self._session: SessionLike | None = None
+        self._info: RunInfo | None = None
+        self._keep = False  # a checkpoint was asked for: keep the folder even without a step
+        self._playing = False
+        self._wanted: frozenset[type] = frozenset()
+        self.posted = 0  # requests sent; written by the window's thread only
+        self._served = 0  # requests begun; written by the training thread only
+        self.stopping = threading.Event()
+        self._timer = QTimer(self)
+        self._timer.setInterval(0)
+        self._timer.timeout.connect(self._tick)
+
+    # -- requests ------------------------------------------------------------------------------------------------
+
+    @Slot(object)
+    def open(self, request: NewRun | OpenRun) -> None:
+        """Open another run and leave the present one; if that fails the present one stays."""
+        self._served += 1
+        if self.stopping.is_set():
+            return
+        self._set_playing(False)
+        self._timer.stop()
+        left: Path | None = None
+        try:
+            if isinstance(request, OpenRun) and self._info and request.folder == self._info.folder:
+                left = self._close_session()  # its last steps must be on disk before it is read
+            session = self._make(request)
+        except ExplorerError as error:
+            self._reopen()
+            self.failed.emit(f"{error}. " + self._what_stays(), "")
+            return
+        except Exception as error:
+            self._reopen()
+            self.failed.emit(
+                f"The run could not be opened: {_brief(error)}. " + self._what_stays(), traceback.format_exc()
+            )
+            return
+        left = self._close_session() or left
+        self._session = session
+        resumed = isinstance(request, OpenRun)
+        label = request.label if isinstance(request, NewRun) else request.folder.name
+        self._keep = resumed
+        self._mailbox.clear()
+        self._info = RunInfo(
+            session.run, Path(session.folder), session.config, label, session.steps_done, resumed,
+            left if left != Path(session.folder) else None,
+        )  # fmt: skip
+        self.opened.emit(self._info)
+        self._publish()
+        self._run_timer()
+
+    @Slot()
+    def play(self) -> None:
+        """Train until paused."""
+        self._served += 1
+        if self._session is None:
+            self.playing_changed.emit(False)
+            return
+        self._set_playing(True)
+        self._run_timer()
+
+    @Slot()
+    def pause(self) -> None:
+        """Stop training after the present step; pending measurements go on until they are done."""
+        self._served += 1
+        self._set_playing(False)
+        self._run_timer()
+        self._publish()
+
+    @Slot()
+    def step_once(self) -> None:
+        """Pause and take one step."""
+        self._served += 1
+        self._set_playing(False)
+        if self._session is not None:
+            self._guarded_step(self._session)
+            self._publish()
+            self._run_timer()
+
+    @Slot(int, object)
+    def apply(self, serial: int, command: Command) -> None:
+        """Apply ``command`` and answer with :attr:`applied`; a refused one leaves the run as it was."""
+        self._served += 1
+        session = self._session
+        if session is None:
+            self.applied.emit(serial, command, None, "No run is open; press Reset to start one.")
+            return
+        error = ""
+        try:
+            session.apply(command)
+            self._keep = self._keep or isinstance(command, SaveCheckpoint)
+        except ExplorerError as refused:
+            error = str(refused)
+        except Exception as broken:
+            error = f"The command failed: {_brief(broken)}"
+            self.failed.emit(error, traceback.format_exc())
+        self.applied.emit(serial, command, session.config, error)
+        if not self._playing:
+            self._publish()
+            self._run_timer()
+
+    @Slot(object)
+    def set_wanted(self, wanted: frozenset[type]) -> None:
+        """Put only results of these types into snapshots."""
+        self._served += 1
+        self._wanted = wanted
+        if not self._playing:
+            self._publish()
+
+    @Slot()
+    def shutdown(self) -> None:
+        """Close the session and end the thread. Nothing is served afterwards."""
+        self.stopping.set()
+        self._timer.stop()
+        self._playing = False
+        self._close_session()
+        thread = self.thread()
+        home = self._home
+        if home is not None:
+            self.moveToThread(home)  # the window's thread deletes it, when nothing can run in it any more
+        thread.quit()
+
+    _home: QThread | None = None
+
+    def set_home(self, home: QThread) -> None:
+        """The thread to return to at the end; called before the training thread starts."""
+        self._home = home
+
+    # -- training ------------------------------------------------------------------------------------------------
+
+    @Slot()
+    def _tick(self) -> None:
+        session = self._session
+        if session is None or self.stopping.is_set():
+            self._timer.stop()
+            return
+        until = time.perf_counter() + TICK
+        while self._guarded_step(session) if self._playing else self._guarded_measure(session):
+            if self._mailbox.wanted():
+                self._publish()
+            if self.posted != self._served or self.stopping.is_set() or time.perf_counter() >= until:
+                return
+        self._run_timer()
+        self._publish()
+
+    def _guarded_step(self, session: SessionLike) -> bool:
+        """One step; False when training must not go on by itself."""
+        before = session.finished
+        try:
+            session.step()
+        except Exception as error:
+            self._break(error)
+            return False
+        if session.finished and not before:
+            self._set_playing(False)
+            self.schedule_done.emit(session.steps_done)
+            return False
+        return True
+
+    def _guarded_measure(self, session: SessionLike) -> bool:
+        """One slice of measuring; False when there is none left."""
+        try:
+            if not session.measuring:
+                return False
+            session.measure()
+        except Exception as error:
+            self._break(error)
+            return False
+        return True
+
+    def _publish(self) -> None:
+        session = self._session
+        if session is None or self.stopping.is_set():
+            return
+        try:
+            self._mailbox.put(session.snapshot(self._wanted))
+        except Exception as error:
+            self._break(error)
+
+    def _run_timer(self) -> None:
+        session = self._session
+        if session is not None and not self.stopping.is_set() and (self._playing or session.measuring):
+            self._timer.start()
+        else:
+            self._timer.stop()
+
+    def _set_playing(self, playing: bool) -> None:
+        if playing != self._playing:
+            self._playing = playing
+            self.playing_changed.emit(playing)
+
+    # -- opening, closing, failing -------------------------------------------------------------------------------
+
+    def _make(self, request: NewRun | OpenRun) -> SessionLike:
+        if isinstance(request, OpenRun):
+            return self._factory.resume(request.folder, request.device)
+        request.folder.parent.mkdir(parents=True, exist_ok=True)
+        return self._factory.create(request.config, request.folder)
+
+    def _reopen(self) -> None:
+        """Tell the window that the run it had is still the one."""
+        if self._session is not None and self._info is not None:
+            self.opened.emit(self._info)
+            self._publish()
+            self._run_timer()
+
+    def _what_stays(self) -> str:
+        return "The present run is kept." if self._session is not None else "No run is open; choose a preset or Reset."
+
+    def _close_session(self) -> Path | None:
+        """Close the session; its folder if it is worth keeping, else None."""
+        session, info, self._session, self._info = self._session, self._info, None, None
+        if session is None:
+            return None
+        steps = session.steps_done
+        try:
+            session.close()
+        except Exception as error:
+            self.failed.emit(f"The run could not be closed cleanly: {_brief(error)}", traceback.format_exc())
+        if steps == 0 and info is not None and not self._keep:
+            shutil.rmtree(info.folder, ignore_errors=True)
+            return None
+        return Path(session.folder)
+
+    def _break(self, error: Exception) -> None:
+        """An error nobody foresaw: stop, keep what is on disk, say so."""
+        details = "".join(traceback.format_exception(error))
+        self._timer.stop()
+        self._set_playing(False)
+        steps = self._session.steps_done if self._session is not None else 0
+        folder = self._close_session()
+        kept = f"Everything up to step {steps} is kept in {folder.name}; " if folder is not None else ""
+        if isinstance(error, ExplorerError):  # foreseen, such as a diverged run: its text says it all
+            self.failed.emit(f"{error}. Reset starts a new run.", "")
+        else:
+            self.failed.emit(f"Training stopped: {_brief(error)}. {kept}Reset starts a new run.", details)
+
+
+def _brief(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

@@ -1,0 +1,221 @@
+"""One small editor per kind of knob. All speak the same: ``value``, ``set_value``, ``committed``."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from math import floor, inf, isfinite, log10
+
+from PySide6.QtCore import QEvent, QSize, Qt, Signal, Slot
+from PySide6.QtGui import QFocusEvent, QKeyEvent, QWheelEvent
+from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLineEdit, QWidget
+
+from engine.config import KnobInfo
+
+
+def show(value: object) -> str:
+    """A value in as few characters as bring it back exactly: ``3e-05``, ``0.2``, ``1500``."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    return str(value)
+
+
+def read(text: str, kind: str) -> object:
+    """What was typed as the kind of number it should be; the text itself where it is none, for the error to name."""
+    text = text.strip()
+    if kind == "text":
+        return text
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    if kind == "float":
+        return number
+    try:
+        return int(text)
+    except ValueError:
+        return int(number) if isfinite(number) and number.is_integer() else number
+
+
+def nudged(value: float, knob: KnobInfo, steps: int) -> float:
+    """``value`` moved by ``steps`` within the knob's range: whole numbers by one, others by their second digit."""
+    moved: float
+    if knob.kind == "int":
+        moved = int(value) + steps
+    else:
+        digit = floor(log10(abs(value))) - 1 if value else -2
+        moved = float(Decimal(repr(float(value))) + steps * Decimal(10) ** digit)
+    low = -inf if knob.low is None else knob.low
+    high = inf if knob.high is None else knob.high
+    moved = min(max(moved, low), high)
+    return int(moved) if knob.kind == "int" else moved
+
+
+class Field(QWidget):
+    """An editor for one knob; subclasses hold the control."""
+
+    committed = Signal()
+
+    def __init__(self, knob: KnobInfo) -> None:
+        super().__init__()
+        self.knob = knob
+        self.control: QWidget = self._make()
+        self.control.setAccessibleName(knob.path)
+        self.setFocusProxy(self.control)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.control, 1)
+
+    def _make(self) -> QWidget:
+        raise NotImplementedError
+
+    def value(self) -> object:
+        """What the control shows, as typed."""
+        raise NotImplementedError
+
+    def set_value(self, value: object) -> None:
+        """Show ``value`` without emitting :attr:`committed`."""
+        raise NotImplementedError
+
+
+class _Edit(QLineEdit):
+    """A line that keeps its keys: Up and Down nudge, Escape puts the old text back."""
+
+    nudge = Signal(int)
+    cancelled = Signal()
+    passes: frozenset[int] = frozenset()
+
+    def event(self, event: QEvent) -> bool:
+        """Let the window's keys through that cannot be part of what is typed here."""
+        if event.type() == QEvent.Type.ShortcutOverride and isinstance(event, QKeyEvent) and event.key() in self.passes:
+            event.ignore()
+            return False
+        return super().event(event)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Nudge or cancel, else edit."""
+        step = 10 if event.modifiers() & Qt.KeyboardModifier.ShiftModifier else 1
+        if event.key() == Qt.Key.Key_Up:
+            self.nudge.emit(step)
+        elif event.key() == Qt.Key.Key_Down:
+            self.nudge.emit(-step)
+        elif event.key() == Qt.Key.Key_Escape:
+            self.cancelled.emit()
+        else:
+            super().keyPressEvent(event)
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        """Select all when reached by Tab, so that typing replaces."""
+        super().focusInEvent(event)
+        if event.reason() in (Qt.FocusReason.TabFocusReason, Qt.FocusReason.BacktabFocusReason):
+            self.selectAll()
+
+    def sizeHint(self) -> QSize:
+        """Room for seven digits; the row gives more where there is more."""
+        return QSize(self.fontMetrics().horizontalAdvance("0" * 7) + 14, super().sizeHint().height())
+
+    def minimumSizeHint(self) -> QSize:
+        """No narrower."""
+        return self.sizeHint()
+
+
+class LineField(Field):
+    """Numbers and texts: any text can be typed, what it means is judged when it is committed."""
+
+    def _make(self) -> QWidget:
+        self._edit = _Edit()
+        if self.knob.kind != "text":  # so that Space plays right after a number was entered
+            self._edit.passes = frozenset({Qt.Key.Key_Space, Qt.Key.Key_T, Qt.Key.Key_Question})
+        self._shown = ""
+        self._value: object = None
+        self._edit.editingFinished.connect(self._finish)
+        self._edit.nudge.connect(self._nudge)
+        self._edit.cancelled.connect(self._cancel)
+        return self._edit
+
+    def value(self) -> object:
+        """See :class:`Field`."""
+        text = self._edit.text()
+        return self._value if text == self._shown else read(text, self.knob.kind)
+
+    def set_value(self, value: object) -> None:
+        """See :class:`Field`."""
+        self._value, self._shown = value, show(value)
+        self._edit.setText(self._shown)
+        self._edit.setCursorPosition(0)
+
+    @Slot()
+    def _finish(self) -> None:
+        if self._edit.text() != self._shown:
+            self.committed.emit()
+
+    @Slot(int)
+    def _nudge(self, steps: int) -> None:
+        old, knob = self.value(), self.knob
+        if isinstance(old, (int, float)) and knob.kind in ("int", "float"):
+            self._edit.setText(show(nudged(old, knob, steps)))
+            self._finish()
+
+    @Slot()
+    def _cancel(self) -> None:
+        self._edit.setText(self._shown)
+
+
+class BoolField(Field):
+    """A check box. A click leaves the focus where it was, so that Space still plays."""
+
+    def _make(self) -> QWidget:
+        self._box = QCheckBox()
+        self._box.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self._box.clicked.connect(self.committed)
+        return self._box
+
+    def value(self) -> object:
+        """See :class:`Field`."""
+        return self._box.isChecked()
+
+    def set_value(self, value: object) -> None:
+        """See :class:`Field`."""
+        self._box.setChecked(value is True)
+
+
+class _Combo(QComboBox):
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        """Scroll the form, never the choice."""
+        event.ignore()
+
+    def event(self, event: QEvent) -> bool:
+        """Open on Return, as Space belongs to play."""
+        if event.type() == QEvent.Type.KeyPress and isinstance(event, QKeyEvent) and event.key() in (
+            Qt.Key.Key_Return, Qt.Key.Key_Enter,
+        ):  # fmt: skip
+            self.showPopup()
+            return True
+        return super().event(event)
+
+
+class ChoiceField(Field):
+    """A drop-down list of the allowed values."""
+
+    def _make(self) -> QWidget:
+        self._combo = _Combo()
+        self._combo.addItems(list(self.knob.choices))
+        self._combo.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self._combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self._combo.setMinimumContentsLength(7)
+        self._combo.activated.connect(self.committed)
+        return self._combo
+
+    def value(self) -> object:
+        """See :class:`Field`."""
+        return self._combo.currentText()
+
+    def set_value(self, value: object) -> None:
+        """See :class:`Field`."""
+        self._combo.setCurrentText(str(value))
+
+
+def field_for(knob: KnobInfo) -> Field:
+    """The editor for ``knob``'s kind."""
+    return {"bool": BoolField, "choice": ChoiceField}.get(knob.kind, LineField)(knob)

@@ -1,0 +1,320 @@
+"""The parameters: every control is generated from :func:`engine.config.knobs`, nothing is listed here by name.
+
+A live edit leaves as :attr:`Form.live_edited`; an edit of a knob that restarts the run waits in :attr:`Form.pending`
+until the next reset. The form never changes the session itself and follows what the session says.
+"""
+
+from __future__ import annotations
+
+from pyqtgraph.parametertree import Parameter, ParameterItem, ParameterTree  # type: ignore[import-untyped]
+from pyqtgraph.parametertree.parameterTypes import GroupParameter  # type: ignore[import-untyped]
+from PySide6.QtCore import QEvent, QObject, QSize, Qt, Signal, Slot
+from PySide6.QtGui import QKeyEvent
+from PySide6.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from engine.config import Config, KnobInfo, knobs, value_of, with_value
+from engine.errors import ConfigError
+from fp_gui.fields import field_for, show
+from fp_gui.theme import named
+
+GROUP_TITLES = {"": "Run"}
+SKIPPED = "about"  # shown as the preset's description
+
+
+def tooltip(knob: KnobInfo, default: object) -> str:
+    """What one reads on hovering over a knob."""
+    unit = f" ({knob.unit})" if knob.unit else ""
+    when = "live: applies between two steps" if knob.live else "restarts: applies with the next reset"
+    return (
+        f"<p style='white-space:normal'><b>{knob.path}</b>{unit}<br>{_escape(knob.doc)}</p>"
+        f"<p>Allowed: {_escape(knob.allowed)}<br>Preset: {_escape(show(default))}<br>{when}</p>"
+    )
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+class KnobItem(ParameterItem):  # type: ignore[misc]
+    """A row of the tree: name, editor, unit, and whether the knob is live."""
+
+    def __init__(self, param: KnobParameter, depth: int) -> None:
+        super().__init__(param, depth)
+        knob = param.knob
+        self.field = field_for(knob)
+        self.field.set_value(param.value())
+        self.field.committed.connect(self._commit)
+        unit = QLabel(knob.unit)
+        unit.setProperty("muted", True)
+        self.badge = QLabel()
+        self.badge.setMinimumWidth(self.badge.fontMetrics().horizontalAdvance("restarts") + 4)
+        self.back = QPushButton("↺")
+        self.back.setFlat(True)
+        self.back.setFixedWidth(20)
+        self.back.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.back.setToolTip("Back to the preset's value")
+        self.back.setAccessibleName(f"{knob.path}: back to the preset's value")
+        self.back.clicked.connect(self._to_default)
+        self.row = QWidget()
+        line = QHBoxLayout(self.row)
+        line.setContentsMargins(0, 1, 4, 1)
+        line.setSpacing(6)
+        if knob.kind in ("int", "float"):
+            self.field.setFixedWidth(self.field.fontMetrics().horizontalAdvance("0" * 8) + 18)
+            line.addWidget(self.field)
+            if knob.unit:
+                line.addWidget(unit)
+            line.addStretch(1)
+        else:
+            line.addWidget(self.field, 1)
+        line.addWidget(self.back)
+        line.addWidget(self.badge)
+        self.setSizeHint(1, QSize(200, self.row.sizeHint().height()))
+        self.refresh()
+
+    def treeWidgetChanged(self) -> None:
+        """Put the row into the tree that this item joined."""
+        super().treeWidgetChanged()
+        tree = self.treeWidget()
+        if tree is not None:
+            tree.setItemWidget(self, 1, self.row)
+
+    def valueChanged(self, param: Parameter, value: object, force: bool = False) -> None:
+        """Follow the parameter; ``value`` may be one that was refused and put back meanwhile."""
+        super().valueChanged(param, value)
+        self.field.set_value(param.value())
+        self.refresh()
+
+    def defaultChanged(self, param: Parameter, default: object) -> None:
+        """The preset changed: the tooltip and the way back change with it."""
+        self.refresh()
+
+    def selected(self, sel: bool) -> None:
+        """Nothing opens on selection: the editor is always there."""
+
+    def refresh(self) -> None:
+        """Show again whether the value is the preset's, live or pending."""
+        param: KnobParameter = self.param
+        knob, pending = param.knob, param.pending
+        self.badge.setText("pending" if pending else "live" if knob.live else "restarts")
+        self.badge.setProperty("badge", self.badge.text())
+        self.badge.style().unpolish(self.badge)
+        self.badge.style().polish(self.badge)
+        self.back.setVisible(param.value() != param.defaultValue())
+        font = self.font(0)
+        font.setBold(pending)
+        self.setFont(0, font)
+        tip = tooltip(knob, param.defaultValue())
+        for part in (self.field.control, self.badge):
+            part.setToolTip(tip)
+        self.setToolTip(0, tip)
+
+    def _commit(self) -> None:
+        self.param.setValue(self.field.value())
+
+    def _to_default(self) -> None:
+        self.param.setToDefault()
+
+
+class KnobParameter(Parameter):  # type: ignore[misc]
+    """A knob as a parameter of the tree; ``pending`` while its value waits for a reset."""
+
+    itemClass = KnobItem  # noqa: N815 (pyqtgraph's name)
+
+    def __init__(self, knob: KnobInfo, value: object) -> None:
+        self.knob = knob
+        self.pending = False
+        super().__init__(name=knob.path, title=knob.name, type="knob", value=value, default=value)
+
+    def show_value(self, value: object, pending: bool) -> None:
+        """Take ``value`` from outside: nobody hears of it but the row."""
+        self.pending = pending
+        items = list(self.items.keys())
+        self.opts["value"] = value
+        for item in items:
+            item.valueChanged(self, value)
+
+    def show_default(self, value: object) -> None:
+        """Make ``value`` the one to go back to."""
+        self.setDefault(value)
+
+
+class Form(QWidget):
+    """The parameters dock: the preset's description, the tree, and a bar for edits that wait for a reset."""
+
+    live_edited = Signal(str, object, object)  # path, old, new
+    rejected = Signal(str)
+    pending_changed = Signal(int)
+    reset_requested = Signal()
+
+    def __init__(self, config: Config, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._config = config
+        self.pending: dict[str, object] = {}
+        self.parameters: dict[str, KnobParameter] = {}
+        self._about = QLabel(wordWrap=True)
+        self._about.setTextFormat(Qt.TextFormat.RichText)
+        self._about.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.search = QLineEdit(clearButtonEnabled=True, placeholderText="Filter parameters")
+        self.search.setToolTip("Show only the parameters whose name or description holds this text")
+        self.search.textChanged.connect(self._filter)
+        self.tree = ParameterTree(showHeader=False)
+        self.tree.setAlternatingRowColors(False)
+        self.tree.setIndentation(6)
+        self.tree.setDragDropMode(self.tree.DragDropMode.NoDragDrop)
+        self.tree.setSelectionMode(self.tree.SelectionMode.NoSelection)
+        self.tree.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.tree.setFrameShape(QFrame.Shape.NoFrame)
+        self.tree.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # Tab goes through the editors themselves
+        self.tree.installEventFilter(self)
+        self._bar = self._make_bar()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 8, 4, 4)
+        layout.setSpacing(6)
+        layout.addWidget(self._about)
+        layout.addWidget(self.search)
+        layout.addWidget(self._bar)
+        layout.addWidget(self.tree, 1)
+        self.setMinimumWidth(350)
+        self._build(config)
+        self.start(config)
+
+    def _make_bar(self) -> QFrame:
+        bar = named(QFrame(), "pending")
+        self._bar_text = QLabel(wordWrap=True)
+        self.apply_button = QPushButton("Reset now")
+        self.apply_button.setToolTip("Start a new run with these values; the present run stays on disk")
+        self.apply_button.clicked.connect(self.reset_requested)
+        self.discard_button = QPushButton("Discard")
+        self.discard_button.setToolTip("Put the running values back")
+        self.discard_button.clicked.connect(self.discard)
+        line = QHBoxLayout(bar)
+        line.setContentsMargins(8, 5, 6, 5)
+        line.addWidget(self._bar_text, 1)
+        line.addWidget(self.apply_button)
+        line.addWidget(self.discard_button)
+        return bar
+
+    def _build(self, config: Config) -> None:
+        groups: dict[str, GroupParameter] = {}
+        for knob in knobs(config):
+            if knob.group == SKIPPED:
+                continue
+            title = GROUP_TITLES.get(knob.group, knob.group.capitalize())
+            group = groups.setdefault(knob.group, GroupParameter(name=title))
+            param = KnobParameter(knob, value_of(config, knob.path))
+            param.sigValueChanged.connect(self._edited)
+            self.parameters[knob.path] = param
+            group.addChild(param)
+        self._root = GroupParameter(name="parameters", children=list(groups.values()))
+        self.tree.setParameters(self._root, showTop=False)
+        header = self.tree.header()
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+
+    # -- what the window tells the form --------------------------------------------------------------------------
+
+    def start(self, config: Config) -> None:
+        """A run of ``config`` began: these are the values to go back to; nothing is pending."""
+        self._config = config
+        self.pending.clear()
+        for path, param in self.parameters.items():
+            value = value_of(config, path)
+            param.show_value(value, False)
+            param.show_default(value)
+        about = config.about
+        lines = [f"<b>{_escape(about.title)}</b>"]
+        lines += [f"<i>{_escape(about.question)}</i>"] if about.question else []
+        lines += [_escape(about.expect)] if about.expect else []
+        lines += [f"Takes {_escape(about.time)}."] if about.time else []
+        self._about.setText("<br>".join(lines))
+        self._show_pending()
+
+    def sync(self, config: Config) -> None:
+        """The session's values changed: show them, but keep what is pending."""
+        self._config = config
+        for path, param in self.parameters.items():
+            value = value_of(config, path)
+            if path in self.pending:
+                if self.pending[path] == value:
+                    del self.pending[path]
+                    param.show_value(value, False)
+            elif param.value() != value:
+                param.show_value(value, False)
+        self._show_pending()
+
+    def next_config(self) -> Config:
+        """The running values with what is pending. Raises :class:`ConfigError` if they do not fit together."""
+        config = self._config
+        for path, value in self.pending.items():
+            config = with_value(config, path, value)
+        return config
+
+    @Slot()
+    def discard(self) -> None:
+        """Forget what is pending."""
+        for path in list(self.pending):
+            self.parameters[path].show_value(value_of(self._config, path), False)
+        self.pending.clear()
+        self._show_pending()
+
+    # -- what the user does --------------------------------------------------------------------------------------
+
+    def _edited(self, param: KnobParameter, value: object) -> None:
+        path, knob = param.knob.path, param.knob
+        current = value_of(self._config, path)
+        old = self.pending.get(path, current)
+        try:
+            base = self._config if knob.live else self.next_config()
+            value = value_of(with_value(base, path, value), path)
+        except ConfigError as error:
+            param.show_value(old, path in self.pending)
+            self.rejected.emit(f"{error}. Kept: {show(old)}.")
+            return
+        if knob.live:
+            self._config = with_value(self._config, path, value)
+            param.show_value(value, False)
+            if value != current:
+                self.live_edited.emit(path, current, value)
+            return
+        if value == current:
+            self.pending.pop(path, None)
+        else:
+            self.pending[path] = value
+        param.show_value(value, path in self.pending)
+        self._show_pending()
+
+    def _show_pending(self) -> None:
+        n = len(self.pending)
+        names = ", ".join(self.pending)
+        self._bar_text.setText(f"{n} change{'s wait' if n != 1 else ' waits'} for a reset")
+        self._bar_text.setToolTip(names)
+        self._bar.setVisible(n > 0)
+        self.pending_changed.emit(n)
+
+    @Slot(str)
+    def _filter(self, text: str) -> None:
+        needle = text.strip().lower()
+        for group in self._root.children():
+            any_shown = False
+            for param in group.children():
+                hit = needle in param.knob.path.lower() or needle in param.knob.doc.lower()
+                param.setOpts(visible=hit)
+                any_shown = any_shown or hit
+            group.setOpts(visible=any_shown)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Leave letters and arrows to the window's keys while the tree has the focus."""
+        if watched is self.tree and event.type() == QEvent.Type.KeyPress and isinstance(event, QKeyEvent):
+            event.ignore()
+            return True
+        return super().eventFilter(watched, event)

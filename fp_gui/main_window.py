@@ -1,0 +1,414 @@
+"""The window: panels, actions and what connects them to the controller. Nothing here computes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from PySide6.QtCore import QSettings, QTimer, QUrl, Slot
+from PySide6.QtGui import QAction, QCloseEvent, QDesktopServices, QGuiApplication, QKeySequence, QShowEvent, QUndoStack
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QApplication,
+    QFileDialog,
+    QMainWindow,
+    QMenu,
+    QProgressBar,
+    QPushButton,
+    QToolBar,
+    QWidget,
+)
+
+from engine.config import Config, load_preset, with_value
+from engine.errors import ConfigError, ExplorerError
+from engine.snapshot import Snapshot
+from fp_gui.actions import KeySheet, Toolbar, key_rows, make_actions
+from fp_gui.banner import Banner
+from fp_gui.bridge.controller import Controller
+from fp_gui.bridge.worker import RunInfo
+from fp_gui.export import ExportDialog, Exporter, ExportJob
+from fp_gui.form import Form
+from fp_gui.icons import icon
+from fp_gui.panels import Panels
+from fp_gui.runs import check_run, preset_label
+from fp_gui.status import StatusBar
+from fp_gui.theme import Theme, ThemeManager, named, stylesheet
+from fp_gui.undo import KnobChange
+from fp_gui.views.base import View
+
+STATS_MS = 500
+
+
+class MainWindow(QMainWindow):
+    """The explorer's window over a :class:`Controller`; ``view_types`` in display order."""
+
+    def __init__(
+        self,
+        controller: Controller,
+        view_types: Sequence[type[View]],
+        themes: ThemeManager,
+        label: str,
+        config: Config,
+        settings: QSettings | None = None,
+    ) -> None:
+        super().__init__()
+        self.setWindowTitle("Feature Purification Explorer")
+        self.setWindowIcon(icon("app"))
+        self.controller = controller
+        self.themes = themes
+        self.settings = settings if settings is not None else QSettings()
+        self._label, self._config = label, config
+        self._playing = False
+        self._export: list[ExportJob] = []
+        self.undo_stack = QUndoStack(self)
+        self.exporter = Exporter(self)
+        self.actions_ = make_actions(self)
+        self.toolbar = Toolbar(self.actions_)
+        self.addToolBar(self.toolbar)
+        self._make_banner()
+        self.status = StatusBar()
+        self.setStatusBar(self.status)
+        self._make_export_progress()
+        self.form = Form(config)
+        self.views = [make() for make in view_types]
+        self.panels = self._make_panels()
+        self._make_menus()
+        self._connect()
+        self._take_theme(themes.theme)
+        self.restore()
+        controller.set_views(self.views)
+        self._stats_timer = QTimer(self, interval=STATS_MS)
+        self._stats_timer.timeout.connect(self._show_stats)
+        self._stats_timer.start()
+
+    # -- building ------------------------------------------------------------------------------------------------
+
+    def _make_banner(self) -> None:
+        self.addToolBarBreak()
+        self.banner = Banner()
+        bar = named(QToolBar("Messages", movable=False), "banner")
+        bar.toggleViewAction().setVisible(False)
+        bar.addWidget(self.banner)
+        bar.hide()
+        self.addToolBar(bar)
+        self._banner_bar = bar
+        self.banner.shown.connect(bar.setVisible)
+
+    def _make_export_progress(self) -> None:
+        self._export_bar = QProgressBar(textVisible=True, minimum=0, maximum=0)
+        self._export_bar.setFixedWidth(170)
+        self._export_cancel = QPushButton("Cancel export")
+        self._export_cancel.clicked.connect(self.exporter.cancel)
+        for widget in (self._export_bar, self._export_cancel):
+            self.status.addWidget(widget)
+            widget.hide()
+
+    def _make_panels(self) -> Panels:
+        contents: dict[str, tuple[str, QWidget]] = {"parameters": ("Parameters", self.form)}
+        for view in self.views:
+            view.setMinimumSize(240, 160)  # so that no view's controls can make the window larger than the screen
+            contents[view.name] = (view.title, view)
+        return Panels(self, contents)
+
+    def _make_menus(self) -> None:
+        a = self.actions_
+        bar = self.menuBar()
+        bar.addMenu(self._menu("&File", [a["open"], a["reveal"], a["copy_path"], None, a["export"], None, a["quit"]]))
+        undo = self.undo_stack.createUndoAction(self, "Undo")
+        undo.setShortcut(QKeySequence("Ctrl+Z"))
+        redo = self.undo_stack.createRedoAction(self, "Redo")
+        redo.setShortcut(QKeySequence("Ctrl+Shift+Z"))
+        bar.addMenu(self._menu("&Edit", [undo, redo]))
+        bar.addMenu(self._menu("&Run", [a["play"], a["step"], a["toggle_phase"], a["attack"], None, a["reset"]]))
+        view_menu = self._menu("&View", [])
+        for i, view in enumerate(self.views):
+            action = QAction(f"Go to {view.title}", self)
+            action.setShortcut(QKeySequence(str(i + 1)))
+            action.setData(view.name)
+            action.triggered.connect(self._go_to)
+            self.addAction(action)
+            view_menu.addAction(action)
+        panels = self._menu("Panels", self.panels.toggles())
+        themes = self._menu("Theme", list(a.themes.values()))
+        view_menu.addSeparator()
+        view_menu.addMenu(panels)
+        view_menu.addMenu(themes)
+        view_menu.addAction(a["reset_layout"])
+        bar.addMenu(view_menu)
+        bar.addMenu(self._menu("&Help", [a["keys"]]))
+
+    def _menu(self, title: str, actions: Sequence[QAction | None]) -> QMenu:
+        menu = QMenu(title, self)
+        menu.setToolTipsVisible(True)
+        for action in actions:
+            if action is None:
+                menu.addSeparator()
+            else:
+                menu.addAction(action)
+        return menu
+
+    def _connect(self) -> None:
+        a, c = self.actions_, self.controller
+        slots: dict[str, Callable[[], object]] = {
+            "play": self._play,
+            "step": c.step_once,
+            "reset": self.reset,
+            "toggle_phase": self._toggle_phase,
+            "attack": c.evaluate_now,
+            "export": self._ask_export,
+            "open": self._ask_open,
+            "reveal": self._reveal,
+            "copy_path": self._copy_path,
+            "quit": self.close,
+            "reset_layout": self.panels.arrange,
+            "keys": self._keys,
+        }
+        for name, slot in slots.items():
+            a[name].triggered.connect(slot)
+        for action in a.themes.values():
+            action.triggered.connect(self._choose_theme)
+        self.toolbar.preset_chosen.connect(self.choose_preset)
+        self.toolbar.device_chosen.connect(self._choose_device)
+        self.toolbar.objective_chosen.connect(c.switch_phase)
+        self.form.live_edited.connect(self._live_edited)
+        self.form.rejected.connect(self.banner.error)
+        self.form.reset_requested.connect(self.reset)
+        c.error.connect(self.banner.error)
+        c.notice.connect(self.banner.notice)
+        c.playing_changed.connect(self._show_playing)
+        c.run_changed.connect(self._show_run)
+        c.config_changed.connect(self.form.sync)
+        c.snapshot_rendered.connect(self._show_snapshot)
+        c.checkpoint_saved.connect(self._start_export)
+        self.exporter.started.connect(self._export_started)
+        self.exporter.done.connect(self._export_done)
+        self.exporter.failed.connect(self._export_failed)
+        self.themes.changed.connect(self._take_theme)
+        for view in self.views:
+            view.neuron_hovered.connect(self._highlight)
+            view.neuron_selected.connect(self._highlight)
+
+    # -- the run -------------------------------------------------------------------------------------------------
+
+    @Slot()
+    def _play(self) -> None:
+        focus = QApplication.focusWidget()
+        by_key = isinstance(focus, QAbstractButton) and focus is not self.toolbar.play and self.sender() is not None
+        if by_key and isinstance(focus, QAbstractButton) and not self.toolbar.play.underMouse():
+            focus.click()  # Space on a button that was reached by Tab presses that button
+        elif self._playing:
+            self.controller.pause()
+        else:
+            self.controller.play()
+
+    @Slot()
+    def reset(self) -> None:
+        """Start a new run with the parameters as shown, pending ones included."""
+        try:
+            config = self.form.next_config()
+        except ConfigError as error:
+            self.banner.error(str(error))
+            return
+        self.begin(config, self._label)
+
+    def begin(self, config: Config, label: str) -> None:
+        """Start a new run of ``config``."""
+        self._label = label
+        self.controller.reset(config, label)
+
+    @Slot(str)
+    def choose_preset(self, name: str) -> None:
+        """Start a new run of a preset."""
+        try:
+            self.begin(load_preset(name), preset_label(name))
+        except ConfigError as error:
+            self.banner.error(str(error))
+
+    @Slot(str)
+    def _choose_device(self, device: str) -> None:
+        try:
+            self.begin(with_value(self.form.next_config(), "device", device), self._label)
+        except ConfigError as error:
+            self.banner.error(str(error))
+
+    @Slot()
+    def _toggle_phase(self) -> None:
+        last = self.controller.last
+        if last is not None:
+            self.controller.switch_phase("clean" if last.phase == "adversarial" else "adversarial")
+
+    @Slot(str, object, object)
+    def _live_edited(self, path: str, old: object, new: object) -> None:
+        self.undo_stack.push(KnobChange(path, old, new, self.controller.set_knob))
+
+    @Slot(bool)
+    def _show_playing(self, playing: bool) -> None:
+        self._playing = playing
+        self.actions_.show_playing(self.themes.theme, playing)
+        self._show_stats()
+
+    @Slot(object)
+    def _show_run(self, info: RunInfo) -> None:
+        self.undo_stack.clear()
+        self._config = info.config
+        if not info.resumed:
+            self._label = info.label
+        self.form.start(info.config)
+        self.toolbar.show_run(info.label, info.config.device)
+        self.setWindowTitle(f"{info.folder.name} — Feature Purification Explorer")
+        self.banner.dismiss()
+        if info.left is not None:
+            self.banner.notice(f"New run {info.folder.name}. The previous run stays on disk: {info.left}")
+        elif info.resumed:
+            self.banner.notice(f"Opened {info.folder.name} at step {info.steps}.")
+
+    @Slot(object)
+    def _show_snapshot(self, snapshot: Snapshot) -> None:
+        self.status.show_snapshot(snapshot)
+        self.toolbar.show_objective(snapshot.phase)
+
+    @Slot()
+    def _show_stats(self) -> None:
+        self.status.show_stats(self.controller.stats(), self._playing)
+
+    @Slot(int)
+    def _highlight(self, neuron: int) -> None:
+        for view in self.views:
+            view.highlight(neuron)
+
+    # -- files ---------------------------------------------------------------------------------------------------
+
+    @Slot()
+    def _ask_open(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, "Open a run's folder", str(self.controller.runs))
+        if chosen:
+            self.open_run(Path(chosen))
+
+    def open_run(self, folder: Path) -> None:
+        """Go on with the run in ``folder``; the present one stays if it is no run folder."""
+        try:
+            check_run(folder)
+        except ExplorerError as error:
+            self.banner.error(f"{error}. The present run is kept.")
+            return
+        self.controller.load(folder)
+
+    @Slot()
+    def _reveal(self) -> None:
+        if self.controller.run is not None:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.controller.run.folder)))
+
+    @Slot()
+    def _copy_path(self) -> None:
+        if self.controller.run is not None:
+            QGuiApplication.clipboard().setText(str(self.controller.run.folder))
+            self.banner.notice(f"Copied: {self.controller.run.folder}")
+
+    @Slot()
+    def _ask_export(self) -> None:
+        if self.exporter.busy or self.controller.run is None:
+            self.banner.notice("An export is under way." if self.exporter.busy else "No run is open yet.")
+            return
+        titles = {view.name: view.title for view in self.views}
+        visible = frozenset(view.name for view in self.views if view.isVisible())
+        dialog = ExportDialog(titles, visible, self.controller.run.folder / "figures", self)
+        if dialog.exec():
+            self.export(dialog.jobs({view.name: view.options() for view in self.views}))
+        dialog.deleteLater()
+
+    def export(self, jobs: list[ExportJob]) -> None:
+        """Save a checkpoint, then draw ``jobs`` from it while training goes on."""
+        self._export = jobs
+        self.controller.save_checkpoint()
+
+    @Slot()
+    def _start_export(self) -> None:
+        jobs, self._export = self._export, []
+        if jobs and self.controller.run is not None:
+            self.exporter.start(self.controller.run.folder, jobs)
+
+    @Slot(str)
+    def _export_started(self, name: str) -> None:
+        self._export_bar.setFormat(f"Drawing {name}…")
+        self._export_bar.setToolTip(f"Drawing {name} in another process; training goes on")
+        self._export_bar.show()
+        self._export_cancel.show()
+
+    @Slot(str)
+    def _export_done(self, folder: str) -> None:
+        self._hide_export()
+        self.banner.notice(f"Exported to {folder}")
+
+    @Slot(str, str)
+    def _export_failed(self, text: str, details: str) -> None:
+        self._hide_export()
+        self.banner.error(text, details)
+
+    def _hide_export(self) -> None:
+        self._export_bar.hide()
+        self._export_cancel.hide()
+
+    # -- the window ----------------------------------------------------------------------------------------------
+
+    @Slot()
+    def _go_to(self) -> None:
+        action = self.sender()
+        if isinstance(action, QAction):
+            self.panels.bring(str(action.data()))
+
+    @Slot()
+    def _keys(self) -> None:
+        KeySheet(key_rows([view.title for view in self.views]), self).open()
+
+    @Slot()
+    def _choose_theme(self) -> None:
+        for mode, action in self.actions_.themes.items():
+            if action.isChecked():
+                self.themes.set_mode(mode)
+                self.settings.setValue("theme", mode)
+
+    @Slot(object)
+    def _take_theme(self, theme: Theme) -> None:
+        self.setStyleSheet(stylesheet(theme))
+        self.actions_.set_theme(theme, self._playing)
+        self.actions_.themes[self.themes.mode].setChecked(True)
+        self.banner.set_theme(theme)
+        for view in self.views:
+            view.set_theme(theme)
+
+    def restore(self) -> None:
+        """Take up the geometry, layout and view options of the last time."""
+        self.panels.restore(self.settings)
+        self._banner_bar.setVisible(bool(self.banner.level))
+        self.toolbar.show()
+        for view in self.views:
+            stored = self.settings.value(f"view/{view.name}")
+            if isinstance(stored, dict):
+                view.set_options({str(k): str(v) for k, v in stored.items()})
+
+    def save(self) -> None:
+        """Remember the geometry, layout and view options."""
+        self.panels.save(self.settings)
+        for view in self.views:
+            self.settings.setValue(f"view/{view.name}", view.options())
+        self.settings.sync()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Give the panels their first sizes, which Qt only takes from a window that is shown."""
+        super().showEvent(event)
+        if self.panels.fresh:
+            self.panels.fresh = False
+            QTimer.singleShot(0, self.panels.size)
+
+    def createPopupMenu(self) -> QMenu | None:
+        """The panels, without the toolbars, on a right click beside them."""
+        return self._menu("", self.panels.toggles())
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        """Remember the layout, then end the export and the training thread before the window goes."""
+        self.save()
+        self._stats_timer.stop()
+        self.hide()
+        self.exporter.close()
+        self.controller.close()
+        super().closeEvent(event)

@@ -1,0 +1,67 @@
+"""The status bar: where the run is, how fast it goes, what the window costs it, and how promptly the window answers."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QLabel, QProgressBar, QStatusBar, QWidget
+
+from engine.snapshot import Snapshot
+from fp_gui.bridge.controller import Stats
+from fp_gui.theme import named
+
+PHASES = {"clean": "Clean", "adversarial": "Adversarial", "gaussian_noise": "Gaussian noise"}
+
+
+class StatusBar(QStatusBar):
+    """Filled by :meth:`show_snapshot` at every picture and by :meth:`show_stats` twice a second."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setSizeGripEnabled(False)
+        self.phase = named(QLabel("starting…"), "phase")
+        self.phase.setToolTip("What training minimises at present")
+        self.step = self._label("Steps taken, of those that the preset schedules")
+        self.progress = QProgressBar(textVisible=False)
+        self.progress.setFixedSize(130, 10)
+        self.progress.setToolTip("How much of the preset's schedule is done")
+        self.speed = self._label("Training steps per second")
+        self.display = self._label("Share of time the window spends on display, which training cannot use on few cores")
+        self.late = self._label(
+            "How late the window's 16 ms heartbeat comes, 99th percentile: above 50 ms would feel slow"
+        )
+        self.device = self._label("Where the tensors live, and CPU threads of the training thread")
+        self.folder = self._label("The run's folder; File → Reveal run folder opens it")
+        self.folder.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        for widget in (self.phase, self.step, self.progress, self.speed):
+            self.addWidget(widget)
+        for widget in (self.display, self.late, self.device, self.folder):
+            self.addPermanentWidget(widget)
+        self.setContentsMargins(8, 2, 8, 2)
+
+    def _label(self, tip: str) -> QLabel:
+        label = QLabel()
+        label.setToolTip(tip)
+        label.setContentsMargins(6, 0, 6, 0)
+        return label
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        """Phase, step, progress, device and folder."""
+        if self.phase.property("objective") != snapshot.phase:
+            self.phase.setText(PHASES[snapshot.phase])
+            self.phase.setProperty("objective", snapshot.phase)
+            self.phase.style().unpolish(self.phase)
+            self.phase.style().polish(self.phase)
+        total = snapshot.config.schedule.total
+        by_hand = "" if snapshot.scheduled or snapshot.finished else " · schedule off"
+        self.step.setText(f"step {snapshot.step:,} of {total:,}{by_hand}".replace(",", "\u2009"))
+        self.progress.setRange(0, max(1, total))
+        self.progress.setValue(min(snapshot.step, max(1, total)))
+        threads = f"{snapshot.threads} thread{'s' if snapshot.threads != 1 else ''}"
+        self.device.setText(f"{snapshot.device} · {threads}")
+        self.folder.setText(snapshot.folder.name)
+
+    def show_stats(self, stats: Stats, playing: bool) -> None:
+        """Speed, display share and lateness."""
+        self.speed.setText(f"{stats.steps_per_second:.0f} steps/s" if playing else "paused")
+        self.display.setText(f"display {stats.display_share:.0%}")
+        self.late.setText(f"lateness p99 {stats.lateness_ms:.0f} ms")

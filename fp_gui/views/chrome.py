@@ -1,0 +1,116 @@
+"""Small parts that the live views share: captions, empty pages, choices, round axis ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import ceil, floor, log10
+
+from PySide6.QtCore import QSignalBlocker, Qt
+from PySide6.QtGui import QColor, QPalette
+from PySide6.QtWidgets import QCheckBox, QComboBox, QLabel, QStackedWidget, QWidget
+
+from fp_gui.theme import Theme
+
+EMPTY = "Nothing has been computed yet.\nPress play (Space) to start training."
+
+
+def tint(widget: QWidget, colour: str) -> None:
+    """Write a label's text in ``colour``, whatever the application's palette says."""
+    palette = widget.palette()
+    palette.setColor(QPalette.ColorRole.WindowText, QColor(colour))
+    widget.setPalette(palette)
+
+
+def line(text: str = "", *, wrap: bool = True) -> QLabel:
+    """A line of plain text that may shrink: it never forces a dock to be wide."""
+    label = QLabel(text)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setWordWrap(wrap)
+    label.setMinimumWidth(1)
+    return label
+
+
+class Pages(QStackedWidget):
+    """Either the content of a view or, before there is anything to show, a text that says what to do."""
+
+    def __init__(self, content: QWidget, message: str = EMPTY) -> None:
+        super().__init__()
+        self.message = line(message)
+        self.message.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.addWidget(self.message)
+        self.addWidget(content)
+
+    @property
+    def empty(self) -> bool:
+        """Whether the message is what one sees."""
+        return self.currentIndex() == 0
+
+    def show_content(self, present: bool = True) -> None:
+        """Show the content, or the message again."""
+        if self.empty == present:
+            self.setCurrentIndex(int(present))
+
+    def set_theme(self, theme: Theme) -> None:
+        """Recolour the message."""
+        tint(self.message, theme.muted)
+
+
+class Choice(QComboBox):
+    """A drop-down of ``value → label``; the values are the strings that :meth:`View.options` stores."""
+
+    def __init__(self, values: Mapping[str, str], current: str, tip: str) -> None:
+        super().__init__()
+        for value, label in values.items():
+            self.addItem(label, value)
+        self.setToolTip(tip)
+        self.setAccessibleName(tip.partition(".")[0].partition(":")[0])
+        # May be narrower than its longest entry: a dock must not be wide for one drop-down.
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        self.setMinimumWidth(self.fontMetrics().averageCharWidth() * 9)
+        self.value = current
+
+    @property
+    def value(self) -> str:
+        """The chosen value."""
+        return str(self.currentData())
+
+    @value.setter
+    def value(self, value: str) -> None:
+        index = self.findData(value)
+        if index >= 0:  # unknown values come from a stored layout and are ignored
+            self.setCurrentIndex(index)
+
+
+class Switch(QCheckBox):
+    """A check box with a tooltip whose state is stored as ``true`` or ``false``."""
+
+    def __init__(self, label: str, tip: str, *, on: bool = False) -> None:
+        super().__init__(label)
+        self.setToolTip(tip)
+        self.setChecked(on)
+
+    @property
+    def value(self) -> str:
+        """``true`` or ``false``."""
+        return "true" if self.isChecked() else "false"
+
+    @value.setter
+    def value(self, value: str) -> None:
+        if value in ("true", "false"):
+            self.setChecked(value == "true")
+
+
+def restore(controls: Mapping[str, Choice | Switch], options: Mapping[str, str]) -> None:
+    """Set several controls from stored options without a signal for each; unknown names are ignored."""
+    for name, control in controls.items():
+        if name in options:
+            with QSignalBlocker(control):
+                control.value = options[name]
+
+
+def ceiling(value: float, digits: int = 2) -> float:
+    """Round up to ``digits`` significant digits, so that a scale that grows does so in few steps."""
+    if value <= 0:
+        return 0.0
+    unit = 10.0 ** (floor(log10(value)) + 1 - digits)
+    return float(f"{ceil(value / unit - 1e-9) * unit:.{digits + 1}g}")

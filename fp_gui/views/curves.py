@@ -1,0 +1,354 @@
+"""A plot over training steps: raw curves with bands, the phases shaded, every change marked.
+
+Nothing is smoothed. A long series is thinned for drawing only, by keeping the least and the greatest value of each
+group of neighbours, so that no dip or peak disappears; zooming in brings every point back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyqtgraph as pg  # type: ignore[import-untyped]
+from numpy.typing import ArrayLike, NDArray
+from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, Qt, Signal
+from PySide6.QtGui import QColor, QCursor, QPainterPath, QPen
+from PySide6.QtWidgets import QGraphicsItem, QGraphicsPathItem, QGraphicsRectItem, QToolTip, QVBoxLayout, QWidget
+
+from engine.snapshot import Event
+from fp_gui.theme import GREEN, LIGHT, ORANGE, SKY, Theme
+from fp_gui.views.chrome import line, tint
+
+Floats = NDArray[np.float64]
+# Painting a band costs far more than computing it: an outline of many spikes is slow to fill.
+CURVE_POINTS, BAND_POINTS, MARKS, EVENTS = 2000, 160, 10, 500
+NAME_WIDTH = 90  # pixels a phase must be wide to carry its name
+HINT = "Hover for values · wheel zooms time, drag pans, double-click shows all"
+PHASE_TEXT = {
+    "clean": "clean training",
+    "adversarial": "adversarial training",
+    "gaussian_noise": "Gaussian-noise training",
+}
+PHASE_COLOUR = {"clean": SKY, "adversarial": ORANGE, "gaussian_noise": GREEN}
+NONE: Floats = np.empty(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """The steps ``start``..``end`` trained with one objective."""
+
+    start: int
+    end: int
+    objective: str
+
+
+def phases(events: Iterable[Event], current: str, end: int) -> tuple[Phase, ...]:
+    """The phases of a run that stands at step ``end`` and trains with ``current``, from its events."""
+    switches = [e for e in events if e.name == "phase" and e.old and e.step <= end]
+    starts = [0, *(e.step for e in switches)]
+    names = [switches[0].old if switches else current, *(e.new for e in switches)]
+    ends = [*starts[1:], end]
+    return tuple(Phase(a, b, n) for a, b, n in zip(starts, ends, names, strict=True) if b > a or b == end)
+
+
+def event_text(event: Event) -> str:
+    """An event in words."""
+    change = f"{event.old} → {event.new}" if event.old or event.new else ""
+    return f"step {event.step:,}: {event.name} {change}".rstrip()
+
+
+def decimate(x: Floats, y: Floats, limit: int = CURVE_POINTS) -> tuple[Floats, Floats]:
+    """At most about ``limit`` points of the curve, with the least and greatest of each group and both ends."""
+    n = len(x)
+    if n <= limit:
+        return x, y
+    size = -(-2 * n // limit)
+    full = n // size * size
+    groups = y[:full].reshape(-1, size)
+    base = np.arange(0, full, size)
+    keep = [base + groups.argmin(1), base + groups.argmax(1), np.array([0, n - 1])]
+    if full < n:
+        keep.append(np.array([full + y[full:].argmin(), full + y[full:].argmax()]))
+    index = np.unique(np.concatenate(keep))
+    return x[index], y[index]
+
+
+def envelope(x: Floats, low: Floats, high: Floats, limit: int = BAND_POINTS) -> tuple[Floats, Floats, Floats]:
+    """At most about ``limit`` points of the band, which still covers the whole of it."""
+    n = len(x)
+    if n <= limit:
+        return x, low, high
+    starts = np.arange(0, n, -(-n // limit))
+    lows, highs = np.minimum.reduceat(low, starts), np.maximum.reduceat(high, starts)
+    return np.append(x[starts], x[-1]), np.append(lows, lows[-1]), np.append(highs, highs[-1])
+
+
+@dataclass(slots=True)
+class Curve:
+    """One curve: how it looks, its raw values, and the items that draw it."""
+
+    label: str
+    light: str
+    dark: str
+    symbol: str
+    line: pg.PlotCurveItem
+    marks: pg.ScatterPlotItem
+    band: QGraphicsPathItem
+    points: pg.ScatterPlotItem
+    bars: pg.PlotCurveItem
+    x: Floats = field(default_factory=lambda: NONE)
+    y: Floats = field(default_factory=lambda: NONE)
+    low: Floats | None = None
+    high: Floats | None = None
+
+
+class TimePlot(QWidget):
+    """Curves over steps. ``curves`` by key; the text under the plot tells the values under the mouse."""
+
+    hovered = Signal(float)
+
+    def __init__(self, y_label: str) -> None:
+        super().__init__()
+        self.plot = pg.PlotWidget()
+        self.box: pg.ViewBox = self.plot.getViewBox()
+        item = self.plot.getPlotItem()
+        item.setMenuEnabled(False)
+        item.hideButtons()
+        item.showAxis("top")
+        item.getAxis("top").setStyle(tickLength=0)
+        item.getAxis("top").setTicks([[]])
+        item.getAxis("bottom").setStyle(hideOverlappingLabels=False)  # the last step would lose its number
+        item.layout.setContentsMargins(0, 0, 18, 0)
+        item.setLabel("bottom", "training step")
+        item.setLabel("left", y_label)
+        for axis in ("left", "bottom"):
+            item.getAxis(axis).enableAutoSIPrefix(False)
+        self.box.disableAutoRange()
+        self.box.setMouseEnabled(x=True, y=False)
+        self.readout = line(HINT)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addWidget(self.plot, 1)
+        layout.addWidget(self.readout)
+        self.theme = LIGHT
+        self.curves: dict[str, Curve] = {}
+        self.shades: list[QGraphicsRectItem] = []
+        self.phases: tuple[Phase, ...] = ()
+        self.events: tuple[Event, ...] = ()
+        self.ticks = pg.PlotCurveItem(connect="pairs")
+        self.cross = pg.InfiniteLine(angle=90)
+        self.cross.hide()
+        self.plot.addItem(self.ticks, ignoreBounds=True)
+        self.plot.addItem(self.cross, ignoreBounds=True)
+        self.y_range = (0.0, 1.0)
+        self.x_end = 0.0
+        self.follow = True
+        self.set_y(0.0, 1.0)
+        self.box.sigRangeChangedManually.connect(self._zoomed)
+        self.plot.scene().sigMouseMoved.connect(self._move)
+        self.plot.scene().sigMouseClicked.connect(self._click)
+        self.plot.viewport().installEventFilter(self)
+
+    def add_curve(self, key: str, label: str, light: str, dark: str, symbol: str) -> None:
+        """Declare a curve: its name, its colour on light and on dark ground, and its marker (never colour alone)."""
+        curve = Curve(
+            label, light, dark, symbol, pg.PlotCurveItem(), pg.ScatterPlotItem(symbol=symbol, size=8),
+            QGraphicsPathItem(), pg.ScatterPlotItem(symbol=symbol, size=14), pg.PlotCurveItem(connect="pairs"),
+        )  # fmt: skip
+        # Cached, because everything in the plot is painted again when the crosshair or a shade moves.
+        curve.band.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
+        self.curves[key] = curve
+        layers: tuple[tuple[QObject | QGraphicsPathItem, int], ...] = (
+            (curve.band, 1), (curve.line, 2), (curve.marks, 3), (curve.bars, 4), (curve.points, 5),
+        )  # fmt: skip
+        for item, z in layers:
+            item.setZValue(z)  # type: ignore[union-attr]
+            self.box.addItem(item, ignoreBounds=True)
+        self._colour(curve)
+
+    def set_curve(
+        self, key: str, x: ArrayLike, y: ArrayLike, low: ArrayLike | None = None, high: ArrayLike | None = None
+    ) -> None:
+        """Give a curve its raw points, and a band around it."""
+        curve = self.curves[key]
+        curve.x, curve.y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+        curve.low = None if low is None else np.asarray(low, np.float64)
+        curve.high = None if high is None else np.asarray(high, np.float64)
+        self._draw(curve)
+
+    def set_points(self, key: str, x: ArrayLike, y: ArrayLike, low: ArrayLike, high: ArrayLike) -> None:
+        """Single, larger, hollow markers with error bars in the colour of a curve."""
+        curve = self.curves[key]
+        at = np.asarray(x, np.float64)
+        curve.points.setData(at, np.asarray(y, np.float64))
+        curve.bars.setData(np.repeat(at, 2), np.stack([low, high], axis=1).ravel() if len(at) else NONE)
+
+    def set_visible(self, key: str, visible: bool) -> None:
+        """Show or hide a curve with all that belongs to it."""
+        curve = self.curves[key]
+        for item in (curve.line, curve.marks, curve.band, curve.points, curve.bars):
+            item.setVisible(visible)
+
+    def set_y(self, low: float, high: float, label: str | None = None) -> None:
+        """The range of the y axis."""
+        if label is not None:
+            self.plot.getPlotItem().setLabel("left", label)
+        self.y_range = (low, high)
+        self.box.setYRange(low, high, padding=0.02)
+        self._draw_time()
+
+    def set_time(self, step: int, total: int, spans: tuple[Phase, ...], events: tuple[Event, ...]) -> None:
+        """Where the run stands: the axis ends at ``total``, or somewhat beyond ``step`` once that has passed it."""
+        end = float(total) if total >= step else (self.x_end if self.x_end >= step else step * 1.1)
+        end = max(end, 1.0)
+        changed = len(events) != len(self.events) or self._differs(spans)
+        if changed:
+            self.phases, self.events = spans, events
+        if end != self.x_end:
+            self.x_end = end
+            if self.follow:
+                self.fit()
+        if changed:
+            self._draw_time()
+
+    def _differs(self, spans: tuple[Phase, ...]) -> bool:
+        """Whether the shading must be drawn again: the current phase grows at every step, the eye needs 0.5% of it."""
+        if [(p.start, p.objective) for p in spans] != [(p.start, p.objective) for p in self.phases]:
+            return True
+        grown = abs(spans[-1].end - self.phases[-1].end) if spans else 0
+        return grown > 0.005 * self.x_end or (grown > 0 and spans[-1].end == self.x_end)
+
+    def fit(self) -> None:
+        """Show all steps."""
+        self.follow = True
+        self.box.setXRange(0, self.x_end, padding=0.02)
+        self._redraw()
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take new colours."""
+        self.theme = theme
+        self.plot.setBackground(theme.base)
+        for name in ("left", "bottom", "top"):
+            axis = self.plot.getPlotItem().getAxis(name)
+            axis.setPen(pg.mkPen(theme.grid))
+            axis.setTextPen(pg.mkPen(theme.text if name != "top" else theme.muted))
+        self.ticks.setPen(pg.mkPen(theme.text, width=1))
+        self.cross.setPen(pg.mkPen(theme.muted, width=1))
+        tint(self.readout, theme.muted)
+        for curve in self.curves.values():
+            self._colour(curve)
+        self._draw_time()
+
+    def values_at(self, step: float) -> list[str]:
+        """The raw values nearest to ``step``, with their intervals, as text."""
+        found = []
+        for curve in self.curves.values():
+            if len(curve.x) and curve.line.isVisible():
+                i = int(np.abs(curve.x - step).argmin())
+                text = f"{curve.label} {curve.y[i]:.3f}"
+                if curve.low is not None and curve.high is not None:
+                    text += f" [{curve.low[i]:.3f}, {curve.high[i]:.3f}]"
+                found.append(text)
+        return found
+
+    def colour(self, key: str) -> QColor:
+        """The colour of a curve in the current theme."""
+        return QColor(self.curves[key].dark if self.theme.dark else self.curves[key].light)
+
+    def _colour(self, curve: Curve) -> None:
+        colour = QColor(curve.dark if self.theme.dark else curve.light)
+        pen = pg.mkPen(colour, width=1)
+        for line_item in (curve.line, curve.bars):
+            line_item.setPen(pen)
+        curve.marks.setPen(pen)
+        curve.marks.setBrush(pg.mkBrush(colour))
+        curve.points.setPen(pg.mkPen(colour, width=2))
+        curve.points.setBrush(pg.mkBrush(self.theme.base))
+        colour.setAlpha(60 if self.theme.dark else 45)
+        curve.band.setPen(QPen(Qt.PenStyle.NoPen))
+        curve.band.setBrush(colour)
+
+    def _draw(self, curve: Curve) -> None:
+        left, right = self.box.viewRange()[0]
+        n = len(curve.x)
+        first = max(0, int(np.searchsorted(curve.x, left)) - 1)
+        last = min(n, int(np.searchsorted(curve.x, right, side="right")) + 1)
+        part = slice(first, last)
+        curve.line.setData(*decimate(curve.x[part], curve.y[part]))
+        at = self._marked(curve.x, left, right)
+        curve.marks.setData(curve.x[at], curve.y[at])
+        path = QPainterPath()
+        if curve.low is not None and curve.high is not None and last > first:
+            x, low, high = envelope(curve.x[part], curve.low[part], curve.high[part])
+            outline = pg.functions.arrayToQPolygonF(np.concatenate([x, x[::-1]]), np.concatenate([low, high[::-1]]))
+            path.addPolygon(outline)
+        curve.band.setPath(path)
+
+    @staticmethod
+    def _marked(x: Floats, left: float, right: float) -> NDArray[np.intp]:
+        """Indices of the few points that carry a marker: at fixed steps, so that they stay where they are."""
+        if not len(x):
+            return np.empty(0, np.intp)
+        grid = np.linspace(left, right, MARKS + 2)[1:-1]
+        at = np.searchsorted(x, grid[(grid >= x[0]) & (grid <= x[-1])])
+        return np.unique(at) if len(at) else np.array([len(x) - 1])
+
+    def _redraw(self) -> None:
+        for curve in self.curves.values():
+            self._draw(curve)
+
+    def _draw_time(self) -> None:
+        low, high = self.y_range
+        span = high - low
+        while len(self.shades) < len(self.phases):
+            shade = QGraphicsRectItem()
+            shade.setZValue(-20)
+            shade.setPen(QPen(Qt.PenStyle.NoPen))
+            self.box.addItem(shade, ignoreBounds=True)
+            self.shades.append(shade)
+        for i, shade in enumerate(self.shades):
+            shade.setVisible(i < len(self.phases))
+            if i < len(self.phases):
+                phase = self.phases[i]
+                shade.setRect(QRectF(phase.start, low - span, phase.end - phase.start, 3 * span))
+                colour = QColor(PHASE_COLOUR.get(phase.objective, self.theme.muted))
+                colour.setAlpha(30 if self.theme.dark else 24)
+                shade.setBrush(colour)
+        names = [
+            ((p.start + p.end) / 2, PHASE_TEXT.get(p.objective, p.objective))
+            for p in self.phases
+            if (p.end - p.start) / max(self.x_end, 1.0) * self.plot.width() > NAME_WIDTH  # else names would overlap
+        ]
+        self.plot.getPlotItem().getAxis("top").setTicks([names])
+        at = np.array([e.step for e in self.events[-EVENTS:]], float)
+        self.ticks.setData(np.repeat(at, 2), np.tile([low, low + 0.06 * span], len(at)))
+
+    def _move(self, position: QPointF) -> None:
+        if not self.plot.getPlotItem().sceneBoundingRect().contains(position):
+            return
+        step = float(self.box.mapSceneToView(position).x())
+        self.cross.setPos(step)
+        self.cross.show()
+        self.readout.setText(f"step {max(0, round(step)):,}: " + " · ".join(self.values_at(step)))
+        near = self.box.viewPixelSize()[0] * 5
+        texts = [event_text(e) for e in self.events[-EVENTS:] if abs(e.step - step) <= near]
+        if texts:
+            QToolTip.showText(QCursor.pos(), "\n".join(texts[-12:]), self.plot)
+        self.hovered.emit(step)
+
+    def _click(self, event: pg.GraphicsScene.mouseEvents.MouseClickEvent) -> None:
+        if event.double():
+            self.fit()
+
+    def _zoomed(self) -> None:
+        self.follow = False
+        self._redraw()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Take the crosshair away when the mouse leaves."""
+        if event.type() == QEvent.Type.Leave:
+            self.cross.hide()
+            self.readout.setText(HINT)
+        return super().eventFilter(watched, event)

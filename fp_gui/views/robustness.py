@@ -1,0 +1,236 @@
+"""Robustness: accuracy over steps, clean and under attacks, each with its interval and its protocol."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import pyqtgraph as pg  # type: ignore[import-untyped]
+from numpy.typing import ArrayLike
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QPainter, QPixmap
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from engine import metrics
+from engine.history import Series
+from engine.protocol import Z95
+from engine.snapshot import ProtocolLog, Snapshot
+from fp_gui.theme import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, Theme
+from fp_gui.views.base import View, views
+from fp_gui.views.chrome import Pages, Switch, line, restore, tint
+from fp_gui.views.curves import Floats, TimePlot, phases
+
+# key: (name, colour on light, colour on dark, marker)
+CURVES = {
+    metrics.CLEAN: ("clean", BLUE, SKY, "o"),
+    metrics.FGM: ("FGM", ORANGE, ORANGE, "s"),
+    metrics.PGD: ("PGD", VERMILION, "#FF7A33", "t"),
+    metrics.DENSE: ("dense direction", "#A9517F", PURPLE, "d"),
+    metrics.ALIGNMENT: ("FGM alignment", "#007A5A", GREEN, "+"),
+}
+TIPS = {
+    metrics.CLEAN: "Share of held-out inputs classified right, unperturbed.",
+    metrics.FGM: "Share still right after one gradient step to the boundary of the ball.",
+    metrics.PGD: "Share still right after projected gradient descent inside the ball: an upper bound of robustness.",
+    metrics.DENSE: "Share still right after every input moves by tau along −y·M w* (needs no network).",
+    metrics.ALIGNMENT: "Mean cosine of the FGM perturbation with −y·M w*: 1 means it is the dense mixture.",
+}
+
+
+def wilson_band(values: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats]:
+    """95% Wilson score intervals of proportions ``values`` of ``n`` samples; (0, 1) where n = 0."""
+    p, size = np.asarray(values, np.float64), np.asarray(n, np.float64)
+    known = np.maximum(size, 1.0)
+    z2 = Z95 * Z95
+    centre = (p + z2 / (2 * known)) / (1 + z2 / known)
+    half = Z95 / (1 + z2 / known) * np.sqrt(p * (1 - p) / known + z2 / (4 * known * known))
+    low, high = np.maximum(0.0, centre - half), np.minimum(1.0, centre + half)
+    return np.where(size > 0, low, 0.0), np.where(size > 0, high, 1.0)
+
+
+def sample_sizes(steps: ArrayLike, log: ProtocolLog) -> Floats:
+    """How many samples each of ``steps`` was measured on; 0 before the first protocol of ``log``."""
+    at = np.asarray(steps)
+    sizes = np.zeros(len(at))
+    for first, protocol in log:
+        sizes[at >= first] = protocol.n
+    return sizes
+
+
+def figure_text(series: Series | None, band: tuple[Floats, Floats] | None) -> str:
+    """The last value of a series with its interval, e.g. ``0.862 [0.829, 0.889]``."""
+    if series is None or not len(series):
+        return "–"
+    text = f"{series.values[-1]:.3f}"
+    return text if band is None else f"{text} [{band[0][-1]:.3f}, {band[1][-1]:.3f}]"
+
+
+class Row:
+    """One line of the table: marker, protocol, live estimate, report."""
+
+    def __init__(self, grid: QGridLayout, row: int, key: str) -> None:
+        self.key = key
+        self.swatch = QLabel()
+        self.protocol, self.live, self.report = line(), line(wrap=False), line(wrap=False)
+        for column, label in enumerate((self.swatch, self.protocol, self.live, self.report)):
+            label.setToolTip(TIPS[key])
+            grid.addWidget(label, row, column)
+        for label in (self.live, self.report):
+            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+
+    def set_visible(self, visible: bool) -> None:
+        """Show or hide the whole line."""
+        for label in (self.swatch, self.protocol, self.live, self.report):
+            label.setVisible(visible)
+
+
+@views.register("robustness")
+class RobustnessView(View):
+    """Accuracy over steps. Reads the history only, so it costs nothing between two evaluations."""
+
+    name: ClassVar[str] = "robustness"
+    title: ClassVar[str] = "Robustness"
+    wants: ClassVar[frozenset[type]] = frozenset()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.caption = line(
+            "Share of held-out inputs still classified right, unperturbed and under attack. Bands and bars: 95% Wilson "
+            "intervals. Small filled markers: live estimates; large hollow ones: the fuller report at a phase's end."
+        )
+        self.alignment = Switch(
+            "FGM alignment", "Also draw the mean cosine of the FGM perturbation with −y·M w*, the dense mixture."
+        )
+        self.plot = TimePlot("accuracy (share right)")
+        for key, (label, light, dark, symbol) in CURVES.items():
+            self.plot.add_curve(key, label, light, dark, symbol)
+        table = QGridLayout()
+        table.setHorizontalSpacing(14)
+        table.setVerticalSpacing(1)
+        table.setColumnStretch(1, 1)
+        self.heads = [line(t, wrap=False) for t in ("", "protocol", "live estimate [95%]", "report [95%]")]
+        for column, head in enumerate(self.heads):
+            table.addWidget(head, 0, column)
+        self.rows = {key: Row(table, i + 1, key) for i, key in enumerate(CURVES)}
+        body = QWidget()
+        inner = QVBoxLayout(body)
+        inner.setContentsMargins(0, 0, 0, 0)
+        inner.addWidget(self.plot, 1)
+        inner.addLayout(table)
+        self.pages = Pages(body)
+        top = QHBoxLayout()
+        top.addWidget(self.caption, 1)
+        top.addWidget(self.alignment, 0, Qt.AlignmentFlag.AlignTop)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 6, 8, 6)
+        layout.addLayout(top)
+        layout.addWidget(self.pages, 1)
+        self._seen: dict[str, object] = {}
+        self._key: tuple[object, ...] = ()
+        self._show_alignment()
+        self.alignment.toggled.connect(self._show_alignment)
+        self.set_theme(self.theme)
+
+    def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
+        """Draw what the history has gained; nothing if it has gained nothing."""
+        history = snapshot.history
+        series = {key: history[key] for key in CURVES if key in history}
+        reports = {key: history[metrics.REPORT + key] for key in CURVES if metrics.REPORT + key in history}
+        counts = sum(map(len, series.values())), sum(map(len, reports.values()))
+        key = (snapshot.run, snapshot.step, snapshot.phase, len(snapshot.events), *counts)
+        if key == self._key:
+            return
+        if not self._key or self._key[0] != snapshot.run:
+            self._seen.clear()
+            self.plot.x_end = 0.0
+            self.plot.follow = True
+        self._key = key
+        self.pages.show_content(any(counts))
+        if not any(counts):
+            every = snapshot.config.evaluation.every
+            self.pages.message.setText(f"Press play (Space): the first accuracies appear after {every} steps.")
+            return
+        total = snapshot.config.schedule.total if snapshot.scheduled else 0
+        spans = phases(snapshot.events, snapshot.phase, snapshot.step)
+        self.plot.set_time(snapshot.step, total, spans, snapshot.events)
+        for name in CURVES:
+            # A curve is drawn again only if it, its protocol or the sizes it was measured on have changed.
+            state = (
+                len(series.get(name, ())), len(reports.get(name, ())), len(snapshot.events),
+                snapshot.protocols.get(name), snapshot.protocols.get(metrics.REPORT + name),
+            )  # fmt: skip
+            if self._seen.get(name) != state:
+                self._seen[name] = state
+                self._draw(name, series.get(name), reports.get(name), snapshot)
+
+    def _draw(self, name: str, series: Series | None, reports: Series | None, snapshot: Snapshot) -> None:
+        row, proportion = self.rows[name], name in metrics.ACCURACIES
+        protocol, report_protocol = snapshot.protocol(name), snapshot.protocol(metrics.REPORT + name)
+        band = report_band = None
+        if series is not None:
+            if proportion and protocol is not None:
+                band = wilson_band(series.values, sample_sizes(series.steps, snapshot.protocols[name]))
+            self.plot.set_curve(name, series.steps, series.values, *(band or (None, None)))
+        if reports is not None:
+            if proportion and report_protocol is not None:
+                sizes = sample_sizes(reports.steps, snapshot.protocols[metrics.REPORT + name])
+                report_band = wilson_band(reports.values, sizes)
+            low, high = report_band or (reports.values, reports.values)
+            self.plot.set_points(name, reports.steps, reports.values, low, high)
+        row.live.setText(figure_text(series, band))
+        row.report.setText(figure_text(reports, report_band))
+        if reports is not None and len(reports):
+            self.heads[3].setText(f"report [95%], step {reports.steps[-1]:,}")
+        words = protocol.text() if protocol is not None else ""
+        row.protocol.setToolTip(f"{TIPS[name]}\n{words}".rstrip())
+        words = words.removesuffix(" (live estimate)").removesuffix(", 95% Wilson interval")  # said by the heads
+        named = words.lower().startswith(CURVES[name][0].lower())
+        row.protocol.setText(words if named else f"{CURVES[name][0]}: {words}".rstrip(": "))
+        if name == metrics.ALIGNMENT:
+            row.protocol.setText("FGM alignment: mean cosine of the FGM perturbation with −y·M w*")
+        if report_protocol is not None:
+            row.report.setToolTip(f"{TIPS[name]}\nReport: {report_protocol.text()}")
+
+    def set_theme(self, theme: Theme) -> None:
+        """Recolour plot, table and texts."""
+        super().set_theme(theme)
+        self.plot.set_theme(theme)
+        self.pages.set_theme(theme)
+        for label in (self.caption, *self.heads):
+            tint(label, theme.muted)
+        for key, row in self.rows.items():
+            row.swatch.setPixmap(self._swatch(key))
+            for label in (row.protocol, row.live, row.report):
+                tint(label, theme.text)
+
+    def _swatch(self, key: str) -> QPixmap:
+        """A piece of the curve with its marker, as it looks in the plot."""
+        ratio = self.devicePixelRatioF()
+        pixmap = QPixmap(round(28 * ratio), round(14 * ratio))
+        pixmap.setDevicePixelRatio(ratio)
+        pixmap.fill(Qt.GlobalColor.transparent)
+        colour = self.plot.colour(key)
+        painter = QPainter(pixmap)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(colour)
+        painter.drawLine(0, 7, 28, 7)
+        painter.translate(14, 7)
+        symbol = pg.graphicsItems.ScatterPlotItem.Symbols[CURVES[key][3]]
+        pg.graphicsItems.ScatterPlotItem.drawSymbol(painter, symbol, 9, pg.mkPen(colour), pg.mkBrush(colour))
+        painter.end()
+        return pixmap
+
+    def _show_alignment(self) -> None:
+        shown = self.alignment.isChecked()
+        self.plot.set_visible(metrics.ALIGNMENT, shown)
+        self.rows[metrics.ALIGNMENT].set_visible(shown)
+        self.plot.set_y(0.0, 1.0, "accuracy (share right), cosine" if shown else "accuracy (share right)")
+
+    def options(self) -> dict[str, str]:
+        """``alignment``: whether the FGM alignment is drawn."""
+        return {"alignment": self.alignment.value}
+
+    def set_options(self, options: dict[str, str]) -> None:
+        """Inverse of :meth:`options`."""
+        restore({"alignment": self.alignment}, options)
+        self._show_alignment()

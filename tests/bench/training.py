@@ -1,0 +1,104 @@
+"""Steps per second of the Session against a plain loop, an autograd loop and its bare matrix products."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from engine.commands import SwitchPhase
+from engine.config import Config, load_preset, with_value
+from engine.session import Session
+from tests.bench.measure import Result, interleave
+from tests.bench.plain_loop import AutogradLoop, PlainLoop
+
+NEVER = 100_000
+BLOCK = 100
+ROUNDS = 15
+
+
+def quiet(config: Config) -> Config:
+    """The preset without evaluations and without an end; the bias at its end, as in the plain loop."""
+    for name, value in (
+        ("evaluation.every", NEVER), ("storage.checkpoint_every", 1_000_000), ("model.bias_ramp", 0.01),
+        ("device", "cpu"),
+    ):  # fmt: skip
+        config = with_value(config, name, value)
+    return config
+
+
+def session(config: Config, phase: str) -> Session:
+    """A headless session in the given phase, warm."""
+    made = Session.create(config, Path(tempfile.mkdtemp(prefix="bench-")) / "run")
+    if phase == "adversarial":
+        made.apply(SwitchPhase("adversarial"))
+    while made.measuring:
+        made.measure()
+    for _ in range(50):
+        made.step()
+    return made
+
+
+def repeat(function: Callable[[], object]) -> Callable[[], float]:
+    """Seconds for BLOCK calls."""
+
+    def block() -> float:
+        start = time.perf_counter()
+        for _ in range(BLOCK):
+            function()
+        return time.perf_counter() - start
+
+    return block
+
+
+def run(preset: str = "standard") -> list[Result]:
+    """Session against plain loop (aim ≥ 0.97), autograd loop, and four matrix products (aim ≤ 2.0)."""
+    config = quiet(load_preset(preset))
+    results = []
+    for phase in ("clean", "adversarial"):
+        ours, adversarial = session(config, phase), phase == "adversarial"
+        plain, autograd = PlainLoop(config), AutogradLoop(config)
+        (mean_ours, mean_plain, mean_autograd) = interleave(
+            [
+                repeat(ours.step),
+                repeat(lambda p=plain, a=adversarial: p.step(a)),  # type: ignore[misc]
+                repeat(lambda p=autograd, a=adversarial: p.step(a)),  # type: ignore[misc]
+            ],
+            ROUNDS,
+        )
+        results += [
+            Result(f"{preset}, {phase}: Session / plain loop, steps per second", mean_plain.over(mean_ours), aim=">= 0.97"),
+            Result(f"{preset}, {phase}: Session / autograd loop, steps per second", mean_autograd.over(mean_ours)),
+        ]
+        if adversarial:
+            n, (m, d) = config.training.batch_size, ours.model.weight.shape
+            x, w, g = torch.randn(n, d), torch.randn(m, d), torch.rand(n, m)
+            u, s, dw = torch.empty(n, m), torch.empty(n, d), torch.empty(m, d)
+
+            def products() -> None:
+                torch.mm(x, w.T, out=u)
+                torch.mm(g, w, out=s)
+                torch.mm(x, w.T, out=u)
+                torch.mm(g.T, x, out=dw)
+
+            mine, bare = interleave([repeat(ours.step), repeat(products)], ROUNDS)
+            results.append(Result(f"{preset}: adversarial step / its four matrix products, time", mine.over(bare), aim="<= 2.0"))
+        ours.close()
+    return results
+
+
+def live_evaluation(preset: str) -> list[Result]:
+    """Time of a run with the preset's live evaluation over that of one without, in both phases (aim ≤ 1.25)."""
+    results = []
+    for phase in ("clean", "adversarial"):
+        config = load_preset(preset)
+        with_it = session(with_value(with_value(config, "storage.checkpoint_every", 1_000_000), "device", "cpu"), phase)
+        without = session(quiet(config), phase)
+        on, off = interleave([repeat(with_it.step), repeat(without.step)], ROUNDS)
+        results.append(Result(f"{preset}, {phase}: time with live evaluation / without", on.over(off), aim="<= 1.25"))
+        with_it.close()
+        without.close()
+    return results

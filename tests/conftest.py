@@ -1,0 +1,82 @@
+"""What holds for every test: no thread left behind, torch as a fresh process has it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from tests import tiny_runs
+
+from engine.config import Config
+from engine.session import Session
+from engine.store import Store
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_left() -> Iterator[None]:
+    """Fail a test that leaves a thread running."""
+    before = set(threading.enumerate())
+    yield
+    end = time.monotonic() + 2
+    while (left := [t for t in threading.enumerate() if t not in before and t.is_alive()]) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not left, f"threads left behind: {', '.join(t.name for t in left)}"
+
+
+@pytest.fixture(autouse=True)
+def _torch_as_it_was() -> Iterator[None]:
+    """Few threads, and grad mode as it was: a session switches both for the thread it lives in."""
+    grad, threads = torch.is_grad_enabled(), torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_grad_enabled(grad)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    """A seeded generator."""
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def tiny_config() -> Callable[..., Config]:
+    """Build a config that trains in a tenth of a second."""
+    return tiny_runs.tiny_config
+
+
+@pytest.fixture
+def new_session(tmp_path: Path) -> Iterator[Callable[..., Session]]:
+    """Open sessions that are closed when the test ends, whatever happens in it."""
+    opened: list[Session] = []
+
+    def create(config: Config | None = None, **knobs: object) -> Session:
+        session = Session.create(config or tiny_runs.tiny_config(**knobs), tmp_path / f"run-{len(opened)}")
+        opened.append(session)
+        return session
+
+    yield create
+    for session in opened:
+        session.close()
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny run that went through its schedule; only to be read."""
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    grad = torch.is_grad_enabled()
+    tiny_runs.run(tiny_runs.tiny_config(), folder)
+    torch.set_grad_enabled(grad)
+    return folder
+
+
+@pytest.fixture
+def finished_store(finished_run: Path) -> Iterator[Store]:
+    """That run, open for reading."""
+    store = Store.open(finished_run, read_only=True)
+    yield store
+    store.close()

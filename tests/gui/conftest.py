@@ -1,0 +1,63 @@
+"""Every GUI test: no screen, its own settings and runs folder, and nothing left running afterwards."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ["QT_QPA_PLATFORM"] = "offscreen"
+os.environ["PYQTGRAPH_QT_LIB"] = "PySide6"
+
+import pytest
+from PySide6.QtCore import QCoreApplication, QEvent, QSettings, QThread
+from PySide6.QtWidgets import QApplication
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.qt_log_level_fail("WARNING"))
+            # Qt's offscreen platform says this of every window; it has no window manager to tell sizes to.
+            item.add_marker(pytest.mark.qt_log_ignore("propagateSizeHints", extend=True))
+
+
+@pytest.fixture(scope="session")
+def qapp_args() -> list[str]:
+    return ["fp-gui-tests"]
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_left() -> Iterator[None]:
+    """Replaces the check of the same name for all tests; :func:`isolated` looks at Qt's threads.
+
+    Python gives every Qt thread that asked for ``threading.current_thread()`` a dummy entry that outlives the thread.
+    """
+    before = set(threading.enumerate())
+    yield
+    left = [t for t in set(threading.enumerate()) - before if not isinstance(t, threading._DummyThread)]
+    assert not left, f"threads left running: {left}"
+
+
+@pytest.fixture(autouse=True)
+def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Settings and runs in a temporary folder; the test fails if it leaves a thread or a window behind."""
+    QSettings.setDefaultFormat(QSettings.Format.IniFormat)
+    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(tmp_path / "settings"))
+    monkeypatch.setenv("FP_RUNS", str(tmp_path / "runs"))
+    yield
+    app = QApplication.instance()
+    if app is not None:
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    gc.collect()
+    running = [o for o in gc.get_objects() if type(o) is QThread and o.isRunning() and not o.isMainThread()]
+    assert not running, f"QThreads left running: {running}"
+    if isinstance(app, QApplication):
+        windows = [w for w in app.topLevelWidgets() if w.isVisible()]
+        for window in windows:
+            window.hide()
+        assert not windows, f"windows left open: {windows}"

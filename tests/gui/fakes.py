@@ -1,0 +1,156 @@
+"""A session and views without torch, for tests of what connects them."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import ClassVar
+
+from engine.commands import Command, SaveCheckpoint, SetKnob, SwitchPhase
+from engine.config import Config, Objective, resolve, with_value
+from engine.errors import ConfigError, DeviceError, StoreError
+from engine.history import History
+from engine.results import Mixture, Weights
+from engine.snapshot import Snapshot
+from fp_gui.views.base import View
+
+
+class FakeSession:
+    """Counts steps; remembers what was asked of it, in order, and in which thread."""
+
+    def __init__(self, config: Config, folder: Path, steps: int = 0) -> None:
+        self.config, self.folder, self.run = config, folder, uuid.uuid4().hex
+        folder.mkdir(parents=True, exist_ok=True)
+        self.steps_done = steps
+        self.phase: Objective = "clean"
+        self.scheduled, self.finished = True, False
+        self.to_measure = 0
+        self.log: list[object] = []
+        self.wanted: list[frozenset[type]] = []
+        self.threads: set[int] = set()
+        self.closed = 0
+        self.fail_at = -1
+        self.delay = 0.001
+        self.history = History()
+
+    @property
+    def measuring(self) -> bool:
+        return self.to_measure > 0
+
+    def step(self) -> None:
+        self.threads.add(threading.get_ident())
+        time.sleep(self.delay)
+        if self.steps_done == self.fail_at:
+            raise RuntimeError("out of luck")
+        self.finished = False
+        self.steps_done += 1
+        self.log.append(self.steps_done)
+        if self.steps_done == self.config.schedule.total:
+            self.finished = True
+
+    def measure(self) -> None:
+        self.to_measure -= 1
+        self.log.append("measure")
+
+    def apply(self, command: Command) -> None:
+        self.threads.add(threading.get_ident())
+        if isinstance(command, SetKnob):
+            if not resolve(command.path).live:
+                raise ConfigError(f"{command.path}: takes effect with a new run only")
+            self.config = with_value(self.config, command.path, command.value)
+        elif isinstance(command, SwitchPhase):
+            self.phase, self.scheduled = command.to, False
+        self.log.append(command)
+
+    def snapshot(self, wanted: frozenset[type] = frozenset()) -> Snapshot:
+        self.wanted.append(wanted)
+        return Snapshot(
+            run=self.run,
+            folder=self.folder,
+            step=self.steps_done,
+            phase=self.phase,
+            scheduled=self.scheduled,
+            finished=self.finished,
+            device="cpu",
+            threads=1,
+            config=self.config,
+            history=self.history,
+            events=(),
+            protocols={},
+            results={},
+        )
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def commands(self) -> list[object]:
+        return [c for c in self.log if isinstance(c, (SetKnob, SwitchPhase, SaveCheckpoint))]
+
+
+class FakeFactory:
+    """Makes fake sessions and keeps them for the test to look at."""
+
+    def __init__(self) -> None:
+        self.made: list[FakeSession] = []
+        self.create_delay = 0.0
+
+    @property
+    def last(self) -> FakeSession:
+        return self.made[-1]
+
+    def create(self, config: Config, folder: Path) -> FakeSession:
+        time.sleep(self.create_delay)
+        if config.device == "cuda":
+            raise DeviceError("device: got 'cuda'; this machine has: cpu")
+        self.made.append(FakeSession(config, folder))
+        return self.last
+
+    def resume(self, folder: Path, device: str | None = None) -> FakeSession:
+        if not folder.is_dir():
+            raise StoreError(f"run folder: {folder} does not exist")
+        self.made.append(FakeSession(Config(), folder, steps=7))
+        return self.last
+
+
+class FakeView(View):
+    """Remembers what it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Snapshot] = []
+        self.highlighted: list[int] = []
+        self.chosen = {"sort": "purity"}
+
+    def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
+        self.seen.append(snapshot)
+
+    def highlight(self, neuron: int) -> None:
+        self.highlighted.append(neuron)
+
+    def options(self) -> dict[str, str]:
+        return self.chosen
+
+    def set_options(self, options: dict[str, str]) -> None:
+        self.chosen = options
+
+
+class NeuronsFake(FakeView):
+    name: ClassVar[str] = "neurons"
+    title: ClassVar[str] = "Neurons"
+    wants: ClassVar[frozenset[type]] = frozenset({Weights})
+
+
+class MixturesFake(FakeView):
+    name: ClassVar[str] = "mixtures"
+    title: ClassVar[str] = "Mixtures"
+    wants: ClassVar[frozenset[type]] = frozenset({Mixture})
+
+
+class RobustnessFake(FakeView):
+    name: ClassVar[str] = "robustness"
+    title: ClassVar[str] = "Robustness"
+
+
+VIEWS = (NeuronsFake, MixturesFake, RobustnessFake)

@@ -18,7 +18,8 @@ from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 from engine import __version__
-from engine.config import Config, load_preset, parse_assignment, preset_names, with_value
+from engine.config import Config, load_preset, parse_assignment, preset_names, value_of, with_value
+from engine.config import knobs as all_knobs
 from engine.errors import ConfigError, DeviceError, ExplorerError, StoreError
 
 if TYPE_CHECKING:
@@ -264,4 +265,19 @@ def presets() -> int:
     for name in preset_names():
         config: Config = load_preset(name)
         console.print(f"[bold]{name}[/]  {config.about.question}\n    {config.about.expect} ({config.about.time})")
+    return 0
+
+
+@app.command
+def knobs(preset: Annotated[str, Parameter(help="Show this preset's values.")] = "small") -> int:
+    """List every knob: value, allowed values, whether it is live, and what it means."""
+    console = Console()
+    config = load_preset(preset)
+    for knob in all_knobs(config):
+        if knob.group == "about":
+            continue
+        unit = f" {knob.unit}" if knob.unit else ""
+        when = "live" if knob.live else "restarts"
+        console.print(f"[bold]{knob.path}[/] = {value_of(config, knob.path)}{unit}  [dim]{when}; {knob.allowed}[/]")
+        console.print(f"    {knob.doc}", highlight=False)
     return 0

@@ -138,7 +138,7 @@ class Evaluation(Group):
     """The live estimate while training runs, and the fuller report at the end of each phase."""
 
     every: int = knob(50, "Live evaluation every this many steps.", low=1, high=100_000, unit="steps", live=True)
-    size: int = knob(500, "Held-out samples of the live evaluation.", low=16, high=20_000, unit="samples", live=True)
+    size: int = knob(256, "Held-out samples of the live evaluation.", low=16, high=20_000, unit="samples", live=True)
     steps: int = knob(10, "PGD steps of the live evaluation.", low=1, high=500, live=True)
     restarts: int = knob(1, "PGD restarts of the live evaluation.", low=1, high=50, live=True)
     report_size: int = knob(

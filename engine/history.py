@@ -23,8 +23,8 @@ class Series:
 class _Column:
     """Append-only arrays that double in place of growing one by one.
 
-    A reader takes ``length`` first: the first ``length`` entries stay (but for what is measured again), and a larger array that
-    replaces a smaller one holds them too, so no lock is needed.
+    A reader takes ``length`` first: the first ``length`` entries stay (but for what is measured again), and a larger
+    array that replaces a smaller one holds them too, so no lock is needed.
     """
 
     __slots__ = ("length", "steps", "values")

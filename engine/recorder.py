@@ -97,6 +97,11 @@ class Recorder:
         """Write ``summary.json``."""
         self._submit(self.store.write_summary, summary)
 
+    def wait(self) -> None:
+        """Return when everything sent so far is on disk."""
+        self._writer.submit(int).result()
+        self._check()
+
     def close(self) -> None:
         """Write all that waits, end the thread and close the store."""
         try:

@@ -294,6 +294,7 @@ class Session:
             case SaveCheckpoint():
                 self._recorder.event(self.steps_done, "checkpoint", "", "")
                 self._save(keep=True)
+                self._recorder.wait()  # whoever asked for it is about to read it
             case EvaluateNow():
                 self._request(report=False)
 

@@ -14,8 +14,8 @@ import sqlite3
 import tempfile
 import time
 import uuid
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -160,9 +160,20 @@ class Store:
 
     def record(self, scalars: Iterable[tuple[int, str, float]]) -> None:
         """Write (step, name, value) scalars in one transaction; a second value for a step and name replaces the first."""
+        with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO metrics VALUES (?, ?, ?)", scalars)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing; a failed one does not stand in the way of the next."""
         self._db.execute("BEGIN")
-        self._db.executemany("INSERT OR REPLACE INTO metrics VALUES (?, ?, ?)", scalars)
-        self._db.execute("COMMIT")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
 
     def event(self, event: Event) -> None:
         """Write one change."""
@@ -195,11 +206,10 @@ class Store:
 
     def rewind(self, step: int, events: int) -> None:
         """Forget what was recorded after a checkpoint, so that going on from it records each thing once."""
-        self._db.execute("BEGIN")
-        self._db.execute("DELETE FROM metrics WHERE step > ?", (step,))
-        self._db.execute("DELETE FROM protocols WHERE step > ?", (step,))
-        self._db.execute("DELETE FROM events WHERE id > ?", (events,))
-        self._db.execute("COMMIT")
+        with self._transaction():
+            self._db.execute("DELETE FROM metrics WHERE step > ?", (step,))
+            self._db.execute("DELETE FROM protocols WHERE step > ?", (step,))
+            self._db.execute("DELETE FROM events WHERE id > ?", (events,))
         for later in self.checkpoints():
             if later > step:
                 self.delete_checkpoint(later)
@@ -253,9 +263,8 @@ class Store:
 
     def checkpoints(self) -> list[int]:
         """Steps of the checkpoints, ascending."""
-        return sorted(
-            int(p.stem.removeprefix("step-")) for p in (self.folder / "checkpoints").glob("step-*.safetensors")
-        )
+        steps = (p.stem.removeprefix("step-") for p in (self.folder / "checkpoints").glob("step-*.safetensors"))
+        return sorted(int(step) for step in steps if step.isdecimal())
 
     def load(self, step: int | None = None) -> Checkpoint:
         """Read the checkpoint at ``step``, by default the newest that can be read.

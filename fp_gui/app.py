@@ -39,7 +39,7 @@ class Problems(QObject):
         self.met.emit(f"Unexpected error, training is not affected: {kind.__name__}: {error}", details)
 
     def qt_message(self, level: QtMsgType, context: QMessageLogContext, text: str) -> None:
-        """Pass Qt's messages to stderr, and warnings and worse into the window."""
+        """Pass Qt's messages to stderr, and errors into the window too."""
         sys.stderr.write(f"Qt: {text}\n")
         if level in (QtMsgType.QtCriticalMsg, QtMsgType.QtFatalMsg):
             self.met.emit(f"Qt reports: {text}", "")

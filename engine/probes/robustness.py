@@ -16,7 +16,7 @@ from engine.attacks.pgd import Pgd
 from engine.protocol import Protocol
 from engine.threat import threats
 
-CHUNK = 250  # samples in one slice: small enough that a slice stays within a few milliseconds
+CHUNK = 256  # samples in one slice: small enough that a slice stays within a few milliseconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -292,7 +292,8 @@ class Controller(QObject):
         # The thread's CPU time since the last picture holds that picture's rendering and the painting that followed.
         cpu = time.thread_time()
         spent, self._cpu = cpu - self._cpu, cpu
-        self._cost = max(spent, 0.7 * self._cost + 0.3 * spent)
+        if len(self._frames) > 1:  # the first pictures also pay for what was drawn before them
+            self._cost = max(spent, 0.7 * self._cost + 0.3 * spent)
         self._interval = min(SLOWEST, max(FRAME, self._cost / self.share)) if self.playing else FRAME
         self.mailbox.rest(self._interval - LEAD)
         self._frames.append((time.perf_counter(), snapshot.step, cpu))

@@ -56,7 +56,7 @@ def test_a_second_recorder_reads_what_the_first_wrote(tmp_path: Path) -> None:
     assert second.history["loss"].steps.tolist() == [1, 2]
     assert np.isnan(second.history["loss"].values[1])
     assert second.events == first.events
-    assert second.protocols == {"accuracy/pgd": protocol}
+    assert second.protocols == {"accuracy/pgd": ((1, protocol),)}
     assert second.protocol_at("accuracy/pgd", 1) == protocol
     assert second.protocol_at("accuracy/pgd", 0) is None
     second.close()

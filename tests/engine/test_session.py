@@ -358,12 +358,15 @@ def test_what_is_measured_is_the_state_when_it_was_asked_for(new_session: Create
 def test_protocols_follow_the_knobs(new_session: Create) -> None:
     session = new_session()
     drain(session)
-    assert session.snapshot().protocols[metrics.PGD].tau == 0.2
+    first = session.snapshot().protocol(metrics.PGD)
+    assert first is not None
+    assert first.tau == 0.2
     session.apply(SetKnob("attack.tau", 0.05))
     session.apply(SetKnob("evaluation.size", 64))
     advance(session, 10)
     drain(session)
-    protocol = session.snapshot().protocols[metrics.PGD]
+    protocol = session.snapshot().protocol(metrics.PGD)
+    assert protocol is not None
     assert (protocol.tau, protocol.n, protocol.steps, protocol.estimate) == (0.05, 64, 3, True)
     session.close()
     store = Store.open(session.folder, read_only=True)

@@ -52,6 +52,13 @@ class Protocol:
         }.get(self.attack, self.attack)
         return f"{name}, {ball}, {tail}"
 
+    def short(self) -> str:
+        """The same in a table's cell, where a heading says that intervals are 95% Wilson's."""
+        if self.attack == "clean":
+            return f"clean · n = {self.n}"
+        name = {"fgm": "FGM", "pgd": f"PGD-{self.steps} × {self.restarts}", "dense": "dense direction"}
+        return f"{name.get(self.attack, self.attack)} · {NORM_SIGN[self.norm]} {self.tau:g} · n = {self.n}"
+
     def to_json(self) -> str:
         """Serialise for the store."""
         return json.dumps(asdict(self), sort_keys=True)

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QDockWidget, QMainWindow, QWidget
 from fp_gui.theme import named
 
 LAYOUT_VERSION = 1  # a stored layout of another version is not restored
-FORM_WIDTH = 400  # pixels that the parameters get at first
+FORM_WIDTH = 330  # pixels that the parameters get at first
 
 
 class Panels(QObject):
@@ -65,7 +65,7 @@ class Panels(QObject):
         """Share out the window; Qt takes these sizes only once the window is shown."""
         docks = list(self.docks.values())
         rest = max(600, self._window.width() - FORM_WIDTH)
-        widths = [FORM_WIDTH, int(0.54 * rest), int(0.46 * rest)]
+        widths = [FORM_WIDTH, int(0.52 * rest), int(0.48 * rest)]
         self._window.resizeDocks(docks[:3], widths[: len(docks)], Qt.Orientation.Horizontal)
         if len(docks) > 3:
             self._window.resizeDocks(docks[2:4], [100, 100], Qt.Orientation.Vertical)

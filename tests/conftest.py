@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests import tiny_runs
 
 from engine.config import Config
 from engine.session import Session
 from engine.store import Store
+from tests import tiny_runs
 
 
 @pytest.fixture(autouse=True)

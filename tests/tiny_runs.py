@@ -75,7 +75,7 @@ def assert_same(a: Record, b: Record) -> None:
     """Both runs recorded the same, bit for bit."""
     assert a.step == b.step
     assert a.events == b.events
-    assert dict(((s, n), v) for s, n, v in a.metrics) == dict(((s, n), v) for s, n, v in b.metrics)
+    assert {(s, n): v for s, n, v in a.metrics} == {(s, n): v for s, n, v in b.metrics}
     assert len(a.metrics) == len(b.metrics)
     kept = [{name for name in each.arrays if not name.startswith("pending.")} for each in (a, b)]
     assert kept[0] == kept[1]  # what was still to be measured when a checkpoint was written may differ

@@ -22,11 +22,12 @@ def tint(widget: QWidget, colour: str) -> None:
 
 
 def line(text: str = "", *, wrap: bool = True) -> QLabel:
-    """A line of plain text that may shrink: it never forces a dock to be wide."""
+    """A line of plain text; with ``wrap`` it may shrink, so that it never forces a dock to be wide."""
     label = QLabel(text)
     label.setTextFormat(Qt.TextFormat.PlainText)
     label.setWordWrap(wrap)
-    label.setMinimumWidth(1)
+    if wrap:
+        label.setMinimumWidth(1)
     return label
 
 

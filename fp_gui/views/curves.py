@@ -118,6 +118,7 @@ class TimePlot(QWidget):
         item.showAxis("top")
         item.getAxis("top").setStyle(tickLength=0)
         item.getAxis("top").setTicks([[]])
+        item.getAxis("top").setHeight(22)
         item.getAxis("bottom").setStyle(hideOverlappingLabels=False)  # the last step would lose its number
         item.layout.setContentsMargins(0, 0, 18, 0)
         item.setLabel("bottom", "training step")
@@ -126,7 +127,8 @@ class TimePlot(QWidget):
             item.getAxis(axis).enableAutoSIPrefix(False)
         self.box.disableAutoRange()
         self.box.setMouseEnabled(x=True, y=False)
-        self.readout = line(HINT)
+        self.readout = line(wrap=True)
+        self.plot.setToolTip(HINT)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
@@ -350,5 +352,5 @@ class TimePlot(QWidget):
         """Take the crosshair away when the mouse leaves."""
         if event.type() == QEvent.Type.Leave:
             self.cross.hide()
-            self.readout.setText(HINT)
+            self.readout.setText("")
         return super().eventFilter(watched, event)

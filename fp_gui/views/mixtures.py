@@ -59,7 +59,7 @@ class MixturesView(View):
         )
 
         self.scatter = self._plot(
-            "pure magnitude |C_ij|  (ℓ2, weight units)", "mixture magnitude ‖v_i‖  (ℓ2, weight units)"
+            "pure magnitude |C_ij| (weight units)", "mixture ‖v_i‖ (ℓ2, weight units)"
         )
         self.rays = pg.PlotCurveItem(connect="pairs")
         self.ghosts = pg.ScatterPlotItem(symbol="o", size=5)
@@ -72,10 +72,10 @@ class MixturesView(View):
         for text in self.ray_names:
             self.scatter.addItem(text, ignoreBounds=True)
         self.key = line()
-        self.time = TimePlot(QUANTITIES["purity"])
+        self.time = TimePlot("purity")
         self.time.add_curve("median", "median", BLUE, SKY, "o")
         self.histogram = self._plot(
-            "dense alignment of a neuron (0: none, 1: it is the dense mixture)", "alive neurons"
+            "dense alignment (1: the dense mixture)", "alive neurons"
         )
         self.bars = pg.PlotCurveItem([0.0, 1.0], [0.0], stepMode="center", fillLevel=0)
         self.ghost_bars = pg.PlotCurveItem([0.0, 1.0], [0.0], stepMode="center")
@@ -98,13 +98,14 @@ class MixturesView(View):
         body.setSizes([500, 500])
         self.pages = Pages(body)
         top = QHBoxLayout()
-        top.addWidget(self.caption, 1)
         top.addWidget(self.count)
+        top.addStretch(1)
         top.addWidget(self.show_ghost)
-        top.addWidget(line("Over time:", wrap=False))
+        top.addWidget(line("Over time", wrap=False))
         top.addWidget(self.quantity)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 6, 8, 6)
+        layout.addWidget(self.caption)
         layout.addLayout(top)
         layout.addWidget(self.pages, 1)
 
@@ -216,10 +217,10 @@ class MixturesView(View):
         self._write_key(shown)
 
     def _write_key(self, ghost: bool) -> None:
-        text = "● alive   × not alive   rays: equal purity"
+        text = "● alive  × not alive  rays: equal purity"
         if ghost and self.ghost is not None:
-            when = "" if self.ghost.step < 0 else f" (last seen at step {self.ghost.step:,})"
-            text += f"   ○ faint, and outline of the bars: after clean training{when}"
+            when = "" if self.ghost.step < 0 else f" (step {self.ghost.step:,})"
+            text += f"  ○ and outline: after clean{when}"
         self.key.setText(text)
 
     def _redraw_time(self) -> None:
@@ -245,7 +246,7 @@ class MixturesView(View):
         else:
             self.time.set_curve("median", [], [])
             top = 1.0
-        label = QUANTITIES[quantity] + (", weight units" if quantity in UNBOUNDED else "")
+        label = QUANTITIES[quantity].partition("  ")[0] + (" (weight units)" if quantity in UNBOUNDED else "")
         self.time.curves["median"].label = f"median {quantity.replace('_', ' ')} [10%, 90%]"
         self.time.set_y(0.0, max(top, 1e-6), label)
 

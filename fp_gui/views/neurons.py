@@ -44,8 +44,8 @@ class NeuronsView(View):
             "largest first.\nPurity: |C_ij|/‖C_i‖. Mixture: ‖v_i‖, all but the largest coefficient. Norm: ‖w_i‖.",
         )  # fmt: skip
         self.count = Choice(COUNTS, "64", f"How many neurons to show (all: at most {MOST:,}).")
-        self.alive = Switch("Alive only", "Only neurons with ‖w_i‖ above 0.3 of the largest.", on=True)
-        self.freeze = Switch("Freeze order", "Keep every neuron in its tile, whatever its values become.")
+        self.alive = Switch("Alive", "Only neurons with ‖w_i‖ above 0.3 of the largest.", on=True)
+        self.freeze = Switch("Freeze", "Keep every neuron in its tile, whatever its values become.")
         self.amplify = Switch(
             f"Start × {AMPLIFY}", "Draw the small start weights ten times stronger; the title says so."
         )
@@ -99,12 +99,12 @@ class NeuronsView(View):
     def _build(self) -> None:
         top = QHBoxLayout()
         top.setSpacing(8)
-        for label, control in (("Show", self.space), ("sorted by", self.sort), ("neurons", self.count)):
+        for label, control in (("Show", self.space), ("by", self.sort), ("first", self.count)):
             top.addWidget(line(label, wrap=False))
             top.addWidget(control)
         top.addWidget(self.alive)
         top.addWidget(self.freeze)
-        top.addWidget(self.status, 1)
+        top.addStretch(1)
         top.addWidget(self.inspect)
         pictures = QWidget()
         row = QHBoxLayout(pictures)
@@ -118,16 +118,20 @@ class NeuronsView(View):
         self.split.setStretchFactor(0, 1)
         self.split.setCollapsible(0, False)
         self.pages = Pages(self.split)
+        scale = QHBoxLayout()
+        scale.addWidget(self.bar)
+        scale.addWidget(self.rule, 1)
+        scale.addWidget(self.status, 1)
         bottom = QHBoxLayout()
-        bottom.addWidget(self.bar)
-        bottom.addWidget(self.rule, 1)
         for part in (self.amplify, self.normalise, self.fixed, self.limit):
             bottom.addWidget(part)
+        bottom.addStretch(1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 6, 8, 6)
         layout.addWidget(self.caption)
         layout.addLayout(top)
         layout.addWidget(self.pages, 1)
+        layout.addLayout(scale)
         layout.addLayout(bottom)
 
     def _connect(self) -> None:
@@ -275,7 +279,8 @@ class NeuronsView(View):
         elif self.fixed.isChecked():
             rule = "One scale for all three, set by hand."
         else:
-            rule = "One scale for all three: 99.5% of the weights; it only grows."
+            rule = "One scale for all three; it only grows."
+            self.rule.setToolTip("Its end is the 99.5% quantile of the weights after clean training and now.")
         self.rule.setText(rule)
         self._say(mixture)
 

@@ -71,7 +71,7 @@ class Row:
     def __init__(self, grid: QGridLayout, row: int, key: str) -> None:
         self.key = key
         self.swatch = QLabel()
-        self.protocol, self.live, self.report = line(), line(wrap=False), line(wrap=False)
+        self.protocol, self.live, self.report = line(wrap=False), line(wrap=False), line(wrap=False)
         for column, label in enumerate((self.swatch, self.protocol, self.live, self.report)):
             label.setToolTip(TIPS[key])
             grid.addWidget(label, row, column)
@@ -95,8 +95,11 @@ class RobustnessView(View):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.caption = line(
-            "Share of held-out inputs still classified right, unperturbed and under attack. Bands and bars: 95% Wilson "
-            "intervals. Small filled markers: live estimates; large hollow ones: the fuller report at a phase's end."
+            "Share of held-out inputs still classified right. Filled markers: live estimates; hollow: a phase's report."
+        )
+        self.caption.setToolTip(
+            "Unperturbed and under attack. Bands and bars: 95% Wilson intervals. Small filled markers are live "
+            "estimates;\nlarge hollow ones the fuller report at a phase's end. Every figure names its protocol below."
         )
         self.alignment = Switch(
             "FGM alignment", "Also draw the mean cosine of the FGM perturbation with −y·M w*, the dense mixture."
@@ -112,15 +115,17 @@ class RobustnessView(View):
         for column, head in enumerate(self.heads):
             table.addWidget(head, 0, column)
         self.rows = {key: Row(table, i + 1, key) for i, key in enumerate(CURVES)}
+        self.report = line()
         body = QWidget()
         inner = QVBoxLayout(body)
         inner.setContentsMargins(0, 0, 0, 0)
         inner.addWidget(self.plot, 1)
         inner.addLayout(table)
+        inner.addWidget(self.report)
         self.pages = Pages(body)
         top = QHBoxLayout()
         top.addWidget(self.caption, 1)
-        top.addWidget(self.alignment, 0, Qt.AlignmentFlag.AlignTop)
+        top.addWidget(self.alignment)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 6, 8, 6)
         layout.addLayout(top)
@@ -142,6 +147,7 @@ class RobustnessView(View):
             return
         if not self._key or self._key[0] != snapshot.run:
             self._seen.clear()
+            self.report.setText("")
             self.plot.x_end = 0.0
             self.plot.follow = True
         self._key = key
@@ -181,14 +187,13 @@ class RobustnessView(View):
         row.report.setText(figure_text(reports, report_band))
         if reports is not None and len(reports):
             self.heads[3].setText(f"report [95%], step {reports.steps[-1]:,}")
-        words = protocol.text() if protocol is not None else ""
-        row.protocol.setToolTip(f"{TIPS[name]}\n{words}".rstrip())
-        words = words.removesuffix(" (live estimate)").removesuffix(", 95% Wilson interval")  # said by the heads
-        named = words.lower().startswith(CURVES[name][0].lower())
-        row.protocol.setText(words if named else f"{CURVES[name][0]}: {words}".rstrip(": "))
+        row.protocol.setToolTip(f"{TIPS[name]}\n{protocol.text() if protocol is not None else ''}".rstrip())
+        row.protocol.setText(protocol.short() if protocol is not None else CURVES[name][0])
         if name == metrics.ALIGNMENT:
-            row.protocol.setText("FGM alignment: mean cosine of the FGM perturbation with −y·M w*")
+            row.protocol.setText("FGM alignment with −y·M w*: mean cosine")
         if report_protocol is not None:
+            if report_protocol.attack == "pgd":
+                self.report.setText(f"Report: {report_protocol.text()}; FGM and dense direction on the same samples.")
             row.report.setToolTip(f"{TIPS[name]}\nReport: {report_protocol.text()}")
 
     def set_theme(self, theme: Theme) -> None:
@@ -196,7 +201,7 @@ class RobustnessView(View):
         super().set_theme(theme)
         self.plot.set_theme(theme)
         self.pages.set_theme(theme)
-        for label in (self.caption, *self.heads):
+        for label in (self.caption, self.report, *self.heads):
             tint(label, theme.muted)
         for key, row in self.rows.items():
             row.swatch.setPixmap(self._swatch(key))

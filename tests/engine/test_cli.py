@@ -238,7 +238,7 @@ def test_exit_codes_of_the_process() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_is_resumed_to_the_same_end(tmp_path: Path, call: Call, number: signal.Signals) -> None:
-    config = tiny_config(clean_steps=1500, second_steps=1500, every=50)
+    config = tiny_config(clean_steps=900, second_steps=900, every=50)
     folder = tmp_path / "run"
     process = subprocess.Popen(
         [*COMMAND, "run", str(toml(config, tmp_path / "long.toml")), "--out", str(folder)],
@@ -256,6 +256,6 @@ def test_an_interrupted_run_is_resumed_to_the_same_end(tmp_path: Path, call: Cal
     assert "interrupted at step" in err
     assert f"--out {folder} --resume" in err
     assert "Traceback" not in err
-    assert 100 <= read(folder).step < 3000
+    assert 100 <= read(folder).step < 1800
     assert call("run", "--out", folder, "--resume")[0] == 0
     assert_same(read(folder), run(config, tmp_path / "whole"))

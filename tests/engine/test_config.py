@@ -183,9 +183,9 @@ def test_with_value() -> None:
     assert isinstance(changed.training.lr, float)
     assert config.training.lr == 1.5
     assert with_value(config, "lambda", 0).model.lambda_ == 0.0
-    with pytest.raises(ConfigError, match="world.dictionary"):
+    with pytest.raises(ConfigError, match=r"world\.dictionary"):
         with_value(config, "world.d", 65)
-    with pytest.raises(ConfigError, match="training.lr"):
+    with pytest.raises(ConfigError, match=r"training\.lr"):
         with_value(config, "training.lr", "3")
 
 

@@ -252,9 +252,7 @@ def test_alignment_by_hand(world: tuple[HeldOut, SymmetricRelu]) -> None:
 
 @pytest.mark.parametrize("report", [False, True])
 @pytest.mark.parametrize("ended", [False, True])
-def test_an_evaluation_records_everything_once(
-    world: tuple[HeldOut, SymmetricRelu], report: bool, ended: bool
-) -> None:
+def test_an_evaluation_records_everything_once(world: tuple[HeldOut, SymmetricRelu], report: bool, ended: bool) -> None:
     held, model = world
     clean = model.weight if ended else None
     request = Request(7, report, tiny_config(), 0.2, model.weight, model.weight * 0.1, clean)

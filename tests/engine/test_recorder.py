@@ -143,7 +143,7 @@ def test_an_error_of_the_writer_comes_with_the_next_call(tmp_path: Path, monkeyp
     monkeypatch.setattr("engine.store.write_atomically", full)
     save(recorder, 10)
     recorder._writer.submit(lambda: None).result()
-    with pytest.raises(StoreError, match="cannot be written.*No space left"):
+    with pytest.raises(StoreError, match=r"cannot be written.*No space left"):
         recorder.event(11, "attack.tau", 0.2, 0.1)
     monkeypatch.undo()
     recorder.event(12, "attack.tau", 0.2, 0.1)  # said once; what follows is written

@@ -708,7 +708,7 @@ def test_on_another_device_a_run_goes_on_all_the_same(tmp_path: Path, monkeypatc
     session.close()
     load = Store.load
 
-    def elsewhere(self: Store, step: int | None = None):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    def elsewhere(self: Store, step: int | None = None):  # type: ignore[no-untyped-def]
         checkpoint = load(self, step)
         checkpoint.state["device"] = "cuda"
         return checkpoint

@@ -482,7 +482,7 @@ def test_robustness_shows_curves_bands_reports_and_protocols(qtbot):
         assert snapshot.protocols[name][-1][1].text() in view.rows[name].protocol.toolTip()
         assert curve.band.path().boundingRect().height() > 0
     row = view.rows[metrics.PGD]
-    assert row.protocol.text() == "PGD-10 × 1 restart, ℓ2 radius 0.2, n = 500"
+    assert row.protocol.text() == "PGD-10 × 1 · ℓ2 0.2 · n = 500"
     low, high = wilson(snapshot.history[metrics.PGD].values[-1] * 500, 500)
     assert row.live.text() == f"{snapshot.history[metrics.PGD].values[-1]:.3f} [{low:.3f}, {high:.3f}]"
     x, y = view.plot.curves[metrics.PGD].points.getData()

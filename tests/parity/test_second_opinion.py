@@ -5,6 +5,7 @@ Needs the extra ``verify`` (secml-torch, adversarial-robustness-toolbox); skippe
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,11 @@ from engine.protocol import Protocol
 from engine.session import Session
 from engine.store import Store
 
-pytestmark = [pytest.mark.verify, pytest.mark.filterwarnings("default")]  # their warnings are not ours
+pytestmark = [
+    pytest.mark.verify,
+    pytest.mark.filterwarnings("default"),  # their warnings are not ours
+    pytest.mark.skipif(not (find_spec("secmlt") or find_spec("art")), reason="needs the extra verify"),
+]
 
 N, STEPS, RESTARTS, TAU = 500, 40, 5, 0.2
 WIDE = 1e3  # bounds of the input space that no sample comes near
@@ -37,7 +42,7 @@ class TwoLogits(torch.nn.Module):
         super().__init__()
         self.weight = torch.nn.Parameter(weight)
         self.bias, self.size = bias, 1.0
-        self.size = float(self.f(x).abs().mean())
+        self.size = float(self.f(x).detach().abs().mean())
 
     def f(self, x: Tensor) -> Tensor:
         u = x @ self.weight.T
@@ -113,8 +118,9 @@ def test_secml_torch(case: tuple[TwoLogits, Tensor, Tensor, float]) -> None:
     assert_agrees("secml-torch", net, x, y, found, ours)
 
 
-def test_art(case: tuple[TwoLogits, Tensor, Tensor, float]) -> None:
+def test_art(case: tuple[TwoLogits, Tensor, Tensor, float], monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("art")
+    monkeypatch.setattr("tqdm.tqdm.monitor_interval", 0)  # its monitor is a thread that stays
     from art.attacks.evasion import ProjectedGradientDescentPyTorch
     from art.estimators.classification import PyTorchClassifier
 

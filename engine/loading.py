@@ -52,7 +52,10 @@ class Network:
 
     @classmethod
     def load(cls, folder: Path, step: int | None = None, device: str = "cpu") -> Network:
-        """Read the checkpoint at ``step`` (the newest by default). Raises :class:`StoreError` or :class:`DeviceError`."""
+        """Read the checkpoint at ``step``, the newest by default.
+
+        Raises :class:`StoreError` for the folder or :class:`DeviceError` for the device.
+        """
         where = choose(device)
         store = Store.open(folder, read_only=True)
         try:

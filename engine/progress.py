@@ -60,9 +60,8 @@ def progress(total: int, done: int) -> Iterator[Advance]:
                 last_line = now
                 made = session.steps_done - done
                 eta = (total - session.steps_done) * (now - start) / made if made else 0.0
-                sys.stderr.write(
-                    f"{_phase(session)} step {session.steps_done}/{total} {figures(session.snapshot().history)} ETA {eta:.0f} s\n"
-                )
+                shown = figures(session.snapshot().history)
+                sys.stderr.write(f"{_phase(session)} step {session.steps_done}/{total} {shown} ETA {eta:.0f} s\n")
                 sys.stderr.flush()
 
         yield line

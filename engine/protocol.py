@@ -26,9 +26,10 @@ def wilson(successes: float, n: int) -> tuple[float, float]:
 class Protocol:
     """What a measured accuracy means.
 
-    ``attack`` is ``clean``, ``fgm``, ``pgd`` or ``dense``; ``norm`` and ``tau`` the ball; ``steps`` and ``restarts``
-    the attack's (0 where it has none); ``n`` the number of held-out samples; ``estimate`` is true for the light
-    measurement taken while training runs.
+    ``attack`` is ``clean``, ``fgm``, ``pgd``, ``apgd``, ``square`` or ``dense``, or says in words what else it is;
+    ``norm`` and ``tau`` the ball; ``steps`` and ``restarts`` the attack's (0 where it has none; of ``square`` the steps
+    are queries); ``n`` the number of held-out samples; ``estimate`` is true for the light measurement taken while
+    training runs.
     """
 
     attack: str
@@ -45,9 +46,12 @@ class Protocol:
         if self.attack == "clean":
             return f"no attack, {tail}"
         ball = f"{NORM_SIGN[self.norm]} radius {self.tau:g}"
+        restarts = f"{self.restarts} restart{'s' if self.restarts != 1 else ''}"
         name = {
             "fgm": "FGM (1 step)",
-            "pgd": f"PGD-{self.steps} × {self.restarts} restart{'s' if self.restarts != 1 else ''}",
+            "pgd": f"PGD-{self.steps} × {restarts}",
+            "apgd": f"APGD-{self.steps} × {restarts}",
+            "square": f"Square ({self.steps} queries, no gradient)",
             "dense": "dense direction (no network)",
         }.get(self.attack, self.attack)
         return f"{name}, {ball}, {tail}"

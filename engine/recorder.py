@@ -37,6 +37,7 @@ class Recorder:
         for step, name, protocol in store.protocols():
             self._remember(step, name, protocol)
         marked = {event.step for event in self.events if event.name in ("phase", "checkpoint")}
+        marked.add(store.config.schedule.total)
         self._cadence = [s for s in store.checkpoints() if s and s not in marked]
 
     def scalar(self, step: int, name: str, value: float) -> None:

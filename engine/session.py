@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,8 @@ class Session:
             return
         self._closed = True
         try:
-            self._empty_ring()
+            with suppress(ExplorerError):  # it has diverged: the last sound checkpoint stays the newest
+                self._empty_ring()
             if self._saved_at != self.steps_done and not self.diverged:
                 self._save(keep=False)
             self._recorder.summary(self.summary())
@@ -270,7 +272,8 @@ class Session:
     def _divergence(self) -> str:
         saved = max((s for s in self._recorder.store.checkpoints() if s <= self.steps_done), default=0)
         return (
-            f"training diverged before step {self.steps_done}: the loss is not finite; lower training.lr or model.lambda. "
+            f"training diverged before step {self.steps_done}: the loss is not finite; "
+            "lower training.lr or model.lambda. "
             f"The checkpoint at step {saved} is sound: open the run folder again to go on from it"
         )
 

@@ -18,7 +18,7 @@ ProtocolLog = tuple[tuple[int, Protocol], ...]
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A change that somebody or the schedule made: knob ``name`` (or ``phase``, ``checkpoint``) from ``old`` to ``new``."""
+    """A change somebody or the schedule made: knob ``name`` (or ``phase``, ``checkpoint``) from ``old`` to ``new``."""
 
     step: int
     time: float

@@ -32,11 +32,16 @@ from engine.snapshot import Event
 
 FORMAT = 1
 _TABLES = """
-CREATE TABLE metrics (step INTEGER NOT NULL, name TEXT NOT NULL, value REAL, PRIMARY KEY (step, name)) WITHOUT ROWID;
+CREATE TABLE metrics (
+  step INTEGER NOT NULL, name TEXT NOT NULL, value REAL, PRIMARY KEY (step, name)
+) WITHOUT ROWID;
 CREATE TABLE events (
-  id INTEGER PRIMARY KEY, step INTEGER NOT NULL, time REAL NOT NULL, name TEXT NOT NULL, old TEXT NOT NULL, new TEXT NOT NULL
+  id INTEGER PRIMARY KEY, step INTEGER NOT NULL, time REAL NOT NULL,
+  name TEXT NOT NULL, old TEXT NOT NULL, new TEXT NOT NULL
 );
-CREATE TABLE protocols (step INTEGER NOT NULL, name TEXT NOT NULL, protocol TEXT NOT NULL, PRIMARY KEY (step, name)) WITHOUT ROWID;
+CREATE TABLE protocols (
+  step INTEGER NOT NULL, name TEXT NOT NULL, protocol TEXT NOT NULL, PRIMARY KEY (step, name)
+) WITHOUT ROWID;
 """
 
 
@@ -159,7 +164,7 @@ class Store:
     # --- writing
 
     def record(self, scalars: Iterable[tuple[int, str, float]]) -> None:
-        """Write (step, name, value) scalars in one transaction; a second value for a step and name replaces the first."""
+        """Write (step, name, value) scalars in one transaction; a second value for a step and name replaces it."""
         with self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO metrics VALUES (?, ?, ?)", scalars)
 
@@ -206,10 +211,13 @@ class Store:
 
     def rewind(self, step: int, events: int) -> None:
         """Forget what was recorded after a checkpoint, so that going on from it records each thing once."""
-        with self._transaction():
-            self._db.execute("DELETE FROM metrics WHERE step > ?", (step,))
-            self._db.execute("DELETE FROM protocols WHERE step > ?", (step,))
-            self._db.execute("DELETE FROM events WHERE id > ?", (events,))
+        try:
+            with self._transaction():
+                self._db.execute("DELETE FROM metrics WHERE step > ?", (step,))
+                self._db.execute("DELETE FROM protocols WHERE step > ?", (step,))
+                self._db.execute("DELETE FROM events WHERE id > ?", (events,))
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{self.folder / 'run.sqlite'} cannot be written: {error}") from None
         for later in self.checkpoints():
             if later > step:
                 self.delete_checkpoint(later)
@@ -307,4 +315,7 @@ class Store:
         return int(next(iter(self._rows("SELECT coalesce(max(id), 0) FROM events")))[0])
 
     def _rows(self, query: str, values: tuple[object, ...] = ()) -> Iterable[tuple[Any, ...]]:
-        return cast(Iterable[tuple[Any, ...]], self._db.execute(query, values))
+        try:
+            return cast(list[tuple[Any, ...]], self._db.execute(query, values).fetchall())
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{self.folder / 'run.sqlite'} is damaged: {error}") from None

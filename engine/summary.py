@@ -42,7 +42,8 @@ def summarise(
 ) -> dict[str, Any]:
     """The report of each phase's end and the newest live figures.
 
-    A report's phase is the objective that ended at its step. ``protocol_at(name, step)`` says how a metric was measured.
+    A report's phase is the objective that ended at its step. ``protocol_at(name, step)`` says how a metric was
+    measured.
     """
     ends = {e.step: e.old for e in events if e.name == "phase"}
     return {

@@ -83,7 +83,8 @@ class SparseCoding:
             have, tried = have + len(part), tried + 1
             if tried > 1000:
                 raise ConfigError(
-                    f"world.k = {self.knobs.k:g}, world.p_large = {self.knobs.p_large:g}: almost no sample has a label; "
+                    f"world.k = {self.knobs.k:g}, world.p_large = {self.knobs.p_large:g}: almost no sample "
+                    "has a label; "
                     "allowed: values for which ⟨w_star, z⟩ is not always 0"
                 )
         z = torch.cat(parts)[:n] if len(parts) > 1 else parts[0][:n]

@@ -80,7 +80,7 @@ class Mixtures(FigureData):
     def _scatter(self, axes: Axes) -> None:
         largest = 0.0
         for found, name, colour, marker in self._moments():
-            x, y = found.mixture[found.alive], found.pure[found.alive]
+            x, y = found.pure[found.alive], found.mixture[found.alive]
             filled = (
                 {"c": colour, "linewidths": 0} if found is self.now else {"facecolors": "none", "edgecolors": colour}
             )
@@ -89,7 +89,7 @@ class Mixtures(FigureData):
             largest = max(largest, float(x.max(initial=0)), float(y.max(initial=0)))
         top = 1.06 * largest or 1.0
         axes.plot([0, top], [0, top], color="0.5", lw=0.7, ls=":", zorder=0)
-        axes.set(xlim=(0, top), ylim=(0, top), xlabel="mixture magnitude ‖v‖", ylabel="pure magnitude |C|")
+        axes.set(xlim=(0, top), ylim=(0, top), xlabel="pure magnitude |C|", ylabel="mixture magnitude ‖v‖")
         legend_above(axes)
 
     def _over_time(self, axes: Axes) -> None:

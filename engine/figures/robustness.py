@@ -31,8 +31,8 @@ from engine.figures.base import (
 from engine.figures.style import (
     BLACK,
     BLUE,
-    GREEN,
     ORANGE,
+    PURPLE,
     VERMILLION,
     knob_key,
     knob_marks,
@@ -55,7 +55,7 @@ LOOKS: Mapping[str, tuple[str, Dash, str]] = {
     metrics.CLEAN: (BLUE, "-", "o"),
     metrics.FGM: (ORANGE, (0, (5, 1.5)), "s"),
     metrics.PGD: (VERMILLION, (0, (3, 1, 1, 1)), "^"),
-    metrics.DENSE: (GREEN, (0, (1.2, 1.2)), "D"),
+    metrics.DENSE: (PURPLE, (0, (1.2, 1.2)), "D"),
 }
 TITLES = {metrics.CLEAN: "clean", metrics.FGM: "FGM", metrics.PGD: "PGD", metrics.DENSE: "dense direction"}
 MARKS = 9  # markers along a curve: enough to tell it by shape, few enough to see the line

@@ -18,6 +18,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from engine.probes.robustness import Measured
 from engine.protocol import Protocol
 
 BLOCK = 256  # samples whose neurons are bounded together
@@ -64,19 +65,6 @@ class Bounds:
     def certified(self) -> Tensor:
         """Whether the answer is right under every perturbation, rounding errors of float32 included (n,)."""
         return self.best > ROUNDING * (1 + self.scale)
-
-
-@dataclass(frozen=True, slots=True)
-class Certified:
-    """Certified accuracy: ``right`` of ``protocol.n`` samples can be fooled by no perturbation of the ball."""
-
-    right: int
-    protocol: Protocol
-
-    @property
-    def accuracy(self) -> float:
-        """Share of samples that are certified."""
-        return self.right / self.protocol.n
 
 
 def finish(slices: Slices[T]) -> T:
@@ -257,7 +245,7 @@ def protocol(norm: str, tau: float, n: int) -> Protocol:
 
 def certified(
     weight: Tensor, bias: float, x: Tensor, y: Tensor, radii: Sequence[float], norm: str = "l2"
-) -> Slices[tuple[Certified, ...]]:
+) -> Slices[tuple[Measured, ...]]:
     """Certified accuracy at each of ``radii``, in their order; see :func:`bounds` for the rest."""
     n = len(y)
     sure = torch.zeros(n, dtype=torch.bool)
@@ -268,7 +256,7 @@ def certified(
         sure[open_] = found.certified
         open_ = ~sure
         right[tau] = int(sure.sum())
-    return tuple(Certified(right[tau], protocol(norm, tau, n)) for tau in radii)
+    return tuple(Measured(right[tau], protocol(norm, tau, n)) for tau in radii)
 
 
 def certified_radius(

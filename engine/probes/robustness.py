@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from engine import metrics
+from engine.attacks.apgd import Apgd
 from engine.attacks.base import Attack, Classifier
 from engine.attacks.dense import DenseDirection
 from engine.attacks.fgm import Fgm
 from engine.attacks.pgd import Pgd
+from engine.attacks.square import Square
 from engine.protocol import Protocol
 from engine.threat import threats
 
@@ -39,6 +41,10 @@ def build(protocol: Protocol, direction: Tensor | None) -> Attack | None:
         return Fgm(threat, protocol.tau)
     if protocol.attack == "pgd":
         return Pgd(threat, protocol.tau, steps=protocol.steps, restarts=protocol.restarts, random_start=False)
+    if protocol.attack == "apgd":
+        return Apgd(threat, protocol.tau, steps=protocol.steps, restarts=protocol.restarts)
+    if protocol.attack == "square":
+        return Square(threat, protocol.tau, queries=protocol.steps)
     if protocol.attack == "dense" and direction is not None:
         return DenseDirection(threat, protocol.tau, direction)
     if protocol.attack == "clean":

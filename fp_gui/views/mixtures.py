@@ -58,9 +58,7 @@ class MixturesView(View):
             "Ghost: after clean", "Draw where the neurons were after clean training, faintly.", on=True
         )
 
-        self.scatter = self._plot(
-            "pure magnitude |C_ij| (weight units)", "mixture ‖v_i‖ (ℓ2, weight units)"
-        )
+        self.scatter = self._plot("pure magnitude |C_ij| (weight units)", "mixture ‖v_i‖ (ℓ2, weight units)")
         self.rays = pg.PlotCurveItem(connect="pairs")
         self.ghosts = pg.ScatterPlotItem(symbol="o", size=5)
         self.dead = pg.ScatterPlotItem(symbol="x", size=6)
@@ -74,9 +72,7 @@ class MixturesView(View):
         self.key = line()
         self.time = TimePlot("purity")
         self.time.add_curve("median", "median", BLUE, SKY, "o")
-        self.histogram = self._plot(
-            "dense alignment (1: the dense mixture)", "alive neurons"
-        )
+        self.histogram = self._plot("dense alignment (1: the dense mixture)", "alive neurons")
         self.bars = pg.PlotCurveItem([0.0, 1.0], [0.0], stepMode="center", fillLevel=0)
         self.ghost_bars = pg.PlotCurveItem([0.0, 1.0], [0.0], stepMode="center")
         for item in (self.bars, self.ghost_bars):

@@ -70,7 +70,9 @@ def run(preset: str = "standard") -> list[Result]:
             ROUNDS,
         )
         results += [
-            Result(f"{preset}, {phase}: Session / plain loop, steps per second", mean_plain.over(mean_ours), aim=">= 0.97"),
+            Result(
+                f"{preset}, {phase}: Session / plain loop, steps per second", mean_plain.over(mean_ours), aim=">= 0.97"
+            ),
             Result(f"{preset}, {phase}: Session / autograd loop, steps per second", mean_autograd.over(mean_ours)),
         ]
         if adversarial:
@@ -85,7 +87,9 @@ def run(preset: str = "standard") -> list[Result]:
                 torch.mm(g.T, x, out=dw)
 
             mine, bare = interleave([repeat(ours.step), repeat(products)], ROUNDS)
-            results.append(Result(f"{preset}: adversarial step / its four matrix products, time", mine.over(bare), aim="<= 2.0"))
+            results.append(
+                Result(f"{preset}: adversarial step / its four matrix products, time", mine.over(bare), aim="<= 2.0")
+            )
         ours.close()
     return results
 

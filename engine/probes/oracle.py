@@ -1,0 +1,108 @@
+"""The ceiling of a world: how robust its ideal network is (SPEC.md section 4).
+
+The ideal network Σⱼ w*ⱼ S_b(⟨Mⱼ,x⟩) knows the dictionary and the labels' rule; only its b is left to choose. S_b is
+odd, so it is a :class:`SymmetricRelu` with the rows w*ⱼMⱼ, and every attack, probe and certificate applies to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.data.sparse_coding import SparseCoding
+from engine.generators import seeded
+from engine.models.symmetric_relu import SymmetricRelu
+from engine.probes.certificate import Slices
+from engine.probes.robustness import Measured, accuracy
+from engine.protocol import Protocol
+
+FIT_SIZE = 1000  # samples on which b is chosen; none of them is measured on
+FIT_STEPS = 10  # PGD steps while choosing
+GRID = 12  # intervals of [0, 1/√k], the size of a feature, that are tried first
+REFINEMENTS = 2  # times the search goes on around the best, with a third of the distance
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """The ideal network's robust accuracy and the ``bias`` that was best on another sample."""
+
+    bias: float
+    measured: Measured
+
+
+Cache = dict[str, float | Ceiling]
+
+
+def ideal(world: SparseCoding, bias: float) -> SymmetricRelu:
+    """The ideal network of ``world`` at this b: D neurons, each one feature with its sign."""
+    return SymmetricRelu((world.dictionary * world.target).T.contiguous(), bias)
+
+
+def best_bias(world: SparseCoding, seed: int, norm: str, tau: float, cache: Cache | None = None) -> Slices[float]:
+    """The b with the highest PGD accuracy at ``tau`` on a sample of its own, yielding between slices.
+
+    Of equally good ones the middle one is taken. ``cache`` is looked up and filled; its keys name world, seed and ball.
+    """
+    name = key(world, seed, norm, tau)
+    known = cache.get(name) if cache is not None else None
+    if isinstance(known, float):
+        return known
+    x, y = world.sample(FIT_SIZE, seeded(seed, "oracle sample", world.target.device))
+    protocol = Protocol("pgd", norm, tau, FIT_STEPS, 1, FIT_SIZE)
+    found: dict[float, int] = {}
+
+    def best() -> float:
+        ties = [b for b in sorted(found) if found[b] == max(found.values())]
+        return ties[len(ties) // 2]
+
+    highest = 1 / math.sqrt(world.knobs.k)
+    distance = highest / GRID
+    candidates = [distance * i for i in range(GRID + 1)]
+    for refinement in range(REFINEMENTS + 1):
+        for bias in candidates:
+            if bias not in found:
+                generator = seeded(seed, "oracle attack", x.device)  # the same for each: they differ in b alone
+                measured = yield from accuracy(ideal(world, bias), x, y, protocol, None, generator)
+                found[bias] = measured.right
+        if refinement < REFINEMENTS:
+            distance /= 3
+            candidates = [b for i in (-2, -1, 1, 2) if 0 <= (b := best() + i * distance) <= highest]
+    result = best()
+    if cache is not None:
+        cache[name] = result
+    return result
+
+
+def ceilings(
+    world: SparseCoding, seed: int, x: Tensor, y: Tensor, protocols: Sequence[Protocol], cache: Cache | None = None
+) -> Slices[tuple[Ceiling, ...]]:
+    """The ceiling for each of ``protocols`` on held-out x (n, d), y (n,), b chosen for each ball anew.
+
+    Yields between slices. What ``cache`` holds for the same world, seed, sample and protocol is not measured again.
+    """
+    out = []
+    for protocol in protocols:
+        name = key(world, seed, protocol.to_json(), 0.0, x, y)
+        known = cache.get(name) if cache is not None else None
+        if not isinstance(known, Ceiling):
+            bias = yield from best_bias(world, seed, protocol.norm, protocol.tau, cache)
+            generator = seeded(seed, f"oracle {protocol.text()}", x.device)
+            model = ideal(world, bias)
+            known = Ceiling(bias, (yield from accuracy(model, x, y, protocol, world.dense_direction, generator)))
+            if cache is not None:
+                cache[name] = known
+        out.append(known)
+    return tuple(out)
+
+
+def key(world: SparseCoding, seed: int, ball: str, tau: float, *sample: Tensor) -> str:
+    """Everything that decides a result. The world goes in by content: its knobs do not say which seed drew it."""
+    digest = hashlib.sha256()
+    for tensor in (world.dictionary, world.target, *sample):
+        digest.update(torch.as_tensor(tensor).cpu().contiguous().numpy().tobytes())
+    return f"{world.knobs.model_dump_json()} {seed} {ball} {tau!r} {digest.hexdigest()}"

@@ -88,23 +88,25 @@ class NoisyRelu:
         else:
             noise.fill_(-self.model.bias)
 
-    def _halves(self, x: Tensor) -> tuple[Tensor, Tensor, Buffers]:
+    def _halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Both halves before their ReLU, ±⟨w,x⟩ + ρ − b."""
         buffers = self.model.buffers(len(x))
         torch.mm(x, self.model.weight.T, out=buffers.up)
         torch.sub(buffers.noise, buffers.up, out=buffers.down)
         buffers.up.add_(buffers.noise)
-        return buffers.up, buffers.down, buffers
+        return buffers.up, buffers.down
 
     def margin(self, x: Tensor, y: Tensor) -> Tensor:
         """y f(x; ρ): (n,)."""
-        up, down, _ = self._halves(x)
+        up, down = self._halves(x)
         return up.clamp_min_(0).sum(1).sub_(down.clamp_min_(0).sum(1)).mul_(y)
 
     def ascent(self, x: Tensor, y: Tensor) -> Tensor:
         """Direction −y ∂f(x; ρ)/∂x: (n, d), valid until the next call."""
-        up, down, buffers = self._halves(x)
-        gates = torch.gt(up, 0, out=up).add_(torch.gt(down, 0, out=down))
+        buffers = self.model.buffers(len(x))
+        up = torch.mm(x, self.model.weight.T, out=buffers.up)
+        down = torch.lt(up, buffers.noise, out=buffers.down)  # −⟨w,x⟩ + ρ − b > 0
+        gates = torch.gt(up.add_(buffers.noise), 0, out=up).add_(down)
         return torch.mm(gates, self.model.weight, out=buffers.slope).mul_(y.neg().unsqueeze(1))
 
     def descend(self, x: Tensor, y: Tensor, lr: float, decay: float) -> Tensor:
@@ -113,7 +115,7 @@ class NoisyRelu:
         Overwrites x (n, d). Returns the margins y f(x; ρ) (n,) before the step.
         """
         weight = self.model.weight
-        up, down, _ = self._halves(x)
+        up, down = self._halves(x)
         margin = up.clamp_min_(0).sum(1).sub_(down.clamp_min_(0).sum(1)).mul_(y)
         gates = up.sign_().add_(down.sign_())
         # d loss / d f = −y · sigmoid(−y f) / n; scaling the rows of x (n, d) is cheaper than those of gates (n, m).

@@ -116,8 +116,9 @@ def window(preset: str, minutes: float = 0.0) -> dict[str, Any]:
     timer.stop()
     assert controller.last is not None
     return {
-        **(phases(factory.marks) if not minutes else {}), "views": visible, "late_p99_ms": sorted(late)[int(0.99 * len(late))],
-        "late_max_ms": max(late), "beats": len(late), "memory_mb": memory, "steps": controller.last.step,
+        **(phases(factory.marks) if not minutes else {}), "views": visible,
+        "late_p99_ms": sorted(late)[int(0.99 * len(late))], "late_max_ms": max(late), "beats": len(late),
+        "memory_mb": memory, "steps": controller.last.step,
     }  # fmt: skip
 
 
@@ -137,7 +138,7 @@ def start_window() -> dict[str, float]:
     found: list[float] = []
 
     class FirstPaint(QObject):
-        def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
             if event.type() == QEvent.Type.Paint and not found and watched.isWidgetType():
                 found.append(since_start())
                 QTimer.singleShot(100, lambda: app_quit())

@@ -281,3 +281,60 @@ def knobs(preset: Annotated[str, Parameter(help="Show this preset's values.")] =
         console.print(f"[bold]{knob.path}[/] = {value_of(config, knob.path)}{unit}  [dim]{when}; {knob.allowed}[/]")
         console.print(f"    {knob.doc}", highlight=False)
     return 0
+
+
+@app.command
+def claims(
+    folder: RunFolder,
+    *,
+    verify: Annotated[
+        bool,
+        Parameter(help="First measure the slow figures: verified evaluation, rivals, transfer, low rank.", negative=""),
+    ] = False,
+    n: Annotated[int, Parameter(help="Held-out samples of the slow figures.")] = 1000,
+    seeds: Annotated[
+        int, Parameter(help="Repeat the run's config with seeds 0 … N−1, below DIR/seeds; print mean and spread.")
+    ] = 0,
+) -> int:
+    """Decide the paper's claims on a run, print the table and write claims.json (with --seeds claims-seeds.json)."""
+    from engine.study import claims_of, over_seeds, seeds_table, table
+
+    for name, value, low, high in (("--n", n, 16, 100_000), ("--seeds", seeds, 0, 1000)):
+        if not low <= value <= high:
+            raise ConfigError(f"{name}: got {value}; allowed: a whole number from {low} to {high}")
+    if seeds:
+        _say(seeds_table(over_seeds(folder, seeds, verify=verify, n=n, progress=_Progress())))
+    else:
+        _say(table(claims_of(folder, verify=verify, n=n, progress=_Progress())))
+    return 0
+
+
+@app.command
+def race(
+    folder: RunFolder,
+    *,
+    sweep: Annotated[
+        bool, Parameter(help="Also train network and rivals at several dimensions d.", negative="")
+    ] = False,
+    n: Annotated[int, Parameter(help="Held-out samples.")] = 1000,
+) -> int:
+    """Train the rivals (linear, polynomial, NTK) on the run's world and write race.json."""
+    from engine.race import race as run_race
+
+    if not 16 <= n <= 100_000:
+        raise ConfigError(f"--n: got {n}; allowed: a whole number from 16 to 100000")
+    _say(run_race(folder, sweep=sweep, n=n, progress=_Progress()))
+    return 0
+
+
+class _Progress:
+    """Prints a line for each percent: a window reads it, and a person understands it."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def __call__(self, share: float, what: str) -> None:
+        line = f"progress {share:.2f} {what}"
+        if line != self._last:
+            self._last = line
+            _say(line)

@@ -117,6 +117,19 @@ class Attack(Group):
     random_start: bool = knob(False, "Start the training attack at a random point of the ball.", live=True)
 
 
+class LowRank(Group):
+    """A phase that may change the weights only by a matrix of low rank, W = W_clean + U V (SPEC.md section 7)."""
+
+    rank: int = knob(
+        0,
+        "Rank of what a phase other than clean may change, W = W_clean + U V; 0, or at least min(m, d): no limit. "
+        "Read when such a phase begins: a change takes effect with the next switch.",
+        low=0,
+        high=4096,
+        live=True,
+    )
+
+
 class Schedule(Group):
     """Clean training first, then the second objective; the user may switch at any step instead."""
 
@@ -141,6 +154,13 @@ class Evaluation(Group):
     size: int = knob(256, "Held-out samples of the live evaluation.", low=16, high=20_000, unit="samples", live=True)
     steps: int = knob(10, "PGD steps of the live evaluation.", low=1, high=500, live=True)
     restarts: int = knob(1, "PGD restarts of the live evaluation.", low=1, high=50, live=True)
+    certify_every: int = knob(
+        500, "Certified accuracy at tau every this many steps, and in reports; 0 never.", low=0, high=100_000,
+        unit="steps", live=True,
+    )  # fmt: skip
+    certify_size: int = knob(
+        64, "Held-out samples of the certified accuracy.", low=16, high=20_000, unit="samples", live=True
+    )
     report_size: int = knob(
         1000, "Held-out samples of the report at a phase's end.", low=16, high=20_000, unit="samples", live=True
     )
@@ -177,6 +197,7 @@ class Config(Group):
     model: SymmetricReluModel = Field(default_factory=SymmetricReluModel)
     training: Training = Field(default_factory=Training)
     attack: Attack = Field(default_factory=Attack)
+    low_rank: LowRank = Field(default_factory=LowRank)
     schedule: Schedule = Field(default_factory=Schedule)
     evaluation: Evaluation = Field(default_factory=Evaluation)
     storage: Storage = Field(default_factory=Storage)

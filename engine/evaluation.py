@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from engine.config import Config
 from engine.data.sparse_coding import SparseCoding
 from engine.generators import seeded
 from engine.models.symmetric_relu import SymmetricRelu
-from engine.probes import mixture, principle1, robustness, sparsity
+from engine.probes import anatomy, certificate, low_rank, mixture, principle1, robustness, sparsity
 from engine.protocol import Protocol
 
 HELD_OUT_BLOCK = 1000  # the held-out sample is drawn in blocks, so that a larger one begins with a smaller one
@@ -24,7 +24,7 @@ class Request:
     """The state to be measured, with weights of its own: ``weight`` (m, d), ``clean`` (m, d) or None, ``bias``.
 
     ``config`` holds radius, norm, attack steps and sizes as they were at ``step``; ``report`` asks for the fuller
-    evaluation.
+    evaluation; ``rank`` is what the phase restricted the change of the weights to, 0 for no restriction.
     """
 
     step: int
@@ -34,6 +34,7 @@ class Request:
     weight: Tensor
     start: Tensor
     clean: Tensor | None
+    rank: int = 0
 
     @property
     def prefix(self) -> str:
@@ -52,9 +53,17 @@ class Request:
             attack.norm, attack.tau, steps=steps, restarts=restarts, n=n, estimate=not self.report
         )
 
+    def certified(self) -> Protocol | None:
+        """How certified accuracy is measured in this evaluation; None if it is not its turn (``certify_every``)."""
+        knobs, attack = self.config.evaluation, self.config.attack
+        if not knobs.certify_every or not (self.report or self.step % knobs.certify_every == 0):
+            return None
+        n = min(knobs.certify_size, knobs.report_size if self.report else knobs.size)
+        return replace(certificate.protocol(attack.norm, attack.tau, n), estimate=not self.report)
+
     def slices(self) -> int:
         """An upper bound on the slices that :func:`evaluate` takes."""
-        return robustness.slice_count(self.protocols().values()) + 3
+        return robustness.slice_count(self.protocols().values()) + 4
 
 
 class HeldOut:
@@ -102,10 +111,22 @@ def evaluate(
         record(request.step, prefix + name, measured.accuracy)
     values = {metrics.ALIGNMENT: robustness.alignment(model, x, y, direction)}
     yield
+    values |= anatomy.scalars(model, world, x, y)
+    yield
     values |= mixture.scalars(mixture.mixture(request.weight, world.dictionary, world.target))
     yield
     values |= sparsity.scalars(sparsity.sparsity(model, x))
     if request.clean is not None:
         values |= principle1.scalars(principle1.principle1(request.start, request.clean, request.weight))
+        if request.rank:
+            values |= low_rank.scalars(low_rank.low_rank(request.weight, request.clean, direction, request.rank))
+    certified = request.certified()
+    if certified is not None:
+        yield
+        mine = x[: certified.n], y[: certified.n]
+        tau, norm = certified.tau, certified.norm
+        (found,) = yield from certificate.certified(request.weight, request.bias, *mine, [tau], norm)
+        measured_by(request.step, prefix + metrics.CERTIFIED, certified)
+        values[metrics.CERTIFIED] = found.accuracy
     for name, value in values.items():
         record(request.step, prefix + name, value)

@@ -20,6 +20,7 @@ from engine.figures import figures
 from engine.figures.base import FigureData, Table
 from engine.figures.style import FORMATS, check_format, check_width, render
 from engine.recipe import RECIPE, REPRODUCE, WEIGHT, build, script
+from engine.recorded import NotMeasured
 from engine.store import Checkpoint, Store, write_atomically
 
 
@@ -37,7 +38,8 @@ def export(
     """Export ``views`` of a run at the checkpoint of ``step`` (the newest by default); return the files written.
 
     ``options`` are names and values of the views' options (``sort=purity``); one is passed on to every view that has
-    it. ``width`` is 3.25 or 6.75 inches. ``progress`` is told what is being done, in a few words.
+    it. ``width`` is 3.25 or 6.75 inches. ``progress`` is told what is being done, in a few words. Of all views, those
+    that were not measured on this run are skipped; one asked for by name raises :class:`NotMeasured`.
 
     Raises :class:`ConfigError` for an unknown view, format, option, value or width, and :class:`StoreError` if there is
     no such run or checkpoint or ``out`` cannot be written. Then no file is left half-written.
@@ -54,7 +56,14 @@ def export(
         content: dict[Path, bytes] = {}
         for view in chosen:
             say(f"{view}: reading")
-            data = figures[view]().collect(store, checkpoint, completed[view])
+            try:
+                data = figures[view]().collect(store, checkpoint, completed[view])
+            except NotMeasured as error:
+                if views != "all":
+                    raise
+                say(f"{view}: skipped, {error}")
+                del completed[view]
+                continue
             for name, file in _files(view, data, formats, width, say).items():
                 content[out / view / name] = file
         say("recipe: reading")

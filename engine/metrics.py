@@ -12,9 +12,15 @@ FGM = "accuracy/fgm"
 PGD = "accuracy/pgd"
 DENSE = "accuracy/dense"
 ACCURACIES = (CLEAN, FGM, PGD, DENSE)
+CERTIFIED = "accuracy/certified"  # share that no perturbation of the ball fools; at a lower cadence
 REPORT = "report/"  # prefix: report/accuracy/pgd is the fuller evaluation of accuracy/pgd
 
 ALIGNMENT = "alignment/fgm"  # mean cosine of the FGM perturbation with −y·M w_star
+COORDINATES90 = "anatomy/coordinates90"  # mean number of its dictionary coordinates that carry 90% of its energy
+
+# While a phase may change the weights by a matrix of low rank only; of W − W_clean:
+LOW_RANK_COSINE = "low_rank/cosine"  # |cosine| of its first right singular vector with M w_star
+LOW_RANK_SIGMA1 = "low_rank/sigma1"  # its largest singular value
 
 # Over alive neurons: median, 10% and 90% quantile, mean, as mixture/purity/median and so on.
 MIXTURE_QUANTITIES = ("purity", "pure", "magnitude", "relative", "dense_alignment")

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.protocol import Protocol, wilson
+
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -74,3 +76,162 @@ class Sparsity:
 
     per_neuron: FloatArray
     n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Anatomy:
+    """Perturbations in the dictionary: ``protocol.n`` held-out inputs perturbed as ``protocol`` says.
+
+    Per sample (n,): ``cosine`` of δ with −y·M w_star (the same in pixels and dictionary; 0 where δ = 0) and
+    ``coordinates90``, the number of coordinates of Mᵀδ that carry 90% of its energy (0 where δ = 0). Of the first k
+    samples, always the same ones: ``x`` (k, d), ``delta`` (k, d), ``y`` (k,), the margins y f(x) ``before`` and
+    ``after`` (k,), and ``coefficients`` Mᵀδ (k, D). ``target`` (D,) is w_star.
+    """
+
+    protocol: Protocol
+    cosine: FloatArray
+    coordinates90: IntArray
+    x: FloatArray
+    delta: FloatArray
+    y: FloatArray
+    before: FloatArray
+    after: FloatArray
+    coefficients: FloatArray
+    target: FloatArray
+
+    @property
+    def mean_cosine(self) -> float:
+        """Mean over the n samples."""
+        return float(self.cosine.mean(dtype=np.float64))
+
+    @property
+    def mean_coordinates90(self) -> float:
+        """Mean over the n samples."""
+        return float(self.coordinates90.mean(dtype=np.float64))
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Accuracy of each of ``nets`` on the perturbations made on each of them, the same ``protocol.n`` samples.
+
+    ``right[a, b]`` of the samples net b answers rightly without *and* with the perturbation made on net a: the diagonal
+    is white-box accuracy. ``clean`` (b,) are right without.
+    """
+
+    nets: tuple[str, ...]
+    right: IntArray
+    clean: IntArray
+    protocol: Protocol
+
+    def accuracy(self, made_on: str, measured: str) -> float:
+        """Accuracy of net ``measured`` on the perturbations made on net ``made_on``."""
+        return int(self.right[self.nets.index(made_on), self.nets.index(measured)]) / self.protocol.n
+
+    def interval(self, made_on: str, measured: str) -> tuple[float, float]:
+        """Its 95% Wilson interval."""
+        return wilson(int(self.right[self.nets.index(made_on), self.nets.index(measured)]), self.protocol.n)
+
+
+@dataclass(frozen=True, slots=True)
+class Winners:
+    """Lottery tickets: neurons whose start leads on one feature with the right sign, and their fate.
+
+    Per neuron (m,): ``feature`` its leading feature j(i) at the start; ``leads`` whether that leads clearly (at least
+    the bias at the start, and 1 + gap times the second); ``right_sign`` whether it has the sign of w_star there;
+    ``became`` whether the neuron is alive now, with the same feature and the right sign. Winners lead with the right
+    sign. ``sound`` (m,) are the neurons alive now with the right sign on their feature of now, whatever they began as,
+    and ``head_start`` (m,) is the share of features on which such a neuron's start had less of the right sign than on
+    that one (0 for the rest): 0.5 on average if the start decides nothing.
+
+    Per feature (D,): ``winners``; ``fulfilled``, those of them that became the feature's neuron; ``neurons``, all the
+    sound ones that are this feature's now.
+    """
+
+    feature: IntArray
+    leads: BoolArray
+    right_sign: BoolArray
+    became: BoolArray
+    sound: BoolArray
+    head_start: FloatArray
+    winners: IntArray
+    fulfilled: IntArray
+    neurons: IntArray
+
+    @property
+    def winner(self) -> BoolArray:
+        """Which neurons are winners (m,)."""
+        return self.leads & self.right_sign
+
+    @property
+    def mean_head_start(self) -> float:
+        """Mean of ``head_start`` over the sound neurons; not a number if there are none."""
+        found = self.head_start[self.sound]
+        return float(found.mean(dtype=np.float64)) if len(found) else float("nan")
+
+    def fate(self, group: str) -> tuple[int, int]:
+        """How many of a group became their leading feature's neuron, and how many there are.
+
+        ``winners``; ``wrong sign``, which lead as clearly with the wrong sign; ``unclear``, which lead on nothing;
+        ``others``, all but the winners.
+        """
+        members = {
+            "winners": self.winner,
+            "wrong sign": self.leads & ~self.right_sign,
+            "unclear": ~self.leads,
+            "others": ~self.winner,
+        }[group]
+        return int(self.became[members].sum()), int(members.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class LowRank:
+    """What the weights have changed by since the end of clean training, W − W_clean (m, d).
+
+    ``singular_values`` (min(m, d),) descending; ``direction`` (d,) the first right singular vector, signed to agree
+    with M w_star; ``cosine`` its cosine with M w_star/‖w_star‖ (0 where nothing has changed); ``rank`` the restriction
+    in force, 0 for none.
+    """
+
+    singular_values: FloatArray
+    direction: FloatArray
+    cosine: float
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class RankCurve:
+    """Robust accuracy after an adversarial phase of restricted rank, from the same clean weights, on the same batches.
+
+    For each of ``ranks`` (0 is the unrestricted phase): ``right`` of ``protocol.n`` samples under the attack and
+    ``clean`` without; ``cosine`` and ``sigma1`` as in :class:`LowRank`.
+    """
+
+    ranks: tuple[int, ...]
+    right: IntArray
+    clean: IntArray
+    cosine: FloatArray
+    sigma1: FloatArray
+    protocol: Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class RadiusCurves:
+    """Accuracy against the radius of the ball, ``radii`` (k,) ascending from 0, over the same ``n`` held-out samples.
+
+    ``pgd`` (k,) under PGD with ``steps`` and ``restarts`` (an upper bound of robust accuracy) and ``certified`` (k,)
+    (a lower bound), for the weights after ``step`` steps; ``pgd_clean`` and ``certified_clean`` the same for the
+    weights at the end of clean training, None before that; ``oracle`` (k,) the ideal network's PGD accuracy, None until it is
+    known. ``norm`` is ``l2`` or ``linf``. All are live estimates.
+    """
+
+    step: int
+    norm: str
+    steps: int
+    restarts: int
+    n: int
+    radii: NDArray[np.float64]
+    pgd: NDArray[np.float64]
+    certified: NDArray[np.float64]
+    pgd_clean: NDArray[np.float64] | None
+    certified_clean: NDArray[np.float64] | None
+    oracle: NDArray[np.float64] | None

@@ -15,26 +15,32 @@ from torch import Tensor
 
 from engine import metrics
 from engine.commands import Command, EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase
-from engine.config import Config, Objective, from_dict, resolve, to_dict, value_of, with_value
+from engine.config import Config, Objective, resolve, value_of, with_value
 from engine.data.sparse_coding import SparseCoding, Stream
 from engine.device import choose, prepare_thread
 from engine.errors import ConfigError, ExplorerError, StoreError
 from engine.evaluation import HeldOut, Request, evaluate
 from engine.generators import seeded
-from engine.models.symmetric_relu import NoisyRelu, SymmetricRelu
+from engine.models.low_rank import Factors
+from engine.models.symmetric_relu import SymmetricRelu
 from engine.objectives import objectives
+from engine.probes import anatomy
 from engine.probes.arrays import frozen
+from engine.probes.low_rank import low_rank
 from engine.probes.mixture import mixture
 from engine.probes.principle1 import principle1
 from engine.probes.sparsity import sparsity
+from engine.probes.winners import winners
 from engine.recorder import Recorder
-from engine.results import Mixture, Principle1, Sparsity, Weights
+from engine.results import Anatomy, LowRank, Mixture, Principle1, RadiusCurves, Sparsity, Weights, Winners
 from engine.snapshot import Snapshot
+from engine.state import clean_step, pack_factors, pack_requests, tensor, unpack_factors, unpack_requests
 from engine.store import Checkpoint, Store
 from engine.summary import summarise
+from engine.training import GENERATORS, Trainer, bias_at, initial_weight
+from engine.watch import Moment, RadiusWatch
 
 RING = 64  # steps whose loss stays on the device before it is recorded: one synchronisation for all of them
-GENERATORS = ("pool", "input_noise", "rho", "attack")
 
 
 class Session:
@@ -61,9 +67,8 @@ class Session:
         self.stream = Stream(self.world, self._generators["pool"], self._generators["input_noise"])
         self.stream.seek(0 if checkpoint is None else int(checkpoint.state["position"]))
         self.held_out = HeldOut(self.world, config.seed)
-        self._noisy = NoisyRelu(self.model)
-        self._batch_x = torch.empty(0, config.world.d, device=self.device)
-        self._batch_y = torch.empty(0, device=self.device)
+        self._trainer = Trainer(self.model, self.stream, self._generators)
+        self._trainer.factors = self._begin_phase() if checkpoint is None else unpack_factors(checkpoint, self.device)
         self._ring = torch.empty(2, RING, device=self.device)
         self._in_ring = 0
         self._recorder = Recorder(store)
@@ -72,6 +77,7 @@ class Session:
         self._pending: deque[Request] = deque()
         self._saved_at = -1
         self._closed = False
+        self._watch = RadiusWatch(self.held_out)
         self._constant: dict[str, Any] = {}
 
     # --- opening and closing
@@ -124,25 +130,22 @@ class Session:
         """Draw world and weights; on the CPU, so that a seed means the same on every device."""
         config = self.config
         self.world = SparseCoding.draw(config.world, seeded(config.seed, "world"), self.device)
-        weight = torch.empty(config.model.m, config.world.d).normal_(
-            0, config.model.sigma_0, generator=seeded(config.seed, "weight")
-        )
+        weight = initial_weight(config, config.seed)
         self.model = SymmetricRelu(weight.to(self.device), self.bias_at(0))
         self.weight_init = self.model.weight.clone()
         self.weight_clean: Tensor | None = None
+        self.clean_step = 0
         if config.schedule.clean_steps == 0:
             self.phase = config.schedule.second
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        arrays = checkpoint.arrays
-
-        def tensor(name: str) -> Tensor:
-            return torch.from_numpy(arrays[name].copy()).to(self.device)
-
-        self.world = SparseCoding(self.config.world, tensor("dictionary"), tensor("target"))
-        self.model = SymmetricRelu(tensor("weight"), float(arrays["bias"]))
-        self.weight_init = tensor("weight_init")
-        self.weight_clean = tensor("weight_clean") if "weight_clean" in arrays else None
+        arrays, device = checkpoint.arrays, self.device
+        world = self.config.world
+        self.world = SparseCoding(world, tensor(checkpoint, "dictionary", device), tensor(checkpoint, "target", device))
+        self.model = SymmetricRelu(tensor(checkpoint, "weight", device), float(arrays["bias"]))
+        self.weight_init = tensor(checkpoint, "weight_init", device)
+        self.weight_clean = tensor(checkpoint, "weight_clean", device) if "weight_clean" in arrays else None
+        self.clean_step = clean_step(checkpoint)
         self.steps_done, self.phase = checkpoint.step, checkpoint.phase
         self.scheduled = bool(checkpoint.state["scheduled"])
         if checkpoint.state["device"] == self.device.type:
@@ -154,16 +157,8 @@ class Session:
 
     def _requeue(self, checkpoint: Checkpoint) -> None:
         """Queue again what was being measured when the checkpoint was written."""
-        for index, item in enumerate(checkpoint.state["pending"]):
-
-            def tensor(name: str, index: int = index) -> Tensor:
-                return torch.from_numpy(checkpoint.arrays[f"pending.{index}.{name}"].copy()).to(self.device)
-
-            clean = tensor("clean") if item["clean"] else None
-            config = from_dict(item["config"])
-            self._enqueue(
-                Request(item["step"], item["report"], config, item["bias"], tensor("weight"), self.weight_init, clean)
-            )
+        for request in unpack_requests(checkpoint, self.weight_init):
+            self._enqueue(request)
 
     def close(self) -> None:
         """Save a checkpoint of the current step, write what waits, close the folder. Harmless when closed already."""
@@ -177,6 +172,7 @@ class Session:
                 self._save(keep=False)
             self._recorder.summary(self.summary())
         finally:
+            self._watch.close()
             if self._job is not None:
                 self._job.close()
             self._recorder.close()
@@ -191,7 +187,7 @@ class Session:
     @property
     def measuring(self) -> bool:
         """Whether evaluations are under way or waiting."""
-        return bool(self._pending)
+        return bool(self._pending) or (self._watch.wanted and self._watch.behind(self._moment()))
 
     @property
     def folder(self) -> Path:
@@ -205,10 +201,7 @@ class Session:
 
     def bias_at(self, step: int) -> float:
         """The bias b in the step after ``step`` steps (SPEC.md section 2)."""
-        model, schedule = self.config.model, self.config.schedule
-        first = model.sigma_0 * math.sqrt(2 * math.log(self.config.world.d))
-        ramp = model.bias_ramp * schedule.clean_steps
-        return first + (model.b_end - first) * (min(1.0, step / ramp) if ramp else 1.0)
+        return bias_at(self.config, step)
 
     def step(self) -> None:
         """One training step, then one slice of measuring.
@@ -223,20 +216,12 @@ class Session:
         self.steps_done += 1
         self._after_step()
         for _ in range(self._slices_a_step):
-            self.measure()
+            self._measure()
+        if self._watch.wanted:
+            self._watch.beside_training(self._moment())
 
     def _train(self) -> None:
-        config, generators = self.config, self._generators
-        n = config.training.batch_size
-        if len(self._batch_y) != n:
-            self._batch_x = torch.empty(n, config.world.d, device=self.device)
-            self._batch_y = torch.empty(n, device=self.device)
-        x, y = self._batch_x, self._batch_y
-        self.model.bias = self.bias_at(self.steps_done)
-        self.stream.fill(x, y, config.world.sigma_x)
-        self._noisy.draw(n, config.model.sigma_rho, generators["rho"])
-        objectives[self.phase](config, self._noisy, x, y, generators["attack"])
-        margin = self._noisy.descend(x, y, config.training.lr, config.model.lambda_)
+        margin = self._trainer.step(self.config, self.phase, self.steps_done)
         torch.mean(margin > 0, dtype=torch.float32, out=self._ring[1, self._in_ring])
         torch.mean(torch.nn.functional.softplus(margin.neg_()), dim=0, out=self._ring[0, self._in_ring])
         self._in_ring += 1
@@ -315,18 +300,37 @@ class Session:
     def _switch(self, to: Objective) -> None:
         old, self.phase = self.phase, to
         self._end_phase(old)
+        self._trainer.factors = self._begin_phase()
         self._recorder.event(self.steps_done, "phase", old, to)
         self._save(keep=True)
 
+    def _begin_phase(self) -> Factors | None:
+        """What the new phase may change: with ``low_rank.rank``, a matrix of that rank on the present weights."""
+        if self.phase == "clean":
+            return None
+        return Factors.begin(self.model.weight, self.config.low_rank.rank, self.config.seed, self.steps_done)
+
+    @property
+    def rank(self) -> int:
+        """The rank that the current phase restricts its change of the weights to; 0 is no restriction."""
+        factors = self._trainer.factors
+        return 0 if factors is None else factors.rank
+
     def _end_phase(self, ended: Objective | None = None) -> None:
         if (ended or self.phase) == "clean":
-            self.weight_clean = self.model.weight.clone()
+            self.weight_clean, self.clean_step = self.model.weight.clone(), self.steps_done
         self._request(report=True)
 
     # --- measuring
 
     def measure(self) -> None:
         """One slice of what is being measured, if anything is."""
+        if self._pending:
+            self._measure()
+        elif self._watch.wanted:
+            self._watch.slice(self._moment())
+
+    def _measure(self) -> None:
         if self._job is None:
             if not self._pending:
                 return
@@ -346,7 +350,8 @@ class Session:
             return
         self._saved_at = -1
         weight, bias = self.model.weight.clone(), self.bias_at(self.steps_done)
-        self._enqueue(Request(self.steps_done, report, self.config, bias, weight, self.weight_init, self.weight_clean))
+        start, clean = self.weight_init, self.weight_clean
+        self._enqueue(Request(self.steps_done, report, self.config, bias, weight, start, clean, self.rank))
 
     def _enqueue(self, request: Request) -> None:
         # Live estimates go first, reports fill the time between them; what is under way is finished before.
@@ -403,7 +408,29 @@ class Session:
             model = SymmetricRelu(weight, self.bias_at(self.steps_done))
             x, _ = self.held_out.take(self.config.evaluation.size, self.config.world.sigma_x)
             return sparsity(model, x)
+        if kind is Anatomy:
+            model = SymmetricRelu(weight, self.bias_at(self.steps_done))
+            x, y = self.held_out.take(anatomy.SIZE, self.config.world.sigma_x)
+            return anatomy.of_fgm(model, world, x, y, self.config.attack.norm, self.config.attack.tau)
+        if kind is Winners:
+            return winners(self.weight_init, weight, world.dictionary, world.target, self.config.model.sigma_0)
+        if kind is RadiusCurves:
+            return self._watch.ask()
+        if kind is LowRank:
+            return None if clean is None else low_rank(weight, clean, world.dense_direction, self.rank)
         raise TypeError(f"no probe gives {kind}")
+
+    def _moment(self) -> Moment:
+        step, clean_step = self.steps_done, self.clean_step
+        return Moment(
+            step,
+            self.config,
+            self.model.weight,
+            self.bias_at(step),
+            self.weight_clean,
+            self.bias_at(clean_step),
+            clean_step,
+        )
 
     def _once(self, name: str, tensor: Tensor) -> Any:
         """The frozen copy of a tensor that is never written again, made once."""
@@ -441,23 +468,12 @@ class Session:
         for name, generator in self._generators.items():
             seed = self.stream.pool_state if name == "pool" else generator.get_state()
             arrays[f"generator.{name}"] = frozen(seed)
-        pending = []
-        for index, request in enumerate(self._pending):
-            arrays[f"pending.{index}.weight"] = frozen(request.weight)
-            if request.clean is not None:
-                arrays[f"pending.{index}.clean"] = frozen(request.clean)
-            pending.append(
-                {
-                    "step": request.step,
-                    "report": request.report,
-                    "bias": request.bias,
-                    "config": to_dict(request.config),
-                    "clean": request.clean is not None,
-                }
-            )
+        waiting, pending = pack_requests(self._pending)
+        arrays |= waiting | pack_factors(self._trainer.factors)
         state = {
             "scheduled": self.scheduled,
             "position": self.stream.position,
+            "clean_step": self.clean_step,
             "pending": pending,
             "device": self.device.type,
             "threads": self.threads,

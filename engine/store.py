@@ -49,8 +49,8 @@ CREATE TABLE protocols (
 class Checkpoint:
     """A saved state: the tensors by name and what is needed to go on from it.
 
-    ``arrays`` are named as in SPEC.md section 11; ``config`` and ``phase`` as they were after ``step`` steps; ``events``
-    the id of the last event before it; ``state`` whatever else the session keeps (JSON).
+    ``arrays`` are named as in SPEC.md section 11; ``config`` and ``phase`` as they were after ``step`` steps;
+    ``events`` the id of the last event before it; ``state`` whatever else the session keeps (JSON).
     """
 
     step: int

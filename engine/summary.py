@@ -14,12 +14,15 @@ from engine.store import Store
 
 PLAIN = (
     metrics.ALIGNMENT,
+    metrics.COORDINATES90,
     metrics.mixture("purity", "mean"),
     metrics.mixture("magnitude", "mean"),
     metrics.mixture("dense_alignment", "mean"),
     metrics.ALIVE,
     metrics.ACTIVE_SHARE,
     *metrics.PRINCIPLE1,
+    metrics.LOW_RANK_COSINE,
+    metrics.LOW_RANK_SIGMA1,
 )
 
 
@@ -68,7 +71,7 @@ def _at(
     history: History, protocol_at: Callable[[str, int], Protocol | None], prefix: str, step: int | None
 ) -> dict[str, Any]:
     figures: dict[str, Any] = {}
-    for name in (*metrics.ACCURACIES, *PLAIN):
+    for name in (*metrics.ACCURACIES, metrics.CERTIFIED, *PLAIN):
         series = history.get(prefix + name)
         index = [] if series is None or step is None else (series.steps == step).nonzero()[0]
         if series is None or step is None or not len(index):

@@ -105,8 +105,8 @@ class _Attacked:
 
     @classmethod
     def start(cls, model: Classifier, x: Tensor, y: Tensor) -> _Attacked:
-        margin = torch.cat([model.margin(*chunk).clone() for chunk in zip(x.split(CHUNK), y.split(CHUNK), strict=True)])
-        return cls(margin, torch.zeros_like(x))
+        parts = [model.margin(x[i : i + CHUNK], y[i : i + CHUNK]).clone() for i in range(0, len(y), CHUNK)]
+        return cls(torch.cat(parts), torch.zeros_like(x))
 
     def by(
         self, model: Classifier, x: Tensor, y: Tensor, protocol: Protocol, direction: Tensor | None, seed: int
@@ -116,8 +116,9 @@ class _Attacked:
         assert attack is not None
         generator = seeded(seed, f"verify {protocol.text()}", x.device)
         right = 0
-        for rows in torch.arange(len(y), device=y.device).split(CHUNK):
-            rows = rows[model.margin(x[rows], y[rows]) > 0]
+        for start in range(0, len(y), CHUNK):
+            every = slice(start, start + CHUNK)
+            rows = start + (model.margin(x[every], y[every]) > 0).nonzero().squeeze(1)
             if not len(rows):
                 continue
             delta = yield from attack.slices(model, x[rows], y[rows], generator)
@@ -158,9 +159,8 @@ def verify(
     direction = world.dense_direction if world is not None else None
     network = model if with_certificate and isinstance(model, SymmetricRelu) else None
     ceiling = world if with_oracle else None
-    report = _Report(
-        progress, sum(slice_count(p) for p in plans) * (2 if ceiling else 1) + CERTIFICATE_SLICES * len(taus)
-    )
+    total = sum(slice_count(p) for p in plans) * (2 if ceiling else 1) + CERTIFICATE_SLICES * len(taus)
+    report = _Report(progress, total)
     state = _Attacked.start(model, x, y)
     clean = Measured(int((state.margin > 0).sum()), Protocol("clean", norm, 0.0, 0, 0, n))
     yield

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, Signal, Slot
+from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtWidgets import (
     QCheckBox,
     QDialog,
@@ -19,12 +17,13 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QLineEdit,
+    QProgressBar,
     QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
-import engine
+from fp_gui.tasks import EngineProcess
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -127,7 +126,7 @@ class ExportDialog(QDialog):
 
 
 class Exporter(QObject):
-    """Runs jobs one after the other in another process. The window stays free; :meth:`cancel` ends it at once."""
+    """Draws jobs one after the other in another process; one that fails does not keep the others from being drawn."""
 
     started = Signal(str)  # what is drawn now
     done = Signal(str)  # folder
@@ -137,17 +136,22 @@ class Exporter(QObject):
         super().__init__(parent)
         self._jobs: deque[ExportJob] = deque()
         self._run = Path()
-        self._process: QProcess | None = None
-        self._cancelled = False
+        self._drawn = 0
+        self._problems: list[tuple[str, str]] = []
+        self._process = EngineProcess(self)
+        self._process.succeeded.connect(self._succeeded)
+        self._process.failed.connect(self._failed)
+        self._process.cancelled.connect(self._cancelled)
 
     @property
     def busy(self) -> bool:
         """Whether something is being drawn."""
-        return self._process is not None
+        return self._process.busy
 
     def start(self, run: Path, jobs: list[ExportJob]) -> None:
         """Draw ``jobs`` from the run in folder ``run``."""
-        self._run, self._cancelled = run, False
+        self._run, self._drawn = run, 0
+        self._problems.clear()
         self._jobs.extend(jobs)
         self._next()
 
@@ -155,55 +159,64 @@ class Exporter(QObject):
     def cancel(self) -> None:
         """Stop; what was written so far stays."""
         self._jobs.clear()
-        self._cancelled = True
-        if self._process is not None:
-            self._process.kill()
+        self._process.cancel()
 
     def close(self) -> None:
         """Cancel and wait for the process to be gone."""
-        self.cancel()
-        if self._process is not None:
-            self._process.finished.disconnect(self._finished)
-            self._process.errorOccurred.disconnect(self._broken)
-            self._process.waitForFinished(3000)
-            self._process = None
+        self._jobs.clear()
+        self._process.close()
 
     def _next(self) -> None:
-        job = self._jobs.popleft()
-        process = QProcess(self)
-        environment = QProcessEnvironment.systemEnvironment()
-        root = str(Path(engine.__file__).parent.parent)  # so that it also runs from a source tree
-        environment.insert("PYTHONPATH", os.pathsep.join(filter(None, (root, environment.value("PYTHONPATH")))))
-        process.setProcessEnvironment(environment)
-        process.finished.connect(self._finished)
-        process.errorOccurred.connect(self._broken)
-        self._process, self._job = process, job
-        self.started.emit(job.view)
-        process.start(sys.executable, arguments(self._run, job))
+        self._job = self._jobs.popleft()
+        self.started.emit(self._job.view)
+        self._process.start(arguments(self._run, self._job))
 
     @Slot()
-    def _finished(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        code = process.exitCode() if process.exitStatus() == QProcess.ExitStatus.NormalExit else -1
-        errors = bytes(process.readAllStandardError().data()).decode(errors="replace").strip()
-        process.deleteLater()
-        if self._cancelled:
-            self.failed.emit("Export cancelled; what was already written stays.", "")
-        elif code != 0:
-            self._jobs.clear()
-            last = errors.splitlines()[-1] if errors else f"the process ended with code {code}"
-            self.failed.emit(f"Export of {self._job.view} failed: {last}", errors if "\n" in errors else "")
-        elif self._jobs:
+    def _succeeded(self) -> None:
+        self._drawn += 1
+        self._go_on()
+
+    @Slot(str, str)
+    def _failed(self, text: str, details: str) -> None:
+        self._problems.append((f"Export of {self._job.view} failed: {text}", details))
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._jobs:
             self._next()
+        elif self._problems:
+            texts = [text for text, _ in self._problems]
+            if self._drawn:
+                texts.append(f"The other figures are in {self._job.out}")
+            details = "\n\n".join(details for _, details in self._problems if details)
+            self.failed.emit("\n".join(texts), details)
         else:
             self.done.emit(str(self._job.out))
 
-    @Slot(QProcess.ProcessError)
-    def _broken(self, error: QProcess.ProcessError) -> None:
-        if error == QProcess.ProcessError.FailedToStart and self._process is not None:
-            self._process.deleteLater()
-            self._process = None
-            self._jobs.clear()
-            self.failed.emit("Export failed: Python could not be started.", "")
+    @Slot()
+    def _cancelled(self) -> None:
+        self.failed.emit("Export cancelled; what was already written stays.", "")
+
+
+class ExportProgress(QWidget):
+    """In the status bar while figures are drawn: what is drawn, and a button that stops it."""
+
+    def __init__(self, exporter: Exporter, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._bar = QProgressBar(textVisible=True, minimum=0, maximum=0)
+        self._bar.setFixedWidth(170)
+        cancel = QPushButton("Cancel export")
+        cancel.clicked.connect(exporter.cancel)
+        line = QHBoxLayout(self)
+        line.setContentsMargins(0, 0, 0, 0)
+        line.addWidget(self._bar)
+        line.addWidget(cancel)
+        exporter.started.connect(self._started)
+        exporter.done.connect(self.hide)
+        exporter.failed.connect(self.hide)
+
+    @Slot(str)
+    def _started(self, name: str) -> None:
+        self._bar.setFormat(f"Drawing {name}…")
+        self._bar.setToolTip(f"Drawing {name} in another process; training goes on")
+        self.show()

@@ -13,8 +13,6 @@ from PySide6.QtWidgets import (
     QFileDialog,
     QMainWindow,
     QMenu,
-    QProgressBar,
-    QPushButton,
     QToolBar,
     QWidget,
 )
@@ -26,15 +24,17 @@ from fp_gui.actions import KeySheet, Toolbar, key_rows, make_actions
 from fp_gui.banner import Banner
 from fp_gui.bridge.controller import Controller
 from fp_gui.bridge.worker import RunInfo
-from fp_gui.export import ExportDialog, Exporter, ExportJob
+from fp_gui.export import ExportDialog, Exporter, ExportJob, ExportProgress
 from fp_gui.form import Form
 from fp_gui.icons import icon
 from fp_gui.panels import Panels
 from fp_gui.runs import check_run, preset_label
 from fp_gui.status import StatusBar
+from fp_gui.tasks import Task, Tasks
 from fp_gui.theme import Theme, ThemeManager, named, stylesheet
 from fp_gui.undo import KnobChange
 from fp_gui.views.base import View
+from fp_gui.views.tasked import TaskView
 
 STATS_MS = 500
 
@@ -62,13 +62,16 @@ class MainWindow(QMainWindow):
         self._export: list[ExportJob] = []
         self.undo_stack = QUndoStack(self)
         self.exporter = Exporter(self)
+        self.tasks = Tasks(controller.save_checkpoint, self)
         self.actions_ = make_actions(self)
         self.toolbar = Toolbar(self.actions_)
         self.addToolBar(self.toolbar)
         self._make_banner()
         self.status = StatusBar()
         self.setStatusBar(self.status)
-        self._make_export_progress()
+        progress = ExportProgress(self.exporter)
+        self.status.addWidget(progress)
+        progress.hide()
         self.form = Form(config)
         self.views = [make() for make in view_types]
         self.panels = self._make_panels()
@@ -93,15 +96,6 @@ class MainWindow(QMainWindow):
         self.addToolBar(bar)
         self._banner_bar = bar
         self.banner.shown.connect(bar.setVisible)
-
-    def _make_export_progress(self) -> None:
-        self._export_bar = QProgressBar(textVisible=True, minimum=0, maximum=0)
-        self._export_bar.setFixedWidth(170)
-        self._export_cancel = QPushButton("Cancel export")
-        self._export_cancel.clicked.connect(self.exporter.cancel)
-        for widget in (self._export_bar, self._export_cancel):
-            self.status.addWidget(widget)
-            widget.hide()
 
     def _make_panels(self) -> Panels:
         contents: dict[str, tuple[str, QWidget]] = {"parameters": ("Parameters", self.form)}
@@ -179,14 +173,22 @@ class MainWindow(QMainWindow):
         c.run_changed.connect(self._show_run)
         c.config_changed.connect(self.form.sync)
         c.snapshot_rendered.connect(self._show_snapshot)
-        c.checkpoint_saved.connect(self._start_export)
-        self.exporter.started.connect(self._export_started)
+        c.checkpoint_saved.connect(self._checkpoint_saved)
+        c.opening.connect(self.tasks.forget)
+        c.error.connect(self.tasks.forget)
         self.exporter.done.connect(self._export_done)
-        self.exporter.failed.connect(self._export_failed)
+        self.exporter.failed.connect(self.banner.error)
+        self.tasks.failed.connect(self.banner.error)
+        self.tasks.notice.connect(self.banner.notice)
         self.themes.changed.connect(self._take_theme)
         for view in self.views:
             view.neuron_hovered.connect(self._highlight)
             view.neuron_selected.connect(self._highlight)
+            if isinstance(view, TaskView):
+                view.view_requested.connect(self._show_view)
+                view.task_requested.connect(self._ask_task)
+                view.cancel_requested.connect(self.tasks.cancel)
+                self.tasks.changed.connect(view.show_task)
 
     # -- the run -------------------------------------------------------------------------------------------------
 
@@ -310,7 +312,7 @@ class MainWindow(QMainWindow):
             self.banner.notice("An export is under way." if self.exporter.busy else "No run is open yet.")
             return
         titles = {view.name: view.title for view in self.views}
-        visible = frozenset(view.name for view in self.views if view.isVisible())
+        visible = frozenset(view.name for view in self.views if not view.visibleRegion().isEmpty())
         dialog = ExportDialog(titles, visible, self.controller.run.folder / "figures", self)
         if dialog.exec():
             self.export(dialog.jobs({view.name: view.options() for view in self.views}))
@@ -322,31 +324,24 @@ class MainWindow(QMainWindow):
         self.controller.save_checkpoint()
 
     @Slot()
-    def _start_export(self) -> None:
+    def _checkpoint_saved(self) -> None:
         jobs, self._export = self._export, []
-        if jobs and self.controller.run is not None:
+        if self.controller.run is None:
+            return
+        if jobs:
             self.exporter.start(self.controller.run.folder, jobs)
-
-    @Slot(str)
-    def _export_started(self, name: str) -> None:
-        self._export_bar.setFormat(f"Drawing {name}…")
-        self._export_bar.setToolTip(f"Drawing {name} in another process; training goes on")
-        self._export_bar.show()
-        self._export_cancel.show()
+        self.tasks.saved(self.controller.run.folder)
 
     @Slot(str)
     def _export_done(self, folder: str) -> None:
-        self._hide_export()
         self.banner.notice(f"Exported to {folder}")
 
-    @Slot(str, str)
-    def _export_failed(self, text: str, details: str) -> None:
-        self._hide_export()
-        self.banner.error(text, details)
-
-    def _hide_export(self) -> None:
-        self._export_bar.hide()
-        self._export_cancel.hide()
+    @Slot(object)
+    def _ask_task(self, task: Task) -> None:
+        if self.controller.run is None:
+            self.banner.notice("No run is open yet.")
+        else:
+            self.tasks.request(task)
 
     # -- the window ----------------------------------------------------------------------------------------------
 
@@ -355,6 +350,11 @@ class MainWindow(QMainWindow):
         action = self.sender()
         if isinstance(action, QAction):
             self.panels.bring(str(action.data()))
+
+    @Slot(str)
+    def _show_view(self, name: str) -> None:
+        if name in self.panels.docks:
+            self.panels.bring(name)
 
     @Slot()
     def _keys(self) -> None:
@@ -405,10 +405,11 @@ class MainWindow(QMainWindow):
         return self._menu("", self.panels.toggles())
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        """Remember the layout, then end the export and the training thread before the window goes."""
+        """Remember the layout, then end the export, the task and the training thread before the window goes."""
         self.save()
         self._stats_timer.stop()
         self.hide()
         self.exporter.close()
+        self.tasks.close()
         self.controller.close()
         super().closeEvent(event)

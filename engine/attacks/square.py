@@ -10,6 +10,8 @@ from engine.threat import TINY, Threat
 
 SHARE = 0.8  # share of the coordinates that the first proposals change
 HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)  # of the queries: there the share is halved
+FRESH = 0.5  # ℓ2: how much of a random direction is added to the direction that a set of coordinates has
+LEAST = 4  # ℓ2: coordinates changed at least; one alone has nothing to exchange its share with
 
 
 class Square(Attack):
@@ -18,7 +20,8 @@ class Square(Attack):
     A proposal changes a set of coordinates, ever fewer, and is kept where the margin falls; fooled samples are left
     alone. R^d has no neighbourhoods, so a set of coordinates drawn at random stands in the place of the square window.
     For ℓ∞ its coordinates become ±tau at random, as in the paper. The paper's ℓ2 windows, too, are made for pictures;
-    here the share of tau² that the set holds, and what is not spent yet, is spread over it in a new random direction.
+    here the share of tau² that the set holds, and what is not spent yet, is spread over it in a new direction: the old
+    one and a random one, mixed.
 
     Shape: x (n, ...), y (n,) → δ like x.
 
@@ -45,7 +48,8 @@ class Square(Attack):
             if not len(rows):
                 break
             share = SHARE / 2 ** sum(query >= part * self.queries for part in HALVINGS)
-            count = max(1, round(share * flat.shape[1]))
+            least = LEAST if self.threat.norm == "l2" else 1
+            count = min(flat.shape[1], max(least, round(share * flat.shape[1])))
             delta = self._propose(best[rows], count, generator)
             new = model.margin((flat[rows] + delta).view(-1, *x.shape[1:]), y[rows])
             better = new < margin[rows]
@@ -66,7 +70,12 @@ class Square(Attack):
         fresh = delta.new_empty(chosen.shape).normal_(0, 1, generator=generator)
         if self.threat.norm == "linf":
             return delta.scatter(1, chosen, fresh.sign_().mul_(self.tau))
-        emptied = delta.scatter(1, chosen, 0.0)
+        old, emptied = delta.gather(1, chosen), delta.scatter(1, chosen, 0.0)
         budget = (self.tau**2 - emptied.square().sum(1, keepdim=True)).clamp_min_(0).sqrt_()
-        fresh.mul_(budget / torch.linalg.vector_norm(fresh, dim=1, keepdim=True).clamp_min(TINY))
-        return emptied.scatter(1, chosen, fresh)
+        mixed = _unit(old).add_(_unit(fresh), alpha=FRESH)
+        return emptied.scatter(1, chosen, _unit(mixed).mul_(budget))
+
+
+def _unit(rows: Tensor) -> Tensor:
+    size: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    return rows / size.clamp_min_(TINY)

@@ -3,7 +3,19 @@
 Importing this package imports neither matplotlib nor torch.
 """
 
-from engine.figures import mixtures, neurons, robustness
+from engine.figures import claims, mixtures, neurons, perturbation, race, radius, robustness
 from engine.figures.base import Drawer, FigureData, Option, figures
 
-__all__ = ["Drawer", "FigureData", "Option", "figures", "mixtures", "neurons", "robustness"]
+__all__ = [
+    "Drawer",
+    "FigureData",
+    "Option",
+    "claims",
+    "figures",
+    "mixtures",
+    "neurons",
+    "perturbation",
+    "race",
+    "radius",
+    "robustness",
+]

@@ -114,14 +114,22 @@ class NoisyRelu:
 
         Overwrites x (n, d). Returns the margins y f(x; ρ) (n,) before the step.
         """
+        margin, gates = self.pulls(x, y, lr)
         weight = self.model.weight
+        if decay > 0:
+            shrink = torch.linalg.vector_norm(weight, dim=1, keepdim=True).add_(1).mul_(-lr * decay).add_(1)
+            weight.mul_(shrink)
+        weight.addmm_(gates.T, x)
+        return margin
+
+    def pulls(self, x: Tensor, y: Tensor, lr: float) -> tuple[Tensor, Tensor]:
+        """The margins y f(x; ρ) (n,) and the gates (n, m) of a step; x (n, d) becomes the pull of each sample.
+
+        gatesᵀ x is then −lr times the gradient of mean softplus(−y f(x; ρ)). The gates are valid until the next call.
+        """
         up, down = self._halves(x)
         margin = up.clamp_min_(0).sum(1).sub_(down.clamp_min_(0).sum(1)).mul_(y)
         gates = up.sign_().add_(down.sign_())
         # d loss / d f = −y · sigmoid(−y f) / n; scaling the rows of x (n, d) is cheaper than those of gates (n, m).
-        pull = torch.sigmoid(-margin).mul_(y).mul_(lr / len(y))
-        if decay > 0:
-            shrink = torch.linalg.vector_norm(weight, dim=1, keepdim=True).add_(1).mul_(-lr * decay).add_(1)
-            weight.mul_(shrink)
-        weight.addmm_(gates.T, x.mul_(pull.unsqueeze(1)))
-        return margin
+        x.mul_(torch.sigmoid(-margin).mul_(y).mul_(lr / len(y)).unsqueeze(1))
+        return margin, gates

@@ -48,7 +48,9 @@ class Minorant:
 class Bounds:
     """Lower bounds (n,), float64, on y f(x+δ) over the ball; ``margin`` is y f(x).
 
-    ``quadratic`` is −∞ where it was not needed. ``scale`` (n,) is the size of what was summed up, for rounding errors.
+    ``linear`` is the better of the highest lines and of constants, each neuron at its own minimum, which is exact for a
+    single neuron; ``quadratic`` is −∞ where it was not needed. ``scale`` (n,) is the size of what was summed up, for
+    rounding errors.
     """
 
     margin: Tensor
@@ -205,6 +207,7 @@ def bounds(
         output = soft_threshold(h, bias)
         line = linear_minorant(h, r, bias)
         linear = line.value.sum(1) - radius[rows] * torch.linalg.vector_norm(line.slope @ w, ord=dual, dim=1)
+        linear = torch.maximum(linear, soft_threshold(h - r, bias).sum(1))  # lines without slope: each neuron's minimum
         block = Bounds(output.sum(1), linear, torch.full_like(linear, -math.inf), output.abs().sum(1))
         yield
         wanted = (block.margin > 0) & ~block.certified if decide else torch.ones_like(linear, dtype=torch.bool)

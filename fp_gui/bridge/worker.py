@@ -226,6 +226,7 @@ class Worker(QObject):
         self._wanted = wanted
         if not self._playing:
             self._publish()
+            self._run_timer()  # what a view that just appeared asks for may have to be measured first
 
     @Slot()
     def shutdown(self) -> None:

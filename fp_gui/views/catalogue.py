@@ -6,7 +6,7 @@ from importlib import import_module
 
 from fp_gui.views.base import View, views
 
-NAMES = ("neurons", "mixtures", "robustness")
+NAMES = ("neurons", "mixtures", "robustness", "radius", "perturbation", "race", "claims")
 
 
 def view_types() -> tuple[type[View], ...]:

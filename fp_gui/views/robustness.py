@@ -8,14 +8,14 @@ import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from numpy.typing import ArrayLike
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QPainter, QPixmap
+from PySide6.QtGui import QColor, QPainter, QPixmap
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from engine import metrics
 from engine.history import Series
 from engine.protocol import Z95
 from engine.snapshot import ProtocolLog, Snapshot
-from fp_gui.theme import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, Theme
+from fp_gui.theme import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW, Theme
 from fp_gui.views.base import View, views
 from fp_gui.views.chrome import Pages, Switch, line, restore, tint
 from fp_gui.views.curves import Floats, TimePlot, phases
@@ -26,6 +26,7 @@ CURVES = {
     metrics.FGM: ("FGM", ORANGE, ORANGE, "s"),
     metrics.PGD: ("PGD", VERMILION, "#FF7A33", "t"),
     metrics.DENSE: ("dense direction", "#A9517F", PURPLE, "d"),
+    metrics.CERTIFIED: ("certified", "#3B4149", YELLOW, "t1"),
     metrics.ALIGNMENT: ("FGM alignment", "#007A5A", GREEN, "+"),
 }
 TIPS = {
@@ -33,6 +34,7 @@ TIPS = {
     metrics.FGM: "Share still right after one gradient step to the boundary of the ball.",
     metrics.PGD: "Share still right after projected gradient descent inside the ball: an upper bound of robustness.",
     metrics.DENSE: "Share still right after every input moves by tau along −y·M w* (needs no network).",
+    metrics.CERTIFIED: "Share that provably no perturbation of the ball fools: a lower bound of robustness.",
     metrics.ALIGNMENT: "Mean cosine of the FGM perturbation with −y·M w*: 1 means it is the dense mixture.",
 }
 
@@ -63,6 +65,22 @@ def figure_text(series: Series | None, band: tuple[Floats, Floats] | None) -> st
         return "–"
     text = f"{series.values[-1]:.3f}"
     return text if band is None else f"{text} [{band[0][-1]:.3f}, {band[1][-1]:.3f}]"
+
+
+def swatch(ratio: float, colour: QColor, symbol: str, style: Qt.PenStyle = Qt.PenStyle.SolidLine) -> QPixmap:
+    """A piece of a curve with its marker, as it looks in the plot, for a screen of ``ratio`` pixels a point."""
+    pixmap = QPixmap(round(28 * ratio), round(14 * ratio))
+    pixmap.setDevicePixelRatio(ratio)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(pixmap)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(pg.mkPen(colour, style=style))
+    painter.drawLine(0, 7, 28, 7)
+    painter.translate(14, 7)
+    drawn = pg.graphicsItems.ScatterPlotItem.Symbols[symbol]
+    pg.graphicsItems.ScatterPlotItem.drawSymbol(painter, drawn, 9, pg.mkPen(colour), pg.mkBrush(colour))
+    painter.end()
+    return pixmap
 
 
 class Row:
@@ -133,6 +151,7 @@ class RobustnessView(View):
         self._seen: dict[str, object] = {}
         self._key: tuple[object, ...] = ()
         self._show_alignment()
+        self._show_certified(False)
         self.alignment.toggled.connect(self._show_alignment)
         self.set_theme(self.theme)
 
@@ -147,6 +166,7 @@ class RobustnessView(View):
             return
         if not self._key or self._key[0] != snapshot.run:
             self._seen.clear()
+            self._show_certified(False)
             self.report.setText("")
             self.plot.x_end = 0.0
             self.plot.follow = True
@@ -170,9 +190,11 @@ class RobustnessView(View):
                 self._draw(name, series.get(name), reports.get(name), snapshot)
 
     def _draw(self, name: str, series: Series | None, reports: Series | None, snapshot: Snapshot) -> None:
-        row, proportion = self.rows[name], name in metrics.ACCURACIES
+        row, proportion = self.rows[name], name != metrics.ALIGNMENT
         protocol, report_protocol = snapshot.protocol(name), snapshot.protocol(metrics.REPORT + name)
         band = report_band = None
+        if name == metrics.CERTIFIED:
+            self._show_certified(series is not None or reports is not None)
         if series is not None:
             if proportion and protocol is not None:
                 band = wilson_band(series.values, sample_sizes(series.steps, snapshot.protocols[name]))
@@ -191,6 +213,8 @@ class RobustnessView(View):
         row.protocol.setText(protocol.short() if protocol is not None else CURVES[name][0])
         if name == metrics.ALIGNMENT:
             row.protocol.setText("FGM alignment with −y·M w*: mean cosine")
+        if name == metrics.CERTIFIED and protocol is not None:  # what kind of bound it is, the tooltip says
+            row.protocol.setText(protocol.short().replace(protocol.attack, "certified"))
         if report_protocol is not None:
             if report_protocol.attack == "pgd":
                 self.report.setText(f"Report: {report_protocol.text()}; FGM and dense direction on the same samples.")
@@ -209,21 +233,11 @@ class RobustnessView(View):
                 tint(label, theme.text)
 
     def _swatch(self, key: str) -> QPixmap:
-        """A piece of the curve with its marker, as it looks in the plot."""
-        ratio = self.devicePixelRatioF()
-        pixmap = QPixmap(round(28 * ratio), round(14 * ratio))
-        pixmap.setDevicePixelRatio(ratio)
-        pixmap.fill(Qt.GlobalColor.transparent)
-        colour = self.plot.colour(key)
-        painter = QPainter(pixmap)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(colour)
-        painter.drawLine(0, 7, 28, 7)
-        painter.translate(14, 7)
-        symbol = pg.graphicsItems.ScatterPlotItem.Symbols[CURVES[key][3]]
-        pg.graphicsItems.ScatterPlotItem.drawSymbol(painter, symbol, 9, pg.mkPen(colour), pg.mkBrush(colour))
-        painter.end()
-        return pixmap
+        return swatch(self.devicePixelRatioF(), self.plot.colour(key), CURVES[key][3])
+
+    def _show_certified(self, shown: bool) -> None:
+        self.plot.set_visible(metrics.CERTIFIED, shown)
+        self.rows[metrics.CERTIFIED].set_visible(shown)
 
     def _show_alignment(self) -> None:
         shown = self.alignment.isChecked()

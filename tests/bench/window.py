@@ -174,8 +174,11 @@ def task(name: str, *arguments: str, env: dict[str, str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as home:
         done = subprocess.run(
             [sys.executable, "-m", "tests.bench.window", name, *arguments],
-            env={**env, "FP_RUNS": f"{home}/runs", "XDG_CONFIG_HOME": home}, capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            env={**env, "FP_RUNS": f"{home}/runs", "XDG_CONFIG_HOME": home},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 

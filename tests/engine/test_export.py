@@ -169,7 +169,7 @@ def test_neuron_table_reads_back_exactly(out: Path) -> None:
 
 
 def test_the_same_export_gives_the_same_bytes(out: Path, run: Path, tmp_path: Path) -> None:
-    export(run, list(VIEWS), tmp_path, options={"count": "all", "alignment": "true"})
+    export(run, "all", tmp_path, options={"count": "all", "alignment": "true"})
     for first in (p for p in out.rglob("*") if p.is_file()):
         second = tmp_path / first.relative_to(out)
         assert first.read_bytes() == second.read_bytes(), first.name
@@ -189,8 +189,8 @@ def test_a_chosen_step_view_and_format(run: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"views": ["curves"]}, ConfigError, r"view: got 'curves'; allowed: mixtures, neurons, robustness"),
-        ({"views": []}, ConfigError, r"view: got none; allowed: mixtures, neurons, robustness, or all"),
+        ({"views": ["curves"]}, ConfigError, r"view: got 'curves'; allowed: .*mixtures, neurons, .*robustness"),
+        ({"views": []}, ConfigError, r"view: got none; allowed: .*mixtures, neurons, .*robustness, or all"),
         ({"options": {"colour": "red"}}, ConfigError, r"option: got 'colour'; allowed: .*space, sort"),
         ({"options": {"space": "fourier"}}, ConfigError, r"space: got 'fourier'; allowed: pixel, dictionary"),
         ({"formats": ["gif"]}, ConfigError, r"format: got 'gif'; allowed: png, svg, pdf"),

@@ -266,7 +266,7 @@ def test_an_evaluation_records_everything_once(world: tuple[HeldOut, SymmetricRe
         slices += 1
     assert 1 < slices <= request.slices()
     prefix = metrics.REPORT if report else ""
-    expected = [*metrics.ACCURACIES, metrics.ALIGNMENT, metrics.ALIVE, metrics.ACTIVE_SHARE]
+    expected = [*metrics.ACCURACIES, metrics.ALIGNMENT, metrics.COORDINATES90, metrics.ALIVE, metrics.ACTIVE_SHARE]
     expected += [metrics.mixture(q, s) for q in metrics.MIXTURE_QUANTITIES for s in metrics.SUMMARIES]
     expected += metrics.PRINCIPLE1 if ended else ()
     names = [name for _, name, _ in seen]

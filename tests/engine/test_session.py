@@ -12,14 +12,14 @@ from engine import metrics
 from engine.commands import Command, EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase
 from engine.config import Config
 from engine.errors import ConfigError, DeviceError, ExplorerError, StoreError
-from engine.results import Mixture, Principle1, Sparsity, Weights
+from engine.results import Anatomy, LowRank, Mixture, Principle1, Sparsity, Weights, Winners
 from engine.session import RING, Session
 from engine.snapshot import Snapshot
 from engine.store import Store
 from tests.tiny_runs import Plan, advance, assert_same, drain, read, run, table, tiny_config, values
 
 Create = Callable[..., Session]
-EVERYTHING = frozenset({Weights, Mixture, Principle1, Sparsity})
+EVERYTHING = frozenset({Weights, Mixture, Principle1, Sparsity, Anatomy, Winners, LowRank})
 
 
 def phases(session: Session) -> list[tuple[int, str, str]]:

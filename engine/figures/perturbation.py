@@ -1,0 +1,199 @@
+"""An input, what the attack adds to it, their sum; and the perturbations in the dictionary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.config import picture_side
+from engine.errors import ConfigError
+from engine.figures.base import Array, Column, Drawer, FigureData, Option, figures, provenance, training
+from engine.figures.style import BLUE, VERMILLION, legend_above, narrow, signed_colours
+from engine.protocol import NORM_SIGN, Protocol
+from engine.results import Anatomy
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure, SubFigure
+
+    from engine.store import Checkpoint, Store
+
+N = 1000  # held-out inputs that are perturbed
+FACTORS = (1, 2, 5, 10, 20, 50, 100)
+BINS = np.linspace(-1, 1, 41)
+
+
+@dataclass(frozen=True)
+class Perturbation(FigureData):
+    """``anatomy`` with the input ``sample`` (from 0); δ is drawn ``factor`` times, all colours end at ``scale``."""
+
+    anatomy: Anatomy
+    sample: int
+    scale: float
+    factor: int
+
+    def height(self, width: float) -> float:
+        """Pictures above, plots below; stacked in a narrow figure."""
+        return 4.9 if narrow(width) else 4.0
+
+    def draw(self, figure: Figure) -> None:
+        """Draw three pictures with one scale, the coefficients, and the cosines."""
+        figure.set_layout_engine("constrained", w_pad=0.04, h_pad=0.04)
+        small = narrow(figure.get_figwidth())
+        ratios = (1.5, 3.4) if small else (2, 2)
+        upper, lower = figure.subfigures(2, 1, height_ratios=ratios, squeeze=False).ravel()
+        self._pictures(upper)
+        self._plots(lower, small)
+
+    def _pictures(self, figure: SubFigure) -> None:
+        found, i = self.anatomy, self.sample
+        titles = (
+            f"x, margin\n{_verdict(found.before[i])}",
+            f"δ × {self.factor}\n({NORM_SIGN[found.protocol.norm]} norm {self.size:.3g})",
+            f"x + δ, margin\n{_verdict(found.after[i])}",
+        )
+        panels = figure.subplots(1, 3)
+        for axes, vector, title in zip(panels, self.vectors(), titles, strict=True):
+            image = axes.imshow(
+                picture(vector), cmap=signed_colours(), vmin=-self.scale, vmax=self.scale, interpolation="nearest"
+            )
+            axes.set_axis_off()
+            axes.set_title(title, size=7)
+        bar = figure.colorbar(image, ax=panels, shrink=0.9, aspect=14, pad=0.02)
+        bar.set_ticks([-self.scale, 0, self.scale], labels=[f"−{self.scale:.3g}", "0", f"{self.scale:.3g}"])
+        bar.outline.set_linewidth(0.5)
+
+    def _plots(self, figure: SubFigure, small: bool) -> None:
+        found, i = self.anatomy, self.sample
+        stems, histogram = figure.subplots(*((2, 1) if small else (1, 2)), width_ratios=None if small else (3, 2))
+        at = np.arange(len(found.target))
+        stems.vlines(at, 0, found.coefficients[i], color=BLUE, lw=1.2, label=f"Mᵀδ, cosine {found.cosine[i]:.2f}")
+        dense = reference(found, i)
+        stems.plot(at, dense, "o", mfc="none", mec=VERMILLION, ms=2.5, mew=0.6, label="−y·w*, same length")
+        stems.axhline(0, color="0.6", lw=0.5)
+        stems.set(xlabel="feature (dictionary coordinate)", ylabel="coefficient", xlim=(-0.5, len(at) - 0.5))
+        legend_above(stems)
+        n, mean = found.protocol.n, found.mean_cosine
+        histogram.hist(np.clip(found.cosine, -1, 1), BINS.tolist(), color=BLUE, alpha=0.6, label=f"n = {n} inputs")
+        histogram.axvline(mean, color="0.2", lw=0.9, ls=(0, (4, 1.5)), label=f"mean {mean:.3f}")
+        histogram.set(xlim=(-1, 1), xticks=[-1, -0.5, 0, 0.5, 1], xlabel="cosine of δ with −y·M w*", ylabel="inputs")
+        legend_above(histogram)
+
+    def vectors(self) -> tuple[Array, Array, Array]:
+        """What the three pictures show (d,): x, ``factor``·δ, x + δ."""
+        x, delta = self.anatomy.x[self.sample], self.anatomy.delta[self.sample]
+        return x, self.factor * delta, x + delta
+
+    @property
+    def size(self) -> float:
+        """‖δ‖ in the norm of the ball."""
+        order = 2 if self.anatomy.protocol.norm == "l2" else np.inf
+        return float(np.linalg.norm(self.anatomy.delta[self.sample], ord=order))
+
+
+def _verdict(margin: float) -> str:
+    return f"{margin:+.2f} ({'right' if margin > 0 else 'wrong'})".replace("-", "−")
+
+
+def picture(vector: Array) -> NDArray[np.float64]:
+    """A vector of R^d as a picture: a square if d is one, else near a square with NaN for the room left."""
+    d = len(vector)
+    width = picture_side(d) or int(np.ceil(np.sqrt(d)))
+    padded = np.full(-(-d // width) * width, np.nan)
+    padded[:d] = vector
+    return padded.reshape(-1, width)
+
+
+def reference(found: Anatomy, sample: int) -> NDArray[np.float64]:
+    """The dense mixture −y·w_star in the dictionary (D,), with the ℓ2 length of δ."""
+    target = np.asarray(found.target, np.float64)
+    length = np.linalg.norm(np.asarray(found.delta[sample], np.float64))
+    result: NDArray[np.float64] = -float(found.y[sample]) * target * (length / np.linalg.norm(target))
+    return result
+
+
+@figures.register("perturbation")
+class PerturbationDrawer(Drawer):
+    """One input with its FGM perturbation, and the perturbations of many in the dictionary (SPEC.md section 4)."""
+
+    options = (
+        Option("sample", "1", (), "Which of the first held-out inputs is shown.", number=True),
+        Option("factor", "auto", ("auto", "1"), "How δ is drawn: enlarged by a round factor, or as it is."),
+    )
+
+    def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> Perturbation:
+        """Perturb held-out inputs on the weights of the checkpoint; imports torch."""
+        found = measure(checkpoint)
+        sample = int(options["sample"]) - 1
+        if sample >= len(found.y):
+            raise ConfigError(f"sample: got {options['sample']!r}; allowed: a whole number from 1 to {len(found.y)}")
+        largest = max(float(np.abs(a).max()) for a in (found.x, found.x + found.delta))
+        scale, added = float(f"{largest:.2g}"), float(np.abs(found.delta).max())
+        scale = scale if scale >= largest else float(f"{1.05 * largest:.2g}")
+        fitting = [f for f in FACTORS if f * added <= scale] if options["factor"] == "auto" and added > 0 else []
+        factor = max(fitting, default=1)
+        per_input = (
+            Column("input", "index", np.arange(1, found.protocol.n + 1)),
+            Column("cosine", "1", found.cosine),
+            Column("coordinates with 90% of the energy", "coordinates", found.coordinates90),
+        )
+        tables = {
+            "": (
+                Column("coordinate", "index", np.arange(len(found.target))),
+                Column("coefficient", "input", found.coefficients[sample]),
+                Column("dense mixture", "input", reference(found, sample)),
+            ),
+            "pixels": (
+                Column("pixel", "index", np.arange(found.x.shape[1])),
+                Column("x", "input", found.x[sample]),
+                Column("perturbation", "input", found.delta[sample]),
+                Column("sum", "input", found.x[sample] + found.delta[sample]),
+            ),
+            "inputs": per_input,
+        }
+        names = ("cosine", "coordinates90", "x", "delta", "y", "before", "after", "coefficients", "target")
+        return Perturbation(
+            tables=tables, arrays={name: getattr(found, name) for name in names},
+            caption=_caption(store, checkpoint, found, sample, scale, factor),
+            anatomy=found, sample=sample, scale=scale, factor=factor,
+        )  # fmt: skip
+
+
+def measure(checkpoint: Checkpoint) -> Anatomy:
+    """FGM at the radius of the run on the first held-out inputs."""
+    import torch
+
+    from engine.data.sparse_coding import SparseCoding
+    from engine.evaluation import HeldOut
+    from engine.models.symmetric_relu import SymmetricRelu
+    from engine.probes.anatomy import anatomy
+    from engine.probes.certificate import finish
+    from engine.state import tensor
+
+    config, cpu = checkpoint.config, torch.device("cpu")
+    world = SparseCoding(config.world, tensor(checkpoint, "dictionary", cpu), tensor(checkpoint, "target", cpu))
+    model = SymmetricRelu(tensor(checkpoint, "weight", cpu), float(checkpoint.arrays["bias"]))
+    x, y = HeldOut(world, config.seed).take(N, config.world.sigma_x)
+    protocol = Protocol("fgm", config.attack.norm, config.attack.tau, 1, 1, N)
+    return finish(anatomy(model, world, x, y, protocol, config.seed))
+
+
+def _caption(
+    store: Store, checkpoint: Checkpoint, found: Anatomy, sample: int, scale: float, factor: int
+) -> str:  # fmt: skip
+    D, label = len(found.target), "+1" if found.y[sample] > 0 else "−1"
+    protocol = found.protocol.text().replace(", 95% Wilson interval", "")
+    lines = [
+        f"Held-out input {sample + 1} with label y = {label}: x, its perturbation δ (drawn × {factor}) and x + δ in "
+        f"pixel space, colours from −{scale:g} to {scale:g} for all three; margin: y·f. Below: Mᵀδ, and the dense "
+        f"mixture −y·w* with the same ℓ2 length (circles); cosine {found.cosine[sample]:.3f}. Histogram: cosines of δ "
+        f"with −y·M w* over n = {found.protocol.n} inputs, mean {found.mean_cosine:.3f}; 90% of the energy lies in "
+        f"{found.mean_coordinates90:.1f} of {D} coordinates on average.",
+        f"Protocol: {protocol}; inputs that the network gets wrong are perturbed as well.",
+        training(store, checkpoint),
+        provenance(store, checkpoint),
+    ]
+    return "\n".join(lines)

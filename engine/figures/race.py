@@ -1,0 +1,186 @@
+"""The race: robust accuracy of linear, polynomial and NTK rivals beside the network and the oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engine.figures.base import Column, Drawer, FigureData, Table, figures, provenance, training
+from engine.figures.style import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, narrow, unit_axis
+from engine.protocol import NORM_SIGN
+from engine.recorded import Entry, Race, read_race
+from engine.wording import MODELS, TRAINED_BY
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from engine.store import Checkpoint, Store
+
+# name: colour, marker, dash
+LOOKS: Mapping[str, tuple[str, str, object]] = {
+    "network": (BLUE, "o", "-"),
+    "oracle": ("0.4", "D", ":"),
+    "linear": (ORANGE, "s", (0, (4, 1.5))),
+    "quadratic": (GREEN, "^", (0, (4, 1.5, 1, 1.5))),
+    "cubic": (PURPLE, "v", (0, (4, 1, 1, 1, 1, 1))),
+    "ntk": (VERMILLION, "*", (0, (2, 1.5))),
+}
+OTHER: tuple[str, str, object] = ("0.4", "P", "-")
+NAN = float("nan")
+
+
+def number(value: float | None) -> float:
+    """NaN for what was not measured."""
+    return NAN if value is None else value
+
+
+@dataclass(frozen=True)
+class RaceFigure(FigureData):
+    """A panel of best robust accuracies; one over steps and one over d where these were measured."""
+
+    race: Race
+
+    @property
+    def panels(self) -> int:
+        """How many panels there are."""
+        return 1 + bool(self.race.curves) + bool(self.race.swept())
+
+    def height(self, width: float) -> float:
+        """The panels in a row, or stacked in a narrow figure."""
+        return 0.3 + 2.1 * self.panels if narrow(width) else 2.4
+
+    def draw(self, figure: Figure) -> None:
+        """Draw the panels."""
+        figure.set_layout_engine("constrained", w_pad=0.05, h_pad=0.05)
+        stacked = narrow(figure.get_figwidth())
+        shape = (self.panels, 1) if stacked else (1, self.panels)
+        ratios = None if stacked else [1.35] + [1.0] * (self.panels - 1)
+        axes = list(figure.subplots(*shape, squeeze=False, width_ratios=ratios).ravel())
+        self._dots(axes.pop(0))
+        if self.race.curves:
+            self._curves(axes.pop(0))
+        if self.race.swept():
+            self._sweep(axes.pop(0))
+
+    def _dots(self, axes: Axes) -> None:
+        race, best = self.race, self.race.best()
+        rows = [("oracle", race.oracle)] if race.oracle is not None else []
+        rows += [("network", race.network), *best.items()]
+        rows.reverse()
+        names = []
+        for place, (name, entry) in enumerate(rows):
+            colour, marker, _ = LOOKS.get(name, OTHER)
+            by = f"\n({TRAINED_BY.get(entry.trained_by, entry.trained_by)} training)" if entry.trained_by else ""
+            names.append(MODELS.get(name, name) + by)
+            others = [e.robust for e in race.rivals if e.name == name and e is not entry]
+            axes.plot(others, [place] * len(others), ls="", marker=marker, mfc="white", mec=colour, ms=4, mew=0.7)
+            if entry.low is not None and entry.high is not None:
+                axes.plot([entry.low, entry.high], [place, place], color=colour, lw=1.2, solid_capstyle="butt")
+            axes.plot([entry.robust], [place], ls="", marker=marker, color=colour, ms=6 if marker == "*" else 5)
+            left = entry.robust > 0.6
+            edge = number(entry.low if left else entry.high)
+            x = (edge if np.isfinite(edge) else entry.robust) + (-0.03 if left else 0.03)
+            axes.text(x, place + 0.16, f"{entry.robust:.2f}", ha="right" if left else "left", va="bottom", size=7)
+        axes.axvline(race.network.robust, color=BLUE, lw=0.7, ls=":", zorder=0)
+        axes.set(xlim=(0, 1.02), ylim=(-0.6, len(rows) - 0.3), yticks=range(len(rows)), yticklabels=names)
+        axes.set_xlabel(f"robust accuracy, {NORM_SIGN.get(race.norm, race.norm)} radius {race.tau:g}")
+        axes.grid(axis="x", color="0.9", lw=0.5)
+        axes.set_axisbelow(True)
+
+    def _curves(self, axes: Axes) -> None:
+        best = {name: entry.trained_by for name, entry in self.race.best().items()}
+        for curve in self.race.curves:
+            if best.get(curve.name, curve.objective) == curve.objective:
+                self._line(axes, curve.name, curve.steps, curve.robust)
+        axes.axhline(self.race.network.robust, color=BLUE, lw=0.7, ls=":", zorder=0)
+        axes.set_xlabel("training step of the rival")
+        unit_axis(axes, "robust accuracy")
+        axes.set_ylim(0, 1.02)
+
+    def _sweep(self, axes: Axes) -> None:
+        found = self.race.swept()
+        for name, (d, values) in found.items():
+            self._line(axes, name, d, values)
+        axes.set_xticks(sorted({d for x, _ in found.values() for d in x}))
+        axes.set_xlabel("dimension d")
+        unit_axis(axes, "robust accuracy")
+        axes.set_ylim(0, 1.02)
+
+    @staticmethod
+    def _line(axes: Axes, name: str, x: object, y: object) -> None:
+        colour, marker, dash = LOOKS.get(name, OTHER)
+        xs, ys = np.asarray(x, float), np.asarray(y, float)
+        every = max(1, len(xs) // 8)
+        axes.plot(xs, ys, color=colour, marker=marker, ls=dash, markevery=every, label=name)
+
+
+@figures.register("race")
+class RaceDrawer(Drawer):
+    """The network against what the paper proves cannot be robust (SPEC.md section 6)."""
+
+    def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> RaceFigure:
+        """Read ``race.json`` of the run."""
+        race = read_race(store.folder)
+        entries = [("network", race.network)] + ([("oracle", race.oracle)] if race.oracle is not None else [])
+        entries += [(e.name, e) for e in race.rivals]
+        tables: dict[str, Table] = {"": self._table(entries, race)}
+        curves = [(c, s, r) for c in race.curves for s, r in zip(c.steps, c.robust, strict=True)]
+        if curves:
+            tables["steps"] = (
+                Column("model", "name", np.array([c.name for c, _, _ in curves], np.str_)),
+                Column("trained by", "objective", np.array([c.objective for c, _, _ in curves], np.str_)),
+                Column("step", "steps", np.array([s for _, s, _ in curves], np.int64)),
+                Column("robust accuracy", "1", np.array([r for _, _, r in curves], np.float64)),
+            )
+        swept = [(name, d, v) for name, (ds, vs) in race.swept().items() for d, v in zip(ds, vs, strict=True)]
+        if swept:
+            tables["sweep"] = (
+                Column("model", "name", np.array([n for n, _, _ in swept], np.str_)),
+                Column("d", "1", np.array([d for _, d, _ in swept], np.float64), whole=True),
+                Column("robust accuracy", "1", np.array([v for _, _, v in swept], np.float64)),
+            )
+        arrays = {f"{key}_{i}": c.values for key, t in tables.items() for i, c in enumerate(t) if c.values.size}
+        return RaceFigure(tables, arrays, self._caption(store, checkpoint, race), race)
+
+    @staticmethod
+    def _table(entries: list[tuple[str, Entry]], race: Race) -> Table:
+        best = race.best()
+        nan = [(number(e.clean), e.robust, number(e.low), number(e.high), number(e.steps)) for _, e in entries]
+        values = np.array(nan, np.float64).reshape(-1, 5)
+        return (
+            Column("model", "name", np.array([n for n, _ in entries], np.str_)),
+            Column("trained by", "objective", np.array([e.trained_by for _, e in entries], np.str_)),
+            Column("clean accuracy", "1", values[:, 0]),
+            Column("robust accuracy", "1", values[:, 1]),
+            Column("low", "1", values[:, 2]),
+            Column("high", "1", values[:, 3]),
+            Column("steps", "steps", values[:, 4], whole=True),
+            Column("best", "0 or 1", np.array([int(best.get(n) is e) for n, e in entries], np.int64)),
+            Column("note", "text", np.array([e.note for _, e in entries], np.str_)),
+        )
+
+    @staticmethod
+    def _caption(store: Store, checkpoint: Checkpoint, race: Race) -> str:
+        notes = dict.fromkeys(f"{MODELS.get(e.name, e.name)}: {e.note}" for e in race.rivals if e.note)
+        parts = [
+            "Robust accuracy of the network, of the oracle (the best any rule can reach) and of each rival, trained on "
+            "the same data at the same radius. Filled: the best of its trainings, bars 95% intervals; hollow: others"
+            ". Every panel marks a model alike."
+        ]
+        if race.curves:
+            parts.append("Second panel: the rivals over their training steps, the network's accuracy dotted.")
+        if race.swept():
+            parts.append("Last panel: the same race in worlds of other dimension d.")
+        n = "" if "n =" in race.protocol else f", n = {race.n}"
+        return "\n".join(
+            [
+                " ".join(parts),
+                f"Protocol: {race.protocol}{n}; network of step {race.step}. {'; '.join(notes)}".rstrip(),
+                training(store, checkpoint),
+                provenance(store, checkpoint),
+            ]
+        )

@@ -1,0 +1,214 @@
+"""Accuracy against the radius of the ball, bounded from both sides: attack above, certificate below."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import ConfigError
+from engine.figures.base import Array, Column, Drawer, FigureData, Option, figures, provenance, training
+from engine.figures.style import BLUE, GREEN, VERMILLION, narrow, unit_axis
+from engine.protocol import NORM_SIGN, Protocol, wilson
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from engine.models.symmetric_relu import SymmetricRelu
+    from engine.store import Checkpoint, Store
+
+LARGEST = 20_000  # held-out samples
+STEPS, RESTARTS = 20, 2  # of PGD, at every radius
+CACHE: dict[str, Any] = {}  # the ideal network's figures by all that decides them: many figures share one world
+Dash = str | tuple[int, tuple[float, ...]]
+DASHED: Dash = (0, (4, 1.5))
+# Colour, dash and marker of each curve: told apart without colour as well.
+LOOKS: Mapping[str, tuple[str, Dash, str]] = {
+    "pgd": (BLUE, "-", "v"),
+    "certified": (BLUE, DASHED, "^"),
+    "pgd_clean": (VERMILLION, "-", "v"),
+    "certified_clean": (VERMILLION, DASHED, "^"),
+    "oracle": (GREEN, (0, (1.2, 1.2)), "D"),
+}
+
+
+@dataclass(frozen=True)
+class Bound:
+    """One curve: ``values``, ``low``, ``high`` (k,), and how each radius was measured."""
+
+    name: str
+    label: str
+    values: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    protocols: tuple[Protocol, ...]
+
+
+@dataclass(frozen=True)
+class Radius(FigureData):
+    """The curves at ``radii`` (k,); those named ``…_clean`` are missing before the clean phase has ended."""
+
+    radii: NDArray[np.float64]
+    curves: tuple[Bound, ...]
+    tau: float
+    norm: str
+    intervals: bool
+
+    def height(self, width: float) -> float:
+        """A stacked legend needs more."""
+        return 2.5 + 0.16 * (len(self.curves) if narrow(width) else (len(self.curves) + 1) // 2)
+
+    def draw(self, figure: Figure) -> None:
+        """Draw the curves, the areas between bounds, and the radius of the run."""
+        figure.set_layout_engine("constrained", w_pad=0.05, h_pad=0.05)
+        axes = figure.subplots()
+        found = {c.name: c for c in self.curves}
+        for suffix in ("_clean", ""):
+            if "pgd" + suffix in found:
+                above, below = found["pgd" + suffix], found["certified" + suffix]
+                colour = LOOKS[above.name][0]
+                axes.fill_between(self.radii, below.values, above.values, color=colour, alpha=0.18, lw=0)
+        for curve in self.curves:
+            self._curve(axes, curve)
+        axes.axvline(self.tau, color="0.35", lw=0.8, ls=(0, (1, 1.5)), zorder=1)
+        axes.text(
+            self.tau, 0.99, f" tau = {self.tau:g}", transform=axes.get_xaxis_transform(), va="top", size=7,
+            ha="left" if self.tau < 0.8 * self._end else "right",
+        )  # fmt: skip
+        unit_axis(axes, "accuracy")
+        axes.set(
+            xlim=(0, 1.02 * self._end), xlabel=f"radius of the ball around the input ({NORM_SIGN[self.norm]} norm)"
+        )
+        handles, labels = axes.get_legend_handles_labels()
+        columns = 1 if narrow(figure.get_figwidth()) else 2
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=3.2)
+
+    @property
+    def _end(self) -> float:
+        return float(self.radii.max(initial=0.0)) or 1.0
+
+    def _curve(self, axes: Axes, curve: Bound) -> None:
+        colour, dash, marker = LOOKS[curve.name]
+        axes.plot(self.radii, curve.values, color=colour, ls=dash, marker=marker, label=curve.label, clip_on=False)
+        if self.intervals:
+            errors = np.maximum(np.stack([curve.values - curve.low, curve.high - curve.values]), 0)
+            axes.errorbar(self.radii, curve.values, errors, fmt="none", ecolor=colour, elinewidth=0.7, clip_on=False)
+
+
+@figures.register("radius")
+class RadiusDrawer(Drawer):
+    """Accuracy against the radius, now and after clean training: PGD above, certificate below (SPEC.md section 5)."""
+
+    options = (
+        Option("n", "500", (), "Held-out samples.", number=True),
+        Option("clean", "true", ("true", "false"), "Also measure the weights after clean training."),
+        Option("intervals", "true", ("true", "false"), "Draw the 95% Wilson intervals."),
+    )
+
+    def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> Radius:
+        """Attack and certify the weights of the checkpoint at every radius; imports torch."""
+        from engine.probes.radius import POINTS, REACH
+
+        attack, n = checkpoint.config.attack, int(options["n"])
+        if n > LARGEST:
+            raise ConfigError(f"n: got {n}; allowed: a whole number from 1 to {LARGEST}")
+        radii = np.linspace(0.0, REACH * attack.tau, POINTS)
+        curves = measure(checkpoint, radii, n, clean=options["clean"] == "true")
+        columns = [Column("radius", f"{NORM_SIGN[attack.norm]} norm", radii)]
+        arrays: dict[str, Array] = {"radii": radii}
+        for c in curves:
+            columns += [
+                Column(c.name, "1", c.values),
+                Column(f"{c.name} low", "1", c.low),
+                Column(f"{c.name} high", "1", c.high),
+                Column(f"{c.name} n", "samples", np.array([p.n for p in c.protocols], np.int64)),
+            ]
+            arrays |= {c.name: c.values, f"{c.name}_low": c.low, f"{c.name}_high": c.high}
+        return Radius(
+            tables={"": tuple(columns)}, arrays=arrays, caption=_caption(store, checkpoint, radii, curves),
+            radii=radii, curves=curves, tau=attack.tau, norm=attack.norm, intervals=options["intervals"] == "true",
+        )  # fmt: skip
+
+
+def measure(checkpoint: Checkpoint, radii: NDArray[np.float64], n: int, *, clean: bool) -> tuple[Bound, ...]:
+    """Both bounds at every radius for the checkpoint's weights and those after clean training, and the ceiling."""
+    import torch
+
+    from engine.data.sparse_coding import SparseCoding
+    from engine.evaluation import HeldOut
+    from engine.models.symmetric_relu import SymmetricRelu
+    from engine.probes import oracle
+    from engine.probes.certificate import finish
+    from engine.state import clean_step, tensor
+    from engine.training import bias_at
+
+    config, cpu = checkpoint.config, torch.device("cpu")
+    world = SparseCoding(config.world, tensor(checkpoint, "dictionary", cpu), tensor(checkpoint, "target", cpu))
+    x, y = HeldOut(world, config.seed).take(n, config.world.sigma_x)
+    protocols = tuple(Protocol("pgd", config.attack.norm, float(r), STEPS, RESTARTS, n) for r in radii)
+    model = SymmetricRelu(tensor(checkpoint, "weight", cpu), float(checkpoint.arrays["bias"]))
+    found = _both(model, x, y, protocols, config.seed, "", f"step {checkpoint.step}")
+    if clean and "weight_clean" in checkpoint.arrays:
+        step = clean_step(checkpoint)
+        before = SymmetricRelu(tensor(checkpoint, "weight_clean", cpu), bias_at(config, step))
+        found += _both(before, x, y, protocols, config.seed, "_clean", f"after clean training, step {step}")
+    ceilings = finish(oracle.ceilings(world, config.seed, x, y, protocols, CACHE))
+    return (*found, _bound("oracle", f"ideal network, {_attack(n)}", [c.measured for c in ceilings]))
+
+
+def _both(
+    model: SymmetricRelu, x: Any, y: Any, protocols: Sequence[Protocol], seed: int, suffix: str, when: str
+) -> list[Bound]:
+    from engine.generators import seeded
+    from engine.probes import certificate, robustness
+
+    upper = []
+    for protocol in protocols:
+        generator = seeded(seed, f"radius {protocol.tau}", x.device)
+        upper.append(certificate.finish(robustness.accuracy(model, x, y, protocol, None, generator)))
+    radii, norm, n = [p.tau for p in protocols], protocols[0].norm, protocols[0].n
+    lower = certificate.finish(certificate.certified(model.weight, model.bias, x, y, radii, norm))
+    return [
+        _bound("pgd" + suffix, f"{when}: {_attack(n)}", upper),
+        _bound("certified" + suffix, f"{when}: certified, n = {n}", lower),
+    ]
+
+
+def _attack(n: int) -> str:
+    return f"PGD-{STEPS}×{RESTARTS}, n = {n}"
+
+
+def _bound(name: str, label: str, measured: Sequence[Any]) -> Bound:
+    bounds = np.array([wilson(m.right, m.protocol.n) for m in measured])
+    values = np.array([m.accuracy for m in measured])
+    return Bound(name, label, values, bounds[:, 0], bounds[:, 1], tuple(m.protocol for m in measured))
+
+
+def _caption(store: Store, checkpoint: Checkpoint, radii: NDArray[np.float64], curves: tuple[Bound, ...]) -> str:
+    named = {c.name: c.protocols[-1] for c in curves}
+    span = f"radii 0 to {radii[-1]:.3g}"
+
+    def words(name: str) -> str:
+        protocol = named[name]
+        return protocol.text().replace(f"radius {protocol.tau:g}", span)
+
+    shown = (
+        "Accuracy on held-out samples against the radius of the ball: under PGD (▼, solid: an upper bound of robust "
+        "accuracy) and certified (▲, dashed: a lower bound, whatever the attack); the area between them is filled. The "
+        "dotted line with diamonds is the ideal network under the same attack, its b chosen anew for each radius on "
+        "another sample"
+    )
+    before = "" if "pgd_clean" in named else " The clean phase had not ended, or its weights were left out."
+    return "\n".join(
+        [
+            f"{shown}; the vertical line is tau = {checkpoint.config.attack.tau:g} of this run.{before}",
+            f"Protocol, attack: {words('pgd')}.",
+            f"Protocol, certificate: {words('certified')}.",
+            training(store, checkpoint),
+            provenance(store, checkpoint),
+        ]
+    )

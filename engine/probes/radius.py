@@ -1,0 +1,65 @@
+"""Accuracy against the radius, bounded from both sides, while training goes on (SPEC.md sections 3 to 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine.data.sparse_coding import SparseCoding
+from engine.generators import seeded
+from engine.models.symmetric_relu import SymmetricRelu
+from engine.probes import certificate, oracle, robustness
+from engine.protocol import Protocol
+from engine.results import RadiusCurves
+
+POINTS = 7  # radii from 0 …
+REACH = 1.5  # … to so many times tau
+SIZE = 128  # held-out samples
+STEPS, RESTARTS = 10, 1
+
+Values = NDArray[np.float64]
+Cache = dict[Any, Any]  # what is measured once: the clean weights' curves, the oracle's
+
+
+def radius_curves(
+    model: SymmetricRelu, clean: SymmetricRelu | None, clean_step: int, world: SparseCoding, x: Tensor, y: Tensor,
+    norm: str, tau: float, step: int, seed: int, cache: Cache,
+) -> Generator[None, None, RadiusCurves]:  # fmt: skip
+    """Measure ``model`` after ``step`` steps, and the weights of ``clean_step`` once, on x (n, d), y (n,).
+
+    Yields between slices of a few milliseconds. ``cache`` keeps what belongs to the clean weights and to the world.
+    """
+    radii = np.linspace(0.0, REACH * tau, POINTS)
+    protocols = [Protocol("pgd", norm, float(r), STEPS, RESTARTS, len(y), True) for r in radii]
+    pgd, certified = yield from _both(model, world, x, y, protocols, seed)
+    before: tuple[Values | None, Values | None] = (None, None)
+    if clean is not None:
+        key = ("clean", clean_step, norm, tau)
+        if key not in cache:
+            cache[key] = yield from _both(clean, world, x, y, protocols, seed)
+        before = cache[key]
+    ceiling = cache.setdefault(("oracle", norm, tau), [])  # one more radius each time: the curves must not wait for it
+    if len(ceiling) < POINTS:
+        found = yield from oracle.ceilings(world, seed, x, y, protocols[len(ceiling) :][:1], None, SIZE)
+        ceiling.append(found[0].measured.accuracy)
+    return RadiusCurves(
+        step, norm, STEPS, RESTARTS, len(y), radii, pgd, certified, before[0], before[1],
+        np.array(ceiling) if len(ceiling) == POINTS else None,
+    )  # fmt: skip
+
+
+def _both(
+    model: SymmetricRelu, world: SparseCoding, x: Tensor, y: Tensor, protocols: list[Protocol], seed: int
+) -> Generator[None, None, tuple[Values, Values]]:
+    upper = []
+    for protocol in protocols:
+        generator = seeded(seed, f"radius {protocol.tau}", x.device)
+        measured = yield from robustness.accuracy(model, x, y, protocol, world.dense_direction, generator)
+        upper.append(measured.accuracy)
+    radii = [p.tau for p in protocols]
+    lower = yield from certificate.certified(model.weight, model.bias, x, y, radii, protocols[0].norm)
+    return np.array(upper), np.array([m.accuracy for m in lower])

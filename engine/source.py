@@ -1,0 +1,37 @@
+"""A run folder as the source of the figures that claims are decided from."""
+
+from __future__ import annotations
+
+from engine.claims import Source
+from engine.config import Config
+from engine.history import Series
+from engine.protocol import Protocol
+from engine.snapshot import Event
+from engine.store import Store
+
+
+class StoreSource(Source):
+    """A run folder as the source of figures."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._config = store.load().config if store.checkpoints() else store.config
+
+    @property
+    def config(self) -> Config:
+        """The knobs at the newest checkpoint."""
+        return self._config
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """All changes."""
+        return self._store.events()
+
+    def series(self, name: str) -> Series | None:
+        """All recorded values of ``name``."""
+        found = self._store.series(name)
+        return found if len(found) else None
+
+    def protocol(self, name: str, step: int) -> Protocol | None:
+        """How it was measured."""
+        return self._store.protocol(name, step)

@@ -1,0 +1,56 @@
+"""Names of recorded figures in words, for cards and captions."""
+
+from __future__ import annotations
+
+from engine import metrics
+
+_WORDS = {
+    metrics.CLEAN: "clean accuracy",
+    metrics.FGM: "accuracy under FGM",
+    metrics.PGD: "accuracy under PGD",
+    metrics.DENSE: "accuracy under the dense direction",
+    metrics.ALIGNMENT: "mean cosine of the FGM perturbation with −y·M w*",
+    metrics.mixture("dense_alignment", "mean"): "mean dense alignment",
+    metrics.mixture("purity", "mean"): "mean purity",
+    "principle1/cos_start_clean": "mean cosine (w⁰, w)",
+    "principle1/cos_start_now": "mean cosine (w⁰, w′)",
+    "principle1/cos_clean_now": "mean cosine (w, w′)",
+    "principle1/share": "share of neurons with ‖βw′‖ > ‖w − βw′‖",
+    "verified/clean": "verified clean accuracy",
+    "transfer/own": "accuracy under the clean net's own perturbations",
+    "transfer/other": "accuracy of another clean net under them",
+    "transfer/purified": "accuracy of the purified net under them",
+    "low_rank/robust": "robust accuracy of the low-rank update",
+    "low_rank/robust_full": "robust accuracy of the full update",
+    "low_rank/rank_used": "rank of the update",
+    "low_rank/cosine_used": "cosine of its first direction with M w*",
+}
+MODELS = {
+    "network": "this network", "oracle": "oracle", "linear": "linear", "quadratic": "polynomial, degree 2",
+    "cubic": "polynomial, degree 3", "ntk": "NTK",
+}  # fmt: skip
+TRAINED_BY = {"clean": "clean", "fgm": "FGM", "pgd": "PGD"}
+_ATTACKS = {
+    "fgm": "under FGM", "dense": "under the dense direction", "pgd": "under PGD", "apgd": "under APGD",
+    "square": "under Square", "worst": "under the worst attack found",
+}  # fmt: skip
+
+
+def figure_name(name: str) -> str:
+    """A metric in words, e.g. ``rival/robust/ntk`` as ``NTK: robust accuracy``; one not known as it is."""
+    name = name.removeprefix(metrics.REPORT)
+    if name in _WORDS:
+        return _WORDS[name]
+    kind, _, rest = name.partition("/")
+    if kind == "verified":
+        attack, _, tau = rest.partition("@")
+        if attack == "certified":
+            return f"certified accuracy at radius {tau}"
+        if attack == "oracle":
+            return f"the oracle's accuracy at radius {tau}"
+        if attack in _ATTACKS:
+            return f"accuracy {_ATTACKS[attack]}, radius {tau}"
+    if kind == "rival":
+        what, _, model = rest.partition("/")
+        return f"{MODELS.get(model, model)}: {what} accuracy"
+    return name

@@ -1,0 +1,327 @@
+"""Radius: accuracy against the radius of the ball, bounded from both sides, now and after clean training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import pyqtgraph as pg  # type: ignore[import-untyped]
+from PySide6.QtCore import QEvent, QObject, QPointF, Qt
+from PySide6.QtGui import QColor, QPainterPath, QPen
+from PySide6.QtWidgets import QGraphicsPathItem, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from engine.protocol import NORM_SIGN, Protocol
+from engine.results import RadiusCurves
+from engine.snapshot import Snapshot
+from fp_gui.theme import BLUE, GREEN, SKY, VERMILION, Theme
+from fp_gui.views.base import View, views
+from fp_gui.views.chrome import Pages, Switch, line, restore, tint
+from fp_gui.views.curves import Floats
+from fp_gui.views.robustness import swatch, wilson_band
+
+NONE: Floats = np.empty(0)
+TOP = 1.07  # of the y axis: room for the name of tau above the curves
+MEASURING = (
+    "Accuracy against the radius is being measured: an attack and a certificate at several radii.\n"
+    "It takes a few seconds, and goes on between the training steps."
+)
+LINF_BOUND = "by the ℓ2 ball around the ℓ∞ ball, or linear relaxation"
+TERMS = (
+    "Under attack (▼, PGD): the share that PGD did not fool. A better attack may fool more: an upper bound.\n"
+    "Certified (▲): the share that provably no perturbation of the ball fools: a lower bound.\n"
+    "True robust accuracy lies between the two, in the filled area.\n"
+    "Ideal network: knows the dictionary and the rule of the labels; the ceiling of this world.\n"
+    "tau: the radius that this run trains and is evaluated with."
+)
+SOLID, DASH = Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine
+DOWN, UP = "t", "t1"  # markers: from above, from below
+# key: (colour on light, colour on dark, marker, line)
+CURVES = {
+    "pgd": (BLUE, SKY, DOWN, SOLID),
+    "certified": (BLUE, SKY, UP, DASH),
+    "pgd_clean": (VERMILION, "#FF7A33", DOWN, SOLID),
+    "certified_clean": (VERMILION, "#FF7A33", UP, DASH),
+    "oracle": ("#007A5A", GREEN, "d", Qt.PenStyle.DashDotLine),
+}
+# Rows of the table: (name, curve from above, curve from below).
+STATES = {
+    "now": ("now", "pgd", "certified"),
+    "clean": ("after clean training", "pgd_clean", "certified_clean"),
+    "oracle": ("ideal network", "oracle", ""),
+}
+
+
+@dataclass(slots=True)
+class Curve:
+    """One curve with the items that draw it, and its values with 95% Wilson intervals."""
+
+    line: pg.PlotCurveItem
+    marks: pg.ScatterPlotItem
+    bars: pg.PlotCurveItem
+    y: Floats = field(default_factory=lambda: NONE)
+    low: Floats = field(default_factory=lambda: NONE)
+    high: Floats = field(default_factory=lambda: NONE)
+
+    def text(self, i: int) -> str:
+        """The value at the ``i``-th radius with its interval; a dash where there is none."""
+        return f"{self.y[i]:.3f} [{self.low[i]:.3f}, {self.high[i]:.3f}]" if 0 <= i < len(self.y) else "–"
+
+
+class Cell:
+    """A cell of the table: a piece of the curve, and its value."""
+
+    def __init__(self, grid: QGridLayout, row: int, column: int) -> None:
+        self.swatch, self.value = QLabel(), line("–", wrap=False)
+        self.value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        grid.addWidget(self.swatch, row, column)
+        grid.addWidget(self.value, row, column + 1)
+
+
+@views.register("radius")
+class RadiusView(View):
+    """Accuracy against radius. Drawn only when the curves have been measured anew."""
+
+    name: ClassVar[str] = "radius"
+    title: ClassVar[str] = "Radius"
+    wants: ClassVar[frozenset[type]] = frozenset({RadiusCurves})
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.caption = line(
+            "The true robust accuracy lies between the attack (▼, above) and the certificate (▲, below)."
+        )
+        self.caption.setToolTip(TERMS)
+        self.clean = Switch("After clean", "Also draw the weights at the end of clean training.", on=True)
+        self.intervals = Switch("95% bars", "Draw the 95% Wilson intervals; the table always tells them.", on=True)
+        self.plot = pg.PlotWidget()
+        self.box: pg.ViewBox = self.plot.getViewBox()
+        item = self.plot.getPlotItem()
+        item.setMenuEnabled(False)
+        item.hideButtons()
+        item.layout.setContentsMargins(0, 4, 14, 0)
+        item.setLabel("left", "accuracy (share right)")
+        for axis in ("left", "bottom"):
+            item.getAxis(axis).enableAutoSIPrefix(False)
+        self.box.disableAutoRange()
+        self.box.setMouseEnabled(x=False, y=False)
+        self.plot.setToolTip("Hover for the values at a radius.")
+        self.plot.setAccessibleName("Accuracy against radius")
+        self.tau = pg.InfiniteLine(angle=90)
+        self.tau_name = pg.TextItem(anchor=(0.0, 0.15))
+        self.cross = pg.InfiniteLine(angle=90)
+        self.cross.hide()
+        self.areas = {"now": QGraphicsPathItem(), "clean": QGraphicsPathItem()}
+        for z, area in zip((2, 1), self.areas.values(), strict=True):
+            area.setPen(QPen(Qt.PenStyle.NoPen))
+            area.setZValue(z)
+            self.box.addItem(area, ignoreBounds=True)
+        self.curves: dict[str, Curve] = {}
+        for z, (key, (_, _, symbol, _)) in enumerate(reversed(CURVES.items()), start=5):
+            curve = Curve(
+                pg.PlotCurveItem(), pg.ScatterPlotItem(symbol=symbol, size=10), pg.PlotCurveItem(connect="pairs")
+            )
+            for each in (curve.bars, curve.line, curve.marks):
+                each.setZValue(z)
+                self.plot.addItem(each, ignoreBounds=True)
+            self.curves[key] = curve
+        for each in (self.tau, self.cross, self.tau_name):
+            self.plot.addItem(each, ignoreBounds=True)
+
+        table = QGridLayout()
+        table.setHorizontalSpacing(8)
+        table.setVerticalSpacing(1)
+        table.setColumnStretch(0, 1)
+        self.at = line()
+        self.heads = line("under attack, at most", wrap=False), line("certified, at least", wrap=False)
+        table.addWidget(self.at, 0, 0)
+        for head, column in zip(self.heads, (1, 3), strict=True):
+            head.setToolTip(TERMS)
+            table.addWidget(head, 0, column, 1, 2)
+        self.names: dict[str, QLabel] = {}
+        self.cells: dict[str, Cell] = {}
+        for row, (state, (name, above, below)) in enumerate(STATES.items(), start=1):
+            self.names[state] = line(name, wrap=False)
+            self.names[state].setToolTip(TERMS)
+            table.addWidget(self.names[state], row, 0)
+            for key, column in ((above, 1), (below, 3)):
+                if key:
+                    self.cells[key] = Cell(table, row, column)
+        self.protocol = line()
+        self.protocol.setToolTip(TERMS)
+        self.protocol.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        body = QWidget()
+        inner = QVBoxLayout(body)
+        inner.setContentsMargins(0, 0, 0, 0)
+        inner.setSpacing(4)
+        inner.addWidget(self.plot, 1)
+        inner.addLayout(table)
+        inner.addWidget(self.protocol)
+        self.pages = Pages(body)
+        top = QHBoxLayout()
+        top.addWidget(self.caption, 1)
+        top.addWidget(self.clean)
+        top.addWidget(self.intervals)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 6, 8, 6)
+        layout.addLayout(top)
+        layout.addWidget(self.pages, 1)
+
+        self.result: RadiusCurves | None = None
+        self._run = ""
+        self._tau = 0.0
+        self._pointed = -1  # the radius under the mouse, −1 for tau
+        self.clean.toggled.connect(self._show)
+        self.intervals.toggled.connect(self._show)
+        self.plot.scene().sigMouseMoved.connect(self._move)
+        self.plot.viewport().installEventFilter(self)
+        self.set_theme(self.theme)
+
+    def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
+        """Draw the curves of ``snapshot`` if they are not those that are shown already."""
+        if snapshot.run != self._run:
+            self._run, self.result, self._pointed = snapshot.run, None, -1
+        result, tau = snapshot.get(RadiusCurves), snapshot.config.attack.tau
+        if result is None and self.result is None:
+            self.pages.message.setText(MEASURING)
+            self.pages.show_content(False)
+            return
+        self.pages.show_content()
+        if tau != self._tau or self.result is None:
+            self._tau = tau
+            self._draw_tau()
+        if result is not None and result is not self.result:
+            self.result = result
+            self._draw(result)
+
+    def _draw(self, result: RadiusCurves) -> None:
+        radii = result.radii
+        for key, curve in self.curves.items():
+            values = getattr(result, key)
+            curve.y = NONE if values is None else np.asarray(values, np.float64)
+            curve.low, curve.high = wilson_band(curve.y, np.full(len(curve.y), result.n))
+            x = radii[: len(curve.y)]
+            curve.line.setData(x, curve.y)
+            curve.marks.setData(x, curve.y)
+            curve.bars.setData(np.repeat(x, 2), np.stack([curve.low, curve.high], axis=1).ravel())
+        for state, area in self.areas.items():
+            _, above, below = STATES[state]
+            top, bottom = self.curves[above].y, self.curves[below].y
+            path = QPainterPath()
+            if len(top) and len(top) == len(bottom):
+                outline = np.concatenate([top, bottom[::-1]])
+                path.addPolygon(pg.functions.arrayToQPolygonF(np.concatenate([radii, radii[::-1]]), outline))
+            area.setPath(path)
+        self.plot.setLabel("bottom", f"radius of the ball around the input ({NORM_SIGN[result.norm]} norm)")
+        self._range()
+        self.names["now"].setText(f"now (step {result.step:,})")
+        self.heads[1].setText("certified, at least" + ("" if result.norm == "l2" else " *"))
+        self.protocol.setText(protocol_text(result))
+        self._show()
+
+    def _range(self) -> None:
+        radii = NONE if self.result is None else self.result.radii
+        end = max(float(radii.max(initial=0.0)), 1e-9)
+        self.box.setRange(xRange=(0.0, end), yRange=(0.0, TOP), padding=0.02)
+
+    def _draw_tau(self) -> None:
+        self.tau.setValue(self._tau)
+        self.tau_name.setText(f"tau = {self._tau:g}")
+        self.tau_name.setPos(self._tau, TOP)
+
+    def _show(self) -> None:
+        """Show what is switched on and exists."""
+        for key, curve in self.curves.items():
+            shown = bool(len(curve.y)) and (self.clean.isChecked() or not key.endswith("_clean"))
+            for item in (curve.line, curve.marks):
+                item.setVisible(shown)
+            curve.bars.setVisible(shown and self.intervals.isChecked())
+        self.areas["clean"].setVisible(self.clean.isChecked())
+        self._tell()
+
+    def _tell(self) -> None:
+        """The table: every value at the hovered radius, or at the one nearest to tau."""
+        result = self.result
+        if result is None:
+            return
+        i = self._pointed if 0 <= self._pointed < len(result.radii) else int(np.abs(result.radii - self._tau).argmin())
+        radius = float(result.radii[i])
+        self.at.setText(f"at radius {radius:.3g}" + (" = tau" if np.isclose(radius, self._tau) else ""))
+        for key, cell in self.cells.items():
+            cell.value.setText(self.curves[key].text(i))
+        missing = not len(self.curves["pgd_clean"].y)
+        self.names["clean"].setText("after clean training" + (": not yet" if missing else ""))
+        self.names["oracle"].setText("ideal network" + ("" if len(self.curves["oracle"].y) else ": being measured"))
+
+    def nearest(self, radius: float) -> int:
+        """The index of the measured radius nearest to ``radius``; −1 if nothing was measured."""
+        return -1 if self.result is None else int(np.abs(self.result.radii - radius).argmin())
+
+    def _move(self, position: QPointF) -> None:
+        if self.result is None or not self.box.sceneBoundingRect().contains(position):
+            return
+        self._pointed = self.nearest(float(self.box.mapSceneToView(position).x()))
+        self.cross.setPos(float(self.result.radii[self._pointed]))
+        self.cross.show()
+        self._tell()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Back to tau when the mouse leaves."""
+        if event.type() == QEvent.Type.Leave and self._pointed >= 0:
+            self._pointed = -1
+            self.cross.hide()
+            self._tell()
+        return super().eventFilter(watched, event)
+
+    def colour(self, key: str) -> QColor:
+        """The colour of a curve in the current theme."""
+        return QColor(CURVES[key][1] if self.theme.dark else CURVES[key][0])
+
+    def set_theme(self, theme: Theme) -> None:
+        """Recolour plot, table and texts."""
+        super().set_theme(theme)
+        self.pages.set_theme(theme)
+        self.plot.setBackground(theme.base)
+        for name in ("left", "bottom"):
+            axis = self.plot.getPlotItem().getAxis(name)
+            axis.setPen(pg.mkPen(theme.grid))
+            axis.setTextPen(pg.mkPen(theme.text))
+        self.tau.setPen(pg.mkPen(theme.text, width=1, style=Qt.PenStyle.DotLine))
+        self.tau_name.setColor(theme.text)
+        self.cross.setPen(pg.mkPen(theme.muted, width=1))
+        for key, curve in self.curves.items():
+            colour, (_, _, symbol, style) = self.colour(key), CURVES[key]
+            curve.line.setPen(pg.mkPen(colour, width=1, style=style))
+            curve.bars.setPen(pg.mkPen(colour, width=1))
+            curve.marks.setPen(pg.mkPen(theme.base, width=1))
+            curve.marks.setBrush(pg.mkBrush(colour))
+            self.cells[key].swatch.setPixmap(swatch(self.devicePixelRatioF(), colour, symbol, style))
+            tint(self.cells[key].value, theme.text)
+        for state, area in self.areas.items():
+            colour = self.colour(STATES[state][1])
+            colour.setAlpha(70 if theme.dark else 50)
+            area.setBrush(colour)
+        for label in (self.caption, self.protocol, self.at, *self.heads):
+            tint(label, theme.muted)
+        for label in self.names.values():
+            tint(label, theme.text)
+
+    def options(self) -> dict[str, str]:
+        """``clean``: whether the weights after clean training are drawn; ``intervals``: whether the bars are."""
+        return {"clean": self.clean.value, "intervals": self.intervals.value}
+
+    def set_options(self, options: dict[str, str]) -> None:
+        """Inverse of :meth:`options`."""
+        restore({"clean": self.clean, "intervals": self.intervals}, options)
+        self._show()
+
+
+def protocol_text(result: RadiusCurves) -> str:
+    """How the curves were measured, in one sentence or two."""
+    end = float(result.radii.max(initial=0.0))
+    attack = Protocol("pgd", result.norm, end, result.steps, result.restarts, result.n, estimate=True).text()
+    attack = attack.replace(
+        f"{NORM_SIGN[result.norm]} radius {end:g}", f"{NORM_SIGN[result.norm]} radii 0 to {end:.3g}"
+    )
+    bound = "any perturbation of the ball" if result.norm == "l2" else f"* {LINF_BOUND}"
+    return f"Step {result.step:,}: {attack}. Certificate: {bound}, same samples. Ideal network: the same attack."

@@ -1,0 +1,201 @@
+"""Views that show what a slow engine command measured: its buttons and progress, and its file read back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from PySide6.QtCore import Qt, QTimer, Signal, Slot
+from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+
+from engine.errors import StoreError
+from engine.recorded import NotMeasured
+from engine.snapshot import Snapshot
+from fp_gui.tasks import Task, TaskState
+from fp_gui.theme import ORANGE, VERMILION, Theme
+from fp_gui.views.base import View
+from fp_gui.views.chrome import line, tint
+
+PAUSE_MS = 1000  # between two updates of such a view
+THOUSAND = 1000  # steps of a progress bar
+
+
+class TaskBar(QWidget):
+    """Buttons that ask for tasks and, while one runs, its progress with a button that stops it."""
+
+    requested = Signal(object)  # Task
+    cancelled = Signal()
+
+    def __init__(self, tasks: Sequence[tuple[Task, str]]) -> None:
+        super().__init__()
+        self.buttons: list[QPushButton] = []
+        self._tasks = [task for task, _ in tasks]
+        self._row = QHBoxLayout()
+        self._row.setContentsMargins(0, 0, 0, 0)
+        for task, tip in tasks:
+            button = QPushButton(task.title)
+            button.setToolTip(tip)
+            button.clicked.connect(self._pressed)
+            self.buttons.append(button)
+            self._row.addWidget(button)
+        self.bar = QProgressBar(textVisible=False)
+        self.bar.setMinimumWidth(60)
+        self.bar.setMaximumWidth(220)
+        self.bar.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.text = line(wrap=True)
+        self.text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.cancel = QPushButton("Cancel")
+        self.cancel.setToolTip("Stop this measurement; earlier results are kept and training goes on")
+        self.cancel.clicked.connect(self.cancelled)
+        below = QHBoxLayout()
+        below.addWidget(self.bar, 1)
+        below.addWidget(self.text, 2)
+        below.addWidget(self.cancel)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(self._row)
+        layout.addLayout(below)
+        self.state: TaskState | None = None
+        self._show()
+
+    def add_note(self, widget: QWidget) -> None:
+        """Put a widget in front of the buttons."""
+        self._row.insertWidget(0, widget, 1)
+
+    @Slot()
+    def _pressed(self) -> None:
+        for button, task in zip(self.buttons, self._tasks, strict=True):
+            if button is self.sender():
+                self.requested.emit(task)
+
+    def show_state(self, state: TaskState) -> None:
+        """Show how a task stands, one of this bar or of another."""
+        self.state = state
+        self._show()
+
+    def _show(self) -> None:
+        state, own = self.state, self.state is not None and self.state.task in self._tasks
+        busy = state is not None and state.busy
+        for button in self.buttons:
+            button.setEnabled(not busy)
+        self.bar.setVisible(busy and own)
+        self.cancel.setVisible(busy and own)
+        text = ""
+        if state is not None and own:
+            text = state.text
+            if state.state == "running":
+                self.bar.setRange(0, 0 if state.share is None else THOUSAND)
+                self.bar.setValue(0 if state.share is None else round(state.share * THOUSAND))
+                share = "" if state.share is None else f" · {state.share:.0%}"
+                text = f"{state.task.title}{share}: {state.text}"
+                where = f"On the run {state.folder.name}, in another process; training goes on"
+                self.text.setToolTip(f"{state.text}\n{where}")
+            elif state.state == "saving":
+                self.bar.setRange(0, 0)
+        elif state is not None and busy:
+            text = f"Waits for “{state.task.title}”."
+        self.text.setWordWrap(not busy)  # while it changes several times a second it must not change its height
+        self.text.setText(text)
+        self.text.setVisible(bool(text))
+
+    def set_theme(self, theme: Theme) -> None:
+        """Recolour the text."""
+        tint(self.text, theme.muted)
+
+
+class TaskView(View):
+    """A view of a file that the engine command of :attr:`tasks` writes into the run folder.
+
+    Subclasses fill ``tasks``, ``file``, :meth:`read` and :meth:`update_view`. The view is brought up to date at most
+    once a second; the file is read when the run, its time of change or its size has changed.
+    """
+
+    tasks: ClassVar[tuple[tuple[Task, str], ...]] = ()
+    file: ClassVar[str] = ""
+
+    view_requested = Signal(str)
+    task_requested = Signal(object)
+    cancel_requested = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.task_bar = TaskBar(self.tasks)
+        self.task_bar.requested.connect(self.task_requested)
+        self.task_bar.cancelled.connect(self.cancel_requested)
+        self.problem = line()  # what is wrong with the file
+        self.problem.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.problem.hide()
+        self.snapshot: Snapshot | None = None
+        self._drawn: Snapshot | None = None
+        self._signature: tuple[Path, int, int] | None = None
+        self._pause = QTimer(self, singleShot=True, interval=PAUSE_MS)
+        self._pause.timeout.connect(self._resume)
+
+    def read(self, folder: Path) -> None:
+        """Read the file of the run in ``folder``; raises :class:`StoreError`."""
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        """Forget what was read: another run, or no file."""
+        raise NotImplementedError
+
+    def update_view(self, snapshot: Snapshot) -> None:
+        """Show the file's content and ``snapshot``."""
+        raise NotImplementedError
+
+    def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
+        """Show ``snapshot``, at once or when a second has passed since the last one."""
+        other = self.snapshot is None or self.snapshot.run != snapshot.run
+        self.snapshot = snapshot
+        if other or not self._pause.isActive():
+            self.refresh()
+            self._pause.start()
+
+    @Slot()
+    def _resume(self) -> None:
+        if self.snapshot is not self._drawn and self.isVisible():
+            self.refresh()
+            self._pause.start()
+
+    def refresh(self) -> None:
+        """Bring everything up to date now."""
+        if self.snapshot is None:
+            return
+        self._drawn = self.snapshot
+        self._look(self.snapshot.folder)
+        self.update_view(self.snapshot)
+
+    def _look(self, folder: Path) -> None:
+        path = folder / self.file
+        try:
+            found = path.stat()
+            signature = (path, found.st_mtime_ns, found.st_size)
+        except OSError:
+            signature = (path, 0, -1)
+        if signature == self._signature:
+            return
+        self._signature = signature
+        text = ""
+        self.forget()
+        try:
+            self.read(folder)
+        except NotMeasured:
+            pass
+        except StoreError as error:
+            text = f"{error}. Run the measurement again to replace the file."
+        self.problem.setText(text)
+        self.problem.setVisible(bool(text))
+
+    @Slot(object)
+    def show_task(self, state: TaskState) -> None:
+        """Show the progress of a task; when one ends, read what it wrote."""
+        self.task_bar.show_state(state)
+        if not state.busy and self.snapshot is not None:
+            self.refresh()
+
+    def set_theme(self, theme: Theme) -> None:
+        """Recolour the parts that every such view has."""
+        super().set_theme(theme)
+        self.task_bar.set_theme(theme)
+        tint(self.problem, ORANGE if theme.dark else VERMILION)

@@ -1,0 +1,63 @@
+"""The certificate's time over that of the eigenvalue problems that it would need without its shortcuts."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from engine.config import from_dict, load_preset, to_dict
+from engine.loading import Network
+from engine.probes.certificate import lower_bounds
+from engine.session import Session
+from tests.bench.measure import Result, interleave
+
+N, D, M = 500, 100, 1000
+RADII = (0.05, 0.1, 0.15, 0.2)
+STEPS = 800  # of each phase: enough for the mixtures to come and to go
+ROUNDS = 5
+
+
+def trained() -> list[Network]:
+    """The networks at both phases' ends of a shortened run of SPEC.md section 5."""
+    data = to_dict(load_preset("small"))
+    data["device"] = "cpu"
+    data["world"].update(d=D, dictionary="random")
+    data["model"].update(m=M, b_end=0.3, sigma_rho=0.1)
+    data["training"]["lr"] = 2.0
+    data["schedule"].update(clean_steps=STEPS, second_steps=STEPS)
+    data["evaluation"]["every"] = 10 * STEPS
+    folder = Path(tempfile.mkdtemp(prefix="bench-")) / "run"
+    session = Session.create(from_dict(data), folder)
+    while not session.finished:
+        session.step()
+    session.close()
+    return [Network.load(folder, step) for step in (STEPS, 2 * STEPS)]
+
+
+def run() -> list[Result]:
+    """500 samples at four radii, both bounds for every sample, against torch.linalg.eigh of as many d × d matrices."""
+    results = []
+    for network, phase in zip(trained(), ("clean", "adversarial"), strict=True):
+        weight = network.model.weight
+        x, y = network.held_out.take(N, network.config.world.sigma_x)
+        matrices = torch.stack([(weight[i : i + D].T @ weight[i : i + D]).double() for i in range(N)])
+
+        def ours(network: Network = network, x: torch.Tensor = x, y: torch.Tensor = y) -> float:
+            start = time.perf_counter()
+            for tau in RADII:
+                lower_bounds(network.model.weight, network.model.bias, x, y, tau)
+            return time.perf_counter() - start
+
+        def eigenvalues(matrices: torch.Tensor = matrices) -> float:
+            start = time.perf_counter()
+            for _ in RADII:
+                torch.linalg.eigh(matrices)
+            return time.perf_counter() - start
+
+        mine, bare = interleave([ours, eigenvalues], ROUNDS)
+        title = f"certificate after the {phase} phase, {len(RADII)} radii / eigh of as many Q, time"
+        results.append(Result(title, mine.over(bare), aim="<= 3.0"))
+    return results

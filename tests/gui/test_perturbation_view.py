@@ -1,0 +1,221 @@
+"""The perturbation view on synthetic results: pictures on one scale, coefficients, cosines, and texts."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.config import load_preset
+from engine.history import History
+from engine.protocol import Protocol
+from engine.results import Anatomy
+from engine.snapshot import Snapshot
+from fp_gui.theme import DARK, LIGHT
+from fp_gui.views.base import views
+from fp_gui.views.chrome import ceiling
+from fp_gui.views.gallery import picture_shape, quantise
+from fp_gui.views.perturbation import PerturbationView, amplification, reference, shared_scale
+
+CONFIG = load_preset("small")
+
+
+def anatomy(d=16, k=12, n=40, *, norm="l2", tau=0.2, seed=0):
+    rng = np.random.default_rng(seed)
+    M = np.linalg.qr(rng.normal(size=(d, d)))[0].astype(np.float32)
+    target = np.sign(rng.normal(size=d)).astype(np.float32)
+    x = rng.normal(size=(k, d)).astype(np.float32)
+    delta = rng.normal(size=(k, d)).astype(np.float32)
+    delta *= tau / np.linalg.norm(delta, axis=1, keepdims=True)
+    y = np.sign(rng.normal(size=k)).astype(np.float32)
+    before, after = np.linspace(-1, 3, k, dtype=np.float32), np.linspace(-2, 1, k, dtype=np.float32)
+    cosine = rng.uniform(-1, 1, n).astype(np.float32)
+    return Anatomy(
+        Protocol("fgm", norm, tau, 1, 1, n, True), cosine, rng.integers(1, d + 1, n), x, delta, y, before, after,
+        delta @ M, target,
+    )  # fmt: skip
+
+
+def make(result=None, *, run="a", step=3000):
+    results = {} if result is None else {Anatomy: result}
+    return Snapshot(run, Path(), step, "adversarial", True, False, "cpu", 2, CONFIG, History(), (), {}, results)
+
+
+@pytest.fixture
+def view(qtbot):
+    view = PerturbationView()
+    qtbot.addWidget(view)
+    view.resize(620, 420)
+    view.show()
+    qtbot.waitExposed(view)
+    return view
+
+
+def pixels(picture):
+    return picture.image.image
+
+
+def test_it_is_registered_and_wants_the_anatomy():
+    assert views["perturbation"] is PerturbationView
+    assert PerturbationView.wants == {Anatomy}
+
+
+def test_an_empty_view_says_what_it_waits_for(view):
+    assert "Press play" in view.pages.message.text()
+    view.render(make())
+    assert view.pages.empty
+    assert "being measured" in view.pages.message.text()
+    view.render(make(anatomy()))
+    assert not view.pages.empty
+    view.render(make(run="b"))
+    assert view.pages.empty
+
+
+@pytest.mark.parametrize("d", [1, 10, 16])
+def test_three_pictures_on_one_scale(view, d):
+    found = anatomy(d)
+    view.render(make(found))
+    view.sample.setValue(3)
+    scale = shared_scale(found)
+    assert scale >= max(np.abs(found.x).max(), np.abs(found.x + found.delta).max())
+    assert [p.scale for p in view.pictures] == [scale] * 3
+    assert view.bar.texts()[2] == f"+{scale:.3g}"
+    factor = amplification(found.delta, scale)
+    assert f"δ × {factor}," in view.pictures[1].title.text()
+    assert "‖δ‖ = 0.2 (ℓ2)" in view.pictures[1].title.text()
+    x, delta = found.x[2], found.delta[2]
+    shape = picture_shape(d)
+    for picture, vector in zip(view.pictures, (x, factor * delta, x + delta), strict=True):
+        assert pixels(picture).shape == shape
+        shown = pixels(picture).ravel()
+        np.testing.assert_array_equal(shown[:d], quantise(vector.astype(np.float32), scale))
+        assert (shown[d:] == 0).all()  # room that is no pixel
+    view.set_options({"factor": "1"})
+    assert "δ × 1," in view.pictures[1].title.text()
+    np.testing.assert_array_equal(pixels(view.pictures[1]).ravel()[:d], quantise(delta, scale))
+
+
+def test_amplification_is_a_round_factor_that_stays_within_the_scale():
+    delta = np.array([[0.03, -0.07]], np.float32)
+    assert amplification(delta, 1.0) == 10
+    assert amplification(delta, 0.05) == 1
+    assert amplification(np.zeros((1, 2), np.float32), 1.0) == 1
+    assert amplification(np.float32(1e-9) * delta, 1.0) == 100
+
+
+def test_margins_say_right_or_wrong(view):
+    found = anatomy()
+    view.render(make(found))
+    view.sample.setValue(12)
+    assert view.pictures[0].title.text() == "x: margin +3.000 (right)"
+    assert view.pictures[2].title.text() == "x + δ: margin +1.000 (right)"
+    view.sample.setValue(1)
+    assert view.pictures[0].title.text() == "x: margin −1.000 (wrong)"
+    assert view.pictures[2].title.text() == "x + δ: margin −2.000 (wrong)"
+    cosine = f"{found.cosine[0]:.3f}".replace("-", "−")
+    label = "+1" if found.y[0] > 0 else "−1"
+    assert view.facts.text() == f"y = {label} · cosine {cosine} · 90% of energy in {found.coordinates90[0]} of 16"
+    assert view.this.value() == pytest.approx(float(found.cosine[0]))
+
+
+def test_coefficients_and_the_dense_mixture_of_this_label(view):
+    found = anatomy()
+    view.render(make(found))
+    view.sample.setValue(5)
+    np.testing.assert_allclose(view.coefficients.yData[1::2], found.coefficients[4])
+    assert not view.coefficients.yData[::2].any()
+    x, y = view.dense.getData()
+    np.testing.assert_array_equal(x, np.arange(16))
+    np.testing.assert_allclose(y, -found.y[4] * found.target * 0.2 / np.sqrt(16), rtol=1e-6)
+    low, high = view.stems.getViewBox().viewRange()[1]
+    assert low <= found.coefficients.min()
+    assert high >= found.coefficients.max()
+
+
+def test_in_linf_the_dense_mixture_is_as_long_as_the_perturbation(view):
+    found = anatomy(norm="linf", tau=0.05)
+    found = dataclasses.replace(found, delta=np.float32(0.05) * np.sign(found.delta))
+    assert np.linalg.norm(reference(found, 0)) == pytest.approx(0.05 * 4, rel=1e-5)
+    view.render(make(found))
+    assert "‖δ‖ = 0.05 (ℓ∞)" in view.pictures[1].title.text()
+    assert "as long as δ" in view.key.text()
+
+
+def test_histogram_and_means_over_all_inputs(view):
+    found = anatomy()
+    view.render(make(found))
+    assert view.bars.yData.sum() == 40
+    np.testing.assert_array_equal(view.bars.yData, np.histogram(found.cosine, np.linspace(-1, 1, 41))[0])
+    assert view.mean.value() == pytest.approx(found.cosine.mean(), abs=1e-6)
+    text = view.summary.text()
+    assert f"in {found.coordinates90.mean():.1f} of 16 coordinates on average" in text
+    assert "FGM (1 step), ℓ2 radius 0.2, n = 40 (live estimate)" in text
+    assert "Wilson" not in text  # these are means
+    assert f"Mean cosine {found.cosine.mean():.3f}".replace("-", "−") in text
+
+
+def test_stepping_through_the_inputs(view):
+    view.render(make(anatomy(k=3)))
+    assert view.sample.maximum() == 3
+    assert not view.previous.isEnabled()
+    view.next.click()
+    view.next.click()
+    assert view.sample.value() == 3
+    assert not view.next.isEnabled()
+    view.previous.click()
+    assert view.options() == {"sample": "2", "factor": "auto"}
+    view.render(make(anatomy(k=1, n=1), run="b"))
+    assert view.options()["sample"] == "1"
+    assert not view.next.isEnabled()
+
+
+def test_options_round_trip_and_ignore_what_is_unknown(view):
+    assert view.options() == {"sample": "1", "factor": "auto"}
+    for wrong in ("0", "-1", "99", "many"):
+        view.set_options({"sample": wrong, "factor": "3", "nonsense": "1"})
+        assert view.options() == {"sample": "1", "factor": "auto"}
+    view.set_options({"sample": "7", "factor": "1"})
+    assert view.options() == {"sample": "7", "factor": "1"}
+    found = anatomy()
+    view.render(make(found))
+    np.testing.assert_allclose(view.coefficients.yData[1::2], found.coefficients[6])
+
+
+def test_nothing_is_done_for_the_same_result(view, monkeypatch):
+    found = anatomy()
+    view.render(make(found))
+    calls = []
+    monkeypatch.setattr(view, "_draw_sample", lambda: calls.append(1))
+    view.render(make(found, step=3001))
+    view.render(make(None, step=3002))
+    assert calls == []
+    view.render(make(anatomy(seed=1), step=3003))
+    assert calls == [1]
+
+
+def test_no_perturbation_at_radius_zero(view):
+    found = anatomy()
+    nothing = dataclasses.replace(
+        found, protocol=Protocol("fgm", "l2", 0.0, 1, 1, 40, True), delta=0 * found.delta,
+        coefficients=0 * found.coefficients, cosine=0 * found.cosine, coordinates90=0 * found.coordinates90,
+    )  # fmt: skip
+    view.render(make(nothing))
+    assert "δ × 1, ‖δ‖ = 0 (ℓ2)" in view.pictures[1].title.text()
+    assert not view.grab().isNull()
+
+
+def test_scale_is_rounded_up():
+    found = anatomy()
+    largest = max(np.abs(found.x).max(), np.abs(found.x + found.delta).max())
+    assert shared_scale(found) == ceiling(float(largest))
+
+
+def test_themes_and_tooltips(view):
+    view.render(make(anatomy()))
+    light = view.grab().toImage()
+    view.set_theme(DARK)
+    dark = view.grab().toImage()
+    assert light.pixelColor(300, 250).lightness() > dark.pixelColor(300, 250).lightness()
+    view.set_theme(LIGHT)
+    for widget in (view.facts, view.stems, view.histogram, view.sample, view.next, view.bar, *view.pictures):
+        assert widget.toolTip()

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from tests.bench import training, window
+from tests.bench import certificate, training, window
 from tests.bench.measure import Result
 
 
@@ -14,14 +14,18 @@ def main() -> None:
     """Print the table line by line as it is measured."""
     presets = ("small", "standard", "wide")
     parser = argparse.ArgumentParser(description="Speed and memory, as ratios within one run.")
-    parser.add_argument("only", nargs="*", help="training, evaluation, window, start, memory; default: all")
+    parser.add_argument(
+        "only", nargs="*", help="training, evaluation, certificate, start, window, live, memory; default: all"
+    )
     parser.add_argument("--minutes", type=float, default=10.0, help="length of the memory measurement")
     chosen = parser.parse_args()
     groups: dict[str, Callable[[], list[Result]]] = {
         "training": training.run,
         "evaluation": lambda: [row for preset in presets for row in training.live_evaluation(preset)],
+        "certificate": certificate.run,
         "start": window.start,
         "window": lambda: window.speed("standard"),
+        "live": lambda: window.live_cost("standard"),
         "memory": lambda: window.memory(chosen.minutes),
     }
     for name in chosen.only or groups:

@@ -26,7 +26,7 @@ _WORDS = {
     "low_rank/cosine_used": "cosine of its first direction with M w*",
 }
 MODELS = {
-    "network": "this network", "oracle": "oracle", "linear": "linear", "quadratic": "polynomial, degree 2",
+    "network": "this network", "oracle": "ideal network", "linear": "linear", "quadratic": "polynomial, degree 2",
     "cubic": "polynomial, degree 3", "ntk": "NTK",
 }  # fmt: skip
 TRAINED_BY = {"clean": "clean", "fgm": "FGM", "pgd": "PGD"}
@@ -47,7 +47,7 @@ def figure_name(name: str) -> str:
         if attack == "certified":
             return f"certified accuracy at radius {tau}"
         if attack == "oracle":
-            return f"the oracle's accuracy at radius {tau}"
+            return f"the ideal network's accuracy at radius {tau}"
         if attack in _ATTACKS:
             return f"accuracy {_ATTACKS[attack]}, radius {tau}"
     if kind == "rival":

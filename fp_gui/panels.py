@@ -31,6 +31,7 @@ class Panels(QObject):
             dock.setWidget(widget)
             self.docks[name] = dock
         self.fresh = True  # no stored layout: the first sizes are still to be given
+        self._coming: list[QDockWidget] = []  # to be brought to the front, the later before the earlier ones
         self._raising = QTimer(self, singleShot=True, interval=RAISE_MS)
         self._raising.timeout.connect(self._raise_front)
         self.arrange()
@@ -41,8 +42,9 @@ class Panels(QObject):
 
     def bring(self, name: str) -> None:
         """Show a panel that may be closed or behind another, and give it the keys."""
-        self._raising.stop()
         dock = self.docks[name]
+        if self._coming:
+            self._coming.append(dock)
         dock.show()
         dock.raise_()
         dock.widget().setFocus(Qt.FocusReason.ShortcutFocusReason)
@@ -50,6 +52,7 @@ class Panels(QObject):
     @Slot()
     def arrange(self) -> None:
         """Parameters on the left; the views in the middle and on the right, the first of each place in front."""
+        self._coming = self._front()
         left, *views = self.docks.values()
         for dock in (left, *views):
             dock.setFloating(False)
@@ -90,8 +93,10 @@ class Panels(QObject):
 
     @Slot()
     def _raise_front(self) -> None:
-        for dock in self._front():
+        for dock in self._coming:
             dock.raise_()
+        if self._window.isVisible():
+            self._coming.clear()
 
     def restore(self, settings: QSettings) -> None:
         """Take up the geometry and the layout of the last time, if there are any."""
@@ -103,7 +108,7 @@ class Panels(QObject):
         if self.fresh:
             self.arrange()
         else:
-            self._raising.stop()
+            self._coming.clear()
 
     def save(self, settings: QSettings) -> None:
         """Remember the geometry and the layout."""

@@ -165,9 +165,9 @@ class RaceDrawer(Drawer):
 
     @staticmethod
     def _caption(store: Store, checkpoint: Checkpoint, race: Race) -> str:
-        notes = dict.fromkeys(f"{MODELS.get(e.name, e.name)}: {e.note}" for e in race.rivals if e.note)
+        notes = dict.fromkeys(e.note for e in race.rivals if e.note)
         parts = [
-            "Robust accuracy of the network, of the oracle (the best any rule can reach) and of each rival, trained on "
+            "Robust accuracy of the network, of the ideal network (the ceiling) and of each rival, trained on "
             "the same data at the same radius. Filled: the best of its trainings, bars 95% intervals; hollow: others"
             ". Every panel marks a model alike."
         ]
@@ -179,7 +179,7 @@ class RaceDrawer(Drawer):
         return "\n".join(
             [
                 " ".join(parts),
-                f"Protocol: {race.protocol}{n}; network of step {race.step}. {'; '.join(notes)}".rstrip(),
+                f"Protocol: {race.protocol}{n}; network of step {race.step}. Rivals: {'; '.join(notes)}".rstrip(),
                 training(store, checkpoint),
                 provenance(store, checkpoint),
             ]

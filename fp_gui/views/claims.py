@@ -133,10 +133,10 @@ class Card(QFrame):
         self.title = named(line(), "title")
         self.badge = named(QLabel(), "verdict")
         self.badge.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
-        self.plain = line()  # says a contradiction in so many words
+        self.plain = named(line(), "plain")  # says a contradiction in so many words
         self.figures = QLabel(wordWrap=True)
         self.figures.setTextFormat(Qt.TextFormat.RichText)
-        self.remark, self.rule, self.about = line(), line(), line()
+        self.remark, self.rule, self.about = (named(line(), "muted") for _ in range(3))
         for label in (self.title, self.figures, self.remark, self.rule, self.about):
             label.setMinimumWidth(1)
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -198,19 +198,27 @@ class Card(QFrame):
 
     def _paint(self) -> None:
         theme, shown = self._theme, self.shown
-        tint(self.title, theme.text)
-        for label in (self.rule, self.remark, self.about):
-            tint(label, theme.muted)
         if shown is None:
             return
-        for widget in (self, self.badge):
-            widget.setProperty("verdict", shown.verdict)
-            widget.style().unpolish(widget)
-            widget.style().polish(widget)
-        tint(self.plain, mix(VERMILION, theme.text, 0.25))
+        self.setStyleSheet(self._sheet(theme, shown.verdict))
         rows = [self._figure(figure, theme) for figure in shown.evidence]
         self.figures.setText("".join(rows))
         self.figures.setVisible(bool(rows))
+
+    @staticmethod
+    def _sheet(theme: Theme, verdict: Verdict) -> str:
+        colour, share = {"holds": GREEN, "does not hold": VERMILION}.get(verdict, theme.muted), 0.22
+        back = mix(theme.base, colour, share + 0.1 if theme.dark else share)
+        edge = VERMILION if verdict == "does not hold" else theme.grid
+        return f"""
+            QFrame#claim {{ background: {theme.base}; border: 1px solid {edge}; border-radius: 6px; }}
+            QLabel#title {{ color: {theme.text}; font-weight: bold; }}
+            QLabel#plain {{ color: {mix(VERMILION, theme.text, 0.25)}; }}
+            QLabel#muted {{ color: {theme.muted}; }}
+            QLabel#number {{ color: {theme.muted}; font-weight: bold; min-width: 16px; }}
+            QLabel#verdict {{ padding: 2px 9px; border-radius: 9px; font-weight: bold; color: {theme.text};
+                background: {back}; }}
+        """
 
     @staticmethod
     def _figure(figure: Figure, theme: Theme) -> str:
@@ -313,16 +321,5 @@ class ClaimsView(TaskView):
         super().set_theme(theme)
         tint(self.caption, theme.muted)
         tint(self.summary, theme.text)
-        good, bad = (mix(theme.base, c, 0.32 if theme.dark else 0.22) for c in (GREEN, VERMILION))
-        self.body.setStyleSheet(f"""
-            QFrame#claim {{ background: {theme.base}; border: 1px solid {theme.grid}; border-radius: 6px; }}
-            QFrame#claim[verdict="does not hold"] {{ border: 1px solid {VERMILION}; }}
-            QFrame#claim QLabel#title {{ font-weight: bold; }}
-            QLabel#number {{ color: {theme.muted}; font-weight: bold; min-width: 16px; }}
-            QFrame#claim QLabel#verdict {{ padding: 2px 9px; border-radius: 9px; font-weight: bold;
-                color: {theme.text}; background: {mix(theme.base, theme.muted, 0.22)}; }}
-            QFrame#claim QLabel#verdict[verdict="holds"] {{ background: {good}; }}
-            QFrame#claim QLabel#verdict[verdict="does not hold"] {{ background: {bad}; }}
-        """)
         for card in self.cards:
             card.set_theme(theme)

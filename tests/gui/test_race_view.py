@@ -52,7 +52,7 @@ def test_the_best_of_each_rival_beside_network_and_oracle(qtbot: QtBot, tmp_path
     view = shown(qtbot, make(tmp_path, 2500))
     assert not view.pages.empty
     ticks = view.dots.getPlotItem().getAxis("left")._tickLevels[0]
-    assert [text for _, text in reversed(ticks)] == ["oracle", "this network", "NTK", "linear"]
+    assert [text for _, text in reversed(ticks)] == ["ideal network", "this network", "NTK", "linear"]
     found = rows(view)
     assert found[0] == ["this network", "", "0.990", "0.880 [0.860, 0.900]", "", ""]
     assert ["NTK", "PGD (best)", "0.800", "0.660 [0.630, 0.690]", "900", "exact features"] in found

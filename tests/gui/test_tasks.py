@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import pytest
 from PySide6.QtCore import QProcess, QSettings, Qt
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QVBoxLayout
 from pytestqt.qtbot import QtBot
 
 from engine.commands import SaveCheckpoint
@@ -38,6 +38,7 @@ class Tasked(TaskView):
 
     def __init__(self) -> None:
         super().__init__()
+        QVBoxLayout(self).addWidget(self.task_bar)
         self.text = ""
         self.updates = 0
 

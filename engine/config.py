@@ -155,12 +155,9 @@ class Evaluation(Group):
     steps: int = knob(10, "PGD steps of the live evaluation.", low=1, high=500, live=True)
     restarts: int = knob(1, "PGD restarts of the live evaluation.", low=1, high=50, live=True)
     certify_every: int = knob(
-        500, "Certified accuracy at tau every this many steps, and in reports; 0 never.", low=0, high=100_000,
+        1000, "Certified accuracy at tau every this many steps, and in reports; 0 never.", low=0, high=100_000,
         unit="steps", live=True,
     )  # fmt: skip
-    certify_size: int = knob(
-        64, "Held-out samples of the certified accuracy.", low=16, high=20_000, unit="samples", live=True
-    )
     report_size: int = knob(
         1000, "Held-out samples of the report at a phase's end.", low=16, high=20_000, unit="samples", live=True
     )

@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from fp_gui.icons import icon
-from fp_gui.theme import LIGHT, ORANGE, VERMILION, Theme
+from fp_gui.theme import LIGHT, ORANGE, VERMILION, Theme, restyle
 
 NOTICE_MS = 12_000  # a notice leaves by itself; an error stays until it is closed
 
@@ -90,8 +90,7 @@ class Banner(QFrame):
         self._label.setText(text)
         self.details_button.setVisible(bool(details))
         self.setProperty("banner", level)
-        self.style().unpolish(self)
-        self.style().polish(self)
+        restyle(self)
         self._set_icon()
         self._fit()
         self.shown.emit(True)

@@ -24,7 +24,7 @@ from PySide6.QtWidgets import (
 from engine.config import Config, KnobInfo, knobs, value_of, with_value
 from engine.errors import ConfigError
 from fp_gui.fields import field_for, show
-from fp_gui.theme import named
+from fp_gui.theme import named, restyle
 
 GROUP_TITLES = {"": "Run"}
 SKIPPED = "about"  # shown as the preset's description
@@ -107,8 +107,7 @@ class KnobItem(ParameterItem):  # type: ignore[misc]
         knob, pending = param.knob, param.pending
         self.badge.setText("pending" if pending else "live" if knob.live else "restarts")
         self.badge.setProperty("badge", self.badge.text())
-        self.badge.style().unpolish(self.badge)
-        self.badge.style().polish(self.badge)
+        restyle(self.badge)
         self.back.setVisible(param.value() != param.defaultValue())
         font = self.font(0)
         font.setBold(pending)

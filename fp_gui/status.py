@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QLabel, QProgressBar, QStatusBar, QWidget
 
 from engine.snapshot import Snapshot
 from fp_gui.bridge.controller import Stats
-from fp_gui.theme import named
+from fp_gui.theme import named, restyle
 
 PHASES = {"clean": "Clean", "adversarial": "Adversarial", "gaussian_noise": "Gaussian noise"}
 
@@ -49,8 +49,7 @@ class StatusBar(QStatusBar):
         if self.phase.property("objective") != snapshot.phase:
             self.phase.setText(PHASES[snapshot.phase])
             self.phase.setProperty("objective", snapshot.phase)
-            self.phase.style().unpolish(self.phase)
-            self.phase.style().polish(self.phase)
+            restyle(self.phase)
         total = snapshot.config.schedule.total
         by_hand = "" if snapshot.scheduled or snapshot.finished else " · schedule off"
         self.step.setText(f"step {snapshot.step:,} of {total:,}{by_hand}".replace(",", "\u2009"))

@@ -40,6 +40,15 @@ MODES = ("system", "light", "dark")
 W = TypeVar("W", bound=QWidget)
 
 
+def restyle(widget: QWidget) -> None:
+    """Apply the window's style sheet to ``widget`` again, because a property that it selects by has changed.
+
+    A sheet of its own, even an empty comment, makes Qt do that. Not by ``widget.style()``: once windows have come and
+    gone, PySide can hand out a stale wrapper of another type for it.
+    """
+    widget.setStyleSheet("/* selected by property */")
+
+
 def named(widget: W, name: str) -> W:
     """``widget`` under the object name by which :func:`stylesheet` and the stored layout find it."""
     widget.setObjectName(name)

@@ -22,7 +22,7 @@ from engine.probes.robustness import Measured
 from engine.protocol import Protocol
 
 BLOCK = 256  # samples whose neurons are bounded together
-ENTRIES = 1 << 18  # of the weights gathered for one batch of eigenvalue problems (2 MiB): one slice
+ENTRIES = 1 << 17  # of the weights gathered for one batch of eigenvalue problems (1 MiB): one slice
 ROUNDING = 1e-5  # a sample is certified with this much to spare: networks are evaluated in float32, bounds are not
 SHARPEST = 1e-6  # half-width over which a kink is rounded at least, so that no curvature is infinite
 RANK = 1e-12  # eigenvalues below this share of the largest one count as zero

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -23,10 +23,11 @@ CHUNK = 256  # samples in one slice: small enough that a slice stays within a fe
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """An accuracy (``right`` of ``protocol.n`` samples) and how it was measured."""
+    """An accuracy (``right`` of ``protocol.n`` samples) and how it was measured; ``which`` (n,) are right, if known."""
 
     right: int
     protocol: Protocol
+    which: Tensor | None = field(default=None, compare=False, repr=False)
 
     @property
     def accuracy(self) -> float:
@@ -60,7 +61,7 @@ def accuracy(
     Samples that are wrong already are not attacked. Yields between slices; returns a :class:`Measured`.
     """
     attack = build(protocol, direction)
-    right = 0
+    which = torch.zeros(protocol.n, dtype=torch.bool, device=x.device)
     for start in range(0, protocol.n, CHUNK):
         rows = slice(start, min(start + CHUNK, protocol.n))
         cx, cy = x[rows], y[rows]
@@ -68,10 +69,10 @@ def accuracy(
         if attack is not None and bool(sound.any()):
             cx, cy = cx[sound], cy[sound]
             delta = yield from attack.slices(model, cx, cy, generator)
-            sound = model.margin(cx + delta, cy) > 0
-        right += int(sound.sum())
+            sound[sound.clone()] = model.margin(cx + delta, cy) > 0
+        which[rows] = sound
         yield
-    return Measured(right, protocol)
+    return Measured(int(which.sum()), protocol, which)
 
 
 def alignment(model: Classifier, x: Tensor, y: Tensor, direction: Tensor) -> float:

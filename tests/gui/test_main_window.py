@@ -29,7 +29,7 @@ def factory() -> FakeFactory:
 
 
 def open_window(factory: FakeFactory, qapp: QApplication) -> MainWindow:
-    window = MainWindow(Controller(factory), VIEWS, ThemeManager(qapp, "light"), "small", SMALL, QSettings("fp", "fp"))
+    window = MainWindow(Controller(factory), VIEWS, ThemeManager(qapp, "light"), "small", SMALL, QSettings())
     window.begin(SMALL, "small")
     window.show()
     return window
@@ -267,7 +267,7 @@ def test_real_session_plays_switches_resets_and_closes(qapp: QApplication, qtbot
     from fp_gui.views.catalogue import view_types
 
     config = with_value(load_preset("small"), "model.m", 40)
-    settings = QSettings("fp", "real")
+    settings = QSettings()
     window = MainWindow(Controller(session), view_types(), ThemeManager(qapp, "light"), "small", config, settings)
     window.begin(config, "small")
     window.show()

@@ -8,6 +8,9 @@ import os
 __version__ = "0.1.0"
 
 # OpenMP's threads spin while they wait for each other. As soon as something else wants a core (the window's drawing, a
-# browser, a second run) a spinning thread keeps the one it waits for from running, and a step takes up to fifty times
-# as long. Sleeping instead must be asked for before torch is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# browser, a second run) a spinning thread keeps the one it waits for from running, and a step takes ten times as long
+# and more. Not spinning at all costs a third of the speed of a quiet machine. So GNU's threads spin for some
+# microseconds and then sleep: about the speed of spinning when alone, half of it beside a busy core. This must be asked
+# for before torch is loaded; who has set either variable is left alone.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")

@@ -62,7 +62,7 @@ class Request:
         return replace(certificate.protocol(attack.norm, attack.tau, n), estimate=not self.report)
 
     def slices(self) -> int:
-        """An upper bound on the slices that :func:`evaluate` takes."""
+        """An upper bound on the slices that :func:`evaluate` takes, the certificate's not counted."""
         return robustness.slice_count(self.protocols().values()) + 4
 
 

@@ -155,8 +155,18 @@ def ball_minimum(eigenvalues: Tensor, squares: Tensor, tau: Tensor) -> Tensor:
 def _eigen(weight: Tensor, curvature: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues of Q and the squares of ``slope`` (n, d) along its eigenvectors, by way of the smaller Gram matrix.
 
-    Only the k neurons that curve at most, of ``weight`` (m, d) with ``curvature`` (n, m), are looked at.
+    Only the k neurons that curve at most, of ``weight`` (m, d) with ``curvature`` (n, m), are looked at. In one thread:
+    LAPACK's many small steps on matrices of this size lose more by waking a second one than that can do for them.
     """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _eigen_in_one_thread(weight, curvature, slope)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _eigen_in_one_thread(weight: Tensor, curvature: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
     k, d = int((curvature > 0).sum(1).max()), weight.shape[1]
     values, neurons = curvature.topk(k, dim=1)
     root = weight[neurons].mul_(values.sqrt().unsqueeze(2))  # (n, k, d): Q = rootᵀ root

@@ -33,7 +33,7 @@ def test_every_figure_is_that_of_the_metrics_table(summary: dict[str, Any], fini
     parts = [(metrics.REPORT, report["step"], report) for report in summary["reports"]]
     parts.append(("", 80, summary["latest"]))
     for prefix, step, part in parts:
-        expected = {n for n in (*metrics.ACCURACIES, *PLAIN) if step in values(rows, prefix + n)}
+        expected = {n for n in (*metrics.ACCURACIES, metrics.CERTIFIED, *PLAIN) if step in values(rows, prefix + n)}
         assert {n for n in part if n not in ("step", "phase")} == expected
         assert {*metrics.ACCURACIES, metrics.ALIGNMENT, metrics.mixture("purity", "mean")} <= expected
         for name in expected:

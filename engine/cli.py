@@ -297,6 +297,7 @@ def claims(
     ] = 0,
 ) -> int:
     """Decide the paper's claims on a run, print the table and write claims.json (with --seeds claims-seeds.json)."""
+    from engine.recorded import read_warnings
     from engine.study import claims_of, over_seeds, seeds_table, table
 
     for name, value, low, high in (("--n", n, 16, 100_000), ("--seeds", seeds, 0, 1000)):
@@ -306,6 +307,8 @@ def claims(
         _say(seeds_table(over_seeds(folder, seeds, verify=verify, n=n, progress=_Progress())))
     else:
         _say(table(claims_of(folder, verify=verify, n=n, progress=_Progress())))
+        for found in read_warnings(folder):
+            _say(f"WARNING at step {found.step}: {found.text} ({found.evidence})")
     return 0
 
 

@@ -7,6 +7,7 @@ perturbations, and the low-rank adversarial phase.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,10 +18,13 @@ from engine.probes.low_rank import robust_vs_rank
 from engine.probes.transfer import CLEAN, NOW, OTHER, between_phases_and_starts
 from engine.protocol import Protocol
 from engine.race import record
+from engine.recorded import WARNINGS
 from engine.rivals import run_rivals
+from engine.sanity import check, probe
 from engine.slices import finish
 from engine.source import StoreSource
 from engine.store import Store
+from engine.study import write_json
 from engine.verify import verify
 
 RANK = 4  # of the low-rank phase that claim 9 compares with the unrestricted one
@@ -53,6 +57,7 @@ class _Gathering:
         self.store = store
         self.clean_end = clean_end
         self.progress = progress
+        self.warnings: list[dict[str, object]] = []
         self.now = Network.load(store.folder)
         self.clean = Network.load(store.folder, clean_end)
         self.config = self.now.config
@@ -66,6 +71,7 @@ class _Gathering:
         self._rivals(0.3, 0.75)
         self._transfer(0.75, 0.85)
         self._low_rank(0.85, 1.0)
+        write_json(self.store.folder / WARNINGS, self.warnings)
         self.progress(1.0, "done")
 
     def _record(self, step: int, name: str, value: float, protocol: Protocol | None) -> None:
@@ -92,6 +98,9 @@ class _Gathering:
                 progress=tell,
             )
         )
+        tell("sanity checks", 1.0)
+        measured_twice = finish(probe(network.model, self.x, self.y, attack.norm, attack.tau, self.config.seed))
+        self.warnings += [{"step": network.step, **asdict(w)} for w in check(found, measured_twice)]
         self._record(network.step, "verified/clean", found.clean.accuracy, found.clean.protocol)
         for at in found.radii:
             rows = {m.protocol.attack: m for m in at.attacks} | {"worst": at.worst}

@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from engine.claims import Figure, Verdict
 from engine.errors import StoreError
 
-CLAIMS, RACE = "claims.json", "race.json"
+CLAIMS, RACE, WARNINGS = "claims.json", "race.json", "warnings.json"
 COMMANDS = {CLAIMS: "claims {} --verify", RACE: "race {}"}  # what makes each file
 
 T = TypeVar("T")
@@ -33,6 +33,16 @@ class Record:
     verdict: Verdict
     rule: str
     evidence: tuple[Figure, ...]
+
+
+@dataclass(frozen=True)
+class Warned:
+    """A sanity warning (:mod:`engine.sanity`) about the weights after ``step`` steps, as ``warnings.json`` holds it."""
+
+    step: int
+    id: str
+    text: str
+    evidence: str
 
 
 @dataclass(frozen=True)
@@ -102,6 +112,13 @@ def read_claims(folder: Path) -> tuple[Record, ...]:
     Raises :class:`NotMeasured` if there is no such file, and :class:`StoreError` in one line if it is damaged.
     """
     return _read(folder, CLAIMS, TypeAdapter(tuple[Record, ...]))
+
+
+def read_warnings(folder: Path) -> tuple[Warned, ...]:
+    """The sanity warnings of the last verification; empty where there were none, or no verification."""
+    if not (folder / WARNINGS).is_file():
+        return ()
+    return _read(folder, WARNINGS, TypeAdapter(tuple[Warned, ...]))
 
 
 def read_race(folder: Path) -> Race:

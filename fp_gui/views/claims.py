@@ -26,7 +26,7 @@ from engine.claims import Claim, Figure, Verdict, check
 from engine.config import Config
 from engine.history import Series
 from engine.protocol import Protocol
-from engine.recorded import CLAIMS, Record, checked_at, read_claims
+from engine.recorded import CLAIMS, Record, checked_at, read_claims, read_warnings
 from engine.snapshot import Event, Snapshot, protocol_at
 from engine.wording import figure_name
 from fp_gui.tasks import Task
@@ -79,10 +79,13 @@ class Shown:
     remark: str
 
 
+VERIFIED = ("verified/", "rival/", "transfer/", "low_rank/")  # what only the slow evaluation records
+
+
 def merge(live: Sequence[Claim], records: Sequence[Record], step: int) -> tuple[Shown, ...]:
     """The live claims, but for those that the last verification decided; a claim only one of them has is kept."""
     found = {record.id: record for record in records}
-    at, word = checked_at(records), checked(records)
+    at = checked_at(records)
     merged = []
     for claim in live:
         record = found.get(claim.id)
@@ -90,7 +93,7 @@ def merge(live: Sequence[Claim], records: Sequence[Record], step: int) -> tuple[
             remark = "" if claim.verdict != "not measured" else MISSING_TEXT.get(MISSING.get(claim.id, ""), SLOW)
             merged.append(Shown(claim, claim.verdict, claim.evidence, claim.rule, remark))
             continue
-        remark = f"{word} at step {at:,}."
+        remark = f"{checked([record])} at step {at:,}."
         if step > at and claim.verdict not in ("not measured", record.verdict):
             remark += f" The live figures now say: {claim.verdict}."
         merged.append(Shown(claim, record.verdict, record.evidence, record.rule, remark))
@@ -99,7 +102,7 @@ def merge(live: Sequence[Claim], records: Sequence[Record], step: int) -> tuple[
 
 def checked(records: Sequence[Record]) -> str:
     """``Verified`` if the slow evaluation is among the evidence, else ``Checked``."""
-    verified = any(f.name.startswith("verified/") for r in records for f in r.evidence)
+    verified = any(f.name.startswith(VERIFIED) for r in records for f in r.evidence)
     return "Verified" if verified else "Checked"
 
 
@@ -259,6 +262,8 @@ class ClaimsView(TaskView):
         font.setBold(True)
         self.summary.setFont(font)
         self.caption = line(CAPTION)
+        self.warnings = line()
+        self.warnings.hide()
         self.task_bar.add_note(self.summary)
         self._column = QVBoxLayout()
         self._column.setContentsMargins(0, 0, 4, 0)
@@ -278,7 +283,7 @@ class ClaimsView(TaskView):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 6, 8, 6)
         layout.addWidget(self.task_bar)
-        for label in (self.caption, self.problem):
+        for label in (self.caption, self.warnings, self.problem):
             layout.addWidget(label)
         layout.addWidget(self.area, 1)
         self.set_theme(self.theme)
@@ -286,10 +291,14 @@ class ClaimsView(TaskView):
     def read(self, folder: Path) -> None:
         """Read the claims that were decided last."""
         self.records = read_claims(folder)
+        found = read_warnings(folder)
+        self.warnings.setText("\n".join(f"⚠ Step {w.step:,}: {w.text} ({w.evidence})" for w in found))
+        self.warnings.setVisible(bool(found))
 
     def forget(self) -> None:
         """Only the live figures count."""
         self.records = ()
+        self.warnings.hide()
 
     def update_view(self, snapshot: Snapshot) -> None:
         """Decide the claims anew if the run has got any further, and show those that changed."""
@@ -320,6 +329,7 @@ class ClaimsView(TaskView):
         """Recolour the cards."""
         super().set_theme(theme)
         tint(self.caption, theme.muted)
+        tint(self.warnings, theme.text)
         tint(self.summary, theme.text)
         for card in self.cards:
             card.set_theme(theme)

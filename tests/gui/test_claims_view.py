@@ -143,6 +143,23 @@ def test_verified_claims_win_and_others_stay_live(qtbot: QtBot, tmp_path: Path) 
     assert by[3].remark == ""
 
 
+def test_sanity_warnings_stand_above_the_cards(qtbot: QtBot, tmp_path: Path) -> None:
+    write(tmp_path, record(1, "holds"))
+    warned = [{"step": 1800, "id": "black_box", "text": "Square does better than PGD.", "evidence": "0.3 < 0.6"}]
+    (tmp_path / "warnings.json").write_text(json.dumps(warned), encoding="utf-8")
+    view = shown(qtbot, make(tmp_path, 1800))
+    assert view.warnings.isVisible()
+    assert view.warnings.text() == "⚠ Step 1,800: Square does better than PGD. (0.3 < 0.6)"
+    assert not shown(qtbot, make(tmp_path / "another", 1800)).warnings.isVisible()
+
+
+def test_only_slow_figures_make_a_claim_verified(qtbot: QtBot, tmp_path: Path) -> None:
+    write(tmp_path, record(1, "holds", name="report/accuracy/pgd"), record(10, "holds", name="transfer/own"))
+    by = {s.claim.id: s for s in shown(qtbot, make(tmp_path, 1800)).shown}
+    assert by[1].remark == "Checked at step 1,800."
+    assert by[10].remark == "Verified at step 1,800."
+
+
 def test_training_since_is_said_and_so_is_a_contradiction(qtbot: QtBot, tmp_path: Path) -> None:
     write(tmp_path, record(1, "does not hold"), record(6, "holds"))
     view = shown(qtbot, make(tmp_path, 2500))

@@ -17,6 +17,7 @@ from engine.generators import seeded
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes.robustness import Measured, accuracy
 from engine.protocol import Protocol
+from engine.slices import finish
 from engine.store import Store
 from engine.summary import figure
 
@@ -89,8 +90,4 @@ class Network:
         x, y = self.held_out.take(protocol.n, self.config.world.sigma_x)
         generator = seeded(self.config.seed, f"evaluate {self.step} {protocol.text()}", x.device)
         slices = accuracy(self.model, x, y, protocol, self.held_out.world.dense_direction, generator)
-        while True:
-            try:
-                next(slices)
-            except StopIteration as stop:
-                return Row(stop.value)
+        return Row(finish(slices))

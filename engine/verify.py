@@ -24,6 +24,7 @@ from engine.probes.arrays import frozen
 from engine.probes.robustness import CHUNK, Measured, build, slice_count
 from engine.protocol import Protocol
 from engine.results import BoolArray, FloatArray
+from engine.slices import finish
 from engine.summary import figure
 
 CERTIFICATE_SLICES = 40  # about what the certificate or the oracle's b takes, for the progress only
@@ -210,7 +211,7 @@ def verify_run(
     network = Network.load(folder, step, device)
     config = network.config
     x, y = network.held_out.take(n, config.world.sigma_x)
-    return network, certificate.finish(
+    return network, finish(
         verify(
             network.model, network.held_out.world, x, y, norm or config.attack.norm, radii or [config.attack.tau],
             config.seed, strength=strength, progress=progress,

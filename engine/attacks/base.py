@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from engine.slices import finish
 from engine.threat import Threat
 
 Slices = Generator[None, None, Tensor]
@@ -49,13 +50,3 @@ class Attack(ABC):
     def __call__(self, model: Classifier, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """δ for x (n, ...) and y (n,), in one go. It may live in the model's memory: use it before the next call."""
         return finish(self.slices(model, x, y, generator))
-
-
-def finish(slices: Slices) -> Tensor:
-    """Run the slices to their end and return the result."""
-    while True:
-        try:
-            next(slices)
-        except StopIteration as stop:
-            result: Tensor = stop.value
-            return result

@@ -170,7 +170,7 @@ def measure(checkpoint: Checkpoint) -> Anatomy:
     from engine.evaluation import HeldOut
     from engine.models.symmetric_relu import SymmetricRelu
     from engine.probes.anatomy import anatomy
-    from engine.probes.certificate import finish
+    from engine.slices import finish
     from engine.state import tensor
 
     config, cpu = checkpoint.config, torch.device("cpu")

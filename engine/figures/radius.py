@@ -142,7 +142,7 @@ def measure(checkpoint: Checkpoint, radii: NDArray[np.float64], n: int, *, clean
     from engine.evaluation import HeldOut
     from engine.models.symmetric_relu import SymmetricRelu
     from engine.probes import oracle
-    from engine.probes.certificate import finish
+    from engine.slices import finish
     from engine.state import clean_step, tensor
     from engine.training import bias_at
 
@@ -165,13 +165,14 @@ def _both(
 ) -> list[Bound]:
     from engine.generators import seeded
     from engine.probes import certificate, robustness
+    from engine.slices import finish
 
     upper = []
     for protocol in protocols:
         generator = seeded(seed, f"radius {protocol.tau}", x.device)
-        upper.append(certificate.finish(robustness.accuracy(model, x, y, protocol, None, generator)))
+        upper.append(finish(robustness.accuracy(model, x, y, protocol, None, generator)))
     radii, norm, n = [p.tau for p in protocols], protocols[0].norm, protocols[0].n
-    lower = certificate.finish(certificate.certified(model.weight, model.bias, x, y, radii, norm))
+    lower = finish(certificate.certified(model.weight, model.bias, x, y, radii, norm))
     return [
         _bound("pgd" + suffix, f"{when}: {_attack(n)}", upper),
         _bound("certified" + suffix, f"{when}: certified, n = {n}", lower),

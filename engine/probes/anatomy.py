@@ -10,10 +10,11 @@ from engine.attacks.base import Classifier
 from engine.data.sparse_coding import SparseCoding
 from engine.generators import seeded
 from engine.probes.arrays import frozen
-from engine.probes.certificate import Slices, finish
+from engine.probes.certificate import Slices
 from engine.probes.robustness import CHUNK, build
 from engine.protocol import Protocol
 from engine.results import Anatomy
+from engine.slices import finish
 
 EXAMPLES = 12  # inputs that are kept with their perturbations
 ENERGY = 0.9

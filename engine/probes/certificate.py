@@ -20,6 +20,7 @@ from torch import Tensor
 
 from engine.probes.robustness import Measured
 from engine.protocol import Protocol
+from engine.slices import finish
 
 BLOCK = 256  # samples whose neurons are bounded together
 ENTRIES = 1 << 17  # of the weights gathered for one batch of eigenvalue problems (1 MiB): one slice
@@ -67,16 +68,6 @@ class Bounds:
     def certified(self) -> Tensor:
         """Whether the answer is right under every perturbation, rounding errors of float32 included (n,)."""
         return self.best > ROUNDING * (1 + self.scale)
-
-
-def finish(slices: Slices[T]) -> T:
-    """Run the slices to their end and return the result."""
-    while True:
-        try:
-            next(slices)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
 
 
 # --- one neuron

@@ -13,10 +13,10 @@ from engine.config import SparseCodingWorld
 from engine.data.sparse_coding import SparseCoding
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes import anatomy, oracle, robustness
-from engine.probes.certificate import finish
 from engine.protocol import Protocol
 from engine.results import Anatomy
 from engine.session import Session
+from engine.slices import finish
 from tests.tiny_runs import advance, run, tiny_config, values
 
 D, TAU = 64, 0.2

@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.attacks.base import Attack, finish
+from engine.attacks.base import Attack
 from engine.attacks.dense import DenseDirection
 from engine.attacks.fgm import Fgm
 from engine.attacks.pgd import Pgd
 from engine.models.symmetric_relu import NoisyRelu, SymmetricRelu
+from engine.slices import finish
 from engine.threat import Threat, threats
 
 D, N = 12, 200

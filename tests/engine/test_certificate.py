@@ -12,7 +12,8 @@ from engine.attacks.apgd import Apgd
 from engine.attacks.pgd import Pgd
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes import certificate
-from engine.probes.certificate import bounds, certified, certified_radius, finish, lower_bounds
+from engine.probes.certificate import bounds, certified, certified_radius, lower_bounds
+from engine.slices import finish
 from engine.threat import threats
 
 NORMS = ("l2", "linf")

@@ -10,8 +10,8 @@ from engine.config import with_value
 from engine.data.sparse_coding import SparseCoding
 from engine.generators import seeded
 from engine.probes import oracle
-from engine.probes.certificate import finish
 from engine.protocol import Protocol
+from engine.slices import finish
 from tests.tiny_runs import tiny_config
 
 CPU = torch.device("cpu")

@@ -20,8 +20,8 @@ from engine.generators import seeded
 from engine.loading import Network
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes import anatomy, certificate, oracle, robustness
-from engine.probes.certificate import finish
 from engine.protocol import Protocol, wilson
+from engine.slices import finish
 from engine.store import Store
 from engine.training import bias_at
 

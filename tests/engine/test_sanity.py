@@ -8,9 +8,9 @@ from torch import Tensor
 
 from engine import sanity
 from engine.models.symmetric_relu import SymmetricRelu
-from engine.probes.certificate import finish
 from engine.probes.robustness import Measured
 from engine.protocol import Protocol
+from engine.slices import finish
 from engine.verify import Strength, verify
 
 D, N = 8, 200

@@ -15,10 +15,10 @@ from engine.errors import ConfigError
 from engine.generators import seeded
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes import oracle, robustness
-from engine.probes.certificate import finish
 from engine.probes.transfer import CLEAN, NOW, OTHER, between_phases_and_starts, other_start, transfer
 from engine.protocol import Protocol, wilson
 from engine.session import Session
+from engine.slices import finish
 from engine.training import retrain
 from tests.tiny_runs import advance, tiny_config
 

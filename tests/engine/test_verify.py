@@ -15,7 +15,7 @@ from engine.data.sparse_coding import SparseCoding
 from engine.generators import seeded
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes import certificate, oracle
-from engine.probes.certificate import finish
+from engine.slices import finish
 from engine.threat import threats
 from engine.verify import CertificateError, Strength, Verified, verify, verify_run
 from tests.tiny_runs import tiny_config

@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from engine.config import Config
+from engine.data.sparse_coding import SparseCoding
 from engine.generators import seeded
 from engine.loading import Network
 from engine.probes import oracle
 from engine.probes.robustness import Measured, accuracy
 from engine.protocol import Protocol
 from engine.recorded import RACE
-from engine.rivals import ATTACK_STEPS, RivalResult, best, run_rivals
+from engine.rivals import ATTACK_STEPS, Race, RivalResult, best, run_rivals
 from engine.slices import finish
 from engine.store import Store
 from engine.study import write_json
@@ -20,6 +22,7 @@ from engine.summary import figure
 from engine.sweep import sweep as sweep_over
 
 Progress = Callable[[float, str], None]
+CURVE_POINTS, CURVE_EVERY, CURVE_SIZE = 10, 60, 500  # of the curves over steps: points, steps between them, samples
 SWEPT = (36, 64, 100, 144)  # dimensions d of the sweep: squares of even numbers, so that every dictionary exists
 
 
@@ -35,7 +38,7 @@ def race(folder: Path, *, sweep: bool = False, n: int = 1000, progress: Progress
     attack, part = config.attack, 0.25 if sweep else 1.0
     x, y = network.held_out.take(n, config.world.sigma_x)
     protocol = Protocol("pgd", attack.norm, attack.tau, ATTACK_STEPS, 1, n)
-    results = finish(run_rivals(config, world=world, n=n), lambda at: tell(0.9 * part * at.fraction, at.text))
+    results = finish(run_rivals(config, world=world, n=n), lambda at: tell(0.7 * part * at.fraction, at.text))
     tell(0.9 * part, "network and ideal network")
     measured = {
         name: finish(
@@ -74,7 +77,7 @@ def race(folder: Path, *, sweep: bool = False, n: int = 1000, progress: Progress
             }
             for r in results
         ],
-        "curves": [],
+        "curves": curves(config, world, min(n, CURVE_SIZE), lambda share: tell((0.7 + 0.2 * share) * part, "curves")),
         "sweep": [
             {
                 "d": point.d,
@@ -89,6 +92,19 @@ def race(folder: Path, *, sweep: bool = False, n: int = 1000, progress: Progress
     write_json(folder / RACE, found)
     tell(1.0, "done")
     return table(found)
+
+
+def curves(config: Config, world: SparseCoding, n: int, tell: Callable[[float], object]) -> list[dict[str, Any]]:
+    """Robust accuracy of all rivals while they train by FGM at constant rates, on the same batches: one curve each."""
+    racing = Race(config, world)
+    found: dict[str, list[float]] = {}
+    for point in range(CURVE_POINTS):
+        finish(racing.advance(config, "fgm", CURVE_EVERY))
+        for result in finish(racing.measure(config, n)):
+            found.setdefault(result.name, []).append(result.robust_accuracy)
+        tell((point + 1) / CURVE_POINTS)
+    steps = [CURVE_EVERY * (i + 1) for i in range(CURVE_POINTS)]
+    return [{"name": name, "objective": "fgm", "steps": steps, "robust": values} for name, values in found.items()]
 
 
 def entry(clean: Measured | None, robust: Measured) -> dict[str, Any]:

@@ -1,0 +1,72 @@
+"""The slow commands on a run folder: what they record, write and leave alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from engine.claims import RIVALS
+from engine.errors import ConfigError
+from engine.evidence import gather
+from engine.race import CURVE_POINTS, race
+from engine.recorded import read_race, read_warnings
+from engine.session import Session
+from engine.store import Store
+from engine.study import claims_of
+from tests.tiny_runs import tiny_config
+
+
+@pytest.fixture
+def folder(finished_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished_run, tmp_path / "run"))
+
+
+def test_verification_decides_every_claim(folder: Path) -> None:
+    heard: list[float] = []
+    claims = claims_of(folder, verify=True, n=64, progress=lambda share, text: heard.append(share))
+    assert {claim.id for claim in claims} == {1, 2, 3, 4, 5, 6, 7, 9, 10}
+    assert all(claim.verdict != "not measured" for claim in claims)
+    assert heard[-1] == 1
+    assert heard == sorted(heard)
+    store = Store.open(folder, read_only=True)
+    tau = f"{store.load().config.attack.tau:g}"
+    for step in (40, 80):  # both networks, each with bounds from both sides
+        value = {
+            n: dict(zip(*[a.tolist() for a in (s.steps, s.values)], strict=True)).get(step)
+            for n in store.names()
+            if (s := store.series(n))
+        }
+        assert value[f"verified/certified@{tau}"] <= value[f"verified/worst@{tau}"] <= value["verified/clean"]
+        protocol = store.protocol(f"verified/worst@{tau}", step)
+        assert protocol is not None
+        assert protocol.n == 64
+        assert not protocol.estimate
+    store.close()
+    assert isinstance(read_warnings(folder), tuple)
+    session = Session.resume(folder)  # what was recorded beside the run does not keep it from going on
+    session.step()
+    session.close()
+
+
+def test_a_run_whose_clean_phase_has_not_ended_is_refused(tmp_path: Path) -> None:
+    Session.create(tiny_config(), tmp_path / "run").close()
+    with pytest.raises(ConfigError, match="clean training has not ended"):
+        gather(tmp_path / "run", n=64)
+
+
+def test_the_race_is_written_recorded_and_told(folder: Path) -> None:
+    text = race(folder, n=64)
+    found = read_race(folder)
+    assert set(found.best()) == set(RIVALS)
+    assert {(r.name, r.trained_by) for r in found.rivals} == {(n, o) for n in RIVALS for o in ("clean", "fgm", "pgd")}
+    assert {c.name for c in found.curves} == set(RIVALS)
+    assert all(len(c.steps) == CURVE_POINTS for c in found.curves)
+    store = Store.open(folder, read_only=True)
+    for name, best in found.best().items():
+        assert store.series(f"rival/robust/{name}").values[-1] == best.robust
+        assert name in text
+    store.close()
+    assert json.loads((folder / "race.json").read_text(encoding="utf-8"))["n"] == 64

@@ -45,7 +45,8 @@ def _l2_steepest(gradient: torch.Tensor) -> torch.Tensor:
 
 
 def _l2_project(delta: torch.Tensor, tau: float) -> torch.Tensor:
-    return delta.mul_(_rows(_l2_size(delta).clamp_min_(TINY).reciprocal_().mul_(tau).clamp_max_(1), delta))
+    size = _l2_size(delta).clamp_min_(max(tau, torch.finfo(delta.dtype).tiny))
+    return delta.mul_(_rows(torch.full_like(size, tau).div_(size), delta))  # exactly 1 inside the ball
 
 
 def _l2_start(delta: torch.Tensor, tau: float, generator: torch.Generator) -> torch.Tensor:

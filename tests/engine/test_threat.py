@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine.threat import threats
@@ -18,6 +18,7 @@ def tensor(rows: list[list[float]]) -> torch.Tensor:
 
 @pytest.mark.parametrize("norm", NORMS)
 @settings(max_examples=60, deadline=None)
+@example(rows=[[0.0, 0.0, 2.220446049250313e-16]], tau=2.220446049250313e-16)
 @given(rows=vectors, tau=radii)
 def test_projection_is_inside_idempotent_and_leaves_the_inside_alone(
     norm: str, rows: list[list[float]], tau: float

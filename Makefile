@@ -43,7 +43,7 @@ clean:
 
 .venv/.dev: pyproject.toml .ci/system-packages | .venv/bin/pip
 	PYTHON="$(PYTHON)" .ci/system-packages window
-	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test,lint]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test,lint,data]'
 	touch $@ .venv/.run
 
 .venv/.verify: .venv/.dev

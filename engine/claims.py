@@ -7,12 +7,12 @@ alone. The slow figures (``verified/…``, ``rival/…``, ``transfer/…``, ``lo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
 from engine import metrics
-from engine.config import Config
+from engine.config import Config, ImageConfig, SparseCodingConfig
 from engine.history import Series
 from engine.protocol import Protocol as How
 from engine.protocol import wilson
@@ -68,6 +68,7 @@ class Claim:
     evidence: tuple[Figure, ...]
     about: str
     view: str
+    applies: bool = True  # False where the claim is about another kind of run than this one
 
     def record(self) -> dict[str, Any]:
         """The object that ``claims.json`` holds."""
@@ -90,6 +91,9 @@ class Source(Protocol):
     @property
     def events(self) -> tuple[Event, ...]:
         """The changes made, in order."""
+
+    def names(self) -> Iterable[str]:
+        """The metrics that were recorded."""
 
     def series(self, name: str) -> Series | None:
         """All values of a metric."""
@@ -141,6 +145,11 @@ class Facts:
         series = self.source.series(name)
         return self._at(name, int(series.steps[-1])) if series is not None and len(series) else None
 
+    def layers(self, kind: str, quantity: str) -> list[str]:
+        """Names of the layers of which ``kind``/<layer>/``quantity`` was recorded."""
+        parts = (name.removeprefix(metrics.REPORT).split("/") for name in self.source.names())
+        return sorted({part[1] for part in parts if len(part) == 3 and (part[0], part[2]) == (kind, quantity)})
+
     def names(self, prefix: str, known: Sequence[str]) -> list[Figure]:
         """The newest figures ``prefix + one of known``, as far as they were measured."""
         return [f for name in known if (f := self.last(prefix + name)) is not None]
@@ -167,27 +176,41 @@ class _Rule:
     about: str
     view: str
     decide: Callable[[Facts], Outcome]
+    worlds: tuple[type[Config], ...]
 
 
 _RULES: list[_Rule] = []
 
 
-def _claim(id: int, title: str, rule: str, about: str, view: str) -> Callable[[Callable[[Facts], Outcome]], None]:
+THEORY: tuple[type[Config], ...] = (SparseCodingConfig,)
+IMAGES: tuple[type[Config], ...] = (ImageConfig,)
+
+
+def claim_rule(
+    id: int, title: str, rule: str, about: str, view: str, worlds: tuple[type[Config], ...] = THEORY + IMAGES
+) -> Callable[[Callable[[Facts], Outcome]], None]:
+    """Enter a rule for a claim in ``worlds``; in the others it is not measured, unless it has another rule there."""
+
     def add(decide: Callable[[Facts], Outcome]) -> None:
-        _RULES.append(_Rule(id, title, rule, about, view, decide))
+        _RULES.append(_Rule(id, title, rule, about, view, decide, worlds))
 
     return add
 
 
 def check(source: Source) -> list[Claim]:
     """Decide every claim from the figures in ``source``."""
+    from engine import image_claims  # noqa: F401 - its rules enter themselves
+
     facts = Facts(source)
     claims = []
-    for rule in _RULES:
-        decision, evidence = rule.decide(facts)
+    for rule in sorted(_RULES, key=lambda rule: rule.id):
+        here = isinstance(source.config, rule.worlds)
+        if not here and any(r.id == rule.id and isinstance(source.config, r.worlds) for r in _RULES):
+            continue
+        decision, evidence = rule.decide(facts) if here else (None, ())
         found = tuple(f for f in evidence if f is not None)
         verdict: Verdict = "not measured" if decision is None else "holds" if decision else "does not hold"
-        claims.append(Claim(rule.id, rule.title, verdict, rule.rule, found, rule.about, rule.view))
+        claims.append(Claim(rule.id, rule.title, verdict, rule.rule, found, rule.about, rule.view, here))
     return claims
 
 
@@ -195,11 +218,12 @@ DENSE_ALIGNMENT = metrics.mixture("dense_alignment", "mean")
 PURITY = metrics.mixture("purity", "mean")
 
 
-@_claim(
+@claim_rule(
     1, "Clean training is accurate and not robust",
     f"after clean training: clean accuracy ≥ {ACCURATE:g} and PGD accuracy ≤ {FRAGILE:g}",
     "A net trained on clean samples answers almost all of them, and loses most answers to a perturbation of norm tau.",
     "robustness",
+    THEORY,
 )  # fmt: skip
 def _fragile(facts: Facts) -> Outcome:
     clean, pgd = facts.at_clean_end(metrics.CLEAN), facts.at_clean_end(metrics.PGD)
@@ -208,22 +232,24 @@ def _fragile(facts: Facts) -> Outcome:
     return clean.value >= ACCURATE and pgd.value <= FRAGILE, (clean, pgd)
 
 
-@_claim(
+@claim_rule(
     2, "Its adversarial perturbation is the dense mixture",
     f"after clean training: mean cosine of the FGM perturbation with −y·M w* ≥ {ALIGNED:g}",
     "What fools the clean net is one direction for all inputs: the sum of all features, known without the net.",
     "perturbation",
+    THEORY,
 )  # fmt: skip
 def _dense_perturbation(facts: Facts) -> Outcome:
     cosine, dense = facts.at_clean_end(metrics.ALIGNMENT), facts.at_clean_end(metrics.DENSE)
     return (None if cosine is None else cosine.value >= ALIGNED), (cosine, dense)
 
 
-@_claim(
+@claim_rule(
     3, "The dense mixture sits in the hidden weights",
     f"after clean training: mean dense alignment of alive neurons ≥ {MIXED:g} and ≥ {OVER_CHANCE:g} × the start's",
     "Each hidden neuron is one feature plus a small piece of the dense mixture; together these pieces are attacked.",
     "mixtures",
+    THEORY,
 )  # fmt: skip
 def _dense_weights(facts: Facts) -> Outcome:
     chance, mixed = facts.start(DENSE_ALIGNMENT), facts.at_clean_end(DENSE_ALIGNMENT)
@@ -232,11 +258,12 @@ def _dense_weights(facts: Facts) -> Outcome:
     return mixed.value >= MIXED and mixed.value >= OVER_CHANCE * chance.value, (chance, mixed)
 
 
-@_claim(
+@claim_rule(
     4, "Adversarial training removes it (feature purification)",
     f"after adversarial training: mean purity ≥ {PURE:g} and mean dense alignment ≤ {MELTED:g} × that before it",
     "Adversarial training neither learns new features nor drops old ones: it takes the mixtures out of the neurons.",
     "mixtures",
+    THEORY,
 )  # fmt: skip
 def _purification(facts: Facts) -> Outcome:
     before = facts.at_clean_end(DENSE_ALIGNMENT)
@@ -246,11 +273,12 @@ def _purification(facts: Facts) -> Outcome:
     return purity.value >= PURE and after.value <= MELTED * before.value, (before, after, purity)
 
 
-@_claim(
+@claim_rule(
     5, "FGM training yields robustness against any perturbation of that radius",
     f"the last phase trains with FGM, and certified accuracy at tau ≥ {CERTIFIED:g}",
     "Training against one-step attacks is enough: the certificate bounds from below what no perturbation can undo.",
     "radius",
+    THEORY,
 )  # fmt: skip
 def _certified(facts: Facts) -> Outcome:
     tau = f"{facts.source.config.attack.tau:g}"
@@ -266,11 +294,12 @@ def _certified(facts: Facts) -> Outcome:
 RIVALS = ("linear", "quadratic", "cubic", "ntk")
 
 
-@_claim(
+@claim_rule(
     6, "Linear models, low-degree polynomials and the NTK cannot",
     f"each rival's best robust accuracy stays ≥ {GAP:g} below the network's, under the worst attack found",
     "The same data, radius and objectives; only the function class differs. The paper proves that the gap grows.",
     "race",
+    THEORY,
 )  # fmt: skip
 def _rivals(facts: Facts) -> Outcome:
     tau = f"{facts.source.config.attack.tau:g}"
@@ -281,7 +310,7 @@ def _rivals(facts: Facts) -> Outcome:
     return all(f.value <= network.value - GAP for f in found), (network, *found)
 
 
-@_claim(
+@claim_rule(
     7, "Principle 1: a clean neuron is its purified self plus a small mixture",
     f"over neurons alive after clean training: mean cosines (w⁰,w), (w⁰,w′) ≤ {UNRELATED:g}, (w,w′) larger than "
     f"both by ≥ {RELATED:g}, and ‖βw′‖ > ‖w − βw′‖ for more than {MOST:g} of them",
@@ -297,11 +326,12 @@ def _principle1(facts: Facts) -> Outcome:
     return unrelated <= UNRELATED and clean_now >= unrelated + RELATED and share > MOST, figures
 
 
-@_claim(
+@claim_rule(
     9, "Low-rank updates are enough",
     f"adversarial training of W_clean + U V at low rank loses ≤ {LOW_RANK_LOSS:g} robust accuracy against the full one",
     "The mixtures are one direction, so taking them out needs few: a low-rank update purifies, too.",
     "mixtures",
+    THEORY,
 )  # fmt: skip
 def _low_rank(facts: Facts) -> Outcome:
     low, full = facts.last("low_rank/robust"), facts.last("low_rank/robust_full")
@@ -311,12 +341,13 @@ def _low_rank(facts: Facts) -> Outcome:
     return low.value >= full.value - LOW_RANK_LOSS, evidence
 
 
-@_claim(
+@claim_rule(
     10, "Perturbations transfer between clean nets, not to purified ones",
     f"perturbations made on the clean net leave another clean net ≤ {TRANSFERS:g} more accuracy than their own, and "
     f"the purified net ≥ {IMMUNE:g}",
     "All clean nets share the same weakness, the dense mixture of the world; a purified net no longer has it.",
     "perturbation",
+    THEORY,
 )  # fmt: skip
 def _transfer(facts: Facts) -> Outcome:
     own, other, purified = (

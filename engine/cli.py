@@ -41,6 +41,8 @@ RunFolder = Annotated[Path, Parameter(help="A run folder.")]
 
 def run_command_line(arguments: list[str]) -> int:
     """Run one command; errors for the user take one line on stderr."""
+    from engine import cli_studies  # noqa: F401 - its commands enter themselves into the app
+
     try:
         code = app(arguments, exit_on_error=False, print_error=False)
         return code if isinstance(code, int) else 0
@@ -64,7 +66,8 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def _say(text: str = "") -> None:
+def say(text: str = "") -> None:
+    """A line on stdout, at once."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
@@ -122,8 +125,8 @@ def _train(session: Session) -> int:
 
     total = session.config.schedule.total
     if not session.scheduled:
-        _say("the schedule was left by a switch of the phase; going on until the scheduled number of steps")
-    with _interruptible() as interrupted:
+        say("the schedule was left by a switch of the phase; going on until the scheduled number of steps")
+    with interruptible() as interrupted:
         try:
             with progress(total, session.steps_done) as advance:
                 while session.steps_done < total and not interrupted:
@@ -142,12 +145,12 @@ def _train(session: Session) -> int:
         )
         return INTERRUPTED
     _report(summary)
-    _say(f"run folder: {session.folder}")
+    say(f"run folder: {session.folder}")
     return 0
 
 
 @contextmanager
-def _interruptible() -> Iterator[list[int]]:
+def interruptible() -> Iterator[list[int]]:
     """Turn Ctrl+C and SIGTERM into an entry of the list, seen between two steps; a second one interrupts at once."""
     seen: list[int] = []
 
@@ -166,12 +169,12 @@ def _interruptible() -> Iterator[list[int]]:
 
 def _report(summary: dict[str, Any]) -> None:
     for report in summary["reports"]:
-        _say(f"after {report['step']} steps ({report['phase']}):")
+        say(f"after {report['step']} steps ({report['phase']}):")
         for name, found in report.items():
             if not isinstance(found, dict):
                 continue
             interval = f" [{found['low']:.3f}, {found['high']:.3f}]  {found['text']}" if "low" in found else ""
-            _say(f"  {name:<30}{found['value']:9.3f}{interval}")
+            say(f"  {name:<30}{found['value']:9.3f}{interval}")
 
 
 @app.command
@@ -182,7 +185,11 @@ def evaluate(
         list[float] | None, Parameter(help="Radius of the ball; may be repeated. Default: the run's attack.tau.")
     ] = None,
     attack: Annotated[
-        list[Literal["fgm", "pgd", "dense"]] | None, Parameter(help="May be repeated. Default: all three.")
+        list[Literal["fgm", "pgd", "dense", "autoattack"]] | None,
+        Parameter(
+            help="May be repeated; autoattack (APGD-CE, APGD-T, Square and their worst case) is for images, dense for "
+            "the sparse-coding world. Default: fgm, pgd and, where it exists, dense."
+        ),
     ] = None,
     norm: Annotated[Literal["l2", "linf"] | None, Parameter(help="Default: the run's attack.norm.")] = None,
     steps: Annotated[int, Parameter(help="PGD steps.")] = 40,
@@ -199,24 +206,24 @@ def evaluate(
     for tau in radius or []:
         if not 0 <= tau <= 100:
             raise ConfigError(f"--radius: got {tau}; allowed: a number from 0 to 100")
-    from engine.loading import Network
+    from engine.loading import load_network
 
-    network = Network.load(folder, checkpoint, device or "cpu")
+    network = load_network(folder, checkpoint, device or "cpu")
     knobs = network.config.attack
     radii = radius or [knobs.tau]
-    rows = network.accuracies(attack or ["fgm", "pgd", "dense"], norm or knobs.norm, radii, steps, restarts, n)
+    rows = network.accuracies(attack or network.ATTACKS, norm or knobs.norm, radii, steps, restarts, n)
     if json_:
         figures = [
             {**r.figure, "attack": r.protocol.attack, "norm": r.protocol.norm, "tau": r.protocol.tau} for r in rows
         ]
-        _say(
+        say(
             json.dumps({"run": network.run, "step": network.step, "phase": network.phase, "figures": figures}, indent=1)
         )
         return 0
-    _say(f"{network.folder}: step {network.step}, phase {network.phase}, run {network.run}")
+    say(f"{network.folder}: step {network.step}, phase {network.phase}, run {network.run}")
     for row in rows:
         f = row.figure
-        _say(f"  {f['value']:.3f} [{f['low']:.3f}, {f['high']:.3f}]  {f['text']}")
+        say(f"  {f['value']:.3f} [{f['low']:.3f}, {f['high']:.3f}]  {f['text']}")
     return 0
 
 
@@ -253,7 +260,7 @@ def export(
         step=checkpoint,
         options=options,
         width=width,
-        progress=_say,
+        progress=say,
     )
     return 0
 
@@ -281,63 +288,3 @@ def knobs(preset: Annotated[str, Parameter(help="Show this preset's values.")] =
         console.print(f"[bold]{knob.path}[/] = {value_of(config, knob.path)}{unit}  [dim]{when}; {knob.allowed}[/]")
         console.print(f"    {knob.doc}", highlight=False)
     return 0
-
-
-@app.command
-def claims(
-    folder: RunFolder,
-    *,
-    verify: Annotated[
-        bool,
-        Parameter(help="First measure the slow figures: verified evaluation, rivals, transfer, low rank.", negative=""),
-    ] = False,
-    n: Annotated[int, Parameter(help="Held-out samples of the slow figures.")] = 1000,
-    seeds: Annotated[
-        int, Parameter(help="Repeat the run's config with seeds 0 … N−1, below DIR/seeds; print mean and spread.")
-    ] = 0,
-) -> int:
-    """Decide the paper's claims on a run, print the table and write claims.json (with --seeds claims-seeds.json)."""
-    from engine.recorded import read_warnings
-    from engine.study import claims_of, over_seeds, seeds_table, table
-
-    for name, value, low, high in (("--n", n, 16, 100_000), ("--seeds", seeds, 0, 1000)):
-        if not low <= value <= high:
-            raise ConfigError(f"{name}: got {value}; allowed: a whole number from {low} to {high}")
-    if seeds:
-        _say(seeds_table(over_seeds(folder, seeds, verify=verify, n=n, progress=_Progress())))
-    else:
-        _say(table(claims_of(folder, verify=verify, n=n, progress=_Progress())))
-        for found in read_warnings(folder):
-            _say(f"WARNING at step {found.step}: {found.text} ({found.evidence})")
-    return 0
-
-
-@app.command
-def race(
-    folder: RunFolder,
-    *,
-    sweep: Annotated[
-        bool, Parameter(help="Also train network and rivals at several dimensions d.", negative="")
-    ] = False,
-    n: Annotated[int, Parameter(help="Held-out samples.")] = 1000,
-) -> int:
-    """Train the rivals (linear, polynomial, NTK) on the run's world and write race.json."""
-    from engine.race import race as run_race
-
-    if not 16 <= n <= 100_000:
-        raise ConfigError(f"--n: got {n}; allowed: a whole number from 16 to 100000")
-    _say(run_race(folder, sweep=sweep, n=n, progress=_Progress()))
-    return 0
-
-
-class _Progress:
-    """Prints a line for each percent: a window reads it, and a person understands it."""
-
-    def __init__(self) -> None:
-        self._last = ""
-
-    def __call__(self, share: float, what: str) -> None:
-        line = f"progress {share:.2f} {what}"
-        if line != self._last:
-            self._last = line
-            _say(line)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.config import Objective
+from engine.knobs import Objective
+from engine.results import FeatureRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,4 +33,11 @@ class EvaluateNow:
     """Queue a live evaluation of the current weights ("attack now")."""
 
 
-Command = SetKnob | SwitchPhase | SaveCheckpoint | EvaluateNow
+@dataclass(frozen=True, slots=True)
+class Visualise:
+    """Visualise these units in spare time from now on, on images only (:class:`engine.results.Features`)."""
+
+    request: FeatureRequest
+
+
+Command = SetKnob | SwitchPhase | SaveCheckpoint | EvaluateNow | Visualise

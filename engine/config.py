@@ -1,7 +1,6 @@
-"""Every knob of the explorer, declared once: default, range, unit, meaning, live or restart.
+"""Whole experiments: configs of the knobs in :mod:`engine.knobs`, how they are read, named, checked and changed.
 
-The window's form, the command line, the presets and the checks of typed values are all generated from the models
-below. A *live* knob may change between two training steps; the others take effect with a new run.
+The window's form, the command line, the presets and the checks of typed values are all generated from them.
 """
 
 from __future__ import annotations
@@ -9,180 +8,51 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from engine.errors import ConfigError
-
-Objective = Literal["clean", "adversarial", "gaussian_noise"]
-Dictionary = Literal["random", "dct", "haar", "identity"]
-Norm = Literal["l2", "linf"]
-
-
-def knob(
-    default: object,
-    doc: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    unit: str = "",
-    live: bool = False,
-    alias: str | None = None,
-) -> Any:
-    """Declare a knob. ``low`` and ``high`` are inclusive; ``doc`` may hold the formula it enters."""
-    return Field(
-        default=default,
-        ge=low,
-        le=high,
-        description=doc,
-        alias=alias,
-        json_schema_extra={"unit": unit, "live": live},
-    )
-
-
-class Group(BaseModel):
-    """A group of knobs: immutable, strict about types, and without room for unknown names."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True)
-
-
-class About(Group):
-    """What a preset asks and what to expect of it; shown to the user, never computed with."""
-
-    title: str = knob("Untitled experiment", "Name shown in the window.")
-    question: str = knob("", "The question this preset answers.")
-    expect: str = knob("", "What one should see, and the paper's claim.")
-    time: str = knob("", "Measured running time, and on what.")
-
-
-class SparseCodingWorld(Group):
-    """The world of the theory: x = M z + ξ with sparse z, labels sign⟨w*, z⟩ (SPEC.md section 1)."""
-
-    name: Literal["sparse_coding"] = knob("sparse_coding", "The world the data come from.")
-    d: int = knob(64, "Input dimension d; a square (64, 144, 256) makes every weight a picture.", low=4, high=4096)
-    dictionary: Dictionary = knob("dct", "The orthonormal dictionary M whose columns are the features.")
-    k: float = knob(3.0, "Sparsity k: a coordinate of z is ±1/√k with probability k/d.", low=0.5, high=64)
-    p_large: float = knob(1.0, "A coordinate of z is ±1 with probability p_large/d.", low=0, high=64)
-    sigma_x: float = knob(
-        0.1, "Input noise: ξ ~ N(0, sigma_x²/d · I), so ‖ξ‖ ≈ sigma_x.", low=0, high=2, unit="ℓ2 norm", live=True
-    )
-
-
-class SymmetricReluModel(Group):
-    """f(x) = Σᵢ [ReLU(⟨wᵢ,x⟩ + ρᵢ − b) − ReLU(−⟨wᵢ,x⟩ + ρᵢ − b)] (SPEC.md section 2)."""
-
-    name: Literal["symmetric_relu"] = knob("symmetric_relu", "The network.")
-    m: int = knob(400, "Number of hidden neurons m.", low=1, high=16384)
-    sigma_0: float = knob(0.01, "Initial weights: wᵢ ~ N(0, sigma_0² I).", low=1e-6, high=1)
-    sigma_rho: float = knob(
-        0.1, "Pre-activation noise while training: ρᵢ ~ N(0, sigma_rho²).", low=0, high=2, live=True
-    )
-    b_end: float = knob(
-        0.3, "Bias at the end of its ramp; it starts at sigma_0·√(2 ln d) and grows linearly.", low=0, high=5, live=True
-    )
-    bias_ramp: float = knob(
-        0.6, "Share of the scheduled clean phase over which the bias grows.", low=0.01, high=1, live=True
-    )
-    lambda_: float = knob(
-        1e-4, "Weight decay: lambda · Σᵢ (‖wᵢ‖²/2 + ‖wᵢ‖³/3).", low=0, high=0.1, live=True, alias="lambda"
-    )
-
-
-class Training(Group):
-    """Plain SGD; every batch is fresh."""
-
-    lr: float = knob(1.5, "Learning rate of plain SGD.", low=0, high=100, live=True)
-    batch_size: int = knob(256, "Fresh samples per step.", low=1, high=8192, unit="samples", live=True)
-    noise: float = knob(
-        0.2, "Gaussian-noise training: x + N(0, noise²/d · I), so the noise has norm ≈ noise.",
-        low=0, high=10, unit="ℓ2 norm", live=True,
-    )  # fmt: skip
-
-
-class Attack(Group):
-    """The ball ‖δ‖ ≤ tau and the attack that adversarial training uses inside it."""
-
-    norm: Norm = knob("l2", "Norm of the ball: ℓ2 or ℓ∞.", live=True)
-    tau: float = knob(0.2, "Radius of the ball, ‖δ‖ ≤ tau; used in training and evaluation.", low=0, high=10, live=True)
-    steps: int = knob(
-        1, "Gradient steps while training: 1 is FGM, n > 1 is PGD with step 2.5·tau/n.", low=1, high=100, live=True
-    )
-    restarts: int = knob(1, "Restarts while training; the worst perturbation is kept.", low=1, high=20, live=True)
-    random_start: bool = knob(False, "Start the training attack at a random point of the ball.", live=True)
-
-
-class LowRank(Group):
-    """A phase that may change the weights only by a matrix of low rank, W = W_clean + U V (SPEC.md section 7)."""
-
-    rank: int = knob(
-        0,
-        "Rank of what a phase other than clean may change, W = W_clean + U V; 0, or at least min(m, d): no limit. "
-        "Read when such a phase begins: a change takes effect with the next switch.",
-        low=0,
-        high=4096,
-        live=True,
-    )
-
-
-class Schedule(Group):
-    """Clean training first, then the second objective; the user may switch at any step instead."""
-
-    clean_steps: int = knob(
-        1500, "Clean steps, and the length the bias ramp refers to.", low=0, high=10_000_000, unit="steps"
-    )
-    second: Objective = knob("adversarial", "What the second phase trains with.")
-    second_steps: int = knob(
-        1500, "Steps of the second phase; then the run rests.", low=0, high=10_000_000, unit="steps"
-    )
-
-    @property
-    def total(self) -> int:
-        """Steps after which the scheduled run rests."""
-        return self.clean_steps + self.second_steps
-
-
-class Evaluation(Group):
-    """The live estimate while training runs, and the fuller report at the end of each phase."""
-
-    every: int = knob(50, "Live evaluation every this many steps.", low=1, high=100_000, unit="steps", live=True)
-    size: int = knob(256, "Held-out samples of the live evaluation.", low=16, high=20_000, unit="samples", live=True)
-    steps: int = knob(10, "PGD steps of the live evaluation.", low=1, high=500, live=True)
-    restarts: int = knob(1, "PGD restarts of the live evaluation.", low=1, high=50, live=True)
-    certify_every: int = knob(
-        1000, "Certified accuracy at tau every this many steps, and in reports; 0 never.", low=0, high=100_000,
-        unit="steps", live=True,
-    )  # fmt: skip
-    report_size: int = knob(
-        1000, "Held-out samples of the report at a phase's end.", low=16, high=20_000, unit="samples", live=True
-    )
-    report_steps: int = knob(40, "PGD steps of that report.", low=1, high=1000, live=True)
-    report_restarts: int = knob(5, "PGD restarts of that report.", low=1, high=50, live=True)
-
-
-class Storage(Group):
-    """What is written besides the metrics."""
-
-    checkpoint_every: int = knob(
-        500, "Write a checkpoint every this many steps.", low=10, high=1_000_000, unit="steps", live=True
-    )
-    keep: int = knob(
-        64,
-        "Of those, how many to keep: older ones are thinned out. Phase switches and requests are always kept.",
-        low=2,
-        high=100_000,
-        unit="checkpoints",
-        live=True,
-    )
+from engine.knobs import (
+    About,
+    AlexNetModel,
+    Attack,
+    CertifiedEvaluation,
+    Cifar10World,
+    DigitsWorld,
+    Evaluation,
+    Group,
+    ImageEvaluation,
+    ImageFolderWorld,
+    ImageTraining,
+    LayerLowRank,
+    Local,
+    LowRank,
+    Mnist5kWorld,
+    Model,
+    ResNetModel,
+    Schedule,
+    SgdTraining,
+    SparseCodingWorld,
+    Storage,
+    SymmetricReluModel,
+    Training,
+    TwoLayerModel,
+    World,
+    knob,
+)
 
 
 class Config(Group):
-    """A whole experiment. Immutable: :func:`with_value` returns a changed copy."""
+    """A whole experiment: what every world has. Immutable: :func:`with_value` returns a changed copy.
+
+    It is always one of :class:`SparseCodingConfig` and :class:`ImageConfig`; ``world.name`` decides.
+    """
 
     about: About = Field(default_factory=About)
     seed: int = knob(0, "Seed of every named generator.", low=0, high=2**31 - 1)
@@ -190,8 +60,8 @@ class Config(Group):
         "auto", "Where the tensors live; auto takes cuda, then mps, then cpu."
     )
     threads: int = knob(0, "CPU threads of the training thread; 0 chooses.", low=0, high=256, unit="threads")
-    world: SparseCodingWorld = Field(default_factory=SparseCodingWorld)
-    model: SymmetricReluModel = Field(default_factory=SymmetricReluModel)
+    world: World
+    model: Model
     training: Training = Field(default_factory=Training)
     attack: Attack = Field(default_factory=Attack)
     low_rank: LowRank = Field(default_factory=LowRank)
@@ -199,8 +69,17 @@ class Config(Group):
     evaluation: Evaluation = Field(default_factory=Evaluation)
     storage: Storage = Field(default_factory=Storage)
 
+
+class SparseCodingConfig(Config):
+    """An experiment in the world of the theory."""
+
+    world: SparseCodingWorld = Field(default_factory=SparseCodingWorld)
+    model: SymmetricReluModel = Field(default_factory=SymmetricReluModel)
+    training: SgdTraining = Field(default_factory=SgdTraining)
+    evaluation: CertifiedEvaluation = Field(default_factory=CertifiedEvaluation)
+
     @model_validator(mode="after")
-    def _fits_together(self) -> Config:
+    def _fits_together(self) -> SparseCodingConfig:
         w = self.world
         if max(w.k, w.p_large) > w.d:
             raise ValueError(f"world.k = {w.k:g} and world.p_large = {w.p_large:g} must not exceed world.d = {w.d}")
@@ -213,6 +92,62 @@ class Config(Group):
                 f"world.dictionary = 'haar' needs world.d to be the square of an even number (64, 144, 256); got {w.d}"
             )
         return self
+
+
+def _by_name(group: object) -> str:
+    """Which class of a group it is: what its ``name`` says, or the first."""
+    name = group.get("name") if isinstance(group, dict) else getattr(group, "name", None)
+    return str(name) if name is not None else ""
+
+
+AnyImageWorld = Annotated[
+    Annotated[DigitsWorld, Tag("digits")]
+    | Annotated[Mnist5kWorld, Tag("mnist5k")]
+    | Annotated[Cifar10World, Tag("cifar10")]
+    | Annotated[ImageFolderWorld, Tag("image_folder")],
+    Discriminator(_by_name),
+]
+AnyImageModel = Annotated[
+    Annotated[TwoLayerModel, Tag("two_layer")]
+    | Annotated[AlexNetModel, Tag("alexnet")]
+    | Annotated[ResNetModel, Tag("resnet")],
+    Discriminator(_by_name),
+]
+
+
+class ImageConfig(Config):
+    """An experiment on images (SPEC.md section 8)."""
+
+    world: AnyImageWorld = Field(default_factory=DigitsWorld)
+    model: AnyImageModel = Field(default_factory=TwoLayerModel)
+    training: ImageTraining = Field(default_factory=ImageTraining)
+    low_rank: LayerLowRank = Field(default_factory=LayerLowRank)
+    evaluation: ImageEvaluation = Field(default_factory=ImageEvaluation)
+    local: Local = Field(default_factory=Local)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> ImageConfig:
+        if self.local.layer and self.local.redraw_at >= self.schedule.clean_steps:
+            raise ValueError(
+                f"local.redraw_at: got {self.local.redraw_at}; allowed with local.layer: less than "
+                f"schedule.clean_steps = {self.schedule.clean_steps}"
+            )
+        return self
+
+
+# Which classes a group's name may choose, by the config's class and the group.
+VARIANTS: Mapping[type[Config], Mapping[str, tuple[type[Group], ...]]] = {
+    SparseCodingConfig: {"world": (SparseCodingWorld,), "model": (SymmetricReluModel,)},
+    ImageConfig: {
+        "world": (DigitsWorld, Mnist5kWorld, Cifar10World, ImageFolderWorld),
+        "model": (TwoLayerModel, AlexNetModel, ResNetModel),
+    },
+}
+
+
+def variant_names(kind: type[Config], group: str) -> tuple[str, ...]:
+    """The names among which ``group`` (``world`` or ``model``) of a ``kind`` of config may choose."""
+    return tuple(str(v.model_fields["name"].default) for v in VARIANTS[kind][group])
 
 
 def picture_side(d: int) -> int | None:
@@ -252,23 +187,28 @@ class KnobInfo:
             return "a text"
         noun = "a whole number" if self.kind == "int" else "a number"
         if self.low is not None and self.high is not None:
-            return f"{noun} from {self.low:g} to {self.high:g}"
+            low, high = (int(v) if self.kind == "int" else v for v in (self.low, self.high))
+            return f"{noun} from {low} to {high}" if self.kind == "int" else f"{noun} from {low:g} to {high:g}"
         return noun
 
 
 def knobs(config: Config | None = None) -> tuple[KnobInfo, ...]:
     """All knobs of ``config`` (or of the defaults), in the order of their declaration."""
-    return tuple(_walk(config or Config(), ""))
+    whole = config or SparseCodingConfig()
+    return tuple(_walk(whole, "", type(whole)))
 
 
-def _walk(group: BaseModel, prefix: str) -> Iterator[KnobInfo]:
+def _walk(group: BaseModel, prefix: str, kind: type[Config]) -> Iterator[KnobInfo]:
     for field_name, field in type(group).model_fields.items():
         value = getattr(group, field_name)
         name = field.alias or field_name
         if isinstance(value, BaseModel):
-            yield from _walk(value, name)
-        else:
-            yield _info(field, f"{prefix}.{name}" if prefix else name, prefix, name)
+            yield from _walk(value, name, kind)
+            continue
+        info = _info(field, f"{prefix}.{name}" if prefix else name, prefix, name)
+        if name == "name" and prefix in VARIANTS[kind]:
+            info = replace(info, choices=variant_names(kind, prefix))
+        yield info
 
 
 def _info(field: FieldInfo, path: str, group: str, name: str) -> KnobInfo:
@@ -321,32 +261,73 @@ def to_dict(config: Config) -> dict[str, Any]:
 
 
 def from_dict(data: Mapping[str, Any], *, source: str = "") -> Config:
-    """Validate nested dictionaries. Raises :class:`ConfigError` naming each field, its value and what is allowed."""
+    """Validate nested dictionaries. Raises :class:`ConfigError` naming each field, its value and what is allowed.
+
+    ``world.name`` decides which kind of config it is; without it, it is the world of the theory.
+    """
+    data = {name: dict(value) if isinstance(value, Mapping) else value for name, value in data.items()}
+    where = f"{source}: " if source else ""
+    kind = _kind_of(data, where)
+    for group, classes in VARIANTS[kind].items():
+        if isinstance(given := data.get(group), dict):
+            given.setdefault("name", classes[0].model_fields["name"].default)
     try:
-        return Config.model_validate(dict(data))
+        return kind.model_validate(data)
     except ValidationError as error:
-        where = f"{source}: " if source else ""
-        raise ConfigError(where + "; ".join(_explain(e) for e in error.errors())) from None
+        raise ConfigError(where + "; ".join(_explain(e, data, kind) for e in error.errors())) from None
 
 
-def _explain(error: Any) -> str:
-    path = ".".join(str(part) for part in error["loc"])
+def _kind_of(data: Mapping[str, Any], where: str) -> type[Config]:
+    world = data.get("world")
+    name = world.get("name") if isinstance(world, dict) else None
+    if name is None:
+        return SparseCodingConfig
+    for kind in VARIANTS:
+        if name in variant_names(kind, "world"):
+            return kind
+    allowed = ", ".join(n for kind in VARIANTS for n in variant_names(kind, "world"))
+    raise ConfigError(f"{where}world.name: got {name!r}; allowed: {allowed}")
+
+
+def _template(data: Mapping[str, Any], kind: type[Config]) -> Config:
+    """A config of defaults with the groups that ``data`` chooses: it knows which knobs there are."""
+    groups: dict[str, Any] = {}
+    for group, classes in VARIANTS[kind].items():
+        name = _by_name(data.get(group))
+        groups[group] = next((c for c in classes if c.model_fields["name"].default == name), classes[0])()
+    return kind.model_validate(groups)
+
+
+def _explain(error: Any, data: Mapping[str, Any], kind: type[Config]) -> str:
+    loc = [str(part) for part in error["loc"]]
+    if len(loc) > 1 and loc[0] in VARIANTS[kind] and loc[1] in variant_names(kind, loc[0]):
+        del loc[1]  # the class chosen by the group's name; users know the group alone
+    path = ".".join(loc)
+    if error["type"] == "union_tag_invalid" and not isinstance(data.get(path), dict):
+        return f"{path}: got {data.get(path)!r}; allowed: a table of knobs"
+    if error["type"] == "union_tag_invalid":
+        name = _by_name(data[path])
+        return f"{path}.name: got {name!r}; allowed: {', '.join(variant_names(kind, path))}"
+    template = _template(data, kind)
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     if error["type"] == "extra_forbidden":
         try:
-            resolve(path)
+            resolve(path, template)
         except ConfigError as unknown:
             return str(unknown)
         return f"{path}: stands in the wrong group"
     try:
-        allowed = resolve(path).allowed
+        allowed = resolve(path, template).allowed
     except ConfigError:
         allowed = "a table of knobs"
     return f"{path}: got {error['input']!r}; allowed: {allowed}"
 
 
-def with_value(config: Config, name: str, value: object) -> Config:
+C = TypeVar("C", bound=Config)
+
+
+def with_value(config: C, name: str, value: object) -> C:
     """A copy of ``config`` with one knob changed, the whole validated again.
 
     An int is accepted for a float knob. Raises :class:`ConfigError` for an unknown name or a value out of range.
@@ -357,8 +338,36 @@ def with_value(config: Config, name: str, value: object) -> Config:
     *parents, leaf = path.split(".")
     for part in parents:
         node = node[part]
+    if leaf == "name" and parents and parents[0] in VARIANTS[type(config)]:
+        node = _renamed(config, parents[0], node, value)
+        data[parents[0]] = node
     node[leaf] = value
-    return from_dict(data)
+    changed = from_dict(data)
+    assert isinstance(changed, type(config))  # no knob leads from one kind of world to another
+    return changed
+
+
+def sparse_coding(config: Config, what: str) -> SparseCodingConfig:
+    """``config``, if it is of the world of the theory; else :class:`ConfigError` that says ``what`` needs it."""
+    if not isinstance(config, SparseCodingConfig):
+        raise ConfigError(f"{what} needs the sparse-coding world; world.name of this run is {config.world.name!r}")
+    return config
+
+
+def images(config: Config, what: str) -> ImageConfig:
+    """``config``, if it is of images; else :class:`ConfigError` that says ``what`` needs them."""
+    if not isinstance(config, ImageConfig):
+        raise ConfigError(f"{what} needs a network on images; world.name of this run is {config.world.name!r}")
+    return config
+
+
+def _renamed(config: Config, group: str, old: Mapping[str, Any], name: object) -> dict[str, Any]:
+    """The group's values that the class called ``name`` has, too; the others are gone with the old class."""
+    known = VARIANTS[type(config)][group]
+    new = next((c for c in known if c.model_fields["name"].default == name), None)
+    if new is None:
+        raise ConfigError(f"{group}.name: got {name!r}; allowed: {', '.join(variant_names(type(config), group))}")
+    return {field: value for field, value in old.items() if field in new.model_fields}
 
 
 def parse_assignment(text: str) -> tuple[str, object]:
@@ -374,7 +383,7 @@ def parse_assignment(text: str) -> tuple[str, object]:
 
 def preset_names() -> tuple[str, ...]:
     """Names of the presets that come with the explorer, in the order in which they are offered."""
-    first = ("small", "standard", "wide")
+    first = ("small", "standard", "wide", "digits", "mnist5k", "cifar10-filters")
     found = sorted(
         p.name.removesuffix(".toml")
         for p in files("resources").joinpath("presets").iterdir()

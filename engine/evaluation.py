@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from engine import metrics
-from engine.config import Config
+from engine.config import SparseCodingConfig
 from engine.data.sparse_coding import SparseCoding
 from engine.generators import seeded
 from engine.models.symmetric_relu import SymmetricRelu
@@ -29,7 +29,7 @@ class Request:
 
     step: int
     report: bool
-    config: Config
+    config: SparseCodingConfig
     bias: float
     weight: Tensor
     start: Tensor

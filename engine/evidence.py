@@ -1,7 +1,7 @@
 """The slow figures that the claims need, measured on a run folder and recorded in its store with their protocols.
 
-Four pieces: the verified evaluation of the clean-phase and the newest weights, the rivals, the transfer of
-perturbations, and the low-rank adversarial phase.
+In the world of the theory four pieces: the verified evaluation of the clean-phase and the newest weights, the rivals,
+the transfer of perturbations, and the low-rank adversarial phase. On images see :mod:`engine.image_evidence`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from engine.claims import Facts
+from engine.config import SparseCodingConfig
 from engine.errors import ConfigError
 from engine.loading import Network
 from engine.probes.low_rank import robust_vs_rank
@@ -47,9 +48,16 @@ def gather(folder: Path, *, n: int = 1000, progress: Progress | None = None) -> 
             raise ConfigError(
                 f"{folder}: clean training has not ended in this run; train on until the switch of the phase first"
             )
-        _Gathering(store, clean_end, n, progress or (lambda share, text: None)).run()
+        tell = progress or (lambda share, text: None)
+        if isinstance(store.config, SparseCodingConfig):
+            _Gathering(store, clean_end, n, tell).run()
+            return
     finally:
         store.close()
+    from engine import image_evidence
+
+    image_evidence.gather(folder, clean_end, n=n, progress=tell)
+    tell(1.0, "done")
 
 
 class _Gathering:

@@ -15,13 +15,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from engine.config import Config
 from engine.errors import ConfigError, StoreError
 from engine.figures import figures
 from engine.figures.base import FigureData, Table
 from engine.figures.style import FORMATS, check_format, check_width, render
-from engine.recipe import RECIPE, REPRODUCE, WEIGHT, build, script
+from engine.recipe import RECIPE, REPRODUCE, WEIGHT, build, script, weights
 from engine.recorded import NotMeasured
-from engine.store import Checkpoint, Store, write_atomically
+from engine.store import Store, write_atomically
 
 
 def export(
@@ -48,11 +49,12 @@ def export(
     chosen = tuple(figures) if views == "all" else tuple(dict.fromkeys(views))
     given = dict(options or {})
     _check(chosen, given, formats, width)
-    completed = {view: figures[view].complete(given) for view in chosen}
     out = Path(out)
     store = Store.open(run_folder, read_only=True)
     try:
         checkpoint = store.load(step)
+        chosen = _drawable(chosen, checkpoint.config, named=views != "all")
+        completed = {view: figures[view].complete(given) for view in chosen}
         content: dict[Path, bytes] = {}
         for view in chosen:
             say(f"{view}: reading")
@@ -73,7 +75,7 @@ def export(
         store.close()
     content[out / RECIPE] = (json.dumps(recipe, indent=1, ensure_ascii=False) + "\n").encode()
     content[out / REPRODUCE] = script().encode()
-    content[out / WEIGHT] = npz(_final_weight(checkpoint))
+    content[out / WEIGHT] = npz(weights(checkpoint.arrays))
     for path, file in content.items():
         say(f"writing {path.relative_to(out)}")
         _write(path, file)
@@ -93,8 +95,13 @@ def _check(views: Sequence[str], given: Mapping[str, str], formats: Sequence[str
             raise ConfigError(f"option: got {name!r}; allowed: {allowed}")
 
 
-def _final_weight(checkpoint: Checkpoint) -> dict[str, Any]:
-    return {"weight": checkpoint.arrays["weight"]}
+def _drawable(views: Sequence[str], config: Config, *, named: bool) -> tuple[str, ...]:
+    """Those of ``views`` that a run of ``config`` has; with ``named`` each must be one of them."""
+    fitting = tuple(view for view in figures if isinstance(config, figures[view].worlds))
+    for view in views:
+        if named and view not in fitting:
+            raise ConfigError(f"view: got {view!r}; allowed for a run on {config.world.name}: {', '.join(fitting)}")
+    return tuple(view for view in views if view in fitting)
 
 
 def _files(

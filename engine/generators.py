@@ -12,5 +12,9 @@ import torch
 
 def seeded(seed: int, name: str, device: torch.device | str = "cpu") -> torch.Generator:
     """A new generator whose state depends on ``seed`` and ``name`` alone."""
-    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-    return torch.Generator(device).manual_seed(int.from_bytes(digest[:7], "big"))
+    return torch.Generator(device).manual_seed(number(seed, name))
+
+
+def number(seed: int, name: str) -> int:
+    """The number that ``seed`` and ``name`` make together, below 2⁵⁶."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:7], "big")

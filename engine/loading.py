@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from engine.config import Config
+from engine.config import ImageConfig, SparseCodingConfig, sparse_coding
 from engine.data.sparse_coding import SparseCoding
 from engine.device import choose, prepare_thread
+from engine.errors import ConfigError
 from engine.evaluation import HeldOut
 from engine.generators import seeded
 from engine.models.symmetric_relu import SymmetricRelu
@@ -20,6 +21,21 @@ from engine.protocol import Protocol
 from engine.slices import finish
 from engine.store import Store
 from engine.summary import figure
+
+if TYPE_CHECKING:
+    from engine.image_loading import ImageNetwork
+
+
+def load_network(folder: Path, step: int | None = None, device: str = "cpu") -> Network | ImageNetwork:
+    """The network of a checkpoint, whatever its world; errors as in :meth:`Network.load`."""
+    store = Store.open(folder, read_only=True)
+    is_image = isinstance(store.config, ImageConfig)
+    store.close()
+    if is_image:
+        from engine.image_loading import ImageNetwork
+
+        return ImageNetwork.load(folder, step, device)
+    return Network.load(folder, step, device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +55,19 @@ class Row:
         return figure(self.measured.accuracy, self.protocol)
 
 
-@dataclass(frozen=True, slots=True)
+def protocols_of(
+    attacks: Sequence[str], norm: str, radii: Sequence[float], steps: int, restarts: int, n: int
+) -> list[Protocol]:
+    """The protocols of clean accuracy, and of each attack (``fgm``, ``pgd``, ``dense``) at each radius."""
+    protocols = [Protocol("clean", norm, 0.0, 0, 0, n)]
+    for tau in radii:
+        for attack in attacks:
+            size = (steps, restarts) if attack == "pgd" else (1, 1) if attack == "fgm" else (0, 0)
+            protocols.append(Protocol(attack, norm, tau, *size, n))
+    return protocols
+
+
+@dataclass(frozen=True)
 class Network:
     """The weights of one checkpoint with their world and held-out sample."""
 
@@ -47,9 +75,11 @@ class Network:
     run: str
     step: int
     phase: str
-    config: Config
+    config: SparseCodingConfig
     model: SymmetricRelu
     held_out: HeldOut
+
+    ATTACKS: ClassVar[tuple[str, ...]] = ("fgm", "pgd", "dense")
 
     @classmethod
     def load(cls, folder: Path, step: int | None = None, device: str = "cpu") -> Network:
@@ -63,7 +93,7 @@ class Network:
             checkpoint = store.load(step)
         finally:
             store.close()
-        config, arrays = checkpoint.config, checkpoint.arrays
+        config, arrays = sparse_coding(checkpoint.config, "this"), checkpoint.arrays
         prepare_thread(config.threads)
 
         def tensor(name: str) -> torch.Tensor:
@@ -79,12 +109,9 @@ class Network:
         self, attacks: Sequence[str], norm: str, radii: Sequence[float], steps: int, restarts: int, n: int
     ) -> list[Row]:
         """Clean accuracy, then that under each attack at each radius."""
-        protocols = [Protocol("clean", norm, 0.0, 0, 0, n)]
-        for tau in radii:
-            for attack in attacks:
-                size = (steps, restarts) if attack == "pgd" else (1, 1) if attack == "fgm" else (0, 0)
-                protocols.append(Protocol(attack, norm, tau, *size, n))
-        return [self._measure(protocol) for protocol in protocols]
+        if "autoattack" in attacks:
+            raise ConfigError("--attack: autoattack is for networks on images; allowed here: fgm, pgd, dense")
+        return [self._measure(protocol) for protocol in protocols_of(attacks, norm, radii, steps, restarts, n)]
 
     def _measure(self, protocol: Protocol) -> Row:
         x, y = self.held_out.take(protocol.n, self.config.world.sigma_x)

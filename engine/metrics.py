@@ -35,7 +35,26 @@ PRINCIPLE1 = (
 )
 ACTIVE_SHARE = "sparsity/active_share"
 
+# Of each layer of a network on images, as layer/conv1/share and so on: those of PRINCIPLE1, and the active share.
+LAYER_PRINCIPLE1 = ("cos_start_clean", "cos_start_now", "cos_clean_now", "share")
+LAYER_ACTIVE_SHARE = "active_share"
+
 
 def mixture(quantity: str, summary: str) -> str:
     """Name of a summary of a per-neuron quantity, e.g. ``mixture('purity', 'q10')``."""
     return f"mixture/{quantity}/{summary}"
+
+
+def layer(name: str, quantity: str) -> str:
+    """Name of a quantity of one layer of a network on images, e.g. ``layer('conv1', 'cos_start_clean')``."""
+    return f"layer/{name}/{quantity}"
+
+
+def local(layer: str, quantity: str) -> str:
+    """Name of a quantity of a layer that was drawn again and trained alone, e.g. ``local('conv1', 'robust_after')``."""
+    return f"local/{layer}/{quantity}"
+
+
+def rank(quantity: str, r: int) -> str:
+    """Name of a quantity after an adversarial phase of rank r (0: full), e.g. ``rank('robust', 4)``."""
+    return f"low_rank/{quantity}@{r}"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from engine.config import Config
+from engine.config import SparseCodingConfig
 from engine.data.sparse_coding import SparseCoding
 from engine.generators import seeded
 from engine.loading import Network
@@ -94,7 +94,9 @@ def race(folder: Path, *, sweep: bool = False, n: int = 1000, progress: Progress
     return table(found)
 
 
-def curves(config: Config, world: SparseCoding, n: int, tell: Callable[[float], object]) -> list[dict[str, Any]]:
+def curves(
+    config: SparseCodingConfig, world: SparseCoding, n: int, tell: Callable[[float], object]
+) -> list[dict[str, Any]]:
     """Robust accuracy of all rivals while they train by FGM at constant rates, on the same batches: one curve each."""
     racing = Race(config, world)
     found: dict[str, list[float]] = {}

@@ -21,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.commands import Command, SaveCheckpoint, SetKnob, SwitchPhase
-from engine.config import Config, Objective, from_dict, resolve, to_dict, with_value
+from engine.config import Config, from_dict, resolve, to_dict, with_value
 from engine.errors import ConfigError
 from engine.figures.base import events_of
+from engine.knobs import Objective
 from engine.snapshot import Event
 from engine.store import Checkpoint, Store
 
@@ -82,8 +83,8 @@ def build(store: Store, checkpoint: Checkpoint) -> dict[str, Any]:
         "versions": versions(),
         "git": git_commit(),
         "hashes": {
-            "data": data_hash(arrays),
-            "weight": digest(arrays["weight"]),
+            "data": data_hash(checkpoint),
+            "weight": digest(*weights(arrays).values()),
         },
     }
 
@@ -132,7 +133,8 @@ def _train(
     session: Session, events: list[Event], config: Config, end: int, progress: Callable[[str], None] | None
 ) -> None:
     scheduled = scheduled_switch(events, config)
-    waiting = [(e.step, command_of(e, config)) for e in events if e is not scheduled]
+    asked = (e for e in events if e is not scheduled and e.name != "redraw")  # that happens by itself, too
+    waiting = [(e.step, command_of(e, config)) for e in asked]
     while True:
         done = session.steps_done
         while waiting and waiting[0][0] <= done:
@@ -145,13 +147,14 @@ def _train(
 
 
 def _compare(recipe: Mapping[str, Any], recorded: Path, store: Store, checkpoint: Checkpoint) -> Replay:
-    weight, hashes = checkpoint.arrays["weight"], recipe["hashes"]
-    equal = digest(weight) == hashes["weight"]
+    found, hashes = weights(checkpoint.arrays), recipe["hashes"]
+    equal = digest(*found.values()) == hashes["weight"]
     difference: float | None = 0.0 if equal else None
     if not equal and recorded.is_file():
         with np.load(recorded, allow_pickle=False) as file:
-            if file["weight"].shape == weight.shape:
-                difference = float(np.abs(file["weight"].astype(np.float64) - weight).max())
+            if all(name in file and file[name].shape == array.shape for name, array in found.items()):
+                gaps = (np.abs(file[name].astype(np.float64) - array).max() for name, array in found.items())
+                difference = float(max(gaps))
     now = versions() | hardware(store, checkpoint)
     then = recipe["versions"] | recipe["hardware"]
     return Replay(
@@ -159,7 +162,7 @@ def _compare(recipe: Mapping[str, Any], recorded: Path, store: Store, checkpoint
         step=checkpoint.step,
         equal=equal,
         max_abs_difference=difference,
-        data_equal=data_hash(checkpoint.arrays) == hashes["data"],
+        data_equal=data_hash(checkpoint) == hashes["data"],
         differences=tuple(f"{k} {then.get(k)} → {now[k]}" for k in now if now[k] != then.get(k)),
     )
 
@@ -231,9 +234,20 @@ def digest(*arrays: NDArray[Any]) -> str:
     return found.hexdigest()
 
 
-def data_hash(arrays: Mapping[str, NDArray[Any]]) -> str:
-    """Hash of what the run is about before any training: dictionary, target and initial weights."""
-    return digest(arrays["dictionary"], arrays["target"], arrays["weight_init"])
+def weights(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The present network's arrays by name: ``weight``, or on images all parameters and buffers."""
+    if "weight" in arrays:
+        return {"weight": arrays["weight"]}
+    return {name.removeprefix("now."): arrays[name] for name in sorted(arrays) if name.startswith("now.")}
+
+
+def data_hash(checkpoint: Checkpoint) -> str:
+    """Hash of what the run is about before any training: dictionary or images, target and initial weights."""
+    arrays = checkpoint.arrays
+    if "dictionary" in arrays:
+        return digest(arrays["dictionary"], arrays["target"], arrays["weight_init"])
+    data = np.frombuffer(bytes.fromhex(checkpoint.state["data_hash"]), np.uint8)
+    return digest(data, *(arrays[name] for name in sorted(arrays) if name.startswith("init.")))
 
 
 def hardware(store: Store, checkpoint: Checkpoint) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""What the slow commands leave in a run folder, read back and checked: ``claims.json`` and ``race.json``."""
+"""What the slow commands leave in a run folder, read back and checked.
+
+``claims.json``, ``warnings.json``, ``race.json``, ``local.json`` and ``low_rank.json``.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,15 @@ from engine.claims import Figure, Verdict
 from engine.errors import StoreError
 
 CLAIMS, RACE, WARNINGS = "claims.json", "race.json", "warnings.json"
-COMMANDS = {CLAIMS: "claims {} --verify", RACE: "race {}"}  # what makes each file
+LOCAL, LOW_RANK = "local.json", "low_rank.json"
+COMMANDS = {  # what makes each file
+    CLAIMS: "claims {} --verify", RACE: "race {}", LOCAL: "local {}", LOW_RANK: "low-rank {}",
+}  # fmt: skip
 
 T = TypeVar("T")
 Proportion = Annotated[float, Field(ge=0, le=1)]
+Cosine = Annotated[float, Field(ge=-1.001, le=1.001)]  # rounding
+Length = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class NotMeasured(StoreError):  # noqa: N818 - nothing went wrong, there is only nothing yet
@@ -106,6 +114,97 @@ class Race:
         return found
 
 
+@dataclass(frozen=True)
+class Interval:
+    """An accuracy with its 95% interval."""
+
+    value: Proportion
+    low: Proportion
+    high: Proportion
+
+    def text(self) -> str:
+        """Value and interval, e.g. ``0.862 [0.829, 0.889]``."""
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+@dataclass(frozen=True)
+class LocalLayer:
+    """One layer of ``local.json``: drawn again and trained alone for ``clean_steps``, then ``adversarial_steps``.
+
+    The accuracies are the whole network's ``…_before`` and ``…_after`` the adversarial phase. With w⁰, w, w′ a unit's
+    weights when drawn again, before and after that phase: cosines (means over alive units), ``share`` of these with
+    ‖βw′‖ > ‖w − βw′‖, and per unit (units,) ``pure_part`` ‖βw′‖, ``rest`` ‖w − βw′‖, ``alive``.
+    """
+
+    name: str
+    clean_steps: int
+    adversarial_steps: int
+    clean_before: Interval
+    robust_before: Interval
+    clean_after: Interval
+    robust_after: Interval
+    cos_start_clean: Cosine
+    cos_start_now: Cosine
+    cos_clean_now: Cosine
+    share: Proportion
+    pure_part: tuple[Length, ...]
+    rest: tuple[Length, ...]
+    alive: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Local:
+    """``local.json``: from the clean weights of step ``clean_step``; ``step`` was the newest when it was measured."""
+
+    step: int
+    clean_step: int
+    norm: str
+    tau: float
+    protocol: str
+    n: int
+    layers: tuple[LocalLayer, ...]
+
+
+@dataclass(frozen=True)
+class RankRow:
+    """Accuracies after an adversarial phase of this ``rank`` (0: unrestricted), with their 95% intervals."""
+
+    robust: Proportion
+    low: Proportion
+    high: Proportion
+    clean: Proportion
+    clean_low: Proportion
+    clean_high: Proportion
+    rank: Annotated[int, Field(ge=0)] = 0
+
+
+@dataclass(frozen=True)
+class LowRankStudy:
+    """``low_rank.json``: phases of ``steps`` steps from the clean weights of step ``clean_step``, measured ``before``.
+
+    ``step`` was the newest when it was measured; ``layers`` are those whose change had that rank.
+    """
+
+    step: int
+    clean_step: int
+    norm: str
+    tau: float
+    protocol: str
+    n: int
+    layers: str
+    steps: int
+    before: RankRow
+    ranks: tuple[RankRow, ...]
+
+    def limited(self) -> tuple[RankRow, ...]:
+        """The restricted phases, of ascending rank."""
+        return tuple(sorted((row for row in self.ranks if row.rank), key=lambda row: row.rank))
+
+    def full(self) -> RankRow | None:
+        """The unrestricted phase, if it was trained."""
+        return next((row for row in self.ranks if not row.rank), None)
+
+
 def read_claims(folder: Path) -> tuple[Record, ...]:
     """The claims of the run in ``folder`` as decided last.
 
@@ -128,6 +227,20 @@ def read_race(folder: Path) -> Race:
         if len(curve.steps) != len(curve.robust):
             raise StoreError(f"{folder / RACE} is damaged: curves: {curve.name} has steps without values")
     return race
+
+
+def read_local(folder: Path) -> Local:
+    """The study of local purification of the run in ``folder``; errors as in :func:`read_claims`."""
+    found = _read(folder, LOCAL, TypeAdapter(Local))
+    for layer in found.layers:
+        if not len(layer.pure_part) == len(layer.rest) == len(layer.alive):
+            raise StoreError(f"{folder / LOCAL} is damaged: layers: {layer.name} has units without values")
+    return found
+
+
+def read_low_rank(folder: Path) -> LowRankStudy:
+    """Robust accuracy against rank of the run in ``folder``; errors as in :func:`read_claims`."""
+    return _read(folder, LOW_RANK, TypeAdapter(LowRankStudy))
 
 
 def checked_at(records: Sequence[Record]) -> int:

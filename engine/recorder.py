@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from engine.config import Config, Objective
+from engine.config import Config
 from engine.errors import StoreError
 from engine.history import History
+from engine.knobs import Objective
 from engine.protocol import Protocol
 from engine.snapshot import Event, ProtocolLog, protocol_at
 from engine.store import Store

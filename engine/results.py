@@ -5,6 +5,7 @@ Symbols follow SPEC.md section 4: ``C = W M`` is a neuron in the dictionary, ``j
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -219,9 +220,10 @@ class RadiusCurves:
     """Accuracy against the radius of the ball, ``radii`` (k,) ascending from 0, over the same ``n`` held-out samples.
 
     ``pgd`` (k,) under PGD with ``steps`` and ``restarts`` (an upper bound of robust accuracy) and ``certified`` (k,)
-    (a lower bound), for the weights after ``step`` steps; ``pgd_clean`` and ``certified_clean`` the same for the
-    weights at the end of clean training, None before that; ``oracle`` (k,) the ideal network's PGD accuracy, None until
-    it is known. ``norm`` is ``l2`` or ``linf``. All are live estimates.
+    (a lower bound; None for networks without a certificate), for the weights after ``step`` steps; ``pgd_clean`` and
+    ``certified_clean`` the same for the weights at the end of clean training, None before that; ``oracle`` (k,) the
+    ideal network's PGD accuracy, None until it is known, or where there is none. ``norm`` is ``l2`` or ``linf``. All
+    are live estimates.
     """
 
     step: int
@@ -231,7 +233,104 @@ class RadiusCurves:
     n: int
     radii: NDArray[np.float64]
     pgd: NDArray[np.float64]
-    certified: NDArray[np.float64]
+    certified: NDArray[np.float64] | None
     pgd_clean: NDArray[np.float64] | None
     certified_clean: NDArray[np.float64] | None
     oracle: NDArray[np.float64] | None
+
+
+# --- networks on images. Pictures are (C, H, W) in [0, 1]; a layer's weights are seen as a matrix of one row a unit.
+
+
+@dataclass(frozen=True, slots=True)
+class LayerInfo:
+    """A layer with weights, as the layer chooser lists it: the weights' ``shape``, ``kind`` ``conv`` or ``linear``."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+
+    @property
+    def units(self) -> int:
+        """Its outputs: neurons or channels."""
+        return self.shape[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """The first layer's weights as pictures, each (units, C, h, w); C is 1 (grey) or 3 (colour).
+
+    ``clean`` is None until the clean phase has ended. ``layers`` are all of the network's, the first one's first.
+    """
+
+    layers: tuple[LayerInfo, ...]
+    now: FloatArray
+    start: FloatArray
+    clean: FloatArray | None
+
+
+@dataclass(frozen=True, slots=True)
+class LayersPrinciple1:
+    """Principle 1 in every layer, after ``step`` steps: layer name → :class:`Principle1` over its units.
+
+    ``active`` is the share of the layer's outputs that are positive on the live evaluation's images, by layer name
+    (the last layer's, which are logits, are left out), ``n`` how many images.
+    """
+
+    step: int
+    layers: tuple[LayerInfo, ...]
+    of: Mapping[str, Principle1]
+    active: Mapping[str, float]
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Some test images and what the attack of ``protocol`` adds to them, for the weights after ``step`` steps.
+
+    ``x`` and ``delta`` (k, C, H, W); ``y`` (k,) the true classes; ``before`` and ``after`` (k, K) the predicted
+    probabilities of the K ``classes`` for x and for x + δ. The same images every time.
+    """
+
+    step: int
+    protocol: Protocol
+    classes: tuple[str, ...]
+    x: FloatArray
+    delta: FloatArray
+    y: IntArray
+    before: FloatArray
+    after: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureRequest:
+    """What to visualise: ``units`` of ``layer``, by ``steps`` of gradient ascent from ``origin``.
+
+    ``origin`` is ``noise`` (a fixed grey picture with a little noise) or ``image`` (a fixed test image); the picture
+    stays in [0, 1] and within ``tau`` (ℓ2) of the origin. ``image`` is the index of the held-out image.
+    """
+
+    layer: str
+    units: tuple[int, ...]
+    origin: str = "noise"
+    tau: float = 8.0
+    steps: int = 40
+    image: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Pictures that activate units most, as far as they are done (paper, section 5; SPEC.md section 8).
+
+    ``pictures`` and ``activations`` by moment (``start``, ``clean``, ``now``): (n, C, H, W) for the units of
+    ``request`` in its order, and (n,) the mean activation over the unit's positions. ``origin`` (C, H, W) is where the
+    ascent began. ``share`` in [0, 1] says how much is done: pictures not begun are the origin. ``step`` is that of
+    ``now``.
+    """
+
+    request: FeatureRequest
+    step: int
+    origin: FloatArray
+    pictures: Mapping[str, FloatArray]
+    activations: Mapping[str, FloatArray]
+    share: float

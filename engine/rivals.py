@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import torch
 
-from engine.config import Config, with_value
+from engine.config import SparseCodingConfig, with_value
 from engine.data.sparse_coding import SparseCoding, Stream
 from engine.device import choose
 from engine.errors import ConfigError
@@ -108,7 +108,7 @@ def best(results: Iterable[RivalResult]) -> dict[str, RivalResult]:
     return found
 
 
-def objective_config(config: Config, name: str) -> tuple[Config, str]:
+def objective_config(config: SparseCodingConfig, name: str) -> tuple[SparseCodingConfig, str]:
     """The config and the name in :mod:`engine.objectives` for ``name``.
 
     ``fgm`` and ``pgd`` are adversarial training with these attacks; other names are those of
@@ -142,7 +142,14 @@ def _stream(world: SparseCoding, seed: int, name: str) -> Stream:
 
 
 def train(
-    rival: Rival, config: Config, world: SparseCoding, objective: str, *, steps: int, lr: float, data: str = "rivals"
+    rival: Rival,
+    config: SparseCodingConfig,
+    world: SparseCoding,
+    objective: str,
+    *,
+    steps: int,
+    lr: float,
+    data: str = "rivals",
 ) -> Generator[float, None, float]:
     """Train in place, the rate falling linearly from ``lr`` to 0; yields the share done between slices.
 
@@ -170,7 +177,15 @@ def train(
 
 
 def measure(
-    name: str, rival: Rival, trained_by: str, config: Config, held_out: HeldOut, *, steps: int, lr: float, n: int
+    name: str,
+    rival: Rival,
+    trained_by: str,
+    config: SparseCodingConfig,
+    held_out: HeldOut,
+    *,
+    steps: int,
+    lr: float,
+    n: int,
 ) -> Generator[float, None, RivalResult]:
     """Clean and PGD accuracy of ``rival`` on the first ``n`` held-out samples; yields the share done between slices."""
     x, y = held_out.take(n, config.world.sigma_x)
@@ -198,19 +213,19 @@ def measure(
     return RivalResult(name, trained_by, found[0], found[1], exact, rival.features, steps, lr)
 
 
-def draw_world(config: Config) -> SparseCoding:
+def draw_world(config: SparseCodingConfig) -> SparseCoding:
     """The world of ``config``, the same as its run's."""
     return SparseCoding.draw(config.world, seeded(config.seed, "world"), choose(config.device))
 
 
-def build_rival(name: str, config: Config, world: SparseCoding) -> Rival:
+def build_rival(name: str, config: SparseCodingConfig, world: SparseCoding) -> Rival:
     """An untrained rival. Raises :class:`ConfigError` for an unknown name."""
     x, _ = world.sample(FIT_SIZE, seeded(config.seed, "rivals fit", world.target.device), config.world.sigma_x)
     return rivals[name](config, x)
 
 
 def run_rivals(
-    config: Config,
+    config: SparseCodingConfig,
     *,
     world: SparseCoding | None = None,
     steps: int | None = None,
@@ -261,7 +276,7 @@ def run_rivals(
     return tuple(results)
 
 
-def search(name: str, config: Config, world: SparseCoding, objective: str) -> Generator[float, None, float]:
+def search(name: str, config: SparseCodingConfig, world: SparseCoding, objective: str) -> Generator[float, None, float]:
     """The learning rate with the lowest loss in a short training; yields the share done between slices."""
     rates = build_rival(name, config, world).rates
     lowest, chosen = float("inf"), rates[0]
@@ -289,7 +304,7 @@ class Race:
     a race has no known end.
     """
 
-    def __init__(self, config: Config, world: SparseCoding, names: Sequence[str] = tuple(rivals)) -> None:
+    def __init__(self, config: SparseCodingConfig, world: SparseCoding, names: Sequence[str] = tuple(rivals)) -> None:
         self.world = world
         self.steps_done = 0
         self.trained_by: list[str] = []
@@ -298,7 +313,7 @@ class Race:
         self._attack = seeded(config.seed, "race attack", world.target.device)
         self._held_out = HeldOut(world, config.seed)
 
-    def advance(self, config: Config, objective: str, steps: int) -> Slices[None]:
+    def advance(self, config: SparseCodingConfig, objective: str, steps: int) -> Slices[None]:
         """``steps`` steps of every rival, by the knobs of ``config`` as they are now; yields between slices.
 
         Given up in the middle (closed), every rival has still done as many steps as the others.
@@ -321,7 +336,7 @@ class Race:
                 yield Progress((step + 1) / steps, f"race: step {self.steps_done}")
                 clock.restart()
 
-    def measure(self, config: Config, n: int) -> Slices[tuple[RivalResult, ...]]:
+    def measure(self, config: SparseCodingConfig, n: int) -> Slices[tuple[RivalResult, ...]]:
         """Measure every rival as it is now, on the held-out sample."""
         found = []
         by = ", then ".join(self.trained_by) or "nothing"

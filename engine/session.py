@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -15,70 +16,145 @@ from torch import Tensor
 
 from engine import metrics
 from engine.commands import Command, EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase
-from engine.config import Config, Objective, resolve, value_of, with_value
-from engine.data.sparse_coding import SparseCoding, Stream
+from engine.config import Config, ImageConfig, resolve, value_of, with_value
 from engine.device import choose, prepare_thread
 from engine.errors import ConfigError, ExplorerError, StoreError
-from engine.evaluation import HeldOut, Request, evaluate
 from engine.generators import seeded
-from engine.models.low_rank import Factors
-from engine.models.symmetric_relu import SymmetricRelu
+from engine.knobs import Objective
 from engine.objectives import objectives
-from engine.probes import anatomy
 from engine.probes.arrays import frozen
-from engine.probes.low_rank import low_rank
-from engine.probes.mixture import mixture
-from engine.probes.principle1 import principle1
-from engine.probes.sparsity import sparsity
-from engine.probes.winners import winners
 from engine.recorder import Recorder
-from engine.results import Anatomy, LowRank, Mixture, Principle1, RadiusCurves, Sparsity, Weights, Winners
 from engine.snapshot import Snapshot
-from engine.state import clean_step, pack_factors, pack_requests, tensor, unpack_factors, unpack_requests
 from engine.store import Checkpoint, Store
 from engine.summary import summarise
-from engine.training import GENERATORS, Trainer, bias_at, initial_weight
-from engine.watch import Moment, RadiusWatch
+from engine.watch import SpareTime, Watch
 
 RING = 64  # steps whose loss stays on the device before it is recorded: one synchronisation for all of them
 
 
-class Session:
+class Waiting(Protocol):
+    """A state of the network that is to be measured, with weights of its own."""
+
+    @property
+    def step(self) -> int:
+        """The step that it is of."""
+
+    @property
+    def report(self) -> bool:
+        """Whether it is the fuller evaluation of a phase's end."""
+
+    def slices(self) -> int:
+        """About how many slices measuring it takes."""
+
+
+class Session(ABC):
     """One run, in one thread: create or resume it, :meth:`step` it, :meth:`close` it.
 
     A step is one training step and one slice of whatever is being measured. What is trained depends on config, seed
     and commands alone, never on measuring or on snapshots: with and without a window the history is the same, bit for
     bit on the same device and thread count.
+
+    Subclasses, one a kind of world, supply what is trained and measured: the methods under "what a world supplies".
     """
+
+    GENERATORS: ClassVar[tuple[str, ...]]  # names of the random generators that training uses
 
     def __init__(self, store: Store, config: Config, checkpoint: Checkpoint | None) -> None:
         self.threads = prepare_thread(config.threads)
         self.device = choose(config.device)
         self.config = config
-        self._generators = {name: seeded(config.seed, name, self.device) for name in GENERATORS}
+        self._generators = {name: seeded(config.seed, name, self.device) for name in self.GENERATORS}
         self.steps_done = 0
         self.scheduled = True
         self.diverged = False
         self.phase: Objective = "clean"
+        self.clean_step = 0  # the step at which the clean phase last ended
         if checkpoint is None:
+            if config.schedule.clean_steps == 0:
+                self.phase = config.schedule.second
             self._start()
         else:
+            self.steps_done, self.phase = checkpoint.step, checkpoint.phase
+            self.scheduled = bool(checkpoint.state["scheduled"])
+            self._restore_generators(checkpoint)
             self._restore(checkpoint)
-        self.stream = Stream(self.world, self._generators["pool"], self._generators["input_noise"])
-        self.stream.seek(0 if checkpoint is None else int(checkpoint.state["position"]))
-        self.held_out = HeldOut(self.world, config.seed)
-        self._trainer = Trainer(self.model, self.stream, self._generators)
-        self._trainer.factors = self._begin_phase() if checkpoint is None else unpack_factors(checkpoint, self.device)
         self._ring = torch.empty(2, RING, device=self.device)
         self._in_ring = 0
         self._recorder = Recorder(store)
         self._job: Generator[None, None, None] | None = None
         self._slices_a_step = 1
-        self._pending: deque[Request] = deque()
+        self._pending: deque[Any] = deque()  # of Waiting, each of the subclass's own kind
         self._saved_at = -1
         self._closed = False
-        self._watch = RadiusWatch(self.held_out)
+        self._watches: dict[type, Watch[Any]] = self._make_watches()
+        self._spare_time = SpareTime(self._watches.values())
         self._constant: dict[str, Any] = {}
+
+    def _restore_generators(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.state["device"] == self.device.type:
+            for name, generator in self._generators.items():
+                generator.set_state(torch.from_numpy(checkpoint.arrays[f"generator.{name}"].copy()))
+        else:  # another device has other generators: go on reproducibly, though not with the same numbers
+            for name in self.GENERATORS:
+                self._generators[name] = seeded(self.config.seed, f"{name} {self.steps_done}", self.device)
+
+    # --- what a world supplies
+
+    @abstractmethod
+    def _start(self) -> None:
+        """Draw the network's start (on the CPU, so that a seed means the same on every device) and begin the phase."""
+
+    @abstractmethod
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to the state of ``checkpoint``. A KeyError or ValueError says that it does not fit."""
+
+    @abstractmethod
+    def _train(self, loss: Tensor, accuracy: Tensor) -> None:
+        """One training step; its loss and the batch's accuracy before it are written into the 0-d tensors."""
+
+    @abstractmethod
+    def _begin_phase(self) -> None:
+        """The phase has just become :attr:`phase`."""
+
+    @abstractmethod
+    def _end_clean(self) -> None:
+        """Clean training has just ended: keep its weights."""
+
+    @abstractmethod
+    def _frozen(self, *, report: bool) -> Waiting:
+        """The state now, to be measured later."""
+
+    @abstractmethod
+    def _evaluate(self, request: Any) -> Generator[None, None, None]:
+        """Measure what :meth:`_frozen` gave, in slices, into :attr:`_recorder`."""
+
+    @abstractmethod
+    def _make_watches(self) -> dict[type, Watch[Any]]:
+        """What is measured only while somebody looks, by the type of its result."""
+
+    @abstractmethod
+    def _result(self, kind: type) -> object | None:
+        """Any other result (:mod:`engine.results`), None if there is none of this kind (yet)."""
+
+    @abstractmethod
+    def _sound(self) -> bool:
+        """Whether all weights are finite."""
+
+    @abstractmethod
+    def _arrays(self) -> dict[str, np.ndarray[Any, Any]]:
+        """What a checkpoint holds, by name; the generators' states as far as they differ from the present ones."""
+
+    @abstractmethod
+    def _state(self) -> dict[str, Any]:
+        """What else it needs, as JSON."""
+
+    @abstractmethod
+    def _pack_requests(self) -> tuple[dict[str, np.ndarray[Any, Any]], list[dict[str, Any]]]:
+        """Arrays and JSON of what is still to be measured."""
+
+    @abstractmethod
+    def _unpack_requests(self, checkpoint: Checkpoint) -> Sequence[Waiting]:
+        """Inverse of :meth:`_pack_requests`."""
 
     # --- opening and closing
 
@@ -89,7 +165,17 @@ class Session:
         Raises :class:`StoreError` for the folder, :class:`DeviceError` for a device that is not there.
         """
         choose(config.device)
-        session = cls(Store.create(folder, config), config, None)
+        kind = session_type(config)
+        store = Store.create(folder, config)
+        return cls._begin(kind, store, config)
+
+    @staticmethod
+    def _begin(kind: type[Session], store: Store, config: Config) -> Session:
+        try:
+            session = kind(store, config, None)
+        except BaseException:
+            store.close()
+            raise
         session._request(report=False)
         session._save(keep=True)
         return session
@@ -105,18 +191,16 @@ class Session:
         try:
             if not store.checkpoints():  # killed before the first one: nothing was trained yet
                 config = store.config if device is None else with_value(store.config, "device", device)
-                session = cls(store, config, None)
-                session._request(report=False)
-                session._save(keep=True)
-                return session
+                return cls._begin(session_type(config), store, config)
             checkpoint = store.load()
             config = checkpoint.config
             if device is not None:
                 config = with_value(config, "device", device)
             choose(config.device)
             store.rewind(checkpoint.step, checkpoint.events)
-            session = cls(store, config, checkpoint)
-            session._requeue(checkpoint)
+            session = session_type(config)(store, config, checkpoint)
+            for request in session._unpack_requests(checkpoint):
+                session._enqueue(request)
         except (KeyError, ValueError, RuntimeError) as error:
             store.close()
             raise StoreError(f"{folder}: the newest checkpoint does not fit this version: {error}") from error
@@ -125,40 +209,6 @@ class Session:
             raise
         session._saved_at = checkpoint.step
         return session
-
-    def _start(self) -> None:
-        """Draw world and weights; on the CPU, so that a seed means the same on every device."""
-        config = self.config
-        self.world = SparseCoding.draw(config.world, seeded(config.seed, "world"), self.device)
-        weight = initial_weight(config, config.seed)
-        self.model = SymmetricRelu(weight.to(self.device), self.bias_at(0))
-        self.weight_init = self.model.weight.clone()
-        self.weight_clean: Tensor | None = None
-        self.clean_step = 0
-        if config.schedule.clean_steps == 0:
-            self.phase = config.schedule.second
-
-    def _restore(self, checkpoint: Checkpoint) -> None:
-        arrays, device = checkpoint.arrays, self.device
-        world = self.config.world
-        self.world = SparseCoding(world, tensor(checkpoint, "dictionary", device), tensor(checkpoint, "target", device))
-        self.model = SymmetricRelu(tensor(checkpoint, "weight", device), float(arrays["bias"]))
-        self.weight_init = tensor(checkpoint, "weight_init", device)
-        self.weight_clean = tensor(checkpoint, "weight_clean", device) if "weight_clean" in arrays else None
-        self.clean_step = clean_step(checkpoint)
-        self.steps_done, self.phase = checkpoint.step, checkpoint.phase
-        self.scheduled = bool(checkpoint.state["scheduled"])
-        if checkpoint.state["device"] == self.device.type:
-            for name, generator in self._generators.items():
-                generator.set_state(torch.from_numpy(arrays[f"generator.{name}"].copy()))
-        else:  # another device has other generators: go on reproducibly, though not with the same numbers
-            for name in GENERATORS:
-                self._generators[name] = seeded(self.config.seed, f"{name} {self.steps_done}", self.device)
-
-    def _requeue(self, checkpoint: Checkpoint) -> None:
-        """Queue again what was being measured when the checkpoint was written."""
-        for request in unpack_requests(checkpoint, self.weight_init):
-            self._enqueue(request)
 
     def close(self) -> None:
         """Save a checkpoint of the current step, write what waits, close the folder. Harmless when closed already."""
@@ -172,7 +222,7 @@ class Session:
                 self._save(keep=False)
             self._recorder.summary(self.summary())
         finally:
-            self._watch.close()
+            self._spare_time.close()
             if self._job is not None:
                 self._job.close()
             self._recorder.close()
@@ -187,7 +237,7 @@ class Session:
     @property
     def measuring(self) -> bool:
         """Whether evaluations are under way or waiting."""
-        return bool(self._pending) or (self._watch.wanted and self._watch.behind(self._moment()))
+        return bool(self._pending) or self._spare_time.behind
 
     @property
     def folder(self) -> Path:
@@ -199,10 +249,6 @@ class Session:
         """The run's id."""
         return self._recorder.store.run
 
-    def bias_at(self, step: int) -> float:
-        """The bias b in the step after ``step`` steps (SPEC.md section 2)."""
-        return bias_at(self.config, step)
-
     def step(self) -> None:
         """One training step, then one slice of measuring.
 
@@ -212,19 +258,13 @@ class Session:
             raise ExplorerError(self._divergence())
         if self.finished:
             self.scheduled = False
-        self._train()
+        self._train(self._ring[0, self._in_ring], self._ring[1, self._in_ring])
+        self._in_ring += 1
         self.steps_done += 1
         self._after_step()
         for _ in range(self._slices_a_step):
             self._measure()
-        if self._watch.wanted:
-            self._watch.beside_training(self._moment())
-
-    def _train(self) -> None:
-        margin = self._trainer.step(self.config, self.phase, self.steps_done)
-        torch.mean(margin > 0, dtype=torch.float32, out=self._ring[1, self._in_ring])
-        torch.mean(torch.nn.functional.softplus(margin.neg_()), dim=0, out=self._ring[0, self._in_ring])
-        self._in_ring += 1
+        self._spare_time.beside_training()
 
     def _after_step(self) -> None:
         step, schedule = self.steps_done, self.config.schedule
@@ -300,25 +340,14 @@ class Session:
     def _switch(self, to: Objective) -> None:
         old, self.phase = self.phase, to
         self._end_phase(old)
-        self._trainer.factors = self._begin_phase()
+        self._begin_phase()
         self._recorder.event(self.steps_done, "phase", old, to)
         self._save(keep=True)
 
-    def _begin_phase(self) -> Factors | None:
-        """What the new phase may change: with ``low_rank.rank``, a matrix of that rank on the present weights."""
-        if self.phase == "clean":
-            return None
-        return Factors.begin(self.model.weight, self.config.low_rank.rank, self.config.seed, self.steps_done)
-
-    @property
-    def rank(self) -> int:
-        """The rank that the current phase restricts its change of the weights to; 0 is no restriction."""
-        factors = self._trainer.factors
-        return 0 if factors is None else factors.rank
-
     def _end_phase(self, ended: Objective | None = None) -> None:
         if (ended or self.phase) == "clean":
-            self.weight_clean, self.clean_step = self.model.weight.clone(), self.steps_done
+            self.clean_step = self.steps_done
+            self._end_clean()
         self._request(report=True)
 
     # --- measuring
@@ -327,14 +356,14 @@ class Session:
         """One slice of what is being measured, if anything is."""
         if self._pending:
             self._measure()
-        elif self._watch.wanted:
-            self._watch.slice(self._moment())
+        else:
+            self._spare_time.slice()
 
     def _measure(self) -> None:
         if self._job is None:
             if not self._pending:
                 return
-            self._job = evaluate(self._pending[0], self.held_out, self._recorder.scalar, self._recorder.measured_by)
+            self._job = self._evaluate(self._pending[0])
         try:
             next(self._job)
         except StopIteration:
@@ -349,11 +378,9 @@ class Session:
         if self.diverged:
             return
         self._saved_at = -1
-        weight, bias = self.model.weight.clone(), self.bias_at(self.steps_done)
-        start, clean = self.weight_init, self.weight_clean
-        self._enqueue(Request(self.steps_done, report, self.config, bias, weight, start, clean, self.rank))
+        self._enqueue(self._frozen(report=report))
 
-    def _enqueue(self, request: Request) -> None:
+    def _enqueue(self, request: Waiting) -> None:
         # Live estimates go first, reports fill the time between them; what is under way is finished before.
         place = len(self._pending)
         if not request.report:
@@ -364,7 +391,7 @@ class Session:
 
     def _pace(self) -> int:
         """Slices a step: as many as keep up with the live evaluations, whatever the knobs ask for."""
-        live = sum(r.slices() for r in self._pending if not r.report)
+        live: int = sum(r.slices() for r in self._pending if not r.report)
         return max(1, -(-live // self.config.evaluation.every))
 
     # --- what others see
@@ -372,7 +399,8 @@ class Session:
     def snapshot(self, wanted: frozenset[type] = frozenset()) -> Snapshot:
         """A picture of this moment with the results of the types in ``wanted`` (:mod:`engine.results`)."""
         self._empty_ring()
-        results = {kind: found for kind in wanted if (found := self._result(kind)) is not None}
+        asked = ((kind, watch.ask() if (watch := self._watches.get(kind)) else self._result(kind)) for kind in wanted)
+        results = {kind: found for kind, found in asked if found is not None}
         return Snapshot(
             run=self.run,
             folder=self.folder,
@@ -387,49 +415,6 @@ class Session:
             events=self._recorder.events,
             protocols=self._recorder.protocols,
             results=results,
-        )
-
-    def _result(self, kind: type) -> object | None:
-        weight, world, clean = self.model.weight, self.world, self.weight_clean
-        if kind is Weights:
-            return Weights(
-                now=frozen(weight),
-                start=self._once("start", self.weight_init),
-                clean=None if clean is None else self._once("clean", clean),
-                dictionary=self._once("dictionary", world.dictionary),
-                target=self._once("target", world.target),
-                bias=self.bias_at(self.steps_done),
-            )
-        if kind is Mixture:
-            return mixture(weight, world.dictionary, world.target)
-        if kind is Principle1:
-            return None if clean is None else principle1(self.weight_init, clean, weight)
-        if kind is Sparsity:
-            model = SymmetricRelu(weight, self.bias_at(self.steps_done))
-            x, _ = self.held_out.take(self.config.evaluation.size, self.config.world.sigma_x)
-            return sparsity(model, x)
-        if kind is Anatomy:
-            model = SymmetricRelu(weight, self.bias_at(self.steps_done))
-            x, y = self.held_out.take(anatomy.SIZE, self.config.world.sigma_x)
-            return anatomy.of_fgm(model, world, x, y, self.config.attack.norm, self.config.attack.tau)
-        if kind is Winners:
-            return winners(self.weight_init, weight, world.dictionary, world.target, self.config.model.sigma_0)
-        if kind is RadiusCurves:
-            return self._watch.ask()
-        if kind is LowRank:
-            return None if clean is None else low_rank(weight, clean, world.dense_direction, self.rank)
-        raise TypeError(f"no probe gives {kind}")
-
-    def _moment(self) -> Moment:
-        step, clean_step = self.steps_done, self.clean_step
-        return Moment(
-            step,
-            self.config,
-            self.model.weight,
-            self.bias_at(step),
-            self.weight_clean,
-            self.bias_at(clean_step),
-            clean_step,
         )
 
     def _once(self, name: str, tensor: Tensor) -> Any:
@@ -453,31 +438,31 @@ class Session:
         self._empty_ring()
         if self.diverged:
             return
-        if not bool(torch.isfinite(self.model.weight).all()):  # the loss will say so one step later
+        if not self._sound():  # the loss will say so one step later
             self.diverged = True
             raise ExplorerError(self._divergence())
-        arrays: dict[str, np.ndarray[Any, Any]] = {
-            "weight": frozen(self.model.weight),
-            "weight_init": self._once("start", self.weight_init),
-            "bias": np.array(self.bias_at(self.steps_done), np.float32),
-            "dictionary": self._once("dictionary", self.world.dictionary),
-            "target": self._once("target", self.world.target),
-        }
-        if self.weight_clean is not None:
-            arrays["weight_clean"] = self._once("clean", self.weight_clean)
-        for name, generator in self._generators.items():
-            seed = self.stream.pool_state if name == "pool" else generator.get_state()
-            arrays[f"generator.{name}"] = frozen(seed)
-        waiting, pending = pack_requests(self._pending)
-        arrays |= waiting | pack_factors(self._trainer.factors)
+        waiting, pending = self._pack_requests()
+        arrays = {f"generator.{name}": frozen(generator.get_state()) for name, generator in self._generators.items()}
+        arrays |= self._arrays() | waiting
         state = {
             "scheduled": self.scheduled,
-            "position": self.stream.position,
             "clean_step": self.clean_step,
             "pending": pending,
             "device": self.device.type,
             "threads": self.threads,
             "torch": torch.__version__,
+            **self._state(),
         }
         self._recorder.checkpoint(self.steps_done, arrays, self.config, self.phase, state, keep=keep)
         self._saved_at = self.steps_done
+
+
+def session_type(config: Config) -> type[Session]:
+    """The kind of session that trains ``config``; imported when it is needed."""
+    if isinstance(config, ImageConfig):
+        from engine.image_session import ImageSession
+
+        return ImageSession
+    from engine.theory_session import TheorySession
+
+    return TheorySession

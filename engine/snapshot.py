@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from engine.config import Config, Objective
+from engine.config import Config
 from engine.history import History
+from engine.knobs import Objective
 from engine.protocol import Protocol
 
 R = TypeVar("R")

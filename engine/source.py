@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from engine.claims import Source
 from engine.config import Config
 from engine.history import Series
@@ -26,6 +28,10 @@ class StoreSource(Source):
     def events(self) -> tuple[Event, ...]:
         """All changes."""
         return self._store.events()
+
+    def names(self) -> Iterable[str]:
+        """The metrics that were recorded."""
+        return self._store.names()
 
     def series(self, name: str) -> Series | None:
         """All recorded values of ``name``."""

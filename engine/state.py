@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.config import from_dict, to_dict
+from engine.config import from_dict, sparse_coding, to_dict
 from engine.evaluation import Request
 from engine.models.low_rank import Factors
 from engine.probes.arrays import frozen
@@ -50,7 +50,7 @@ def unpack_requests(checkpoint: Checkpoint, start: Tensor) -> list[Request]:
     for index, item in enumerate(checkpoint.state["pending"]):
         weight = tensor(checkpoint, f"pending.{index}.weight", start.device)
         clean = tensor(checkpoint, f"pending.{index}.clean", start.device) if item["clean"] else None
-        config = from_dict(item["config"])
+        config = sparse_coding(from_dict(item["config"]), "this checkpoint")
         rank = int(item.get("rank", 0))  # checkpoints of the first version have none
         requests.append(Request(item["step"], item["report"], config, item["bias"], weight, start, clean, rank))
     return requests

@@ -24,9 +24,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as save_tensors
 
-from engine.config import Config, Objective, from_dict, to_dict
+from engine.config import Config, from_dict, to_dict
 from engine.errors import ConfigError, StoreError
 from engine.history import Series
+from engine.knobs import Objective
 from engine.protocol import Protocol
 from engine.snapshot import Event
 

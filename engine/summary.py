@@ -57,10 +57,18 @@ def summarise(
         "threads": threads,
         "reports": [
             {"step": step, "phase": ends.get(step, phase), **_at(history, protocol_at, metrics.REPORT, step)}
-            for step in _steps(history, metrics.REPORT + metrics.ACCURACIES[-1])
+            for step in _steps(history, metrics.REPORT + _last_measured(history, metrics.REPORT))
         ],
-        "latest": _at(history, protocol_at, "", next(iter(reversed(_steps(history, metrics.ACCURACIES[-1]))), None)),
+        "latest": _at(
+            history, protocol_at, "", next(iter(reversed(_steps(history, _last_measured(history, "")))), None)
+        ),
     }
+
+
+def _last_measured(history: History, prefix: str) -> str:
+    """The accuracy that is measured last, so that with it all of an evaluation's are there."""
+    known = [name for name in metrics.ACCURACIES if prefix + name in history]
+    return known[-1] if known else metrics.ACCURACIES[-1]
 
 
 def _steps(history: History, name: str) -> list[int]:

@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from engine.config import Config, from_dict, to_dict
+from engine.config import SparseCodingConfig, from_dict, sparse_coding, to_dict
 from engine.data.sparse_coding import SparseCoding, Stream
 from engine.evaluation import HeldOut
 from engine.generators import seeded
@@ -29,7 +29,7 @@ class SweepPoint:
     """
 
     d: int
-    config: Config
+    config: SparseCodingConfig
     network: Measured
     rivals: tuple[RivalResult, ...]
     oracle: Measured | None
@@ -45,7 +45,7 @@ class SweepPoint:
         return self.network.accuracy - self.best_rival.robust_accuracy
 
 
-def at_dimension(config: Config, d: int) -> Config:
+def at_dimension(config: SparseCodingConfig, d: int) -> SparseCodingConfig:
     """``config`` in dimension d. Width m and learning rate grow with d, as SPEC.md section 9's presets do.
 
     Raises :class:`ConfigError` where the dictionary needs another d.
@@ -55,10 +55,10 @@ def at_dimension(config: Config, d: int) -> Config:
     data["world"]["d"] = d
     data["model"]["m"] = max(1, round(config.model.m * ratio))
     data["training"]["lr"] = config.training.lr * ratio
-    return from_dict(data)
+    return sparse_coding(from_dict(data), "a sweep")
 
 
-def train_network(config: Config, world: SparseCoding) -> Generator[float, None, SymmetricRelu]:
+def train_network(config: SparseCodingConfig, world: SparseCoding) -> Generator[float, None, SymmetricRelu]:
     """The network after its whole schedule, bit for bit that of a run; yields the share done between slices."""
     schedule, seed = config.schedule, config.seed
     weight = initial_weight(config, seed).to(world.target.device)
@@ -74,7 +74,7 @@ def train_network(config: Config, world: SparseCoding) -> Generator[float, None,
 
 
 def sweep(
-    config: Config,
+    config: SparseCodingConfig,
     dims: Sequence[int] = (36, 64, 100, 144),
     *,
     steps: int | None = None,

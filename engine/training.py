@@ -8,9 +8,10 @@ from collections.abc import Generator, Mapping
 import torch
 from torch import Tensor
 
-from engine.config import Config, Objective
+from engine.config import SparseCodingConfig
 from engine.data.sparse_coding import SparseCoding, Stream
 from engine.generators import seeded
+from engine.knobs import Objective
 from engine.models.low_rank import Factors
 from engine.models.symmetric_relu import NoisyRelu, SymmetricRelu
 from engine.objectives import objectives
@@ -18,7 +19,7 @@ from engine.objectives import objectives
 GENERATORS = ("pool", "input_noise", "rho", "attack")
 
 
-def bias_at(config: Config, step: int) -> float:
+def bias_at(config: SparseCodingConfig, step: int) -> float:
     """The bias b in the step after ``step`` steps (SPEC.md section 2)."""
     model, schedule = config.model, config.schedule
     first = model.sigma_0 * math.sqrt(2 * math.log(config.world.d))
@@ -26,7 +27,7 @@ def bias_at(config: Config, step: int) -> float:
     return first + (model.b_end - first) * (min(1.0, step / ramp) if ramp else 1.0)
 
 
-def initial_weight(config: Config, seed: int) -> Tensor:
+def initial_weight(config: SparseCodingConfig, seed: int) -> Tensor:
     """The random start w⁰ (m, d); drawn on the CPU, so that a seed means the same on every device."""
     empty = torch.empty(config.model.m, config.world.d)
     return empty.normal_(0, config.model.sigma_0, generator=seeded(seed, "weight"))
@@ -47,7 +48,7 @@ class Trainer:
         self._x = model.weight.new_empty(0, model.weight.shape[1])
         self._y = model.weight.new_empty(0)
 
-    def step(self, config: Config, objective: Objective, steps_done: int) -> Tensor:
+    def step(self, config: SparseCodingConfig, objective: Objective, steps_done: int) -> Tensor:
         """One step after ``steps_done`` others; returns the batch's margins (n,) before it, the caller's to overwrite.
 
         The bias follows its ramp; everything else is read from ``config`` anew.
@@ -67,8 +68,8 @@ class Trainer:
 
 
 def retrain(
-    config: Config, world: SparseCoding, weight: Tensor, objective: Objective, first: int, steps: int, name: str,
-    seed: int, factors: Factors | None = None,
+    config: SparseCodingConfig, world: SparseCoding, weight: Tensor, objective: Objective, first: int, steps: int,
+    name: str, seed: int, factors: Factors | None = None,
 ) -> Generator[float, None, SymmetricRelu]:  # fmt: skip
     """Train ``weight`` (m, d), overwritten, for ``steps`` steps as a session would after ``first`` steps.
 

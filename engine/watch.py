@@ -1,4 +1,4 @@
-"""What is measured only while somebody looks: accuracy against radius for the present weights, in spare time.
+"""What is measured only while somebody looks, in spare time: accuracy against radius, say, for the present weights.
 
 Nothing of it is recorded, so that a run's history does not depend on who looked.
 """
@@ -6,60 +6,41 @@ Nothing of it is recorded, so that a run's history does not depend on who looked
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Hashable, Iterable
 from dataclasses import dataclass
-
-from torch import Tensor
-
-from engine.config import Config
-from engine.evaluation import HeldOut
-from engine.models.symmetric_relu import SymmetricRelu
-from engine.probes import radius
-from engine.results import RadiusCurves
+from typing import Generic, TypeVar
 
 PATIENCE = 3.0  # seconds without a question after which nobody looks any more
 SHARE = 0.08  # of the time while training goes on
 DEBT = 0.5  # seconds of spare time that are owed at most, so that a pause is not made up for
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """The weights to look at: now (m, d) after ``step`` steps, and at the end of clean training, if it has ended."""
+class Moment(Generic[T]):
+    """Something to measure: measuring another moment with the same ``key`` would give the same.
 
-    step: int
-    config: Config
-    weight: Tensor
-    bias: float
-    clean: Tensor | None
-    clean_bias: float
-    clean_step: int
+    ``begin`` copies the weights and returns the work, in slices; what a slice yields, if not None, is shown meanwhile.
+    """
 
-    def same_as(self, other: Moment | None) -> bool:
-        """Whether measuring this moment would give what the other gave."""
-        return other is not None and (self.step, self.clean_step, self.config.attack, self.config.world) == (
-            other.step,
-            other.clean_step,
-            other.config.attack,
-            other.config.world,
-        )
+    key: Hashable
+    begin: Callable[[], Generator[T | None, None, T]]
 
 
-class RadiusWatch:
-    """Keeps :class:`RadiusCurves` near the present while they are asked for."""
+class Watch(Generic[T]):
+    """Keeps one result near the present while it is asked for; ``moment`` gives the present, None for nothing yet."""
 
-    def __init__(self, held_out: HeldOut) -> None:
-        self._held_out = held_out
+    def __init__(self, moment: Callable[[], Moment[T] | None]) -> None:
+        self._moment = moment
         self._asked = -PATIENCE
-        self._latest: RadiusCurves | None = None
-        self._measured: Moment | None = None
-        self._job: Generator[None, None, RadiusCurves] | None = None
-        self._under_way: Moment | None = None
-        self._cache: radius.Cache = {}
-        self._spare = 0.0
-        self._last = time.perf_counter()
+        self._latest: T | None = None
+        self._measured: Hashable = None
+        self._job: Generator[T | None, None, T] | None = None
+        self._under_way: Hashable = None
 
-    def ask(self) -> RadiusCurves | None:
-        """The newest curves, or None before the first are done; being asked keeps the measuring alive."""
+    def ask(self) -> T | None:
+        """The newest result, or None before the first is done; being asked keeps the measuring alive."""
         self._asked = time.perf_counter()
         return self._latest
 
@@ -68,28 +49,32 @@ class RadiusWatch:
         """Whether somebody asked within ``PATIENCE`` seconds."""
         return time.perf_counter() - self._asked < PATIENCE
 
-    def behind(self, moment: Moment) -> bool:
-        """Whether there is something to do for ``moment``."""
-        return self.wanted and (self._job is not None or not moment.same_as(self._measured))
+    @property
+    def behind(self) -> bool:
+        """Whether somebody looks and there is something to do."""
+        if not self.wanted:
+            return False
+        moment = self._moment()
+        return self._job is not None or (moment is not None and moment.key != self._measured)
 
-    def beside_training(self, moment: Moment) -> None:
-        """A slice, if the share of time that is spared for it allows one."""
-        now = time.perf_counter()
-        self._spare = min(self._spare + SHARE * (now - self._last), DEBT)
-        self._last = now
-        if self._spare > 0 and self.behind(moment):
-            self.slice(moment)
-            self._spare -= time.perf_counter() - now
-
-    def slice(self, moment: Moment) -> None:
-        """One slice of what is under way; of ``moment``, if nothing is."""
+    def slice(self) -> None:
+        """One slice of what is under way; of the present, if nothing is."""
         if self._job is None:
-            self._under_way = moment
-            self._job = self._begin(moment)
+            moment = self._moment()
+            if moment is None:
+                return
+            self._under_way, self._job = moment.key, moment.begin()
         try:
-            next(self._job)
+            part = next(self._job)
         except StopIteration as stop:
             self._latest, self._measured, self._job = stop.value, self._under_way, None
+        else:
+            self._latest = part if part is not None else self._latest
+
+    def drop(self) -> None:
+        """Give up what is under way, and forget the result."""
+        self.close()
+        self._latest, self._measured = None, None
 
     def close(self) -> None:
         """Give up what is under way."""
@@ -97,11 +82,40 @@ class RadiusWatch:
             self._job.close()
             self._job = None
 
-    def _begin(self, moment: Moment) -> Generator[None, None, RadiusCurves]:
-        attack = moment.config.attack
-        x, y = self._held_out.take(radius.SIZE, moment.config.world.sigma_x)
-        clean = None if moment.clean is None else SymmetricRelu(moment.clean, moment.clean_bias)
-        return radius.radius_curves(
-            SymmetricRelu(moment.weight.clone(), moment.bias), clean, moment.clean_step, self._held_out.world, x, y,
-            attack.norm, attack.tau, moment.step, self._held_out.seed, self._cache,
-        )  # fmt: skip
+
+class SpareTime:
+    """Shares what time there is beside training among ``watches``, in turn."""
+
+    def __init__(self, watches: Iterable[Watch[object]]) -> None:
+        self._watches = list(watches)
+        self._spare = 0.0
+        self._last = time.perf_counter()
+
+    @property
+    def behind(self) -> bool:
+        """Whether any watch has something to do."""
+        return any(watch.behind for watch in self._watches)
+
+    def beside_training(self) -> None:
+        """A slice, if the share of time that is spared for it allows one."""
+        if not any(watch.wanted for watch in self._watches):
+            return
+        now = time.perf_counter()
+        self._spare = min(self._spare + SHARE * (now - self._last), DEBT)
+        self._last = now
+        if self._spare > 0:
+            self.slice()
+            self._spare -= time.perf_counter() - now
+
+    def slice(self) -> None:
+        """One slice of the next watch that has something to do."""
+        for i, watch in enumerate(self._watches):
+            if watch.behind:
+                self._watches.append(self._watches.pop(i))  # the others come first next time
+                watch.slice()
+                return
+
+    def close(self) -> None:
+        """Give up what is under way."""
+        for watch in self._watches:
+            watch.close()

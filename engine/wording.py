@@ -25,6 +25,17 @@ _WORDS = {
     "low_rank/rank_used": "rank of the update",
     "low_rank/cosine_used": "cosine of its first direction with M w*",
 }
+_QUANTITIES = {
+    "cos_start_clean": "mean cosine (w⁰, w)",
+    "cos_start_now": "mean cosine (w⁰, w′)",
+    "cos_clean_now": "mean cosine (w, w′)",
+    "share": "share of units with ‖βw′‖ > ‖w − βw′‖",
+    "active_share": "share of positive outputs",
+    "clean_before": "clean accuracy before its adversarial phase",
+    "clean_after": "clean accuracy after it",
+    "robust_before": "robust accuracy before its adversarial phase",
+    "robust_after": "robust accuracy after it",
+}
 MODELS = {
     "network": "this network", "oracle": "ideal network", "linear": "linear", "quadratic": "polynomial, degree 2",
     "cubic": "polynomial, degree 3", "ntk": "NTK",
@@ -32,7 +43,8 @@ MODELS = {
 TRAINED_BY = {"clean": "clean", "fgm": "FGM", "pgd": "PGD"}
 _ATTACKS = {
     "fgm": "under FGM", "dense": "under the dense direction", "pgd": "under PGD", "apgd": "under APGD",
-    "square": "under Square", "worst": "under the worst attack found",
+    "square": "under Square", "apgd_ce": "under APGD-CE", "apgd_t": "after APGD-T, too",
+    "worst": "under the worst attack found",
 }  # fmt: skip
 
 
@@ -50,6 +62,12 @@ def figure_name(name: str) -> str:
             return f"the ideal network's accuracy at radius {tau}"
         if attack in _ATTACKS:
             return f"accuracy {_ATTACKS[attack]}, radius {tau}"
+    if kind in ("layer", "local") and rest.rpartition("/")[2] in _QUANTITIES:
+        layer, _, quantity = rest.rpartition("/")
+        return f"{layer}{' trained alone' if kind == 'local' else ''}: {_QUANTITIES[quantity]}"
+    if kind == "low_rank" and "@" in rest:
+        what, _, rank = rest.partition("@")
+        return f"{what} accuracy of the {'full update' if rank == '0' else f'update of rank {rank}'}"
     if kind == "rival":
         what, _, model = rest.partition("/")
         return f"{MODELS.get(model, model)}: {what} accuracy"

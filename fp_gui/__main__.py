@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.config import preset_names
 from engine.errors import ExplorerError
 from fp_gui.runs import new_run_folder, resolve_start
 
@@ -41,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         default="small",
         metavar="PRESET | RUN_DIR",
-        help="a preset (small, standard, wide), a .toml file, or the folder of an earlier run (default: small)",
+        help=f"a preset ({', '.join(preset_names())}), a .toml file, or the folder of an earlier run (default: small)",
     )
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda", "mps"), help="where the tensors live (default: the preset's choice)"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from PySide6.QtCore import QObject, QSize, Qt, Signal
+from PySide6.QtCore import QObject, QSize, Qt, Signal, Slot
 from PySide6.QtGui import QAction, QActionGroup, QKeySequence
 from PySide6.QtWidgets import (
     QButtonGroup,
@@ -36,6 +37,7 @@ ACTIONS = {
     "attack": ("Attack now", "A", "Measure clean and robust accuracy of the present weights now"),
     "export": ("Export", "Ctrl+E", "Write figures, their data and the recipe of this run to a folder"),
     "open": ("Open run…", "Ctrl+O", "Go on with an earlier run"),
+    "data": ("Data…", "Ctrl+D", "Image data sets: what is installed and where, choose a folder, download"),
     "reveal": ("Reveal run folder", "", "Open the run's folder in the file manager"),
     "copy_path": ("Copy path of run folder", "", "Copy the run folder's path to the clipboard"),
     "quit": ("Quit", "Ctrl+Q", "Close the window; the run stays on disk and can be opened again"),
@@ -95,6 +97,39 @@ def make_actions(window: QMainWindow) -> Actions:
         action.setData(mode)
         actions.themes[mode] = action
     return actions
+
+
+class Goto(QObject):
+    """Actions that bring the views, whose ``titles`` are given by name; keys 1 to 9 belong to those that are shown."""
+
+    chosen = Signal(str)
+
+    def __init__(self, window: QMainWindow, titles: Mapping[str, str]) -> None:
+        super().__init__(window)
+        self._actions: dict[str, QAction] = {}
+        for name, title in titles.items():
+            action = QAction(f"Go to {title}", window)
+            action.setData(name)
+            action.triggered.connect(self._triggered)
+            window.addAction(action)
+            self._actions[name] = action
+
+    def actions(self) -> list[QAction]:
+        """One a view, hidden ones included."""
+        return list(self._actions.values())
+
+    def show(self, names: Sequence[str]) -> None:
+        """Offer the views called ``names``, with the keys in this order, and no others."""
+        for name, action in self._actions.items():
+            number = names.index(name) + 1 if name in names else 0
+            action.setShortcut(QKeySequence(str(number)) if 1 <= number <= 9 else QKeySequence())
+            action.setVisible(number > 0)
+
+    @Slot()
+    def _triggered(self) -> None:
+        sender = self.sender()
+        if isinstance(sender, QAction):
+            self.chosen.emit(str(sender.data()))
 
 
 class Toolbar(QToolBar):
@@ -228,7 +263,7 @@ def key_rows(view_titles: list[str]) -> list[tuple[str, str]]:
     """The key sheet's rows: keys and what they do."""
     rows = [(keys.replace("Right", "→"), tip) for _, keys, tip in ACTIONS.values() if keys]
     rows[0] = ("Space", "Play or pause")
-    rows += [(str(i + 1), f"Show {title}") for i, title in enumerate(view_titles)]
+    rows += [(str(i + 1), f"Show {title}") for i, title in enumerate(view_titles[:9])]
     rows += [("Ctrl+Z", "Undo a change of a live parameter"), ("Ctrl+Shift+Z", "Redo it")]
     rows += [("↑ ↓", "In a number field: change its second digit (Shift: ten at once)")]
     return rows

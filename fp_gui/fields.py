@@ -7,7 +7,16 @@ from math import floor, inf, isfinite, log10
 
 from PySide6.QtCore import QEvent, QSize, Qt, Signal, Slot
 from PySide6.QtGui import QFocusEvent, QKeyEvent, QWheelEvent
-from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLineEdit, QWidget
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLineEdit,
+    QMenu,
+    QToolButton,
+    QWidget,
+)
 
 from engine.config import KnobInfo
 
@@ -162,6 +171,44 @@ class LineField(Field):
         self._edit.setText(self._shown)
 
 
+class PathField(LineField):
+    """A folder: typed, or chosen by a button; where the knob allows it also a .zip."""
+
+    def __init__(self, knob: KnobInfo) -> None:
+        super().__init__(knob)
+        optional = "empty:" in knob.doc
+        self._edit.setPlaceholderText("empty: default place" if optional else "none chosen")
+        self.button = QToolButton(autoRaise=True)
+        self.button.setText("…")
+        self.button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.button.setToolTip("Choose it")
+        self.button.setAccessibleName(f"{knob.path}: choose")
+        if ".zip" in knob.doc:
+            menu = QMenu(self.button)
+            menu.addAction("Folder…").triggered.connect(self._choose_folder)
+            menu.addAction(".zip file…").triggered.connect(self._choose_zip)
+            self.button.setMenu(menu)
+            self.button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        else:
+            self.button.clicked.connect(self._choose_folder)
+        layout = self.layout()
+        assert layout is not None
+        layout.addWidget(self.button)
+
+    @Slot()
+    def _choose_folder(self) -> None:
+        self._take(QFileDialog.getExistingDirectory(self, "Folder with the images", self._edit.text()))
+
+    @Slot()
+    def _choose_zip(self) -> None:
+        self._take(QFileDialog.getOpenFileName(self, "File with the images", self._edit.text(), "*.zip")[0])
+
+    def _take(self, path: str) -> None:
+        if path:
+            self._edit.setText(path)
+            self._finish()
+
+
 class BoolField(Field):
     """A check box. A click leaves the focus where it was, so that Space still plays."""
 
@@ -217,5 +264,7 @@ class ChoiceField(Field):
 
 
 def field_for(knob: KnobInfo) -> Field:
-    """The editor for ``knob``'s kind."""
+    """The editor for ``knob``'s kind; a text called ``folder`` is a path."""
+    if knob.kind == "text" and knob.name == "folder":
+        return PathField(knob)
     return {"bool": BoolField, "choice": ChoiceField}.get(knob.kind, LineField)(knob)

@@ -2,9 +2,16 @@
 
 A live edit leaves as :attr:`Form.live_edited`; an edit of a knob that restarts the run waits in :attr:`Form.pending`
 until the next reset. The form never changes the session itself and follows what the session says.
+
+Which knobs there are depends on the names that ``world`` and ``model`` have. While another name waits for a reset the
+form shows the knobs that come with it, at their defaults, and they wait with it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 
 from pyqtgraph.parametertree import Parameter, ParameterItem, ParameterTree  # type: ignore[import-untyped]
 from pyqtgraph.parametertree.parameterTypes import GroupParameter  # type: ignore[import-untyped]
@@ -21,7 +28,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from engine.config import Config, KnobInfo, knobs, value_of, with_value
+from engine.config import Config, KnobInfo, from_dict, knobs, to_dict, value_of
 from engine.errors import ConfigError
 from fp_gui.fields import field_for, show
 from fp_gui.theme import named, restyle
@@ -38,6 +45,34 @@ def tooltip(knob: KnobInfo, default: object) -> str:
         f"<p style='white-space:normal'><b>{knob.path}</b>{unit}<br>{_escape(knob.doc)}</p>"
         f"<p>Allowed: {_escape(knob.allowed)}<br>Preset: {_escape(show(default))}<br>{when}</p>"
     )
+
+
+def chooses(knob: KnobInfo) -> bool:
+    """Whether the knob's value decides which others its group has."""
+    return knob.name == "name" and knob.kind == "choice"
+
+
+def alike(one: KnobInfo, other: KnobInfo) -> bool:
+    """Whether the same row can show both."""
+    if chooses(one) and chooses(other):  # of such a row only the choices matter: it must outlive its own edit
+        return one.path == other.path and one.choices == other.choices
+    return replace(one, default=None) == replace(other, default=None)
+
+
+def changed(config: Config, values: Mapping[str, object]) -> Config:
+    """``config`` with ``values`` by path, judged together; a new name brings its group's defaults with it.
+
+    Raises :class:`ConfigError`.
+    """
+    data = to_dict(config)
+    ordered = sorted(values.items(), key=lambda item: not item[0].endswith(".name"))
+    for path, value in ordered:
+        group, _, leaf = path.rpartition(".")
+        node = data[group] if group else data
+        if leaf == "name" and node[leaf] != value:
+            data[group] = node = {}
+        node[leaf] = value
+    return from_dict(data)
 
 
 def _escape(text: str) -> str:
@@ -157,9 +192,12 @@ class Form(QWidget):
 
     def __init__(self, config: Config, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._config = config
+        self._config = config  # as the run has it now
+        self._preset = config  # as it had it at first
+        self._next = config  # as it will be with what is pending
         self.pending: dict[str, object] = {}
         self.parameters: dict[str, KnobParameter] = {}
+        self._groups: dict[str, GroupParameter] = {}
         self._about = QLabel(wordWrap=True)
         self._about.setTextFormat(Qt.TextFormat.RichText)
         self._about.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -184,7 +222,12 @@ class Form(QWidget):
         layout.addWidget(self._bar)
         layout.addWidget(self.tree, 1)
         self.setMinimumWidth(350)
-        self._build(config)
+        self._root = GroupParameter(name="parameters")
+        self._set_knobs(config)
+        self.tree.setParameters(self._root, showTop=False)
+        header = self.tree.header()
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
         self.start(config)
 
     def _make_bar(self) -> QFrame:
@@ -203,94 +246,132 @@ class Form(QWidget):
         line.addWidget(self.discard_button)
         return bar
 
-    def _build(self, config: Config) -> None:
-        groups: dict[str, GroupParameter] = {}
-        for knob in knobs(config):
-            if knob.group == SKIPPED:
-                continue
-            title = GROUP_TITLES.get(knob.group, knob.group.capitalize())
-            group = groups.setdefault(knob.group, GroupParameter(name=title))
-            param = KnobParameter(knob, value_of(config, knob.path))
-            param.sigValueChanged.connect(self._edited)
-            self.parameters[knob.path] = param
-            group.addChild(param)
-        self._root = GroupParameter(name="parameters", children=list(groups.values()))
-        self.tree.setParameters(self._root, showTop=False)
-        header = self.tree.header()
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+    def _set_knobs(self, config: Config) -> None:
+        """Have a row for every knob of ``config``, in their order; rows that stay are left alone."""
+        wanted = [knob for knob in knobs(config) if knob.group != SKIPPED]
+        stay = {k.path for k in wanted if k.path in self.parameters and alike(k, self.parameters[k.path].knob)}
+        for knob in wanted:
+            if knob.path in stay:
+                self.parameters[knob.path].knob = knob  # of another class, perhaps with another default
+        if len(stay) == len(wanted) == len(self.parameters):
+            return
+        for path in [path for path in self.parameters if path not in stay]:
+            self._drop(self.parameters.pop(path))
+        places: dict[str, int] = {}
+        for knob in wanted:
+            place = places[knob.group] = places.get(knob.group, -1) + 1
+            if knob.path not in stay:
+                param = KnobParameter(knob, value_of(config, knob.path))
+                param.sigValueChanged.connect(self._edited)
+                self.parameters[knob.path] = param
+                self._group(knob.group, list(places)).insertChild(place, param)
+        if self.search.text():
+            self._filter(self.search.text())
+
+    def _group(self, name: str, before: list[str]) -> GroupParameter:
+        """The group called ``name``, made behind the others of ``before`` if it is not there."""
+        if name not in self._groups:
+            self._groups[name] = GroupParameter(name=GROUP_TITLES.get(name, name.replace("_", " ").capitalize()))
+            self._root.insertChild(len(before) - 1, self._groups[name])
+        return self._groups[name]
+
+    def _drop(self, param: KnobParameter) -> None:
+        param.sigValueChanged.disconnect(self._edited)  # its editor may still lose the focus with a text in it
+        group = self._groups[param.knob.group]
+        group.removeChild(param)
+        if not group.children():
+            self._root.removeChild(self._groups.pop(param.knob.group))
 
     # -- what the window tells the form --------------------------------------------------------------------------
 
     def start(self, config: Config) -> None:
         """A run of ``config`` began: these are the values to go back to; nothing is pending."""
-        self._config = config
+        self._config = self._preset = config
         self.pending.clear()
-        for path, param in self.parameters.items():
-            value = value_of(config, path)
-            param.show_value(value, False)
-            param.show_default(value)
+        self._show()
         about = config.about
         lines = [f"<b>{_escape(about.title)}</b>"]
         lines += [f"<i>{_escape(about.question)}</i>"] if about.question else []
         lines += [_escape(about.expect)] if about.expect else []
         lines += [f"Takes {_escape(about.time)}."] if about.time else []
         self._about.setText("<br>".join(lines))
-        self._show_pending()
 
     def sync(self, config: Config) -> None:
         """The session's values changed: show them, but keep what is pending."""
         self._config = config
         for path, param in self.parameters.items():
-            value = value_of(config, path)
-            if path in self.pending:
-                if self.pending[path] == value:
-                    del self.pending[path]
-                    param.show_value(value, False)
-            elif param.value() != value:
-                param.show_value(value, False)
-        self._show_pending()
+            own = chooses(param.knob) or not self.renamed(param.knob.group)  # the running class has this knob, too
+            if path in self.pending and own and value_of(config, path) == self.pending[path]:
+                del self.pending[path]
+        self._show()
 
     def next_config(self) -> Config:
         """The running values with what is pending. Raises :class:`ConfigError` if they do not fit together."""
-        config = self._config
-        for path, value in self.pending.items():
-            config = with_value(config, path, value)
-        return config
+        return changed(self._config, self.pending)
 
     @Slot()
     def discard(self) -> None:
         """Forget what is pending."""
-        for path in list(self.pending):
-            self.parameters[path].show_value(value_of(self._config, path), False)
         self.pending.clear()
+        self._show()
+
+    def renamed(self, group: str) -> bool:
+        """Whether another name of ``group``, and with it other knobs, waits for a reset."""
+        return f"{group}.name" in self.pending
+
+    def _show(self) -> None:
+        """Show the knobs there will be, each with its value: pending, as running, or what its group's name brings."""
+        with suppress(ConfigError):  # the session's newest values may not fit what is pending: Reset will say so
+            self._next = self.next_config()
+        self._set_knobs(self._next)
+        for path, param in self.parameters.items():
+            knob, new = param.knob, self.renamed(param.knob.group)
+            value = self.pending.get(path, value_of(self._next if new else self._config, path))
+            pending = new or path in self.pending
+            if param.value() != value or param.pending != pending:
+                param.show_value(value, pending)
+            param.show_default(knob.default if new and not chooses(knob) else value_of(self._preset, path))
         self._show_pending()
 
     # -- what the user does --------------------------------------------------------------------------------------
 
     def _edited(self, param: KnobParameter, value: object) -> None:
         path, knob = param.knob.path, param.knob
-        current = value_of(self._config, path)
-        old = self.pending.get(path, current)
+        live = knob.live and not self.renamed(knob.group)
+        old = self.pending.get(path, value_of(self._next if self.renamed(knob.group) else self._config, path))
+        pending = self._pending_with(knob, value)
         try:
-            base = self._config if knob.live else self.next_config()
-            value = value_of(with_value(base, path, value), path)
+            value = value_of(changed(self._config, {path: value} if live else pending), path)
         except ConfigError as error:
-            param.show_value(old, path in self.pending)
+            param.show_value(old, param.pending)
             self.rejected.emit(f"{error}. Kept: {show(old)}.")
             return
-        if knob.live:
-            self._config = with_value(self._config, path, value)
+        if live:
+            self._config = changed(self._config, {path: value})
             param.show_value(value, False)
-            if value != current:
-                self.live_edited.emit(path, current, value)
+            if value != old:
+                self.live_edited.emit(path, old, value)
             return
-        if value == current:
-            self.pending.pop(path, None)
-        else:
-            self.pending[path] = value
-        param.show_value(value, path in self.pending)
-        self._show_pending()
+        if path in pending:
+            pending[path] = value
+        self.pending = pending
+        param.show_value(value, path in pending)
+        self._show()
+
+    def _pending_with(self, knob: KnobInfo, value: object) -> dict[str, object]:
+        """What waits for a reset once ``knob`` has ``value``, too."""
+        pending = dict(self.pending)
+        if chooses(knob):  # what waited for knobs that this name does not bring waits no more
+            pending = {path: v for path, v in pending.items() if path.rpartition(".")[0] != knob.group}
+        if not self.renamed(knob.group) or chooses(knob):
+            if value == value_of(self._config, knob.path):
+                pending.pop(knob.path, None)
+                return pending
+        elif value == knob.default:
+            pending.pop(knob.path, None)
+            return pending
+        pending[knob.path] = value
+        return pending
 
     def _show_pending(self) -> None:
         n = len(self.pending)

@@ -14,21 +14,21 @@ from PySide6.QtWidgets import (
     QMainWindow,
     QMenu,
     QToolBar,
-    QWidget,
 )
 
 from engine.config import Config, load_preset, with_value
 from engine.errors import ConfigError, ExplorerError
 from engine.snapshot import Snapshot
-from fp_gui.actions import KeySheet, Toolbar, key_rows, make_actions
+from fp_gui.actions import Goto, KeySheet, Toolbar, key_rows, make_actions
 from fp_gui.banner import Banner
 from fp_gui.bridge.controller import Controller
 from fp_gui.bridge.worker import RunInfo
+from fp_gui.data_dialog import DataDialog, chosen_folder
 from fp_gui.export import ExportDialog, Exporter, ExportJob, ExportProgress
 from fp_gui.form import Form
 from fp_gui.icons import icon
-from fp_gui.panels import Panels
-from fp_gui.runs import check_run, preset_label
+from fp_gui.panels import Panels, kind_of
+from fp_gui.runs import check_run, preset_label, with_data, with_folder
 from fp_gui.status import StatusBar
 from fp_gui.tasks import Task, Tasks
 from fp_gui.theme import Theme, ThemeManager, named, stylesheet
@@ -40,7 +40,10 @@ STATS_MS = 500
 
 
 class MainWindow(QMainWindow):
-    """The explorer's window over a :class:`Controller`; ``view_types`` in display order."""
+    """The explorer's window over a :class:`Controller`; ``view_types`` in display order.
+
+    It shows the views of the present kind of run; those of another are made when the first run of theirs opens.
+    """
 
     def __init__(
         self,
@@ -58,8 +61,12 @@ class MainWindow(QMainWindow):
         self.themes = themes
         self.settings = settings if settings is not None else QSettings()
         self._label, self._config = label, config
+        self._opening = label
         self._playing = False
         self._export: list[ExportJob] = []
+        self._data: DataDialog | None = None
+        self._types = {view.name: view for view in view_types}
+        self._made: dict[str, View] = {}
         self.undo_stack = QUndoStack(self)
         self.exporter = Exporter(self)
         self.tasks = Tasks(controller.save_checkpoint, self)
@@ -73,13 +80,12 @@ class MainWindow(QMainWindow):
         self.status.addWidget(progress)
         progress.hide()
         self.form = Form(config)
-        self.views = [make() for make in view_types]
         self.panels = self._make_panels()
         self._make_menus()
         self._connect()
         self._take_theme(themes.theme)
+        self._make_views()
         self.restore()
-        controller.set_views(self.views)
         self._stats_timer = QTimer(self, interval=STATS_MS)
         self._stats_timer.timeout.connect(self._show_stats)
         self._stats_timer.start()
@@ -98,31 +104,50 @@ class MainWindow(QMainWindow):
         self.banner.shown.connect(bar.setVisible)
 
     def _make_panels(self) -> Panels:
-        contents: dict[str, tuple[str, QWidget]] = {"parameters": ("Parameters", self.form)}
-        for view in self.views:
-            view.setMinimumSize(240, 160)  # so that no view's controls can make the window larger than the screen
-            contents[view.name] = (view.title, view)
-        return Panels(self, contents)
+        titles = {"parameters": "Parameters"} | {name: view.title for name, view in self._types.items()}
+        panels = Panels(self, titles, kind_of(self._config), self._present())
+        panels.fill("parameters", self.form)
+        return panels
+
+    def _present(self) -> list[str]:
+        """The names of the panels for the present kind of run."""
+        return ["parameters", *(n for n, view in self._types.items() if isinstance(self._config, view.worlds))]
+
+    @property
+    def views(self) -> list[View]:
+        """The views of the present kind of run, in display order."""
+        return [self._made[name] for name in self._present()[1:]]
+
+    def _make_views(self) -> None:
+        """Make the views of the present kind of run that are not there yet, and let the controller render these."""
+        for name in self._present()[1:]:
+            if name not in self._made:
+                self._made[name] = view = self._types[name]()
+                view.setMinimumSize(240, 160)  # so that no view's controls can make the window larger than the screen
+                view.set_theme(self.themes.theme)
+                self._connect_view(view)
+                stored = self.settings.value(f"view/{name}")
+                if isinstance(stored, dict):
+                    view.set_options({str(k): str(v) for k, v in stored.items()})
+                self.panels.fill(name, view)
+        self.goto.show(self._present()[1:])
+        self.controller.set_views(self.views)
 
     def _make_menus(self) -> None:
         a = self.actions_
         bar = self.menuBar()
-        bar.addMenu(self._menu("&File", [a["open"], a["reveal"], a["copy_path"], None, a["export"], None, a["quit"]]))
+        files = [a["open"], a["reveal"], a["copy_path"], None, a["data"], None, a["export"], None, a["quit"]]
+        bar.addMenu(self._menu("&File", files))
         undo = self.undo_stack.createUndoAction(self, "Undo")
         undo.setShortcut(QKeySequence("Ctrl+Z"))
         redo = self.undo_stack.createRedoAction(self, "Redo")
         redo.setShortcut(QKeySequence("Ctrl+Shift+Z"))
         bar.addMenu(self._menu("&Edit", [undo, redo]))
         bar.addMenu(self._menu("&Run", [a["play"], a["step"], a["toggle_phase"], a["attack"], None, a["reset"]]))
-        view_menu = self._menu("&View", [])
-        for i, view in enumerate(self.views):
-            action = QAction(f"Go to {view.title}", self)
-            action.setShortcut(QKeySequence(str(i + 1)))
-            action.setData(view.name)
-            action.triggered.connect(self._go_to)
-            self.addAction(action)
-            view_menu.addAction(action)
-        panels = self._menu("Panels", self.panels.toggles())
+        self.goto = Goto(self, {name: view.title for name, view in self._types.items()})
+        self.goto.chosen.connect(self._show_view)
+        view_menu = self._menu("&View", self.goto.actions())
+        panels = self._menu("Panels", [dock.toggleViewAction() for dock in self.panels.docks.values()])
         themes = self._menu("Theme", list(a.themes.values()))
         view_menu.addSeparator()
         view_menu.addMenu(panels)
@@ -151,6 +176,7 @@ class MainWindow(QMainWindow):
             "attack": c.evaluate_now,
             "export": self._ask_export,
             "open": self._ask_open,
+            "data": self.show_data,
             "reveal": self._reveal,
             "copy_path": self._copy_path,
             "quit": self.close,
@@ -175,20 +201,24 @@ class MainWindow(QMainWindow):
         c.snapshot_rendered.connect(self._show_snapshot)
         c.checkpoint_saved.connect(self._checkpoint_saved)
         c.opening.connect(self.tasks.forget)
+        c.opening.connect(self._show_opening)
         c.error.connect(self.tasks.forget)
+        c.error.connect(self._show_failed)
         self.exporter.done.connect(self._export_done)
         self.exporter.failed.connect(self.banner.error)
         self.tasks.failed.connect(self.banner.error)
         self.tasks.notice.connect(self.banner.notice)
         self.themes.changed.connect(self._take_theme)
-        for view in self.views:
-            view.neuron_hovered.connect(self._highlight)
-            view.neuron_selected.connect(self._highlight)
-            if isinstance(view, TaskView):
-                view.view_requested.connect(self._show_view)
-                view.task_requested.connect(self._ask_task)
-                view.cancel_requested.connect(self.tasks.cancel)
-                self.tasks.changed.connect(view.show_task)
+
+    def _connect_view(self, view: View) -> None:
+        view.neuron_hovered.connect(self._highlight)
+        view.neuron_selected.connect(self._highlight)
+        view.command_requested.connect(self.controller.send)
+        if isinstance(view, TaskView):
+            view.view_requested.connect(self._show_view)
+            view.task_requested.connect(self._ask_task)
+            view.cancel_requested.connect(self.tasks.cancel)
+            self.tasks.changed.connect(view.show_task)
 
     # -- the run -------------------------------------------------------------------------------------------------
 
@@ -211,11 +241,14 @@ class MainWindow(QMainWindow):
         except ConfigError as error:
             self.banner.error(str(error))
             return
-        self.begin(config, self._label)
+        self._begin(config, self._label)
 
     def begin(self, config: Config, label: str) -> None:
-        """Start a new run of ``config``."""
-        self._label = label
+        """Start a new run of a preset's ``config``; a data folder that it leaves open is the one chosen last."""
+        self._begin(with_folder(config, chosen_folder(self.settings, config.world.name)), label)
+
+    def _begin(self, config: Config, label: str) -> None:
+        self._label = self._opening = label
         self.controller.reset(config, label)
 
     @Slot(str)
@@ -229,7 +262,7 @@ class MainWindow(QMainWindow):
     @Slot(str)
     def _choose_device(self, device: str) -> None:
         try:
-            self.begin(with_value(self.form.next_config(), "device", device), self._label)
+            self._begin(with_value(self.form.next_config(), "device", device), self._label)
         except ConfigError as error:
             self.banner.error(str(error))
 
@@ -249,10 +282,22 @@ class MainWindow(QMainWindow):
         self.actions_.show_playing(self.themes.theme, playing)
         self._show_stats()
 
+    @Slot()
+    def _show_opening(self) -> None:
+        self.status.show_loading(self._opening)
+
+    @Slot()
+    def _show_failed(self) -> None:
+        if self.controller.run is None:
+            self.status.show_no_run()
+
     @Slot(object)
     def _show_run(self, info: RunInfo) -> None:
         self.undo_stack.clear()
+        self.status.show_loaded()
         self._config = info.config
+        self._make_views()
+        self.panels.show_kind(kind_of(info.config), self._present())
         if not info.resumed:
             self._label = info.label
         self.form.start(info.config)
@@ -281,6 +326,26 @@ class MainWindow(QMainWindow):
     # -- files ---------------------------------------------------------------------------------------------------
 
     @Slot()
+    def show_data(self) -> None:
+        """Show which data sets there are."""
+        if self._data is None:
+            self._data = DataDialog(self.settings, self)
+            self._data.set_theme(self.themes.theme)
+            self._data.chosen.connect(self.use_data)
+            self._data.notice.connect(self.banner.notice)
+        self._data.present()
+
+    @Slot(str, str)
+    def use_data(self, name: str, folder: str) -> None:
+        """Start a new run on the data set ``name`` in ``folder`` (empty: the default place)."""
+        try:
+            config, label = with_data(self.form.next_config(), self._label, name, folder)
+        except ConfigError as error:
+            self.banner.error(str(error))
+            return
+        self._begin(config, label)
+
+    @Slot()
     def _ask_open(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Open a run's folder", str(self.controller.runs))
         if chosen:
@@ -293,6 +358,7 @@ class MainWindow(QMainWindow):
         except ExplorerError as error:
             self.banner.error(f"{error}. The present run is kept.")
             return
+        self._opening = folder.name
         self.controller.load(folder)
 
     @Slot()
@@ -345,16 +411,9 @@ class MainWindow(QMainWindow):
 
     # -- the window ----------------------------------------------------------------------------------------------
 
-    @Slot()
-    def _go_to(self) -> None:
-        action = self.sender()
-        if isinstance(action, QAction):
-            self.panels.bring(str(action.data()))
-
     @Slot(str)
     def _show_view(self, name: str) -> None:
-        if name in self.panels.docks:
-            self.panels.bring(name)
+        self.panels.bring(name)
 
     @Slot()
     def _keys(self) -> None:
@@ -373,24 +432,22 @@ class MainWindow(QMainWindow):
         self.actions_.set_theme(theme, self._playing)
         self.actions_.themes[self.themes.mode].setChecked(True)
         self.banner.set_theme(theme)
-        for view in self.views:
+        if self._data is not None:
+            self._data.set_theme(theme)
+        for view in self._made.values():
             view.set_theme(theme)
 
     def restore(self) -> None:
-        """Take up the geometry, layout and view options of the last time."""
+        """Take up the geometry and the layout of the last time."""
         self.panels.restore(self.settings)
         self._banner_bar.setVisible(bool(self.banner.level))
         self.toolbar.show()
-        for view in self.views:
-            stored = self.settings.value(f"view/{view.name}")
-            if isinstance(stored, dict):
-                view.set_options({str(k): str(v) for k, v in stored.items()})
 
     def save(self) -> None:
         """Remember the geometry, layout and view options."""
         self.panels.save(self.settings)
-        for view in self.views:
-            self.settings.setValue(f"view/{view.name}", view.options())
+        for name, view in self._made.items():
+            self.settings.setValue(f"view/{name}", view.options())
         self.settings.sync()
 
     def showEvent(self, event: QShowEvent) -> None:
@@ -405,11 +462,13 @@ class MainWindow(QMainWindow):
         return self._menu("", self.panels.toggles())
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        """Remember the layout, then end the export, the task and the training thread before the window goes."""
+        """Remember the layout, then end everything under way and the training thread before the window goes."""
         self.save()
         self._stats_timer.stop()
         self.hide()
         self.exporter.close()
         self.tasks.close()
+        if self._data is not None:
+            self._data.shut()
         self.controller.close()
         super().closeEvent(event)

@@ -2,46 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import pairwise
 
 from PySide6.QtCore import QByteArray, QObject, QSettings, Qt, QTimer, Slot
 from PySide6.QtGui import QAction, QGuiApplication
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QWidget
 
+from engine.config import Config, ImageConfig
 from fp_gui.theme import named
 
-LAYOUT_VERSION = 2  # a stored layout of another version is not restored
+LAYOUT_VERSION = 3  # a stored layout of another version is not restored
 FORM_WIDTH = 330  # pixels that the parameters get at first
 RAISE_MS = 30  # until the first tabs come to the front: Qt forgets them while it gives out the sizes
 # Where each view stands at first, as tabs one behind the other: the middle, the upper and the lower half of the right.
-PLACES = (("neurons", "race", "claims"), ("mixtures", "perturbation"), ("robustness", "radius"))
+# Those of another kind of run than the present one are not there, and the next takes the place.
+PLACES = (
+    ("neurons", "filters", "race", "local", "low_rank", "claims"),
+    ("mixtures", "layers", "perturbation", "examples"),
+    ("robustness", "radius"),
+)
+
+
+def kind_of(config: Config) -> str:
+    """The kind of run that has a layout of its own: ``sparse_coding`` or ``images``."""
+    return "images" if isinstance(config, ImageConfig) else "sparse_coding"
 
 
 class Panels(QObject):
-    """The docks of ``window`` by name, made of ``contents``: name → (title, widget), the parameters first."""
+    """The docks of ``window`` by name, with ``titles`` by name, the parameters first.
 
-    def __init__(self, window: QMainWindow, contents: Mapping[str, tuple[str, QWidget]]) -> None:
+    Each kind of run shows some of them and has a layout of its own. The widgets come later, by :meth:`fill`.
+    """
+
+    def __init__(self, window: QMainWindow, titles: Mapping[str, str], kind: str, present: Collection[str]) -> None:
         super().__init__(window)
         self._window = window
+        self.kind = kind
+        self._present = frozenset(present)
+        self._layouts: dict[str, QByteArray] = {}  # of the kinds of run that are not the present one
         window.setDockNestingEnabled(True)
         self.docks: dict[str, QDockWidget] = {}
-        for name, (title, widget) in contents.items():
+        for name, title in titles.items():
             dock = named(QDockWidget(title, window), name)
-            dock.setWidget(widget)
+            dock.hide()
             self.docks[name] = dock
         self.fresh = True  # no stored layout: the first sizes are still to be given
         self._coming: list[QDockWidget] = []  # to be brought to the front, the later before the earlier ones
         self._raising = QTimer(self, singleShot=True, interval=RAISE_MS)
         self._raising.timeout.connect(self._raise_front)
-        self.arrange()
+        self._part()
+
+    def fill(self, name: str, widget: QWidget) -> None:
+        """Put ``widget`` into the panel called ``name``."""
+        self.docks[name].setWidget(widget)
+
+    def shown(self) -> list[QDockWidget]:
+        """The panels of the present kind of run, closed ones included; the parameters first."""
+        return [dock for name, dock in self.docks.items() if name in self._present]
 
     def toggles(self) -> list[QAction]:
-        """One action a panel that shows or closes it."""
-        return [dock.toggleViewAction() for dock in self.docks.values()]
+        """One action a panel of the present kind of run that shows or closes it."""
+        return [dock.toggleViewAction() for dock in self.shown()]
+
+    def show_kind(self, kind: str, present: Collection[str]) -> None:
+        """Show the panels ``present`` of another kind of run as they were left, or at first where they belong."""
+        if kind == self.kind:
+            return
+        self._layouts[self.kind] = self._window.saveState(LAYOUT_VERSION)
+        self.kind, self._present = kind, frozenset(present)
+        self._coming.clear()
+        self._part()
+        self._take(self._layouts.pop(kind, None))
+
+    def _part(self) -> None:
+        """Take the panels that are not of the present kind of run out of the window."""
+        for name, dock in self.docks.items():
+            dock.toggleViewAction().setVisible(name in self._present)
+            if name not in self._present:
+                self._window.removeDockWidget(dock)
+
+    def _take(self, state: object) -> None:
+        """Take up a stored layout, or arrange the panels if it is none."""
+        self.fresh = not (isinstance(state, QByteArray) and self._window.restoreState(state, LAYOUT_VERSION))
+        if self.fresh:
+            self.arrange()
+            self.fresh = not self._window.isVisible()
+        else:
+            self._coming.clear()
+            self._part()  # whatever the stored layout says of them
 
     def bring(self, name: str) -> None:
         """Show a panel that may be closed or behind another, and give it the keys."""
+        if name not in self._present or name not in self.docks:
+            return
         dock = self.docks[name]
         if self._coming:
             self._coming.append(dock)
@@ -53,10 +107,12 @@ class Panels(QObject):
     def arrange(self) -> None:
         """Parameters on the left; the views in the middle and on the right, the first of each place in front."""
         self._coming = self._front()
-        left, *views = self.docks.values()
+        left, *views = self.shown()
         for dock in (left, *views):
-            dock.setFloating(False)
-            self._window.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, dock)
+            if dock.isFloating():
+                dock.setFloating(False)
+            self._window.removeDockWidget(dock)  # so that no two stand one below the other, which could grow the window
+        self._window.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, left)
         before, turn = left, Qt.Orientation.Horizontal
         for i, dock in enumerate(self._front()):
             self._window.splitDockWidget(before, dock, turn)
@@ -69,10 +125,11 @@ class Panels(QObject):
         self.size()
 
     def _stacks(self) -> list[list[QDockWidget]]:
-        """The views' docks by place, those of no known place behind the first."""
-        stacks = [[self.docks[name] for name in place if name in self.docks] for place in PLACES]
+        """The present views' docks by place, those of no known place behind the first."""
+        shown = {dock.objectName(): dock for dock in self.shown()[1:]}
+        stacks = [[shown[name] for name in place if name in shown] for place in PLACES]
         known = {name for place in PLACES for name in place}
-        rest = [dock for name, dock in list(self.docks.items())[1:] if name not in known]
+        rest = [dock for name, dock in shown.items() if name not in known]
         stacks = [stack for stack in stacks if stack] or [[]]
         stacks[0] += rest
         return [stack for stack in stacks if stack]
@@ -83,7 +140,7 @@ class Panels(QObject):
     @Slot()
     def size(self) -> None:
         """Share out the window and bring the first views to the front; Qt takes sizes only from a shown window."""
-        docks = [next(iter(self.docks.values())), *self._front()]
+        docks = [self.shown()[0], *self._front()]
         rest = max(600, self._window.width() - FORM_WIDTH)
         widths = [FORM_WIDTH, int(0.52 * rest), int(0.48 * rest)]
         self._window.resizeDocks(docks[:3], widths[: len(docks)], Qt.Orientation.Horizontal)
@@ -99,18 +156,19 @@ class Panels(QObject):
             self._coming.clear()
 
     def restore(self, settings: QSettings) -> None:
-        """Take up the geometry and the layout of the last time, if there are any."""
-        geometry, state = settings.value("geometry"), settings.value("layout")
+        """Take up the geometry and the layouts of the last time, if there are any."""
+        geometry = settings.value("geometry")
         if not (isinstance(geometry, QByteArray) and self._window.restoreGeometry(geometry)):
             screen = QGuiApplication.primaryScreen().availableGeometry()
             self._window.resize(min(1600, int(screen.width() * 0.97)), min(980, int(screen.height() * 0.94)))
-        self.fresh = not (isinstance(state, QByteArray) and self._window.restoreState(state, LAYOUT_VERSION))
-        if self.fresh:
-            self.arrange()
-        else:
-            self._coming.clear()
+        settings.beginGroup("layout")
+        stored = {kind: settings.value(kind) for kind in settings.childKeys()}
+        settings.endGroup()
+        self._layouts = {kind: state for kind, state in stored.items() if isinstance(state, QByteArray)}
+        self._take(self._layouts.pop(self.kind, None))
 
     def save(self, settings: QSettings) -> None:
-        """Remember the geometry and the layout."""
+        """Remember the geometry and the layout of every kind of run."""
         settings.setValue("geometry", self._window.saveGeometry())
-        settings.setValue("layout", self._window.saveState(LAYOUT_VERSION))
+        for kind, state in (*self._layouts.items(), (self.kind, self._window.saveState(LAYOUT_VERSION))):
+            settings.setValue(f"layout/{kind}", state)

@@ -8,10 +8,23 @@ from pathlib import Path
 
 import platformdirs
 
-from engine.config import Config, load_preset, preset_names
+from engine.config import (
+    Config,
+    ImageConfig,
+    from_dict,
+    knobs,
+    load_preset,
+    preset_names,
+    to_dict,
+    value_of,
+    with_value,
+)
 from engine.errors import ConfigError, StoreError
 
 APP = "feature-purification-explorer"
+FOLDER = "world.folder"
+# The preset that fits a data set: data sets of one preset are exchanged for each other with all else kept.
+FITS = {"digits": "digits", "mnist5k": "mnist5k", "cifar10": "cifar10-filters", "image_folder": "cifar10-filters"}
 
 
 def runs_root() -> Path:
@@ -32,6 +45,31 @@ def new_run_folder(root: Path, name: str) -> Path:
 def preset_label(name: str) -> str:
     """The part of a run folder's name that says which preset it started from."""
     return Path(name).stem if name.endswith(".toml") else name
+
+
+def with_folder(config: Config, folder: str) -> Config:
+    """``config`` with its data in ``folder``, if it leaves open where they are and ``folder`` is not empty."""
+    return with_value(config, FOLDER, folder) if folder and folder_open(config) else config
+
+
+def folder_open(config: Config) -> bool:
+    """Whether the data of ``config`` are in a folder, but it does not say in which."""
+    return any(knob.path == FOLDER for knob in knobs(config)) and not value_of(config, FOLDER)
+
+
+def with_data(config: Config, label: str, name: str, folder: str) -> tuple[Config, str]:
+    """An experiment on the data set ``name`` in ``folder`` (empty: the default place), and its label.
+
+    It is ``config`` called ``label`` with those data if that is of similar images, else the preset that fits them.
+    Raises :class:`ConfigError` if there is no such data set.
+    """
+    if not isinstance(config, ImageConfig) or FITS.get(config.world.name) != FITS.get(name):
+        preset = FITS.get(name, "")
+        label = preset or name
+        config = load_preset(preset) if preset in preset_names() else ImageConfig()
+    world = {"name": name} if config.world.name != name else to_dict(config)["world"]
+    world.pop("folder", None)
+    return with_folder(from_dict(to_dict(config) | {"world": world}), folder), label
 
 
 def check_run(folder: Path) -> Config:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, QTimer, Slot
 from PySide6.QtWidgets import QLabel, QProgressBar, QStatusBar, QWidget
 
 from engine.snapshot import Snapshot
 from fp_gui.bridge.controller import Stats
 from fp_gui.theme import named, restyle
 
+LOADING_MS = 200  # what opens sooner does not flicker
 PHASES = {"clean": "Clean", "adversarial": "Adversarial", "gaussian_noise": "Gaussian noise"}
 
 
@@ -37,6 +38,9 @@ class StatusBar(QStatusBar):
         for widget in (self.display, self.late, self.device, self.folder):
             self.addPermanentWidget(widget)
         self.setContentsMargins(8, 2, 8, 2)
+        self._opening = ""  # the label of the run that is being opened
+        self._soon = QTimer(self, singleShot=True, interval=LOADING_MS)
+        self._soon.timeout.connect(self._loading)
 
     def _label(self, tip: str) -> QLabel:
         label = QLabel()
@@ -44,12 +48,38 @@ class StatusBar(QStatusBar):
         label.setContentsMargins(6, 0, 6, 0)
         return label
 
+    def show_loading(self, label: str) -> None:
+        """A run called ``label`` is being opened, its data loaded: say so if it takes a while."""
+        self._opening = label
+        self._soon.start()
+
+    @Slot()
+    def _loading(self) -> None:
+        self._show_phase(f"loading {self._opening}…", "")
+        self.progress.setRange(0, 0)
+
+    def show_loaded(self) -> None:
+        """It is open; its first snapshot says the rest."""
+        if self._soon.isActive():
+            self._soon.stop()
+        else:
+            self._show_phase("ready", "")
+            self.progress.setRange(0, 1)
+
+    def show_no_run(self) -> None:
+        """It could not be opened, and there is no other."""
+        self.show_loaded()
+        self._show_phase("no run", "")
+
+    def _show_phase(self, text: str, objective: str) -> None:
+        self.phase.setText(text)
+        self.phase.setProperty("objective", objective)
+        restyle(self.phase)
+
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Phase, step, progress, device and folder."""
         if self.phase.property("objective") != snapshot.phase:
-            self.phase.setText(PHASES[snapshot.phase])
-            self.phase.setProperty("objective", snapshot.phase)
-            restyle(self.phase)
+            self._show_phase(PHASES[snapshot.phase], snapshot.phase)
         total = snapshot.config.schedule.total
         by_hand = "" if snapshot.scheduled or snapshot.finished else " · schedule off"
         self.step.setText(f"step {snapshot.step:,} of {total:,}{by_hand}".replace(",", "\u2009"))
@@ -61,6 +91,7 @@ class StatusBar(QStatusBar):
 
     def show_stats(self, stats: Stats, playing: bool) -> None:
         """Speed, display share and lateness."""
-        self.speed.setText(f"{stats.steps_per_second:.0f} steps/s" if playing else "paused")
+        speed = stats.steps_per_second
+        self.speed.setText(f"{speed:.{0 if speed >= 10 else 1}f} steps/s" if playing else "paused")
         self.display.setText(f"display {stats.display_share:.0%}")
         self.late.setText(f"lateness p99 {stats.lateness_ms:.0f} ms")

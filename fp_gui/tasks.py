@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, Signal, Slot
+from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal, Slot
 
 import engine
 
@@ -61,17 +61,23 @@ def progress_of(line: str) -> tuple[float, str] | None:
 
 
 class EngineProcess(QObject):
-    """One Python process at a time. The window stays free; :meth:`cancel` ends it at once."""
+    """One Python process at a time. The window stays free; :meth:`cancel` ends it at once.
+
+    With ``grace_ms`` it is first asked to end, and has so long to clean up.
+    """
 
     progressed = Signal(float, str)  # share done, what is under way
     succeeded = Signal()
     failed = Signal(str, str)  # the last line of its errors, all of them if there are more
     cancelled = Signal()
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    def __init__(self, parent: QObject | None = None, *, grace_ms: int = 0) -> None:
         super().__init__(parent)
         self._process: QProcess | None = None
         self._killed = False
+        self._grace = QTimer(self, singleShot=True, interval=grace_ms)
+        self._grace.timeout.connect(self._kill)
+        self.output = ""  # what the last process printed, but for its progress
 
     @property
     def busy(self) -> bool:
@@ -90,7 +96,7 @@ class EngineProcess(QObject):
         process.readyReadStandardOutput.connect(self._read)
         process.finished.connect(self._finished)
         process.errorOccurred.connect(self._broken)
-        self._process, self._killed = process, False
+        self._process, self._killed, self.output = process, False, ""
         process.start(sys.executable, line)
 
     @Slot()
@@ -98,6 +104,15 @@ class EngineProcess(QObject):
         """End the process; :attr:`cancelled` follows."""
         if self._process is not None:
             self._killed = True
+            if self._grace.interval():
+                self._process.terminate()
+                self._grace.start()
+            else:
+                self._process.kill()
+
+    @Slot()
+    def _kill(self) -> None:
+        if self._process is not None:
             self._process.kill()
 
     def close(self) -> None:
@@ -105,6 +120,10 @@ class EngineProcess(QObject):
         process, self._process = self._process, None
         if process is not None:
             process.blockSignals(True)
+            self._grace.stop()
+            if self._grace.interval():
+                process.terminate()
+                process.waitForFinished(self._grace.interval())
             process.kill()
             process.waitForFinished(3000)
             process.deleteLater()
@@ -114,16 +133,20 @@ class EngineProcess(QObject):
         newest = None  # of many lines that came at once only the last is worth showing
         while self._process is not None and self._process.canReadLine():
             line = bytes(self._process.readLine().data()).decode(errors="replace")
-            newest = progress_of(line) or newest
+            found = progress_of(line)
+            newest = found or newest
+            self.output += "" if found else line
         if newest is not None and not self._killed:
             self.progressed.emit(*newest)
 
     @Slot()
     def _finished(self) -> None:
         self._read()
+        self._grace.stop()
         process, self._process = self._process, None
         if process is None:
             return
+        self.output += bytes(process.readAllStandardOutput().data()).decode(errors="replace")  # a line without its end
         code = process.exitCode() if process.exitStatus() == QProcess.ExitStatus.NormalExit else -1
         errors = bytes(process.readAllStandardError().data()).decode(errors="replace").strip()
         process.deleteLater()

@@ -1,10 +1,10 @@
-"""What every attack is: it enforces its ball, and works in slices that can be interleaved or given up."""
+"""What every attack is: it enforces its ball and box, and works in slices that can be interleaved or given up."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator
-from typing import Protocol
+from collections.abc import Callable, Generator
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -13,6 +13,8 @@ from engine.slices import finish
 from engine.threat import Threat
 
 Slices = Generator[None, None, Tensor]
+Box = tuple[float, float]  # least and largest value that an input may have
+Loss = Callable[[Tensor, Tensor], Tensor]  # of logits (n, K) and labels (n,), one value a sample (n,)
 
 
 class Classifier(Protocol):
@@ -28,24 +30,65 @@ class Classifier(Protocol):
         """
 
 
-class Attack(ABC):
-    """An attack inside ‖δ‖ ≤ ``tau`` in the norm of ``threat``.
+class Differentiable(Classifier, Protocol):
+    """What an attack on a loss of its own needs beside: K logits, and their gradient for any loss."""
 
-    Subclasses supply :meth:`run`; :meth:`slices` projects what it returns, so no attack leaves its ball.
+    def logits(self, x: Tensor) -> Tensor:
+        """One logit a class: (n, K)."""
+
+    def gradient(self, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss (n,), logits (n, K) and the gradient of the summed loss, like x. All memory is the caller's."""
+
+
+def differentiable(model: Classifier) -> Differentiable:
+    """``model`` itself, if attacks can use a loss of their own on it; else ``TypeError``."""
+    if not (hasattr(model, "gradient") and hasattr(model, "logits")):
+        raise TypeError(f"this attack needs the gradient of a loss of its own; {type(model).__name__} offers none")
+    return cast(Differentiable, model)
+
+
+class Attack(ABC):
+    """An attack inside ‖δ‖ ≤ ``tau`` in the norm of ``threat``; with ``box`` x + δ stays between its two values, too.
+
+    x itself must lie in the box. Subclasses supply :meth:`run`; :meth:`slices` makes what it returns feasible, so no
+    attack leaves its ball or its box.
     """
 
-    def __init__(self, threat: Threat, tau: float) -> None:
+    def __init__(self, threat: Threat, tau: float, *, box: Box | None = None) -> None:
         self.threat = threat
         self.tau = tau
+        self.box = box
 
     @abstractmethod
     def run(self, model: Classifier, x: Tensor, y: Tensor, generator: torch.Generator) -> Slices:
         """Yield after each piece of work (about one gradient of the batch) and return δ, shaped like x."""
 
+    def feasible(self, x: Tensor, delta: Tensor) -> Tensor:
+        """Move ``delta`` in place onto the ball, then x + δ into the box; both are shaped (n, ...).
+
+        This is not the nearest point of both together, but one of both.
+        """
+        return self.clip(x, self.threat.project(delta, self.tau))
+
+    def clip(self, x: Tensor, delta: Tensor) -> Tensor:
+        """Move x + δ into the box, ``delta`` in place; nothing without a box.
+
+        As x lies in the box, every coordinate of δ moves towards 0, so that no norm of δ grows. The bounds hold for
+        the sum as it is computed, rounding included.
+        """
+        if self.box is None:
+            return delta
+        low, high = self.box
+        below, above = low - x, high - x
+        # A difference that was rounded up may lead one step of the number format too far; the next one does not.
+        above = torch.where(x + above > high, torch.nextafter(above, torch.full_like(above, -torch.inf)), above)
+        below = torch.where(x + below < low, torch.nextafter(below, torch.full_like(below, torch.inf)), below)
+        return delta.clamp_(below, above)
+
     def slices(self, model: Classifier, x: Tensor, y: Tensor, generator: torch.Generator) -> Slices:
-        """As :meth:`run`, the result projected onto the ball. Closing the generator gives the attack up."""
+        """As :meth:`run`, the result in ball and box. Closing the generator gives the attack up."""
         delta = yield from self.run(model, x, y, generator)
-        return self.threat.project(delta, self.tau)
+        return self.feasible(x, delta)
 
     def __call__(self, model: Classifier, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """δ for x (n, ...) and y (n,), in one go. It may live in the model's memory: use it before the next call."""

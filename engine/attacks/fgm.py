@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from engine.attacks.base import Attack, Classifier, Slices
+from engine.attacks.base import Attack, Box, Classifier, Slices
+from engine.threat import Threat
+
+RANDOM_STEP = 1.25  # after a random start the step is RANDOM_STEP · tau
 
 
 class Fgm(Attack):
@@ -14,6 +17,11 @@ class Fgm(Attack):
     Goodfellow, Shlens, Szegedy 2014 (arXiv 1412.6572), for ℓ2 along the normalised gradient. Where the gradient is
     zero, δ is zero.
 
+    With ``random_start`` it is the method of Wong, Rice, Kolter 2020 (arXiv 2001.03994): from a uniform point of the
+    ball one step of size ``step`` (in the units of x; 1.25·tau unless given), then back onto the ball. They have ℓ∞
+    alone; for ℓ2 the same is done with the uniform point of the ℓ2 ball and the normalised gradient. Where the gradient
+    is zero, δ is the start. Without a random start ``step`` is tau unless given.
+
     Shape: x (n, ...), y (n,) → δ like x.
 
     Example::
@@ -21,8 +29,25 @@ class Fgm(Attack):
         delta = Fgm(threats["l2"], tau=0.2)(model, x, y, generator)
     """
 
+    def __init__(
+        self,
+        threat: Threat,
+        tau: float,
+        *,
+        random_start: bool = False,
+        step: float | None = None,
+        box: Box | None = None,
+    ) -> None:
+        super().__init__(threat, tau, box=box)
+        self.random_start = random_start
+        self.step = step if step is not None else RANDOM_STEP * tau if random_start else tau
+
     def run(self, model: Classifier, x: Tensor, y: Tensor, generator: torch.Generator) -> Slices:
         """One gradient, one slice."""
-        delta = self.threat.steepest(model.ascent(x, y)).mul_(self.tau)
+        if not self.random_start:
+            delta = self.threat.steepest(model.ascent(x, y)).mul_(self.step)
+        else:
+            delta = self.clip(x, self.threat.start(torch.empty_like(x), self.tau, generator))
+            delta.add_(self.threat.steepest(model.ascent(x + delta, y)), alpha=self.step)
         yield
         return delta

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from engine.attacks.base import Attack, Classifier, Slices
+from engine.attacks.base import Attack, Box, Classifier, Slices
 from engine.threat import Threat
 
 RELATIVE_STEP = 2.5  # a step is RELATIVE_STEP · tau / steps: enough to cross the ball
@@ -17,7 +17,8 @@ class Pgd(Attack):
     ``steps`` steps of size 2.5·tau/steps along the steepest direction, each followed by the projection. The first
     start is x itself, or a random point of the ball with ``random_start``; further restarts are always random. Of all
     restarts the one with the smallest margin is kept for each sample. With ``skip_fooled``, samples that are fooled
-    already are left out of further restarts; not for a model whose noise belongs to the rows of the batch.
+    already are left out of further restarts; not for a model whose noise belongs to the rows of the batch. With a
+    ``box`` every step is followed by the way back into it.
 
     Shape: x (n, ...), y (n,) → δ like x.
 
@@ -35,8 +36,9 @@ class Pgd(Attack):
         restarts: int = 1,
         random_start: bool = True,
         skip_fooled: bool = True,
+        box: Box | None = None,
     ) -> None:
-        super().__init__(threat, tau)
+        super().__init__(threat, tau, box=box)
         self.skip_fooled = skip_fooled
         self.steps = steps
         self.restarts = restarts
@@ -62,13 +64,13 @@ class Pgd(Attack):
     def _once(self, model: Classifier, x: Tensor, y: Tensor, generator: torch.Generator, random: bool) -> Slices:
         delta = torch.empty_like(x)
         if random:
-            self.threat.start(delta, self.tau, generator)
+            self.clip(x, self.threat.start(delta, self.tau, generator))
         else:
             delta.zero_()
         size = RELATIVE_STEP * self.tau / self.steps
         point = torch.empty_like(x)
         for _ in range(self.steps):
             direction = self.threat.steepest(model.ascent(torch.add(x, delta, out=point), y))
-            self.threat.project(delta.add_(direction, alpha=size), self.tau)
+            self.feasible(x, delta.add_(direction, alpha=size))
             yield
         return delta

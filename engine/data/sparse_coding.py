@@ -6,9 +6,9 @@ import math
 
 import torch
 
-from engine.config import SparseCodingWorld
 from engine.data.dictionaries import dictionaries
 from engine.errors import ConfigError
+from engine.knobs import SparseCodingWorld
 
 MARGIN = 1e-3  # samples with |⟨w_star, z⟩| below it are drawn again
 POOL = 4096  # noiseless samples drawn at a time: the rejection then costs one synchronisation in sixteen batches

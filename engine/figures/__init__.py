@@ -3,7 +3,21 @@
 Importing this package imports neither matplotlib nor torch.
 """
 
-from engine.figures import claims, mixtures, neurons, perturbation, race, radius, robustness
+from engine.figures import (
+    claims,
+    examples,
+    features,
+    filters,
+    layers,
+    local,
+    low_rank,
+    mixtures,
+    neurons,
+    perturbation,
+    race,
+    radius,
+    robustness,
+)
 from engine.figures.base import Drawer, FigureData, Option, figures
 
 __all__ = [
@@ -11,7 +25,13 @@ __all__ = [
     "FigureData",
     "Option",
     "claims",
+    "examples",
+    "features",
     "figures",
+    "filters",
+    "layers",
+    "local",
+    "low_rank",
     "mixtures",
     "neurons",
     "perturbation",

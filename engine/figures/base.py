@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.config import Attack
+from engine.config import Config, SparseCodingConfig
 from engine.errors import ConfigError
 from engine.history import Series
+from engine.knobs import Attack
 from engine.protocol import NORM_SIGN, Protocol, wilson
 from engine.registry import Registry
 from engine.results import Mixture
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from engine.store import Checkpoint, Store
 
 Array = NDArray[Any]
-NO_KNOB = ("phase", "checkpoint")  # events of these names change no knob
+NO_KNOB = ("phase", "checkpoint", "redraw")  # events of these names change no knob
 DICTIONARY_NAMES: Mapping[str, str] = {"dct": "DCT", "haar": "Haar wavelet", "random": "random orthogonal"}
 PHASE_NAMES: Mapping[str, str] = {
     "clean": "clean",
@@ -111,6 +112,7 @@ class Drawer(ABC):
     """A view that can be exported: its options, and the reading of its numbers from a run."""
 
     options: ClassVar[tuple[Option, ...]] = ()
+    worlds: ClassVar[tuple[type[Config], ...]] = (SparseCodingConfig,)  # kinds of run that it can be drawn of
 
     @abstractmethod
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> FigureData:
@@ -244,17 +246,29 @@ def short(protocol: Protocol) -> str:
 
 def training(store: Store, checkpoint: Checkpoint) -> str:
     """How the weights came about, in two sentences: world, network, seed, phases, radius."""
-    world, model = checkpoint.config.world, checkpoint.config.model
+    config = checkpoint.config
     spans = phases(store, checkpoint)
     trained = ", then ".join(f"{s.end - s.start} steps of {PHASE_NAMES[s.objective]} training" for s in spans)
-    dictionary = DICTIONARY_NAMES.get(world.dictionary, world.dictionary)
     attack = ""
     if any(s.objective == "adversarial" for s in spans):
         attack = f" Training perturbations at this step: {_attack_text(checkpoint.config.attack)}."
-    return (
-        f"Sparse-coding world ({dictionary} dictionary, d = {world.d}, k = {world.k:g}), "
-        f"symmetric ReLU network with m = {model.m} neurons, seed {checkpoint.config.seed}; {trained}.{attack}"
-    )
+    return f"{_system(config)}, seed {config.seed}; {trained}.{attack}"
+
+
+def _system(config: Config) -> str:
+    """World and network in words."""
+    if isinstance(config, SparseCodingConfig):
+        world = config.world
+        dictionary = DICTIONARY_NAMES.get(world.dictionary, world.dictionary)
+        return (
+            f"Sparse-coding world ({dictionary} dictionary, d = {world.d}, k = {world.k:g}), "
+            f"symmetric ReLU network with m = {config.model.m} neurons"
+        )
+    model = {"two_layer": "two-layer ReLU network", "alexnet": "AlexNet-like network", "resnet": "ResNet"}
+    data = {"digits": "Digits", "mnist5k": "MNIST-5000", "cifar10": "CIFAR-10", "image_folder": "Images of a folder"}
+    size = getattr(config.world, "train_size", 0)
+    of = f"{size} training images" if size else "all training images"
+    return f"{data[config.world.name]} ({of}), {model[config.model.name]}"
 
 
 def _attack_text(attack: Attack) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.claims import Verdict
+from engine.config import ImageConfig, SparseCodingConfig
 from engine.figures.base import Column, Drawer, FigureData, figures, provenance, training
 from engine.figures.style import GREEN, VERMILLION, narrow
 from engine.recorded import Record, checked_at, read_claims
@@ -102,6 +103,8 @@ class ClaimsTable(FigureData):
 @figures.register("claims")
 class ClaimsDrawer(Drawer):
     """The claims as decided last on this run (SPEC.md section 10)."""
+
+    worlds = (SparseCodingConfig, ImageConfig)
 
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> ClaimsTable:
         """Read ``claims.json`` of the run."""

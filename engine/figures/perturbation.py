@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.config import picture_side
+from engine.config import picture_side, sparse_coding
 from engine.errors import ConfigError
 from engine.figures.base import Array, Column, Drawer, FigureData, Option, figures, provenance, training
 from engine.figures.style import BLUE, VERMILLION, legend_above, narrow, signed_colours
@@ -173,7 +173,7 @@ def measure(checkpoint: Checkpoint) -> Anatomy:
     from engine.slices import finish
     from engine.state import tensor
 
-    config, cpu = checkpoint.config, torch.device("cpu")
+    config, cpu = sparse_coding(checkpoint.config, "perturbation"), torch.device("cpu")
     world = SparseCoding(config.world, tensor(checkpoint, "dictionary", cpu), tensor(checkpoint, "target", cpu))
     model = SymmetricRelu(tensor(checkpoint, "weight", cpu), float(checkpoint.arrays["bias"]))
     x, y = HeldOut(world, config.seed).take(N, config.world.sigma_x)

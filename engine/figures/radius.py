@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.config import ImageConfig, SparseCodingConfig, sparse_coding
 from engine.errors import ConfigError
 from engine.figures.base import Array, Column, Drawer, FigureData, Option, figures, provenance, training
+from engine.figures.pictures import AFTER_CLEAN, network_of
 from engine.figures.style import BLUE, GREEN, VERMILLION, narrow, unit_axis
 from engine.protocol import NORM_SIGN, Protocol, wilson
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 LARGEST = 20_000  # held-out samples
 STEPS, RESTARTS = 20, 2  # of PGD, at every radius
+IMAGE_STEPS = 10  # the same for networks on images, whose gradients cost more; one restart
 CACHE: dict[str, Any] = {}  # the ideal network's figures by all that decides them: many figures share one world
 Dash = str | tuple[int, tuple[float, ...]]
 DASHED: Dash = (0, (4, 1.5))
@@ -63,12 +66,12 @@ class Radius(FigureData):
         return 2.5 + 0.16 * (len(self.curves) if narrow(width) else (len(self.curves) + 1) // 2)
 
     def draw(self, figure: Figure) -> None:
-        """Draw the curves, the areas between bounds, and the radius of the run."""
+        """Draw the curves, the areas between bounds where there are both, and the radius of the run."""
         figure.set_layout_engine("constrained", w_pad=0.05, h_pad=0.05)
         axes = figure.subplots()
         found = {c.name: c for c in self.curves}
         for suffix in ("_clean", ""):
-            if "pgd" + suffix in found:
+            if "certified" + suffix in found:
                 above, below = found["pgd" + suffix], found["certified" + suffix]
                 colour = LOOKS[above.name][0]
                 axes.fill_between(self.radii, below.values, above.values, color=colour, alpha=0.18, lw=0)
@@ -101,7 +104,12 @@ class Radius(FigureData):
 
 @figures.register("radius")
 class RadiusDrawer(Drawer):
-    """Accuracy against the radius, now and after clean training: PGD above, certificate below (SPEC.md section 5)."""
+    """Accuracy against the radius, now and after clean training: PGD above, certificate below (SPEC.md section 5).
+
+    Networks on images have neither a certificate nor an ideal network beside them: there it is PGD alone.
+    """
+
+    worlds = (SparseCodingConfig, ImageConfig)
 
     options = (
         Option("n", "500", (), "Held-out samples.", number=True),
@@ -110,14 +118,17 @@ class RadiusDrawer(Drawer):
     )
 
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> Radius:
-        """Attack and certify the weights of the checkpoint at every radius; imports torch."""
+        """Attack the weights of the checkpoint at every radius, and certify them if that can be; imports torch."""
         from engine.probes.radius import POINTS, REACH
 
         attack, n = checkpoint.config.attack, int(options["n"])
         if n > LARGEST:
             raise ConfigError(f"n: got {n}; allowed: a whole number from 1 to {LARGEST}")
-        radii = np.linspace(0.0, REACH * attack.tau, POINTS)
-        curves = measure(checkpoint, radii, n, clean=options["clean"] == "true")
+        radii, clean = np.linspace(0.0, REACH * attack.tau, POINTS), options["clean"] == "true"
+        if isinstance(checkpoint.config, ImageConfig):
+            curves = measure_images(store, checkpoint, radii, n, clean=clean)
+        else:
+            curves = measure(checkpoint, radii, n, clean=clean)
         columns = [Column("radius", f"{NORM_SIGN[attack.norm]} norm", radii)]
         arrays: dict[str, Array] = {"radii": radii}
         for c in curves:
@@ -146,7 +157,7 @@ def measure(checkpoint: Checkpoint, radii: NDArray[np.float64], n: int, *, clean
     from engine.state import clean_step, tensor
     from engine.training import bias_at
 
-    config, cpu = checkpoint.config, torch.device("cpu")
+    config, cpu = sparse_coding(checkpoint.config, "radius"), torch.device("cpu")
     world = SparseCoding(config.world, tensor(checkpoint, "dictionary", cpu), tensor(checkpoint, "target", cpu))
     x, y = HeldOut(world, config.seed).take(n, config.world.sigma_x)
     protocols = tuple(Protocol("pgd", config.attack.norm, float(r), STEPS, RESTARTS, n) for r in radii)
@@ -157,30 +168,62 @@ def measure(checkpoint: Checkpoint, radii: NDArray[np.float64], n: int, *, clean
         before = SymmetricRelu(tensor(checkpoint, "weight_clean", cpu), bias_at(config, step))
         found += _both(before, x, y, protocols, config.seed, "_clean", f"after clean training, step {step}")
     ceilings = finish(oracle.ceilings(world, config.seed, x, y, protocols, CACHE))
-    return (*found, _bound("oracle", f"ideal network, {_attack(n)}", [c.measured for c in ceilings]))
+    return (*found, _bound("oracle", f"ideal network, {_attack(protocols[0])}", [c.measured for c in ceilings]))
+
+
+def measure_images(
+    store: Store, checkpoint: Checkpoint, radii: NDArray[np.float64], n: int, *, clean: bool
+) -> tuple[Bound, ...]:  # fmt: skip
+    """The same of a network on images, of which there is only the upper bound; n or as many images as there are."""
+    from engine.image_evaluation import CHUNK
+    from engine.image_world import BOX
+
+    network, config = network_of(store, checkpoint), checkpoint.config
+    x, y = network.held_out(n)
+    protocols = tuple(Protocol("pgd", config.attack.norm, float(r), IMAGE_STEPS, 1, len(y)) for r in radii)
+    named = {"": ("now", f"step {checkpoint.step}")}
+    if clean and network.has_clean:
+        named["_clean"] = ("clean", f"{AFTER_CLEAN}, step {checkpoint.state['clean_step']}")
+    found = []
+    for suffix, (moment, when) in named.items():
+        model = network.classifier(moment)  # type: ignore[arg-type]
+        upper = _under_attack(model, x, y, protocols, config.seed, box=BOX, chunk=CHUNK)
+        found.append(_bound("pgd" + suffix, f"{when}: {_attack(protocols[0])}", upper))
+    return tuple(found)
 
 
 def _both(
     model: SymmetricRelu, x: Any, y: Any, protocols: Sequence[Protocol], seed: int, suffix: str, when: str
 ) -> list[Bound]:
+    from engine.probes import certificate
+    from engine.slices import finish
+
+    upper = _under_attack(model, x, y, protocols, seed)
+    radii, norm, n = [p.tau for p in protocols], protocols[0].norm, protocols[0].n
+    lower = finish(certificate.certified(model.weight, model.bias, x, y, radii, norm))
+    return [
+        _bound("pgd" + suffix, f"{when}: {_attack(protocols[0])}", upper),
+        _bound("certified" + suffix, f"{when}: certified, n = {n}", lower),
+    ]
+
+
+def _under_attack(
+    model: Any, x: Any, y: Any, protocols: Sequence[Protocol], seed: int, **how: Any
+) -> list[Any]:  # fmt: skip
+    """:func:`engine.probes.robustness.accuracy` by each protocol, ``how`` passed on to it."""
     from engine.generators import seeded
-    from engine.probes import certificate, robustness
+    from engine.probes import robustness
     from engine.slices import finish
 
     upper = []
     for protocol in protocols:
         generator = seeded(seed, f"radius {protocol.tau}", x.device)
-        upper.append(finish(robustness.accuracy(model, x, y, protocol, None, generator)))
-    radii, norm, n = [p.tau for p in protocols], protocols[0].norm, protocols[0].n
-    lower = finish(certificate.certified(model.weight, model.bias, x, y, radii, norm))
-    return [
-        _bound("pgd" + suffix, f"{when}: {_attack(n)}", upper),
-        _bound("certified" + suffix, f"{when}: certified, n = {n}", lower),
-    ]
+        upper.append(finish(robustness.accuracy(model, x, y, protocol, None, generator, **how)))
+    return upper
 
 
-def _attack(n: int) -> str:
-    return f"PGD-{STEPS}×{RESTARTS}, n = {n}"
+def _attack(protocol: Protocol) -> str:
+    return f"PGD-{protocol.steps}×{protocol.restarts}, n = {protocol.n}"
 
 
 def _bound(name: str, label: str, measured: Sequence[Any]) -> Bound:
@@ -199,16 +242,22 @@ def _caption(store: Store, checkpoint: Checkpoint, radii: NDArray[np.float64], c
 
     shown = (
         "Accuracy on held-out samples against the radius of the ball: under PGD (▼, solid: an upper bound of robust "
-        "accuracy) and certified (▲, dashed: a lower bound, whatever the attack); the area between them is filled. The "
-        "dotted line with diamonds is the ideal network under the same attack, its b chosen anew for each radius on "
-        "another sample"
     )
+    if "certified" in named:
+        shown += (
+            "accuracy) and certified (▲, dashed: a lower bound, whatever the attack); the area between them is filled. "
+            "The dotted line with diamonds is the ideal network under the same attack, its b chosen anew for each "
+            "radius on another sample"
+        )
+    else:
+        shown += "accuracy); there is no certificate for this network"
     before = "" if "pgd_clean" in named else " The clean phase had not ended, or its weights were left out."
+    certificate = [f"Protocol, certificate: {words('certified')}."] if "certified" in named else []
     return "\n".join(
         [
             f"{shown}; the vertical line is tau = {checkpoint.config.attack.tau:g} of this run.{before}",
             f"Protocol, attack: {words('pgd')}.",
-            f"Protocol, certificate: {words('certified')}.",
+            *certificate,
             training(store, checkpoint),
             provenance(store, checkpoint),
         ]

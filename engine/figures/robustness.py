@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine import metrics
+from engine.config import ImageConfig, SparseCodingConfig
 from engine.figures.base import (
     Array,
     Column,
@@ -58,6 +59,7 @@ LOOKS: Mapping[str, tuple[str, Dash, str]] = {
     metrics.DENSE: (PURPLE, (0, (1.2, 1.2)), "D"),
 }
 TITLES = {metrics.CLEAN: "clean", metrics.FGM: "FGM", metrics.PGD: "PGD", metrics.DENSE: "dense direction"}
+ALIGNMENT = "Add the FGM perturbation's cosine with −y·w_star, which networks on images do not have."
 MARKS = 9  # markers along a curve: enough to tell it by shape, few enough to see the line
 
 
@@ -143,7 +145,9 @@ def _entry(found: Curve) -> str:
 class RobustnessDrawer(Drawer):
     """Accuracy on clean and on perturbed held-out samples over training steps, with 95% Wilson intervals."""
 
-    options = (Option("alignment", "false", ("true", "false"), "Add the FGM perturbation's cosine with −y·w_star."),)
+    worlds = (SparseCodingConfig, ImageConfig)
+
+    options = (Option("alignment", "false", ("true", "false"), ALIGNMENT),)
 
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> Robustness:
         """Read the accuracies recorded up to the checkpoint with their protocols, and the changes made."""
@@ -151,7 +155,8 @@ class RobustnessDrawer(Drawer):
         live = tuple(c for c in (curve(store, n, step) for n in metrics.ACCURACIES) if len(c.steps))
         names = [metrics.REPORT + n for n in metrics.ACCURACIES]
         reports = tuple(c for c in (curve(store, n, step) for n in names) if len(c.steps))
-        aligned = until(store.series(metrics.ALIGNMENT), step) if options["alignment"] == "true" else None
+        asked = options["alignment"] == "true" and isinstance(checkpoint.config, SparseCodingConfig)
+        aligned = until(store.series(metrics.ALIGNMENT), step) if asked else None
         tables: dict[str, Table] = {"": _wide(live, aligned), "report": _long(reports)}
         events = events_of(store, checkpoint)
         tables["events"] = (

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from engine.attacks.base import Classifier
-from engine.config import Config
+from engine.config import SparseCodingConfig
 from engine.generators import seeded
 from engine.registry import Registry
 
@@ -43,7 +43,7 @@ class Rival(Classifier, Protocol):
         """
 
 
-Build = Callable[[Config, Tensor], Rival]
+Build = Callable[[SparseCodingConfig, Tensor], Rival]
 
 rivals: Registry[Build] = Registry("rival")
 """By name: ``build(config, x)`` gives an untrained rival for that network's world.
@@ -240,20 +240,20 @@ def _power(x: Tensor) -> Tensor:
 
 
 @rivals.register("linear")
-def linear(config: Config, x: Tensor) -> Rival:
+def linear(config: SparseCodingConfig, x: Tensor) -> Rival:
     """A linear classifier that starts at 0."""
     return Linear(x.new_zeros(x.shape[1]), _rates(_power(x).mean(), 2, 8, 32))
 
 
 @rivals.register("quadratic")
-def quadratic(config: Config, x: Tensor) -> Rival:
+def quadratic(config: SparseCodingConfig, x: Tensor) -> Rival:
     """The polynomial of degree 2, exact, that starts at 0."""
     power = _power(x)
     return Polynomial(x, x.shape[1], 2, _rates((power + power**2).mean(), 2, 8, 32))
 
 
 @rivals.register("cubic")
-def cubic(config: Config, x: Tensor) -> Rival:
+def cubic(config: SparseCodingConfig, x: Tensor) -> Rival:
     """The polynomial of degree 3: exact, from 0, up to ``EXACT_FEATURES`` monomials, else factorised, from noise."""
     d, power = x.shape[1], _power(x)
     if monomials(d, 3) <= EXACT_FEATURES:
@@ -265,7 +265,7 @@ def cubic(config: Config, x: Tensor) -> Rival:
 
 
 @rivals.register("ntk")
-def ntk(config: Config, x: Tensor) -> Rival:
+def ntk(config: SparseCodingConfig, x: Tensor) -> Rival:
     """The NTK of the first ``NTK_UNITS`` neurons of this very run's network.
 
     b is chosen so that the share ``NTK_SHARE`` of the gates is open on x. At the network's own first bias,

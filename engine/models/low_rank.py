@@ -59,6 +59,15 @@ class Factors:
             shrink = torch.linalg.vector_norm(weight, dim=1, keepdim=True).add_(1).mul_(-lr * decay)
             up.add_(shrink * (weight @ V.T))
             down.add_((shrink * U).T @ weight)
+        self.follow(up, down, out=weight)
+        return margin
+
+    def follow(self, up: Tensor, down: Tensor, out: Tensor | None = None) -> Tensor:
+        """Change U and V by ``up`` = −lr · G Vᵀ (m, r) and ``down`` = −lr · Uᵀ G (r, d), which is overwritten.
+
+        Returns the new weights (m, d), in ``out`` if given.
+        """
+        U, V = self.U, self.V
         down.sub_((down @ V.T) @ V)
         # Neither factorisation checks its input: where training has diverged, the loss says so.
         V = V + torch.linalg.solve_ex(U.T @ U + self._damping, down).result
@@ -66,5 +75,4 @@ class Factors:
         # Into the same memory, whose layout a resumed run has, too: another one would change the last bits.
         self.V.copy_(torch.linalg.solve_triangular(L, V, upper=False))
         self.U.copy_((U + up) @ L)
-        torch.addmm(self.base, self.U, self.V, out=weight)
-        return margin
+        return torch.addmm(self.base, self.U, self.V, out=out)

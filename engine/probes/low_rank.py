@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from engine import metrics
-from engine.config import Config
+from engine.config import SparseCodingConfig
 from engine.data.sparse_coding import SparseCoding
 from engine.errors import ConfigError
 from engine.generators import seeded
@@ -48,8 +48,8 @@ def scalars(result: LowRank) -> dict[str, float]:
 
 
 def robust_vs_rank(
-    config: Config, world: SparseCoding, clean: Tensor, clean_step: int, x: Tensor, y: Tensor, ranks: Sequence[int],
-    protocol: Protocol,
+    config: SparseCodingConfig, world: SparseCoding, clean: Tensor, clean_step: int, x: Tensor, y: Tensor,
+    ranks: Sequence[int], protocol: Protocol,
 ) -> Generator[float, None, RankCurve]:  # fmt: skip
     """Train the second phase of ``config`` from ``clean`` (m, d) once for each of ``ranks`` (0: unrestricted).
 

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from engine import metrics
-from engine.attacks.apgd import Apgd
-from engine.attacks.base import Attack, Classifier
+from engine.attacks.apgd import Apgd, ApgdTargeted
+from engine.attacks.base import Attack, Box, Classifier
 from engine.attacks.dense import DenseDirection
 from engine.attacks.fgm import Fgm
+from engine.attacks.losses import cross_entropy
 from engine.attacks.pgd import Pgd
-from engine.attacks.square import Square
+from engine.attacks.square import Square, SquareImages
 from engine.protocol import Protocol
 from engine.threat import threats
 
@@ -35,35 +36,53 @@ class Measured:
         return self.right / self.protocol.n
 
 
-def build(protocol: Protocol, direction: Tensor | None) -> Attack | None:
-    """The attack that ``protocol`` describes; None for ``clean``. ``direction`` (d,) is needed for ``dense``."""
-    threat = threats[protocol.norm]
+def build(protocol: Protocol, direction: Tensor | None, box: Box | None = None) -> Attack | None:
+    """The attack that ``protocol`` describes; None for ``clean``. ``direction`` (d,) is needed for ``dense``.
+
+    With a ``box`` x + δ stays in it, and samples are pictures (n, C, H, W): ``square`` is then the version for them.
+    ``apgd_ce`` and ``apgd_t`` start at random points and are for models with K logits. Raises ``ValueError`` for an
+    attack that there is none of.
+    """
+    threat, tau, steps, restarts = threats[protocol.norm], protocol.tau, protocol.steps, protocol.restarts
     if protocol.attack == "fgm":
-        return Fgm(threat, protocol.tau)
+        return Fgm(threat, tau, box=box)
     if protocol.attack == "pgd":
-        return Pgd(threat, protocol.tau, steps=protocol.steps, restarts=protocol.restarts, random_start=False)
+        return Pgd(threat, tau, steps=steps, restarts=restarts, random_start=False, box=box)
     if protocol.attack == "apgd":
-        return Apgd(threat, protocol.tau, steps=protocol.steps, restarts=protocol.restarts)
+        return Apgd(threat, tau, steps=steps, restarts=restarts, box=box)
+    if protocol.attack == "apgd_ce":
+        return Apgd(threat, tau, steps=steps, restarts=restarts, random_start=True, loss=cross_entropy, box=box)
+    if protocol.attack == "apgd_t":
+        return ApgdTargeted(threat, tau, steps=steps, targets=restarts, box=box)
     if protocol.attack == "square":
-        return Square(threat, protocol.tau, queries=protocol.steps)
+        return (Square if box is None else SquareImages)(threat, tau, queries=steps, box=box)
     if protocol.attack == "dense" and direction is not None:
-        return DenseDirection(threat, protocol.tau, direction)
+        return DenseDirection(threat, tau, direction)
     if protocol.attack == "clean":
         return None
     raise ValueError(f"no such attack: {protocol.attack}")
 
 
 def accuracy(
-    model: Classifier, x: Tensor, y: Tensor, protocol: Protocol, direction: Tensor | None, generator: torch.Generator
+    model: Classifier,
+    x: Tensor,
+    y: Tensor,
+    protocol: Protocol,
+    direction: Tensor | None,
+    generator: torch.Generator,
+    *,
+    box: Box | None = None,
+    chunk: int = CHUNK,
 ) -> Generator[None, None, Measured]:
-    """Count the samples of x (n, d), y (n,) that are right without *and* under the attack of ``protocol``.
+    """Count the samples of x (n, ...), y (n,) that are right without *and* under the attack of ``protocol``.
 
-    Samples that are wrong already are not attacked. Yields between slices; returns a :class:`Measured`.
+    Samples that are wrong already are not attacked. ``box`` is that of :func:`build`, ``chunk`` the number of samples
+    in one slice. Yields between slices; returns a :class:`Measured`.
     """
-    attack = build(protocol, direction)
+    attack = build(protocol, direction, box)
     which = torch.zeros(protocol.n, dtype=torch.bool, device=x.device)
-    for start in range(0, protocol.n, CHUNK):
-        rows = slice(start, min(start + CHUNK, protocol.n))
+    for start in range(0, protocol.n, chunk):
+        rows = slice(start, min(start + chunk, protocol.n))
         cx, cy = x[rows], y[rows]
         sound = model.margin(cx, cy) > 0
         if attack is not None and bool(sound.any()):
@@ -100,6 +119,6 @@ def standard_protocols(
     }
 
 
-def slice_count(protocols: Iterable[Protocol]) -> int:
-    """An upper bound on the slices that measuring these accuracies takes."""
-    return sum((p.steps * p.restarts + 2) * -(-p.n // CHUNK) for p in protocols)
+def slice_count(protocols: Iterable[Protocol], chunk: int = CHUNK) -> int:
+    """An upper bound on the slices that measuring these accuracies takes, with ``chunk`` samples in one."""
+    return sum((p.steps * p.restarts + 2) * -(-p.n // chunk) for p in protocols)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from engine.attacks.base import Classifier
-from engine.config import Config
+from engine.config import SparseCodingConfig
 from engine.data.sparse_coding import SparseCoding
 from engine.errors import ConfigError
 from engine.generators import seeded
@@ -68,7 +68,7 @@ def _right(net: Classifier, x: Tensor, y: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def other_start(config: Config, world: SparseCoding, steps: int) -> Generator[float, None, SymmetricRelu]:
+def other_start(config: SparseCodingConfig, world: SparseCoding, steps: int) -> Generator[float, None, SymmetricRelu]:
     """Train a clean network in the same ``world`` by the same recipe for ``steps`` steps, from another start.
 
     Its weights and batches come from a seed of their own, its dictionary and target are the run's. Yields the share
@@ -82,7 +82,7 @@ def other_start(config: Config, world: SparseCoding, steps: int) -> Generator[fl
 
 
 def between_phases_and_starts(
-    config: Config, world: SparseCoding, clean: SymmetricRelu, now: SymmetricRelu, clean_step: int,
+    config: SparseCodingConfig, world: SparseCoding, clean: SymmetricRelu, now: SymmetricRelu, clean_step: int,
     x: Tensor, y: Tensor, protocol: Protocol,
 ) -> Generator[float, None, Transfer]:  # fmt: skip
     """The matrix of a run: its net after clean training, its net now, and a clean one from another start.

@@ -14,7 +14,8 @@ from typing import Protocol
 from PySide6.QtCore import QObject, Qt, QThread, QTimer, Signal, Slot
 
 from engine.commands import Command, EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase
-from engine.config import Config, Objective
+from engine.config import Config
+from engine.knobs import Objective
 from engine.snapshot import Snapshot
 from fp_gui.bridge.mailbox import Mailbox
 from fp_gui.bridge.worker import NewRun, OpenRun, RunInfo, SessionFactory, Worker
@@ -76,7 +77,7 @@ class Controller(QObject):
     _pause = Signal()
     _step = Signal()
     _apply = Signal(int, object)
-    _want = Signal(object)
+    _want = Signal(str, object)
     _stop = Signal()
 
     def __init__(
@@ -97,7 +98,7 @@ class Controller(QObject):
         self.lateness: deque[float] = deque(maxlen=2048)  # milliseconds, newest last
         self._views: Sequence[Renderer] = ()
         self._visible: list[Renderer] = []
-        self._wanted: frozenset[type] = frozenset()
+        self._wanted: frozenset[type] | None = None  # None: to be sent
         self._broken: set[tuple[int, str]] = set()
         self._serial = 0
         self._closed = False
@@ -145,7 +146,7 @@ class Controller(QObject):
     # -- what can be asked ---------------------------------------------------------------------------------------
 
     def set_views(self, views: Sequence[Renderer]) -> None:
-        """The views to render; only those visible at the time are."""
+        """The views to render, those of the present kind of run; only those visible at the time are."""
         self._views = views
 
     def play(self) -> None:
@@ -236,6 +237,7 @@ class Controller(QObject):
     def _on_opened(self, info: RunInfo) -> None:
         if self._closed:
             return
+        self._wanted = None  # the worker may have dropped it
         self.run = info
         self.config = info.config
         self._cost, self._cpu = 0.0, time.thread_time()  # what opening cost the window says nothing of drawing
@@ -308,9 +310,9 @@ class Controller(QObject):
         if self.last is not None:
             for view in new:
                 self._render(view, self.last)
-        if wanted != self._wanted:
+        if wanted != self._wanted and self.run is not None:  # while a run opens nobody knows what it can give
             self._wanted = wanted
-            self._send(self._want, wanted)
+            self._send(self._want, self.run.run, wanted)
 
     def _show(self, snapshot: Snapshot) -> None:
         self.last = snapshot

@@ -123,6 +123,7 @@ class Worker(QObject):
         self._keep = False  # a checkpoint was asked for: keep the folder even without a step
         self._playing = False
         self._wanted: frozenset[type] = frozenset()
+        self._kind: type[Config] | None = None  # of the newest run that was opened
         self.posted = 0  # requests sent; written by the window's thread only
         self._served = 0  # requests begun; written by the training thread only
         self.stopping = threading.Event()
@@ -155,6 +156,9 @@ class Worker(QObject):
                 f"The run could not be opened: {_brief(error)}. " + self._what_stays(), traceback.format_exc()
             )
             return
+        if type(session.config) is not self._kind:
+            self._kind = type(session.config)
+            self._wanted = frozenset()  # the views of another kind of run want what this one does not have
         left = self._close_session() or left
         self._session = session
         resumed = isinstance(request, OpenRun)
@@ -219,10 +223,12 @@ class Worker(QObject):
             self._publish()
             self._run_timer()
 
-    @Slot(object)
-    def set_wanted(self, wanted: frozenset[type]) -> None:
-        """Put only results of these types into snapshots."""
+    @Slot(str, object)
+    def set_wanted(self, run: str, wanted: frozenset[type]) -> None:
+        """Put only results of these types into snapshots of ``run``; a run that has been left wants nothing more."""
         self._served += 1
+        if self._session is None or self._session.run != run or wanted == self._wanted:
+            return
         self._wanted = wanted
         if not self._playing:
             self._publish()

@@ -6,7 +6,10 @@ from importlib import import_module
 
 from fp_gui.views.base import View, views
 
-NAMES = ("neurons", "mixtures", "robustness", "radius", "perturbation", "race", "claims")
+NAMES = (
+    "neurons", "mixtures", "filters", "layers", "robustness", "radius", "perturbation", "examples", "race", "local",
+    "low_rank", "claims",
+)  # fmt: skip
 
 
 def view_types() -> tuple[type[View], ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -39,7 +39,15 @@ SIGNS: dict[Verdict, str] = {"holds": "✓", "does not hold": "✗", "not measur
 VERIFY = Task("claims", "Verify (slow)", ("--verify",))
 CAPTION = "The paper's claims, decided by the figures of this run and the rule on each card."
 SLOW = "Press “Verify (slow)” once clean training has ended."
-MISSING = {1: "clean", 2: "clean", 3: "clean", 4: "second", 7: "second"}  # else only the verification measures it
+MISSING = {
+    1: "clean",
+    2: "clean",
+    3: "clean",
+    4: "second",
+    7: "second",
+    11: "second",
+}  # else only the verification measures it
+ELSEWHERE = "This claim is about another kind of run: sparse-coding presets and image presets decide different claims."
 MISSING_TEXT = {"clean": "Measured when clean training ends.", "second": "Measured in the phase after clean training."}
 
 
@@ -58,6 +66,10 @@ class Live:
     def events(self) -> tuple[Event, ...]:
         """All changes."""
         return self._snapshot.events
+
+    def names(self) -> Iterable[str]:
+        """The metrics that were recorded."""
+        return self._snapshot.history
 
     def series(self, name: str) -> Series | None:
         """All values of a metric."""
@@ -79,7 +91,7 @@ class Shown:
     remark: str
 
 
-VERIFIED = ("verified/", "rival/", "transfer/", "low_rank/")  # what only the slow evaluation records
+VERIFIED = ("verified/", "rival/", "transfer/", "local/", "low_rank/")  # what only the slow evaluation records
 
 
 def merge(live: Sequence[Claim], records: Sequence[Record], step: int) -> tuple[Shown, ...]:
@@ -90,7 +102,8 @@ def merge(live: Sequence[Claim], records: Sequence[Record], step: int) -> tuple[
     for claim in live:
         record = found.get(claim.id)
         if record is None or record.verdict == "not measured":
-            remark = "" if claim.verdict != "not measured" else MISSING_TEXT.get(MISSING.get(claim.id, ""), SLOW)
+            missing = MISSING_TEXT.get(MISSING.get(claim.id, ""), SLOW) if claim.applies else ELSEWHERE
+            remark = "" if claim.verdict != "not measured" else missing
             merged.append(Shown(claim, claim.verdict, claim.evidence, claim.rule, remark))
             continue
         remark = f"{checked([record])} at step {at:,}."
@@ -190,7 +203,8 @@ class Card(QFrame):
         self.remark.setVisible(bool(shown.remark))
         self.rule.setText(f"Rule: {shown.rule}")
         self.about.setText(claim.about)
-        self.show_button.setToolTip(f"Bring the {claim.view.capitalize()} view, which shows it")
+        self.show_button.setEnabled(claim.applies)
+        self.show_button.setToolTip(f"Bring the {claim.view.replace('_', ' ').capitalize()} view, which shows it")
         self.show_button.setAccessibleName(f"Show claim {claim.id} in {claim.view}")
         self._paint()
 

@@ -91,17 +91,22 @@ def contrast(values: FloatArray) -> float:
 
 @dataclass(frozen=True)
 class Grid:
-    """Which neuron stands in which tile: ``order`` (n,) row by row, ``columns`` tiles a row, vectors in R^``d``."""
+    """Which neuron stands in which tile: ``order`` (n,) row by row, ``columns`` tiles a row, vectors in R^``d``.
+
+    ``shape`` says rows and columns of a picture, else :func:`picture_shape` does; under each are ``gap`` rows of room.
+    """
 
     order: IntArray
     columns: int
     d: int
+    shape: tuple[int, int] | None = None
+    gap: int = 0
 
     @cached_property
     def cell(self) -> tuple[int, int]:
-        """Height and width of a tile with its separating line."""
-        h, w = picture_shape(self.d)
-        return h + 1, w + 1
+        """Height and width of a tile with its separating line and the room under it."""
+        h, w = self.shape or picture_shape(self.d)
+        return h + 1 + self.gap, w + 1
 
     @property
     def rows(self) -> int:
@@ -131,14 +136,19 @@ class Grid:
         if place is None:
             return None
         (h, w), (row, column) = self.cell, divmod(place, self.columns)
-        return QRectF(column * w, row * h, w + 1, h + 1)
+        return QRectF(column * w, row * h, w + 1, h + 1 - self.gap)
 
 
 def best_columns(n: int, d: int, width: float, height: float) -> int:
     """The number of columns that makes n tiles largest in ``width`` × ``height`` pixels."""
     h, w = picture_shape(d)
+    return columns_for(n, (h + 1, w + 1), width, height)
+
+
+def columns_for(n: int, cell: tuple[int, int], width: float, height: float) -> int:
+    """The same for tiles that take ``cell`` = (height, width) each."""
     columns = np.arange(1, max(n, 1) + 1)
-    zoom = np.minimum(width / (columns * (w + 1)), height / (np.ceil(max(n, 1) / columns) * (h + 1)))
+    zoom = np.minimum(width / (columns * cell[1]), height / (np.ceil(max(n, 1) / columns) * cell[0]))
     return int(columns[int(np.argmax(zoom))])
 
 
@@ -188,7 +198,11 @@ class Gallery(QWidget):
     def show_tiles(self, values: FloatArray, grid: Grid, scale: float) -> None:
         """Show ``values`` (n, d), the neurons ``grid.order``, with colours from −scale to +scale."""
         self.scale = scale
-        self.image.setImage(tile(quantise(values, scale), grid.columns), autoLevels=False, levels=(0, 255))
+        self.show_image(tile(quantise(values, scale), grid.columns), grid)
+
+    def show_image(self, image: Bytes, grid: Grid) -> None:
+        """Show ``image``, already tiled as ``grid`` says: (H, W) bytes, or (H, W, 4) colours."""
+        self.image.setImage(image, autoLevels=False, levels=(0, 255))
         self._stack.setCurrentIndex(1)
         moved = self.grid is None or self.grid.size != grid.size
         self.grid = grid
@@ -285,6 +299,10 @@ class ColourBar(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self.setToolTip("Colour of a weight: blue below zero, orange above; the same for the three pictures.")
 
+    def colours(self) -> Bytes:
+        """The 255 colours (255, 4) from −scale to +scale."""
+        return diverging(self.theme)[1:]
+
     def texts(self) -> tuple[str, str, str]:
         """The three numbers as printed."""
         return f"−{self.scale:.3g}{self.unit}", "0", f"+{self.scale:.3g}{self.unit}"
@@ -313,7 +331,7 @@ class ColourBar(QWidget):
         painter = QPainter(self)
         bar = QRectF(0.5, 0.5, self.width() - 1, 10)
         gradient = QLinearGradient(bar.topLeft(), bar.topRight())
-        colours = diverging(self.theme)[1:]
+        colours = self.colours()
         for at in range(0, 255, 6):
             gradient.setColorAt(at / 254, QColor(*(int(c) for c in colours[at])))
         gradient.setColorAt(1, QColor(*(int(c) for c in colours[254])))

@@ -11,6 +11,7 @@ from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QHBoxLayout, QSplitter, QVBoxLayout, QWidget
 
 from engine import metrics
+from engine.config import Config, SparseCodingConfig
 from engine.results import FloatArray, Mixture, Weights
 from engine.snapshot import Snapshot
 from fp_gui.theme import BLUE, ORANGE, SKY, Theme
@@ -45,7 +46,8 @@ class MixturesView(View):
 
     name: ClassVar[str] = "mixtures"
     title: ClassVar[str] = "Mixtures"
-    wants: ClassVar[frozenset[type]] = frozenset({Mixture})
+    wants: frozenset[type] = frozenset({Mixture})
+    worlds: ClassVar[tuple[type[Config], ...]] = (SparseCodingConfig,)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)

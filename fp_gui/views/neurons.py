@@ -8,6 +8,7 @@ import numpy as np
 from PySide6.QtCore import QRectF, Qt, QTimer
 from PySide6.QtWidgets import QDoubleSpinBox, QHBoxLayout, QPushButton, QSplitter, QVBoxLayout, QWidget
 
+from engine.config import Config, SparseCodingConfig
 from engine.results import FloatArray, IntArray, Mixture, Weights
 from engine.snapshot import Snapshot
 from fp_gui.theme import Theme
@@ -31,7 +32,8 @@ class NeuronsView(View):
 
     name: ClassVar[str] = "neurons"
     title: ClassVar[str] = "Neurons"
-    wants: ClassVar[frozenset[type]] = frozenset({Weights, Mixture})
+    wants: frozenset[type] = frozenset({Weights, Mixture})
+    worlds: ClassVar[tuple[type[Config], ...]] = (SparseCodingConfig,)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)

@@ -10,6 +10,7 @@ from PySide6.QtCore import QRectF, QSignalBlocker, Qt
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QHBoxLayout, QSpinBox, QToolButton, QVBoxLayout, QWidget
 
+from engine.config import Config, SparseCodingConfig
 from engine.protocol import NORM_SIGN, Protocol
 from engine.results import Anatomy, FloatArray
 from engine.snapshot import Snapshot
@@ -98,7 +99,8 @@ class PerturbationView(View):
 
     name: ClassVar[str] = "perturbation"
     title: ClassVar[str] = "Perturbation"
-    wants: ClassVar[frozenset[type]] = frozenset({Anatomy})
+    wants: frozenset[type] = frozenset({Anatomy})
+    worlds: ClassVar[tuple[type[Config], ...]] = (SparseCodingConfig,)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)

@@ -12,6 +12,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QTableWidget, QTableWidgetItem, QVBoxLayout
 from PySide6.QtWidgets import QWidget as Widget
 
+from engine.config import Config, SparseCodingConfig
 from engine.protocol import NORM_SIGN
 from engine.recorded import RACE, Entry, Race, read_race
 from engine.snapshot import Snapshot
@@ -86,6 +87,7 @@ class RaceView(TaskView):
 
     name: ClassVar[str] = "race"
     title: ClassVar[str] = "Race"
+    worlds: ClassVar[tuple[type[Config], ...]] = (SparseCodingConfig,)
     file: ClassVar[str] = RACE
     tasks: ClassVar[tuple[tuple[Task, str], ...]] = (
         (RUN, "Train the rivals at this run's radius and attack them and the network alike.\nTakes a minute or so, in "

@@ -11,6 +11,7 @@ from PySide6.QtCore import QEvent, QObject, QPointF, Qt
 from PySide6.QtGui import QColor, QPainterPath, QPen
 from PySide6.QtWidgets import QGraphicsPathItem, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
+from engine.config import ImageConfig
 from engine.protocol import NORM_SIGN, Protocol
 from engine.results import RadiusCurves
 from engine.snapshot import Snapshot
@@ -26,12 +27,22 @@ MEASURING = (
     "Accuracy against the radius is being measured: an attack and a certificate at several radii.\n"
     "It takes a few seconds, and goes on between the training steps."
 )
+MEASURING_IMAGES = (
+    "Accuracy against the radius is being measured: an attack at several radii.\n"
+    "It takes a while, and goes on between the training steps."
+)
+BETWEEN = "The true robust accuracy lies between the attack (▼, above) and the certificate (▲, below)."
+BELOW = "The true robust accuracy lies at or below the attack's (▼); these networks have no certificate."
 LINF_BOUND = "by the ℓ2 ball around the ℓ∞ ball, or linear relaxation"
 TERMS = (
     "Under attack (▼, PGD): the share that PGD did not fool. A better attack may fool more: an upper bound.\n"
     "Certified (▲): the share that provably no perturbation of the ball fools: a lower bound.\n"
     "True robust accuracy lies between the two, in the filled area.\n"
     "Ideal network: knows the dictionary and the rule of the labels; the ceiling of this world.\n"
+    "tau: the radius that this run trains and is evaluated with."
+)
+TERMS_IMAGES = (
+    "Under attack (▼, PGD): the share that PGD did not fool. A better attack may fool more: an upper bound.\n"
     "tau: the radius that this run trains and is evaluated with."
 )
 SOLID, DASH = Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine
@@ -77,6 +88,11 @@ class Cell:
         grid.addWidget(self.swatch, row, column)
         grid.addWidget(self.value, row, column + 1)
 
+    def set_visible(self, visible: bool) -> None:
+        """Show or hide it."""
+        self.swatch.setVisible(visible)
+        self.value.setVisible(visible)
+
 
 @views.register("radius")
 class RadiusView(View):
@@ -84,14 +100,11 @@ class RadiusView(View):
 
     name: ClassVar[str] = "radius"
     title: ClassVar[str] = "Radius"
-    wants: ClassVar[frozenset[type]] = frozenset({RadiusCurves})
+    wants: frozenset[type] = frozenset({RadiusCurves})
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.caption = line(
-            "The true robust accuracy lies between the attack (▼, above) and the certificate (▲, below)."
-        )
-        self.caption.setToolTip(TERMS)
+        self.caption = line(BETWEEN)
         self.clean = Switch("After clean", "Also draw the weights at the end of clean training.", on=True)
         self.intervals = Switch("95% bars", "Draw the 95% Wilson intervals; the table always tells them.", on=True)
         self.plot = pg.PlotWidget()
@@ -136,19 +149,16 @@ class RadiusView(View):
         self.heads = line("under attack, at most", wrap=False), line("certified, at least", wrap=False)
         table.addWidget(self.at, 0, 0)
         for head, column in zip(self.heads, (1, 3), strict=True):
-            head.setToolTip(TERMS)
             table.addWidget(head, 0, column, 1, 2)
         self.names: dict[str, QLabel] = {}
         self.cells: dict[str, Cell] = {}
         for row, (state, (name, above, below)) in enumerate(STATES.items(), start=1):
             self.names[state] = line(name, wrap=False)
-            self.names[state].setToolTip(TERMS)
             table.addWidget(self.names[state], row, 0)
             for key, column in ((above, 1), (below, 3)):
                 if key:
                     self.cells[key] = Cell(table, row, column)
         self.protocol = line()
-        self.protocol.setToolTip(TERMS)
         self.protocol.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         body = QWidget()
         inner = QVBoxLayout(body)
@@ -167,6 +177,7 @@ class RadiusView(View):
         layout.addLayout(top)
         layout.addWidget(self.pages, 1)
 
+        self.bounded = True  # whether there are a certificate and an ideal network
         self.result: RadiusCurves | None = None
         self._run = ""
         self._tau = 0.0
@@ -176,14 +187,16 @@ class RadiusView(View):
         self.plot.scene().sigMouseMoved.connect(self._move)
         self.plot.viewport().installEventFilter(self)
         self.set_theme(self.theme)
+        self._set_bounded(True)
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Draw the curves of ``snapshot`` if they are not those that are shown already."""
         if snapshot.run != self._run:
             self._run, self.result, self._pointed = snapshot.run, None, -1
+            self._set_bounded(not isinstance(snapshot.config, ImageConfig))
         result, tau = snapshot.get(RadiusCurves), snapshot.config.attack.tau
         if result is None and self.result is None:
-            self.pages.message.setText(MEASURING)
+            self.pages.message.setText(MEASURING if self.bounded else MEASURING_IMAGES)
             self.pages.show_content(False)
             return
         self.pages.show_content()
@@ -193,6 +206,18 @@ class RadiusView(View):
         if result is not None and result is not self.result:
             self.result = result
             self._draw(result)
+
+    def _set_bounded(self, bounded: bool) -> None:
+        """Show what belongs to the certificate and the ideal network, or nothing of it: nets on images have none."""
+        self.bounded = bounded
+        self.caption.setText(BETWEEN if bounded else BELOW)
+        for label in (self.caption, *self.heads, *self.names.values(), self.protocol):
+            label.setToolTip(TERMS if bounded else TERMS_IMAGES)
+        for part in (self.heads[1], self.names["oracle"]):
+            part.setVisible(bounded)
+        for key in ("certified", "certified_clean", "oracle"):
+            self.cells[key].set_visible(bounded)
+        self._colour()
 
     def _draw(self, result: RadiusCurves) -> None:
         radii = result.radii
@@ -289,14 +314,7 @@ class RadiusView(View):
         self.tau.setPen(pg.mkPen(theme.text, width=1, style=Qt.PenStyle.DotLine))
         self.tau_name.setColor(theme.text)
         self.cross.setPen(pg.mkPen(theme.muted, width=1))
-        for key, curve in self.curves.items():
-            colour, (_, _, symbol, style) = self.colour(key), CURVES[key]
-            curve.line.setPen(pg.mkPen(colour, width=1, style=style))
-            curve.bars.setPen(pg.mkPen(colour, width=1))
-            curve.marks.setPen(pg.mkPen(theme.base, width=1))
-            curve.marks.setBrush(pg.mkBrush(colour))
-            self.cells[key].swatch.setPixmap(swatch(self.devicePixelRatioF(), colour, symbol, style))
-            tint(self.cells[key].value, theme.text)
+        self._colour()
         for state, area in self.areas.items():
             colour = self.colour(STATES[state][1])
             colour.setAlpha(70 if theme.dark else 50)
@@ -305,6 +323,19 @@ class RadiusView(View):
             tint(label, theme.muted)
         for label in self.names.values():
             tint(label, theme.text)
+
+    def _colour(self) -> None:
+        for key, curve in self.curves.items():
+            colour, (_, _, symbol, style) = self.colour(key), CURVES[key]
+            if key == "pgd_clean" and not self.bounded:  # there are no areas to tell it from the curve of now
+                symbol, style = "s", DASH
+            curve.line.setPen(pg.mkPen(colour, width=1, style=style))
+            curve.bars.setPen(pg.mkPen(colour, width=1))
+            curve.marks.setSymbol(symbol)
+            curve.marks.setPen(pg.mkPen(self.theme.base, width=1))
+            curve.marks.setBrush(pg.mkBrush(colour))
+            self.cells[key].swatch.setPixmap(swatch(self.devicePixelRatioF(), colour, symbol, style))
+            tint(self.cells[key].value, self.theme.text)
 
     def options(self) -> dict[str, str]:
         """``clean``: whether the weights after clean training are drawn; ``intervals``: whether the bars are."""
@@ -323,5 +354,7 @@ def protocol_text(result: RadiusCurves) -> str:
     attack = attack.replace(
         f"{NORM_SIGN[result.norm]} radius {end:g}", f"{NORM_SIGN[result.norm]} radii 0 to {end:.3g}"
     )
+    if result.certified is None:
+        return f"Step {result.step:,}: {attack}."
     bound = "any perturbation of the ball" if result.norm == "l2" else f"* {LINF_BOUND}"
     return f"Step {result.step:,}: {attack}. Certificate: {bound}, same samples. Ideal network: the same attack."

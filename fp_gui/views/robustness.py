@@ -12,6 +12,7 @@ from PySide6.QtGui import QColor, QPainter, QPixmap
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from engine import metrics
+from engine.config import ImageConfig
 from engine.history import Series
 from engine.protocol import Z95
 from engine.snapshot import ProtocolLog, Snapshot
@@ -108,7 +109,7 @@ class RobustnessView(View):
 
     name: ClassVar[str] = "robustness"
     title: ClassVar[str] = "Robustness"
-    wants: ClassVar[frozenset[type]] = frozenset()
+    wants: frozenset[type] = frozenset()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -150,6 +151,7 @@ class RobustnessView(View):
         layout.addWidget(self.pages, 1)
         self._seen: dict[str, object] = {}
         self._key: tuple[object, ...] = ()
+        self.images = False
         self._show_alignment()
         self._show_certified(False)
         self.alignment.toggled.connect(self._show_alignment)
@@ -167,6 +169,7 @@ class RobustnessView(View):
         if not self._key or self._key[0] != snapshot.run:
             self._seen.clear()
             self._show_certified(False)
+            self._set_images(isinstance(snapshot.config, ImageConfig))
             self.report.setText("")
             self.plot.x_end = 0.0
             self.plot.follow = True
@@ -217,7 +220,8 @@ class RobustnessView(View):
             row.protocol.setText(protocol.short().replace(protocol.attack, "certified"))
         if report_protocol is not None:
             if report_protocol.attack == "pgd":
-                self.report.setText(f"Report: {report_protocol.text()}; FGM and dense direction on the same samples.")
+                others = "FGM" if self.images else "FGM and dense direction"
+                self.report.setText(f"Report: {report_protocol.text()}; {others} on the same samples.")
             row.report.setToolTip(f"{TIPS[name]}\nReport: {report_protocol.text()}")
 
     def set_theme(self, theme: Theme) -> None:
@@ -239,8 +243,16 @@ class RobustnessView(View):
         self.plot.set_visible(metrics.CERTIFIED, shown)
         self.rows[metrics.CERTIFIED].set_visible(shown)
 
+    def _set_images(self, images: bool) -> None:
+        """Images have no dense direction: nothing of it is shown."""
+        self.images = images
+        self.alignment.setVisible(not images)
+        self.plot.set_visible(metrics.DENSE, not images)
+        self.rows[metrics.DENSE].set_visible(not images)
+        self._show_alignment()
+
     def _show_alignment(self) -> None:
-        shown = self.alignment.isChecked()
+        shown = self.alignment.isChecked() and not self.images
         self.plot.set_visible(metrics.ALIGNMENT, shown)
         self.rows[metrics.ALIGNMENT].set_visible(shown)
         self.plot.set_y(0.0, 1.0, "accuracy (share right), cosine" if shown else "accuracy (share right)")

@@ -75,7 +75,8 @@ class TaskBar(QWidget):
         self._show()
 
     def _show(self) -> None:
-        state, own = self.state, self.state is not None and self.state.task in self._tasks
+        state = self.state
+        own = state is not None and any(state.task.command == task.command for task in self._tasks)
         busy = state is not None and state.busy
         for button in self.buttons:
             button.setEnabled(not busy)
@@ -121,7 +122,7 @@ class TaskView(View):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.task_bar = TaskBar(self.tasks)
-        self.task_bar.requested.connect(self.task_requested)
+        self.task_bar.requested.connect(self._ask)
         self.task_bar.cancelled.connect(self.cancel_requested)
         self.problem = line()  # what is wrong with the file
         self.problem.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -131,6 +132,14 @@ class TaskView(View):
         self._signature: tuple[Path, int, int] | None = None
         self._pause = QTimer(self, singleShot=True, interval=PAUSE_MS)
         self._pause.timeout.connect(self._resume)
+
+    def complete(self, task: Task) -> Task:
+        """``task`` with the options that the user chose in this view."""
+        return task
+
+    @Slot(object)
+    def _ask(self, task: Task) -> None:
+        self.task_requested.emit(self.complete(task))
 
     def read(self, folder: Path) -> None:
         """Read the file of the run in ``folder``; raises :class:`StoreError`."""

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from tests.bench import certificate, training, window
+from tests.bench import certificate, images, training, window
 from tests.bench.measure import Result
 
 
@@ -15,12 +15,16 @@ def main() -> None:
     presets = ("small", "standard", "wide")
     parser = argparse.ArgumentParser(description="Speed and memory, as ratios within one run.")
     parser.add_argument(
-        "only", nargs="*", help="training, evaluation, certificate, start, window, live, memory; default: all"
+        "only",
+        nargs="*",
+        help="training, images, images-whole, evaluation, certificate, start, window, live, memory; default: all",
     )
     parser.add_argument("--minutes", type=float, default=10.0, help="length of the memory measurement")
     chosen = parser.parse_args()
     groups: dict[str, Callable[[], list[Result]]] = {
         "training": training.run,
+        "images": images.run,
+        "images-whole": images.whole,
         "evaluation": lambda: [row for preset in presets for row in training.live_evaluation(preset)],
         "certificate": certificate.run,
         "start": window.start,

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from engine import metrics
-from engine.config import SparseCodingWorld
 from engine.data.sparse_coding import SparseCoding
+from engine.knobs import SparseCodingWorld
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes import anatomy, oracle, robustness
 from engine.protocol import Protocol

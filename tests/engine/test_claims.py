@@ -48,6 +48,7 @@ GOOD: dict[tuple[str, int], float] = {
     ("transfer/other", NOW): 0.22,
     ("transfer/purified", NOW): 0.97,
 }
+ON_IMAGES = (8, 11)  # claims that a run in the world of the theory says nothing of
 ACCURACY = ("accuracy/", "verified/", "rival/", "transfer/", "low_rank/robust")
 
 
@@ -58,6 +59,9 @@ class Figures:
         self.values = values
         self.config = config or load_preset("small")
         self.events: tuple[Event, ...] = (Event(CLEAN_END, 0.0, "phase", "clean", "adversarial"),)
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self.values]
 
     def series(self, name: str) -> Series | None:
         found = sorted((step, value) for (n, step), value in self.values.items() if n == name)
@@ -73,8 +77,11 @@ def verdicts(found: list[Claim]) -> dict[int, str]:
 
 def test_all_nine_hold_on_a_run_as_the_paper_has_it() -> None:
     found = check(Figures(GOOD))
-    assert verdicts(found) == dict.fromkeys((1, 2, 3, 4, 5, 6, 7, 9, 10), "holds")
+    expected = dict.fromkeys((1, 2, 3, 4, 5, 6, 7, 9, 10), "holds") | dict.fromkeys(ON_IMAGES, "not measured")
+    assert verdicts(found) == expected
     for claim in found:
+        if claim.id in ON_IMAGES:
+            continue
         assert claim.evidence
         assert claim.rule
         assert claim.about
@@ -108,13 +115,13 @@ def test_all_nine_hold_on_a_run_as_the_paper_has_it() -> None:
 def test_each_threshold_decides(claim: int, name: str, step: int, value: float) -> None:
     found = verdicts(check(Figures({**GOOD, (name, step): value})))
     assert found[claim] == "does not hold"
-    assert [i for i, verdict in found.items() if verdict != "holds"] == [claim]
+    assert [i for i, verdict in found.items() if verdict != "holds" and i not in ON_IMAGES] == [claim]
 
 
 @pytest.mark.parametrize("name", sorted({name for name, _ in GOOD} - {"low_rank/rank_used", "low_rank/cosine_used"}))
 def test_what_was_not_measured_is_not_decided(name: str) -> None:
     found = verdicts(check(Figures({key: value for key, value in GOOD.items() if key[0] != name})))
-    changed = {verdict for verdict in found.values() if verdict != "holds"}
+    changed = {verdict for i, verdict in found.items() if verdict != "holds" and i not in ON_IMAGES}
     assert changed <= {"not measured"}
     if name not in ("report/accuracy/dense",):  # shown beside the cosine, decides nothing
         assert changed

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from engine.config import (
-    Config,
     KnobInfo,
+    SparseCodingConfig,
     from_dict,
     knobs,
     load_preset,
@@ -39,7 +39,7 @@ def test_every_knob_is_documented_and_its_default_allowed(knob: KnobInfo) -> Non
     if knob.kind == "choice":
         assert knob.default in knob.choices
     assert resolve(knob.path) == knob
-    assert with_value(Config(), knob.path, knob.default) == Config()
+    assert with_value(SparseCodingConfig(), knob.path, knob.default) == SparseCodingConfig()
 
 
 def test_what_is_live_and_what_restarts() -> None:
@@ -177,7 +177,7 @@ def test_parse_assignment_refuses(text: str) -> None:
 
 
 def test_with_value() -> None:
-    config = Config()
+    config = SparseCodingConfig()
     changed = with_value(config, "training.lr", 3)
     assert changed.training.lr == 3.0
     assert isinstance(changed.training.lr, float)
@@ -190,12 +190,12 @@ def test_with_value() -> None:
 
 
 def test_config_is_frozen() -> None:
-    config = Config()
+    config = SparseCodingConfig()
     with pytest.raises(ValidationError):
         config.seed = 3
     with pytest.raises(ValidationError):
         config.attack.tau = 3.0
-    assert hash(config) == hash(Config())
+    assert hash(config) == hash(SparseCodingConfig())
 
 
 def test_haar_asks_for_an_even_side_at_once() -> None:
@@ -253,7 +253,7 @@ def test_values_out_of_range_are_refused(knob: KnobInfo, by: float, above: bool)
     outside = knob.high + by * max(1.0, knob.high) if above else knob.low - by
     value = (int(outside) + (1 if above else -1)) if knob.kind == "int" else outside
     with pytest.raises(ConfigError, match=knob.path.replace(".", r"\.")):
-        with_value(Config(), knob.path, value)
+        with_value(SparseCodingConfig(), knob.path, value)
 
 
 def test_preset_files_are_toml_with_no_unknown_key() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from engine.commands import EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase
-from engine.config import Config, from_dict, resolve
+from engine.config import SparseCodingConfig, from_dict, resolve
 from engine.errors import ConfigError, StoreError
 from engine.export import export
 from engine.recipe import (
@@ -148,14 +148,14 @@ def test_recipe_says_what_was_done_and_with_what(tmp_path: Path) -> None:
     assert recipe["hardware"] == {"device": "cpu", "threads": 1}
     assert set(recipe["versions"]) == {"python", "feature-purification-explorer", "torch", "numpy"}
     assert recipe["versions"] == versions()
-    assert recipe["hashes"] == {"data": data_hash(checkpoint.arrays), "weight": digest(checkpoint.arrays["weight"])}
+    assert recipe["hashes"] == {"data": data_hash(checkpoint), "weight": digest(checkpoint.arrays["weight"])}
     texts = {p["metric"]: p["text"] for p in recipe["protocols"]}
     assert texts["accuracy/pgd"].startswith("PGD-2 × 1 restart")
     store.close()
 
 
 def test_the_schedules_own_switch_is_told_from_the_users() -> None:
-    config = Config()  # clean for 1500 steps, then adversarial
+    config = SparseCodingConfig()  # clean for 1500 steps, then adversarial
     own = Event(1500, 0.0, "phase", "clean", "adversarial")
     early = Event(700, 0.0, "phase", "clean", "adversarial")
     other = Event(1500, 0.0, "phase", "adversarial", "clean")
@@ -178,7 +178,7 @@ def test_the_schedules_own_switch_is_told_from_the_users() -> None:
     ],
 )
 def test_recorded_values_are_read_by_the_knobs_kind(name: str, text: str, value: object) -> None:
-    command = command_of(Event(0, 0.0, name, "", text), Config())
+    command = command_of(Event(0, 0.0, name, "", text), SparseCodingConfig())
     assert command == SetKnob(name, value)
     assert type(command.value) is type(value)  # type: ignore[union-attr]
 
@@ -188,7 +188,7 @@ def test_wrong_recorded_values_are_named() -> None:
     with pytest.raises(ConfigError, match=r"attack.steps: got 'many'; allowed: a whole number from 1 to 100"):
         parse(knob.path, knob.kind, "many", knob.allowed)
     with pytest.raises(ConfigError, match=r"phase: got 'x'; allowed: clean, adversarial, gaussian_noise"):
-        command_of(Event(0, 0.0, "phase", "clean", "x"), Config())
+        command_of(Event(0, 0.0, "phase", "clean", "x"), SparseCodingConfig())
 
 
 def test_hash_depends_on_type_shape_and_values() -> None:

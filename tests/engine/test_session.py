@@ -419,8 +419,7 @@ def test_a_snapshot_holds_what_was_asked_for(new_session: Create) -> None:
     assert weights.now.shape == weights.start.shape == (24, 16)
     assert weights.clean is not None
     assert weights.clean.shape == (24, 16)
-    with pytest.raises(TypeError, match="no probe"):
-        session.snapshot(frozenset({int}))
+    assert not session.snapshot(frozenset({int})).results  # as for a kind of another world
 
 
 def arrays_of(snapshot: Snapshot) -> dict[str, np.ndarray]:

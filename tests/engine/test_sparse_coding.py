@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from engine.config import SparseCodingWorld
 from engine.data.sparse_coding import MARGIN, POOL, SparseCoding, Stream
 from engine.errors import ConfigError
 from engine.generators import seeded
+from engine.knobs import SparseCodingWorld
 
 CPU = torch.device("cpu")
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.config import SparseCodingWorld
 from engine.data.sparse_coding import SparseCoding
 from engine.errors import ConfigError
 from engine.generators import seeded
+from engine.knobs import SparseCodingWorld
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes import oracle, robustness
 from engine.probes.transfer import CLEAN, NOW, OTHER, between_phases_and_starts, other_start, transfer

@@ -10,6 +10,7 @@ import pytest
 
 from engine import watch
 from engine.commands import SetKnob
+from engine.probes import radius
 from engine.results import RadiusCurves
 from engine.session import Session
 from tests.tiny_runs import advance, assert_same, drain, read, tiny_config
@@ -35,7 +36,7 @@ def test_the_certificate_stays_below_the_attack(new_session: Create) -> None:
     curves = look(session)
     assert curves.step == 60
     assert curves.radii[0] == 0
-    assert curves.radii[-1] == pytest.approx(watch.radius.REACH * session.config.attack.tau)
+    assert curves.radii[-1] == pytest.approx(radius.REACH * session.config.attack.tau)
     for upper, lower in ((curves.pgd, curves.certified), (curves.pgd_clean, curves.certified_clean)):
         assert upper is not None
         assert lower is not None
@@ -56,7 +57,7 @@ def test_curves_follow_steps_and_radius(new_session: Create) -> None:
     first = look(session)
     assert look(session) is first  # nothing has changed: nothing is measured again
     session.apply(SetKnob("attack.tau", 0.1))
-    assert look(session).radii[-1] == pytest.approx(0.1 * watch.radius.REACH)
+    assert look(session).radii[-1] == pytest.approx(0.1 * radius.REACH)
     session.step()
     assert look(session).step == 21
 
@@ -65,7 +66,7 @@ def test_the_ceiling_is_completed_one_radius_at_a_time(new_session: Create) -> N
     session = new_session()
     advance(session, 10)
     seen = 0
-    for _ in range(watch.radius.POINTS):
+    for _ in range(radius.POINTS):
         session.step()
         curves = look(session)
         seen += curves.oracle is not None

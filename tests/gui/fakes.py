@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from engine.commands import Command, SaveCheckpoint, SetKnob, SwitchPhase
-from engine.config import Config, Objective, resolve, with_value
+from engine.config import Config, ImageConfig, SparseCodingConfig, resolve, with_value
 from engine.errors import ConfigError, DeviceError, StoreError
 from engine.history import History
-from engine.results import Mixture, Weights
+from engine.knobs import Objective
+from engine.results import Filters, LayersPrinciple1, Mixture, Weights
 from engine.snapshot import Snapshot
 from fp_gui.views.base import View
 
@@ -57,7 +58,7 @@ class FakeSession:
     def apply(self, command: Command) -> None:
         self.threads.add(threading.get_ident())
         if isinstance(command, SetKnob):
-            if not resolve(command.path).live:
+            if not resolve(command.path, self.config).live:
                 raise ConfigError(f"{command.path}: takes effect with a new run only")
             self.config = with_value(self.config, command.path, command.value)
         elif isinstance(command, SwitchPhase):
@@ -110,7 +111,7 @@ class FakeFactory:
     def resume(self, folder: Path, device: str | None = None) -> FakeSession:
         if not folder.is_dir():
             raise StoreError(f"run folder: {folder} does not exist")
-        self.made.append(FakeSession(Config(), folder, steps=7))
+        self.made.append(FakeSession(SparseCodingConfig(), folder, steps=7))
         return self.last
 
 
@@ -139,13 +140,15 @@ class FakeView(View):
 class NeuronsFake(FakeView):
     name: ClassVar[str] = "neurons"
     title: ClassVar[str] = "Neurons"
-    wants: ClassVar[frozenset[type]] = frozenset({Weights})
+    wants = frozenset({Weights})
+    worlds: ClassVar[tuple[type[Config], ...]] = (SparseCodingConfig,)
 
 
 class MixturesFake(FakeView):
     name: ClassVar[str] = "mixtures"
     title: ClassVar[str] = "Mixtures"
-    wants: ClassVar[frozenset[type]] = frozenset({Mixture})
+    wants = frozenset({Mixture})
+    worlds: ClassVar[tuple[type[Config], ...]] = (SparseCodingConfig,)
 
 
 class RobustnessFake(FakeView):
@@ -153,4 +156,19 @@ class RobustnessFake(FakeView):
     title: ClassVar[str] = "Robustness"
 
 
+class FiltersFake(FakeView):
+    name: ClassVar[str] = "filters"
+    title: ClassVar[str] = "Filters"
+    wants = frozenset({Filters})
+    worlds: ClassVar[tuple[type[Config], ...]] = (ImageConfig,)
+
+
+class LayersFake(FakeView):
+    name: ClassVar[str] = "layers"
+    title: ClassVar[str] = "Layers"
+    wants = frozenset({LayersPrinciple1})
+    worlds: ClassVar[tuple[type[Config], ...]] = (ImageConfig,)
+
+
 VIEWS = (NeuronsFake, MixturesFake, RobustnessFake)
+BOTH_KINDS = (NeuronsFake, MixturesFake, FiltersFake, LayersFake, RobustnessFake)

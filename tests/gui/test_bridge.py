@@ -11,13 +11,13 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from engine.commands import SetKnob, SwitchPhase
-from engine.config import Config, with_value
+from engine.config import Config, SparseCodingConfig, with_value
 from engine.results import Mixture, Weights
 from fp_gui.bridge.controller import Controller
 from fp_gui.bridge.mailbox import Mailbox
 from tests.gui.fakes import FakeFactory, FakeSession, MixturesFake, NeuronsFake
 
-LONG = with_value(Config(), "schedule.clean_steps", 1_000_000)
+LONG = with_value(SparseCodingConfig(), "schedule.clean_steps", 1_000_000)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def started(controller: Controller, qtbot: QtBot, config: Config = LONG) -> None
 
 
 def snapshot(folder: Path) -> object:
-    return FakeSession(Config(), folder).snapshot()
+    return FakeSession(SparseCodingConfig(), folder).snapshot()
 
 
 def test_mailbox_latest_wins(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_unexpected_error_pauses_closes_and_can_be_reset(
 
 
 def test_schedule_end_pauses_and_play_goes_on(controller: Controller, factory: FakeFactory, qtbot: QtBot) -> None:
-    config = with_value(with_value(Config(), "schedule.clean_steps", 3), "schedule.second_steps", 3)
+    config = with_value(with_value(SparseCodingConfig(), "schedule.clean_steps", 3), "schedule.second_steps", 3)
     started(controller, qtbot, config)
     with qtbot.waitSignal(controller.notice) as met:
         controller.play()

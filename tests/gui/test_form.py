@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit
+from PySide6.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLineEdit
 from pytestqt.qtbot import QtBot
 
-from engine.config import Config, KnobInfo, knobs, resolve, value_of, with_value
-from fp_gui.fields import nudged, read, show
+from engine.config import Config, ImageConfig, KnobInfo, SparseCodingConfig, knobs, resolve, value_of, with_value
+from engine.knobs import Cifar10World
+from fp_gui.fields import PathField, nudged, read, show
 from fp_gui.form import SKIPPED, Form, KnobItem
 
 KNOBS = [k for k in knobs() if k.group != SKIPPED]
@@ -16,7 +17,7 @@ KNOBS = [k for k in knobs() if k.group != SKIPPED]
 
 @pytest.fixture
 def form(qtbot: QtBot) -> Form:
-    made = Form(Config())
+    made = Form(SparseCodingConfig())
     qtbot.addWidget(made)
     return made
 
@@ -43,7 +44,7 @@ def test_every_knob_has_a_control_with_all_it_needs(form: Form, knob: KnobInfo) 
     row = item(form, knob.path)
     control = row.field.control
     assert isinstance(control, {"bool": QCheckBox, "choice": QComboBox}.get(knob.kind, QLineEdit))
-    assert row.field.value() == value_of(Config(), knob.path)
+    assert row.field.value() == value_of(SparseCodingConfig(), knob.path)
     assert row.badge.text() == ("live" if knob.live else "restarts")
     assert control.accessibleName() == knob.path
     for part in (knob.path, "Allowed", "Preset", "live" if knob.live else "restarts"):
@@ -139,10 +140,10 @@ def test_follows_the_session_without_answering(form: Form) -> None:
     edits: list[object] = []
     form.live_edited.connect(lambda *a: edits.append(a))
     enter(form, "world.d", "100")
-    form.sync(with_value(Config(), "attack.tau", 0.4))
+    form.sync(with_value(SparseCodingConfig(), "attack.tau", 0.4))
     assert shown(form, "attack.tau") == "0.4"
     assert form.pending == {"world.d": 100}
-    form.start(with_value(Config(), "world.d", 100))
+    form.start(with_value(SparseCodingConfig(), "world.d", 100))
     assert not form.pending
     assert shown(form, "attack.tau") == "0.2"
     assert shown(form, "world.d") == "100"
@@ -183,3 +184,154 @@ def test_filter_hides_what_does_not_match(form: Form) -> None:
     form.search.setText("tau")
     assert not item(form, "attack.tau").isHidden()
     assert item(form, "seed").isHidden()
+
+
+# --- knobs that come and go
+
+
+def of(*values: tuple[str, object]) -> Config:
+    config: Config = ImageConfig()
+    for path, value in values:
+        config = with_value(config, path, value)
+    return config
+
+
+@pytest.fixture
+def images(qtbot: QtBot) -> Form:
+    made = Form(of(("model.name", "alexnet"), ("model.width", 32)))
+    qtbot.addWidget(made)
+    return made
+
+
+def choose(form: Form, path: str, value: str) -> None:
+    combo = item(form, path).field.control
+    assert isinstance(combo, QComboBox)
+    combo.setCurrentText(value)
+    combo.activated.emit(combo.currentIndex())
+
+
+def rows(form: Form) -> list[str]:
+    """The knobs as they stand in the tree, from top to bottom."""
+    root = form.tree.topLevelItem(0)
+    groups = [root.child(i) for i in range(root.childCount())]
+    return [group.child(j).param.knob.path for group in groups for j in range(group.childCount())]
+
+
+def paths(config: Config) -> list[str]:
+    return [k.path for k in knobs(config) if k.group != SKIPPED]
+
+
+def test_another_kind_of_run_has_other_knobs_in_their_order(form: Form, qtbot: QtBot) -> None:
+    form.show()
+    for config in (of(("world.name", "cifar10"), ("model.name", "resnet")), SparseCodingConfig(), ImageConfig()):
+        form.start(config)
+        assert rows(form) == paths(config)
+        assert set(form.parameters) == set(paths(config))
+        for path in paths(config):
+            row = item(form, path)
+            assert row.field.value() == value_of(config, path)
+            assert row.field.knob.choices == resolve(path, config).choices
+            assert not row.param.pending
+            assert row.parent().isExpanded()
+    form.hide()
+
+
+def test_another_name_shows_its_knobs_before_the_reset(images: Form, qtbot: QtBot) -> None:
+    said: list[str] = []
+    images.rejected.connect(said.append)
+    enter(images, "model.stride", "3")
+    choose(images, "model.name", "resnet")
+    assert images.pending == {"model.name": "resnet"}  # the stride that waited is gone with its network
+    assert rows(images) == paths(of(("model.name", "resnet")))
+    assert shown(images, "model.width") == "64"  # the new network's default, not the old network's 32
+    assert all(item(images, f"model.{name}").badge.text() == "pending" for name in ("name", "depth", "width"))
+    choose(images, "model.depth", "34")
+    enter(images, "model.width", "16")
+    config = images.next_config()
+    assert isinstance(config, ImageConfig)
+    assert config.model.model_dump() == {"name": "resnet", "depth": "34", "width": 16}
+    assert "Preset: 64" in item(images, "model.width").toolTip(0)
+    item(images, "model.width").back.click()
+    assert images.pending == {"model.name": "resnet", "model.depth": "34"}
+    enter(images, "model.width", "1000")
+    assert "model.width" in said[0]
+    assert "Kept: 64" in said[0]
+    assert len(said) == 1
+
+
+def test_discard_puts_the_old_names_knobs_back(images: Form, qtbot: QtBot) -> None:
+    choose(images, "model.name", "two_layer")
+    choose(images, "world.name", "cifar10")
+    assert "world.folder" in images.parameters
+    enter(images, "world.folder", "/data")
+    images.discard()
+    assert not images.pending
+    assert rows(images) == paths(of(("model.name", "alexnet")))
+    assert shown(images, "model.width") == "32"
+    assert item(images, "model.name").field.value() == "alexnet"
+    assert item(images, "model.width").badge.text() == "restarts"
+
+
+def test_choosing_the_running_name_again_discards_the_other(images: Form) -> None:
+    choose(images, "model.name", "two_layer")
+    enter(images, "model.width", "100")
+    choose(images, "model.name", "alexnet")
+    assert not images.pending
+    assert shown(images, "model.width") == "32"
+
+
+def test_live_edits_and_the_session_leave_a_pending_name_alone(images: Form, qtbot: QtBot) -> None:
+    choose(images, "model.name", "two_layer")
+    with qtbot.waitSignal(images.live_edited) as met:
+        enter(images, "attack.tau", "0.5")
+    assert met.args[0] == "attack.tau"
+    running = of(("model.name", "alexnet"), ("model.width", 32), ("attack.tau", 0.5), ("training.momentum", 0.8))
+    images.sync(running)
+    assert shown(images, "training.momentum") == "0.8"
+    assert shown(images, "model.width") == "256"
+    assert images.pending == {"model.name": "two_layer"}
+    enter(images, "model.width", "32")  # as wide as the running network, but it is another one
+    images.sync(running)
+    assert images.pending == {"model.name": "two_layer", "model.width": 32}
+    images.start(images.next_config())
+    assert not images.pending
+    assert item(images, "model.width").badge.text() == "restarts"
+
+
+def test_pending_values_are_judged_together(form: Form) -> None:
+    enter(form, "world.k", "50")
+    enter(form, "world.d", "100")
+    enter(form, "world.k", "60")
+    enter(form, "world.d", "81")
+    assert form.next_config().world.model_dump(include={"d", "k"}) == {"d": 81, "k": 60.0}
+
+
+def test_filter_stays_when_knobs_change(images: Form) -> None:
+    images.search.setText("width")
+    choose(images, "model.name", "two_layer")
+    assert item(images, "model.init_scale").isHidden()
+    assert not item(images, "model.width").isHidden()
+
+
+def test_folder_is_typed_or_chosen(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    form = Form(of(("world.name", "cifar10")))
+    qtbot.addWidget(form)
+    field = item(form, "world.folder").field
+    assert isinstance(field, PathField)
+    assert isinstance(field.control, QLineEdit)
+    assert field.control.placeholderText() == "empty: default place"
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a: "/data/cifar")
+    field.button.click()
+    assert form.pending == {"world.folder": "/data/cifar"}
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a: "")  # cancelled
+    field.button.click()
+    assert shown(form, "world.folder") == "/data/cifar"
+    choose(form, "world.name", "image_folder")
+    field = item(form, "world.folder").field
+    assert isinstance(field, PathField)
+    assert shown(form, "world.folder") == ""
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a: ("/data/my.zip", ""))
+    field.button.menu().actions()[1].trigger()
+    config = form.next_config()
+    assert not isinstance(config.world, Cifar10World)
+    assert value_of(config, "world.folder") == "/data/my.zip"

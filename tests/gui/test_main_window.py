@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,15 +12,18 @@ from PySide6.QtWidgets import QApplication, QLineEdit
 from pytestqt.qtbot import QtBot
 
 from engine.commands import SetKnob, SwitchPhase
-from engine.config import load_preset, with_value
+from engine.config import Config, ImageConfig, load_preset, with_value
+from engine.results import Filters, LayersPrinciple1, Mixture, Weights
 from fp_gui import export
 from fp_gui.bridge.controller import Controller
 from fp_gui.export import ExportDialog, ExportJob, arguments
 from fp_gui.main_window import MainWindow
 from fp_gui.theme import DARK, LIGHT, ThemeManager
-from tests.gui.fakes import VIEWS, FakeFactory, FakeView
+from fp_gui.views.base import View
+from tests.gui.fakes import BOTH_KINDS, VIEWS, FakeFactory, FakeView
 
 SMALL = with_value(load_preset("small"), "schedule.clean_steps", 1_000_000)
+DIGITS = with_value(ImageConfig(), "schedule.clean_steps", 1_000_000)
 
 
 @pytest.fixture
@@ -28,9 +31,11 @@ def factory() -> FakeFactory:
     return FakeFactory()
 
 
-def open_window(factory: FakeFactory, qapp: QApplication) -> MainWindow:
-    window = MainWindow(Controller(factory), VIEWS, ThemeManager(qapp, "light"), "small", SMALL, QSettings())
-    window.begin(SMALL, "small")
+def open_window(
+    factory: FakeFactory, qapp: QApplication, types: Sequence[type[View]] = VIEWS, config: Config = SMALL
+) -> MainWindow:
+    window = MainWindow(Controller(factory), types, ThemeManager(qapp, "light"), "small", config, QSettings())
+    window.begin(config, "small")
     window.show()
     return window
 
@@ -259,6 +264,189 @@ def test_no_heavy_import() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+# --- two kinds of run
+
+
+@pytest.fixture
+def both(factory: FakeFactory, qapp: QApplication, qtbot: QtBot) -> Iterator[MainWindow]:
+    made = open_window(factory, qapp, BOTH_KINDS)
+    qtbot.waitUntil(lambda: made.controller.last is not None)
+    yield made
+    made.close()
+    made.deleteLater()
+
+
+def begin(window: MainWindow, qtbot: QtBot, config: Config, label: str = "") -> None:
+    window.begin(config, label or ("digits" if isinstance(config, ImageConfig) else "small"))
+    qtbot.waitUntil(lambda: window.controller.last is not None and type(window.controller.last.config) is type(config))
+    qtbot.waitUntil(lambda: not any(v.visibleRegion().isEmpty() for v in window.views if open_dock(window, v.name)))
+
+
+def open_dock(window: MainWindow, name: str) -> bool:
+    return not window.panels.docks[name].isHidden()
+
+
+def seen(window: MainWindow) -> set[str]:
+    return {name for name, dock in window.panels.docks.items() if not dock.visibleRegion().isEmpty()}
+
+
+def test_each_kind_of_run_shows_its_own_views_in_the_same_places(both: MainWindow, qtbot: QtBot) -> None:
+    first = {"parameters", "neurons", "mixtures", "robustness"}
+    qtbot.waitUntil(lambda: seen(both) == first)
+    assert "filters" not in both._made  # made when the first run of its kind opens
+    place = both.panels.docks["neurons"].geometry()
+    begin(both, qtbot, DIGITS)
+    qtbot.waitUntil(lambda: seen(both) == {"parameters", "filters", "layers", "robustness"})
+    assert [v.name for v in both.views] == ["filters", "layers", "robustness"]
+    qtbot.waitUntil(lambda: abs(both.panels.docks["filters"].width() - place.width()) < 60)
+    assert abs(both.panels.docks["filters"].x() - place.x()) < 60
+    toggles = {d.objectName(): d.toggleViewAction().isVisible() for d in both.panels.docks.values()}
+    assert {name for name, visible in toggles.items() if visible} == {"parameters", "filters", "layers", "robustness"}
+    begin(both, qtbot, SMALL)
+    qtbot.waitUntil(lambda: seen(both) == first)
+    qtbot.waitUntil(lambda: abs(both.panels.docks["neurons"].width() - place.width()) < 60)
+
+
+def test_nothing_is_asked_for_views_of_another_kind(both: MainWindow, factory: FakeFactory, qtbot: QtBot) -> None:
+    theory, images = frozenset({Weights, Mixture}), frozenset({Filters, LayersPrinciple1})
+    qtbot.waitUntil(lambda: factory.last.wanted[-1] == theory)
+    for config, own, other in ((DIGITS, images, theory), (SMALL, theory, images), (DIGITS, images, theory)):
+        before = {v.name: len(v.seen) for v in views(both)}
+        begin(both, qtbot, config)
+        both.controller.play()
+        qtbot.waitUntil(lambda: factory.last.steps_done > 3)
+        qtbot.waitUntil(lambda own=own: factory.last.wanted[-1] == own)  # type: ignore[misc]
+        assert not any(wanted & other for wanted in factory.last.wanted)
+        hidden = [v for v in both._made.values() if v not in both.views and isinstance(v, FakeView)]
+        assert {v.name: len(v.seen) for v in hidden} == {v.name: before[v.name] for v in hidden}
+
+
+def test_two_presets_chosen_at_once_end_with_the_second(both: MainWindow, factory: FakeFactory, qtbot: QtBot) -> None:
+    factory.create_delay = 0.1
+    both.begin(DIGITS, "digits")
+    both.begin(SMALL, "small")
+    qtbot.waitUntil(lambda: len(factory.made) == 3 and both.controller.last is not None)
+    qtbot.waitUntil(lambda: factory.last.wanted[-1] == frozenset({Weights, Mixture}))
+    assert not any(wanted & {Filters, LayersPrinciple1} for wanted in factory.last.wanted)
+    assert [v.name for v in both.views] == ["neurons", "mixtures", "robustness"]
+
+
+def test_keys_and_menu_follow_the_kind(both: MainWindow, qtbot: QtBot) -> None:
+    def keys() -> dict[str, str]:
+        return {a.shortcut().toString(): a.data() for a in both.goto.actions() if a.isVisible()}
+
+    assert keys() == {"1": "neurons", "2": "mixtures", "3": "robustness"}
+    begin(both, qtbot, DIGITS)
+    assert keys() == {"1": "filters", "2": "layers", "3": "robustness"}
+    both.panels.docks["layers"].hide()
+    both.activateWindow()
+    qtbot.keyClick(both, Qt.Key.Key_2)
+    qtbot.waitUntil(lambda: "layers" in seen(both))
+    assert both.panels.docks["mixtures"].isHidden()
+    both._show_view("mixtures")  # asked for by a view of this kind: there is none
+    assert both.panels.docks["mixtures"].isHidden()
+    both.actions_["reset_layout"].trigger()
+    qtbot.waitUntil(lambda: seen(both) == {"parameters", "filters", "layers", "robustness"})
+
+
+def test_each_kind_keeps_its_layout(both: MainWindow, factory: FakeFactory, qapp: QApplication, qtbot: QtBot) -> None:
+    both.panels.docks["mixtures"].hide()
+    both.panels.docks["robustness"].setFloating(True)
+    begin(both, qtbot, DIGITS)
+    assert not both.panels.docks["robustness"].isFloating()
+    both.panels.docks["layers"].setFloating(True)
+    both.panels.docks["filters"].hide()
+    begin(both, qtbot, SMALL)
+    assert not open_dock(both, "mixtures")
+    assert open_dock(both, "neurons")
+    assert both.panels.docks["robustness"].isFloating()
+    assert not open_dock(both, "layers")
+    begin(both, qtbot, DIGITS)
+    assert both.panels.docks["layers"].isFloating()
+    assert not open_dock(both, "filters")
+    both.close()
+    for config, closed, floating in ((SMALL, "mixtures", "robustness"), (DIGITS, "filters", "layers")):
+        again = open_window(factory, qapp, BOTH_KINDS, config)
+        try:
+            assert not open_dock(again, closed)
+            assert again.panels.docks[floating].isFloating()
+            shown = {n for n in again.panels.docks if open_dock(again, n)}
+            assert shown == {"parameters", *(v.name for v in again.views)} - {closed}
+        finally:
+            again.close()
+            again.deleteLater()
+
+
+def test_arranging_does_not_grow_the_window(both: MainWindow, qtbot: QtBot) -> None:
+    both.resize(1200, 560)  # less than all panels one below the other would need
+    for config in (DIGITS, SMALL):
+        begin(both, qtbot, config)
+        both.panels.docks["robustness"].setFloating(True)
+        both.actions_["reset_layout"].trigger()
+        assert not both.panels.docks["robustness"].isFloating()
+        qtbot.wait(50)
+        assert both.height() == 560
+
+
+def test_options_and_theme_reach_views_made_later(
+    both: MainWindow, factory: FakeFactory, qapp: QApplication, qtbot: QtBot
+) -> None:
+    both.actions_.themes["dark"].trigger()
+    begin(both, qtbot, DIGITS)
+    assert all(v.theme is DARK for v in both.views)
+    views(both)[0].chosen = {"sort": "norm"}
+    both.actions_.themes["light"].trigger()
+    assert both._made["neurons"].theme is LIGHT
+    both.close()
+    again = open_window(factory, qapp, BOTH_KINDS)
+    begin(again, qtbot, DIGITS)
+    assert views(again)[0].chosen == {"sort": "norm"}
+    again.close()
+    again.deleteLater()
+
+
+def test_loading_is_shown_while_it_lasts_and_the_window_answers(
+    both: MainWindow, factory: FakeFactory, qtbot: QtBot
+) -> None:
+    factory.create_delay = 0.6
+    both.begin(DIGITS, "digits")
+    qtbot.waitUntil(lambda: "loading digits" in both.status.phase.text(), timeout=550)
+    assert both.status.progress.maximum() == 0  # no end known
+    assert both.views[0].name == "neurons"  # the old run is still what one sees
+    qtbot.waitUntil(lambda: both.status.phase.text() == "Clean")
+    assert both.status.progress.maximum() > 0
+    both.begin(with_value(DIGITS, "device", "cuda"), "digits")
+    qtbot.waitUntil(lambda: "loading" in both.status.phase.text())
+    qtbot.waitUntil(lambda: "cuda" in both.banner.text)
+    qtbot.waitUntil(lambda: both.status.phase.text() == "Clean")
+    assert both.views[0].name == "filters"
+
+
+def test_failing_to_open_the_first_run_is_not_shown_as_loading(
+    factory: FakeFactory, qapp: QApplication, qtbot: QtBot
+) -> None:
+    window = open_window(factory, qapp, BOTH_KINDS, with_value(DIGITS, "device", "cuda"))
+    qtbot.waitUntil(lambda: window.status.phase.text() == "no run")
+    qtbot.wait(250)
+    assert window.status.phase.text() == "no run"
+    window.close()
+    window.deleteLater()
+
+
+def test_pending_network_applies_with_reset(both: MainWindow, factory: FakeFactory, qtbot: QtBot) -> None:
+    begin(both, qtbot, DIGITS)
+    row = next(iter(both.form.parameters["model.name"].items.keys()))
+    row.field.set_value("alexnet")
+    row.field.committed.emit()
+    edit(both, "model.kernel", "5")
+    with qtbot.waitSignal(both.controller.run_changed):
+        both.actions_["reset"].trigger()
+    assert isinstance(factory.last.config, ImageConfig)
+    assert factory.last.config.model.model_dump(include={"name", "kernel"}) == {"name": "alexnet", "kernel": 5}
+    assert not both.form.pending
+    assert field(both, "model.kernel") == "5"
+
+
 # --- with the real session
 
 
@@ -287,6 +475,12 @@ def test_real_session_plays_switches_resets_and_closes(qapp: QApplication, qtbot
         assert first.is_dir()
         controller.play()
         qtbot.waitUntil(lambda: controller.last is not None and controller.last.step > 2, timeout=20_000)
+        for other in (with_value(load_preset("digits"), "evaluation.size", 16), config):
+            window.begin(other, "other")
+            qtbot.waitUntil(lambda: controller.last is not None, timeout=20_000)
+            assert [type(v) for v in window.views] == [t for t in view_types() if isinstance(other, t.worlds)]
+            controller.play()
+            qtbot.waitUntil(lambda: controller.last is not None and controller.last.step > 2, timeout=20_000)
         assert window.banner.level != "error", window.banner.text + window.banner.details
     finally:
         window.close()

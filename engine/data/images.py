@@ -1,0 +1,196 @@
+"""Labelled images: a whole data set as uint8 tensors, and the table of the places it can come from.
+
+Loaders, one a file, read a source into :class:`Images`. Asking what is installed imports no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import ConfigError, ExplorerError
+from engine.registry import Registry
+
+if TYPE_CHECKING:
+    import torch
+
+SPLIT_SEED = 0  # of every split and order that belongs to a data set, not to a run
+Report = Callable[[float, str], None]  # (share done in [0, 1], what is being done); raises Cancelled
+Bytes = NDArray[np.uint8]
+Indices = NDArray[np.int64]
+
+
+class Cancelled(ExplorerError):  # noqa: N818 - a wish, no fault
+    """Loading or downloading was stopped on request; nothing half-done is left behind."""
+
+    def __init__(self) -> None:
+        super().__init__("loading was cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """A data set in memory: pixels uint8 (N, C, H, W), labels int64 (N,) that index ``classes``.
+
+    ``source`` says in words where it came from. The test images are in a shuffled order that is the same each time, so
+    the first n of them are a fair sample of the classes.
+    """
+
+    name: str
+    train_x: torch.Tensor
+    train_y: torch.Tensor
+    test_x: torch.Tensor
+    test_y: torch.Tensor
+    classes: tuple[str, ...]
+    source: str
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        train: tuple[Bytes, Indices],
+        test: tuple[Bytes, Indices],
+        classes: Sequence[str],
+        source: str,
+    ) -> Images:
+        """A data set of arrays, each pair pixels (N, C, H, W) and labels (N,); the test images are shuffled here."""
+        import torch
+
+        from engine.generators import seeded
+
+        order = torch.randperm(len(test[1]), generator=seeded(SPLIT_SEED, f"{name}/test order"))
+        train_x, train_y, test_x, test_y = (
+            torch.from_numpy(np.require(a, requirements=["C", "W"])) for a in (*train, *test)
+        )
+        return cls(name, train_x, train_y, test_x[order], test_y[order], tuple(classes), source)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        channels, height, width = self.train_x.shape[1:]
+        return channels, height, width
+
+    def subset(self, train_size: int, seed: int) -> Images:
+        """This data set with ``train_size`` training images, 0 for all of them, in an order that depends on ``seed``.
+
+        The numbers per class differ by one at most, as long as every class has enough, and a larger subset of a seed
+        contains the smaller ones. Raises :class:`ConfigError` if there are fewer images than that, or classes than
+        images.
+        """
+        import torch
+
+        from engine.generators import seeded
+
+        total, classes = len(self.train_y), len(self.classes)
+        if train_size and not classes <= train_size <= total:
+            raise ConfigError(
+                f"world.train_size: got {train_size}; allowed: 0 (all) or {classes} (one a class) to {total}"
+            )
+        device = self.train_y.device
+        order = torch.randperm(total, generator=seeded(seed, "subset")).to(device)
+        label = self.train_y[order]
+        one_hot = torch.nn.functional.one_hot(label, classes)
+        rank = one_hot.cumsum(0).gather(1, label[:, None])[:, 0]  # the how-manieth of its class in this order
+        first = torch.argsort(rank, stable=True)[: train_size or total]  # every class's first, then every second, …
+        chosen = order[first.sort().values]  # back in random order: no class pattern in the row of images
+        return replace(self, train_x=self.train_x[chosen], train_y=self.train_y[chosen])
+
+    def to(self, device: torch.device | str, *, channels_last: bool = False) -> Images:
+        """This data set on ``device``; with ``channels_last`` the pixels lie in memory as (N, H, W, C)."""
+        import torch
+
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        return replace(
+            self,
+            train_x=self.train_x.to(device).contiguous(memory_format=layout),
+            train_y=self.train_y.to(device),
+            test_x=self.test_x.to(device).contiguous(memory_format=layout),
+            test_y=self.test_y.to(device),
+        )
+
+    def digest(self) -> str:
+        """SHA-256 over classes, and over types, shapes and bytes of the arrays; the same on every device."""
+        found = hashlib.sha256("\0".join(self.classes).encode())
+        for tensor in (self.train_x, self.train_y, self.test_x, self.test_y):
+            array: NDArray[Any] = np.ascontiguousarray(tensor.cpu().numpy())
+            plain = array.astype(array.dtype.newbyteorder("<"), copy=False)
+            found.update(f"{plain.dtype.str}{array.shape}".encode())
+            found.update(plain.data)
+        return found.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What is there of one source.
+
+    ``images`` says what the data set is; ``where`` the file or folder it is in, or would be looked for; ``size_bytes``
+    what that takes on disk, 0 if it is not there; ``note`` how to get it, or what is wrong with it.
+    """
+
+    name: str
+    title: str
+    installed: bool
+    where: str
+    size_bytes: int
+    images: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A kind of data set.
+
+    ``place`` is its folder inside the default one. ``load`` takes a folder, the side to resize to (0: as they are) and
+    a report; ``find`` takes a folder and must be quick: no image is read.
+    """
+
+    title: str
+    images: str
+    place: str
+    load: Callable[[Path, int, Report], Images]
+    find: Callable[[Path], tuple[bool, str, int, str]]  # installed, where, size_bytes, note
+
+
+sources: Registry[Source] = Registry("world.name")
+
+
+def reporting(progress: Report | None, cancelled: Callable[[], bool] | None) -> Report:
+    """One function for loaders to call now and then: it raises :class:`Cancelled`, or passes the progress on."""
+
+    def report(share: float, text: str) -> None:
+        if cancelled is not None and cancelled():
+            raise Cancelled
+        if progress is not None:
+            progress(min(max(share, 0.0), 1.0), text)
+
+    return report
+
+
+def stratified(labels: Indices, share: float, name: str) -> tuple[Indices, Indices]:
+    """Places (ascending) of training and test images: of each class ``share`` is for testing, and one at least.
+
+    The choice depends on ``name`` alone. A class needs two images.
+    """
+    import torch
+
+    from engine.generators import seeded
+
+    order = torch.randperm(len(labels), generator=seeded(SPLIT_SEED, f"{name}/split")).numpy()
+    is_test = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        is_test[members[: max(1, round(len(members) * share))]] = True
+    return np.flatnonzero(~is_test), np.flatnonzero(is_test)
+
+
+def require_side(name: str, side: int, own: int) -> None:
+    """Raise :class:`ConfigError` if another side is asked of a data set whose images have the side ``own``."""
+    if side not in (0, own):
+        raise ConfigError(
+            f"world.side: got {side} with world.name = {name!r}; allowed: 0 or {own}, the side of its images"
+        )

@@ -1,0 +1,173 @@
+"""Local purification: single layers drawn again and trained alone, their cosines, accuracies and units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engine.config import ImageConfig
+from engine.figures.base import Column, Drawer, FigureData, Table, figures, provenance, training
+from engine.figures.style import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, legend_above, narrow
+from engine.protocol import NORM_SIGN
+from engine.recorded import Local, LocalLayer, read_local
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from engine.store import Checkpoint, Store
+
+COSINES = (("cos_start_clean", "(w⁰, w)", "0.4", "D"), ("cos_start_now", "(w⁰, w′)", VERMILLION, "^"),
+           ("cos_clean_now", "(w, w′)", BLUE, "o"))  # fmt: skip
+ACCURACIES = (("clean", "clean", GREEN, "s", "--"), ("robust", "robust", BLUE, "o", "-"))
+UNITS = ((BLUE, "o"), (VERMILLION, "^"), (GREEN, "s"), (PURPLE, "D"), (ORANGE, "*"))
+QUANTITIES = ("cos_start_clean", "cos_start_now", "cos_clean_now", "share")
+
+
+@dataclass(frozen=True)
+class LocalFigure(FigureData):
+    """Three panels: cosines by layer, accuracies before and after by layer, units."""
+
+    study: Local
+
+    def height(self, width: float) -> float:
+        """The panels in a row, or stacked in a narrow figure."""
+        return 6.9 if narrow(width) else 2.5
+
+    def draw(self, figure: Figure) -> None:
+        """Draw the panels."""
+        figure.set_layout_engine("constrained", w_pad=0.05, h_pad=0.05)
+        shape = (3, 1) if narrow(figure.get_figwidth()) else (1, 3)
+        cosines, accuracies, units = figure.subplots(*shape, squeeze=False).ravel()
+        self._cosines(cosines)
+        self._accuracies(accuracies)
+        self._units(units)
+
+    def _names(self, axes: Axes) -> None:
+        names = [each.name for each in self.study.layers]
+        axes.set(xlim=(-0.5, len(names) - 0.5), xticks=range(len(names)))
+        axes.set_xticklabels(names, rotation=0 if len(names) <= 3 else 90)
+        axes.grid(axis="y", color="0.9", lw=0.5)
+        axes.set_axisbelow(True)
+
+    def _cosines(self, axes: Axes) -> None:
+        lowest = 0.0
+        for place, (quantity, label, colour, marker) in enumerate(COSINES):
+            values = [getattr(each, quantity) for each in self.study.layers]
+            lowest = min(lowest, *values)
+            axes.plot(
+                np.arange(len(values)) + (place - 1) * 0.2, values, ls="", marker=marker, color=colour, label=label
+            )
+        axes.set(ylim=(1.1 * lowest, 1.05), ylabel="mean cosine")
+        self._names(axes)
+        legend_above(axes)
+
+    def _accuracies(self, axes: Axes) -> None:
+        for place, (kind, label, colour, marker, dash) in enumerate(ACCURACIES):
+            for i, each in enumerate(self.study.layers):
+                pair = [getattr(each, f"{kind}_{moment}") for moment in ("before", "after")]
+                x = i + (place - 0.5) * 0.4 + np.array([-0.07, 0.07])
+                axes.vlines(x, [a.low for a in pair], [a.high for a in pair], color=colour, lw=1.2)
+                axes.plot(
+                    x, [a.value for a in pair], color=colour, marker=marker, ls=dash, lw=0.8,
+                    label=None if i else f"{label}, before → after",
+                )  # fmt: skip
+        norm = NORM_SIGN.get(self.study.norm, self.study.norm)
+        axes.set(ylim=(0, 1.02), ylabel=f"accuracy, {norm} radius {self.study.tau:g}")
+        self._names(axes)
+        legend_above(axes)
+
+    def _units(self, axes: Axes) -> None:
+        top = 0.0
+        for i, each in enumerate(self.study.layers):
+            rest, pure = scaled(each)
+            colour, marker = UNITS[i % len(UNITS)]
+            axes.plot(rest, pure, ls="", marker=marker, ms=2.2, color=colour, mew=0, alpha=0.7, label=each.name)
+            top = max(top, *rest.tolist(), *pure.tolist(), 0.0)
+        top = 1.05 * top or 1.0
+        axes.plot([0, top], [0, top], color="0.5", lw=0.7, ls=":", zorder=0)
+        axes.set(xlim=(0, top), ylim=(0, top), xlabel="‖w − βw′‖ / mean ‖w‖", ylabel="‖βw′‖ / mean ‖w‖")
+        legend_above(axes)
+
+
+def scaled(layer: LocalLayer) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], ...]:
+    """``rest`` and ``pure_part`` of the alive units, in units of the layer's mean ‖w‖."""
+    alive = np.array(layer.alive, bool)
+    rest, pure = np.array(layer.rest, np.float64)[alive], np.array(layer.pure_part, np.float64)[alive]
+    size = float(np.mean(np.hypot(rest, pure))) if len(rest) else 0.0
+    return (rest / size, pure / size) if size > 0 else (rest, pure)
+
+
+@figures.register("local")
+class LocalDrawer(Drawer):
+    """What one layer alone learns from adversarial training (SPEC.md section 8)."""
+
+    worlds = (ImageConfig,)
+
+    def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> LocalFigure:
+        """Read ``local.json`` of the run."""
+        study = read_local(store.folder)
+        tables: dict[str, Table] = {"": _layers(study), "units": _units(study)}
+        arrays = {f"{key}_{i}": c.values for key, t in tables.items() for i, c in enumerate(t) if c.values.size}
+        return LocalFigure(tables, arrays, _caption(store, checkpoint, study), study)
+
+
+def _layers(study: Local) -> Table:
+    layers = study.layers
+
+    def numbers(name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        return np.array([getattr(each, name) for each in layers], np.float64)
+
+    columns = [
+        Column("layer", "name", np.array([each.name for each in layers], np.str_)),
+        Column("clean steps", "steps", np.array([each.clean_steps for each in layers], np.int64)),
+        Column("adversarial steps", "steps", np.array([each.adversarial_steps for each in layers], np.int64)),
+    ]
+    for kind in ("clean", "robust"):
+        for moment in ("before", "after"):
+            found = [getattr(each, f"{kind}_{moment}") for each in layers]
+            columns += [
+                Column(f"{kind} accuracy {moment}", "1", np.array([f.value for f in found], np.float64)),
+                Column(f"{kind} accuracy {moment} low", "1", np.array([f.low for f in found], np.float64)),
+                Column(f"{kind} accuracy {moment} high", "1", np.array([f.high for f in found], np.float64)),
+            ]
+    return (*columns, *(Column(name, "1" if name == "share" else "cosine", numbers(name)) for name in QUANTITIES))
+
+
+def _units(study: Local) -> Table:
+    rows = [
+        (each.name, i, pure, rest, alive)
+        for each in study.layers
+        for i, (pure, rest, alive) in enumerate(zip(each.pure_part, each.rest, each.alive, strict=True))
+    ]
+    return (
+        Column("layer", "name", np.array([r[0] for r in rows], np.str_)),
+        Column("unit", "index", np.array([r[1] for r in rows], np.int64)),
+        Column("pure part", "weight", np.array([r[2] for r in rows], np.float64)),
+        Column("rest", "weight", np.array([r[3] for r in rows], np.float64)),
+        Column("alive", "0 or 1", np.array([int(r[4]) for r in rows], np.int64)),
+    )
+
+
+def _caption(store: Store, checkpoint: Checkpoint, study: Local) -> str:
+    steps = "; ".join(
+        f"{each.name}: {each.clean_steps} clean, then {each.adversarial_steps} adversarial steps, "
+        f"‖βw′‖ > ‖w − βw′‖ for {each.share:.0%} of {sum(each.alive)} alive units"
+        for each in study.layers
+    )
+    return "\n".join(
+        [
+            "Local purification: from the weights at the end of clean training one layer is drawn again (w⁰) and "
+            "trained alone, clean (w), then adversarially (w′), all others frozen. First panel: mean cosines over "
+            "alive units. Second: accuracy of the whole network before and after the adversarial phase, bars 95% "
+            "intervals. Third: alive units, in units of the layer's mean ‖w‖; above the dotted line more of w is kept "
+            "than dropped.",
+            f"{steps}.",
+            f"Protocol: {study.protocol}; from the clean weights of step {study.clean_step}.",
+            training(store, checkpoint),
+            provenance(store, checkpoint),
+        ]
+    )

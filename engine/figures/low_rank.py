@@ -1,0 +1,105 @@
+"""Robust and clean accuracy against the rank of what the adversarial phase may change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engine.config import ImageConfig, SparseCodingConfig
+from engine.figures.base import Column, Drawer, FigureData, figures, provenance, training
+from engine.figures.style import BLUE, GREEN, legend_above, narrow, unit_axis
+from engine.protocol import NORM_SIGN
+from engine.recorded import LowRankStudy, read_low_rank
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from engine.store import Checkpoint, Store
+
+CURVES = (("clean", "clean_low", "clean_high", "clean accuracy", GREEN, "s", "--"),
+          ("robust", "low", "high", "robust accuracy", BLUE, "o", "-"))  # fmt: skip
+COLUMNS = (
+    ("robust accuracy", "robust"), ("low", "low"), ("high", "high"), ("clean accuracy", "clean"),
+    ("clean low", "clean_low"), ("clean high", "clean_high"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LowRankFigure(FigureData):
+    """One panel, ranks on a logarithmic axis, the unrestricted phase and the start as lines."""
+
+    study: LowRankStudy
+
+    def height(self, width: float) -> float:
+        """Lower in a narrow figure, though its legend is above."""
+        return 2.9 if narrow(width) else 3.2
+
+    def draw(self, figure: Figure) -> None:
+        """Draw the panel."""
+        figure.set_layout_engine("constrained", w_pad=0.05, h_pad=0.05)
+        axes = figure.subplots()
+        rows, full, before = self.study.limited(), self.study.full(), self.study.before
+        ranks = [row.rank for row in rows]
+        for value, low, high, label, colour, marker, dash in CURVES:
+            if rows:
+                axes.vlines(ranks, [getattr(r, low) for r in rows], [getattr(r, high) for r in rows], color=colour)
+                ys = [getattr(r, value) for r in rows]
+                axes.plot(ranks, ys, color=colour, marker=marker, ls=dash, label=label)
+            if full is not None:
+                axes.axhspan(getattr(full, low), getattr(full, high), color=colour, alpha=0.15, lw=0)
+                axes.axhline(getattr(full, value), color=colour, lw=0.8)
+            axes.axhline(getattr(before, value), color=colour, lw=0.8, ls=":")
+        if full is not None:
+            axes.plot([], [], color="0.3", lw=0.8, label="after the unrestricted phase")
+        axes.plot([], [], color="0.3", lw=0.8, ls=":", label="before, after clean training")
+        if rows:
+            axes.set_xscale("log", base=2)
+            axes.set_xlim(ranks[0] / 1.3, ranks[-1] * 1.3)
+        axes.set_xticks(ranks, labels=[str(r) for r in ranks], minor=False)
+        axes.set_xticks([], minor=True)
+        axes.set_xlabel("rank of the change of each layer")
+        norm = NORM_SIGN.get(self.study.norm, self.study.norm)
+        unit_axis(axes, f"accuracy, {norm} radius {self.study.tau:g}")
+        axes.set_ylim(0, 1.02)
+        if narrow(figure.get_figwidth()):
+            legend_above(axes)
+        else:
+            axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+
+
+@figures.register("low_rank")
+class LowRankDrawer(Drawer):
+    """How small a rank is enough for adversarial training (SPEC.md section 7)."""
+
+    worlds = (SparseCodingConfig, ImageConfig)
+
+    def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> LowRankFigure:
+        """Read ``low_rank.json`` of the run."""
+        study = read_low_rank(store.folder)
+        rows = [("before", study.before), *(("restricted" if r.rank else "full", r) for r in study.ranks)]
+        ranks = [float(r.rank) if r.rank else float("nan") for _, r in rows]
+        table = (
+            Column("phase", "name", np.array([name for name, _ in rows], np.str_)),
+            Column("rank", "1", np.array(ranks, np.float64), whole=True),
+            *(Column(name, "1", np.array([getattr(r, f) for _, r in rows], np.float64)) for name, f in COLUMNS),
+        )
+        arrays = {f"_{i}": c.values for i, c in enumerate(table)}
+        return LowRankFigure({"": table}, arrays, self._caption(store, checkpoint, study), study)
+
+    @staticmethod
+    def _caption(store: Store, checkpoint: Checkpoint, study: LowRankStudy) -> str:
+        layers = "every layer" if study.layers == "all" else f"{study.layers}, the weights of the others frozen"
+        return "\n".join(
+            [
+                f"Accuracy after an adversarial phase of {study.steps} steps from the clean weights of step "
+                f"{study.clean_step}, on the same batches, whose change of the weights has at most the given rank in "
+                f"{layers}. Solid lines: the unrestricted phase; dotted: the clean weights; bars and bands: 95% "
+                "intervals.",
+                f"Protocol: {study.protocol}.",
+                training(store, checkpoint),
+                provenance(store, checkpoint),
+            ]
+        )

@@ -1,0 +1,104 @@
+"""What the figures of networks on images share: reading the network, and pictures beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engine.config import images
+from engine.errors import ConfigError
+from engine.figures.base import PHASE_NAMES, Array, Option
+
+if TYPE_CHECKING:
+    from engine.image_loading import ImageNetwork
+    from engine.results import LayerInfo
+    from engine.store import Checkpoint, Store
+
+AFTER_CLEAN = "after clean training"
+FACTORS = (1, 2, 5, 10, 20, 50, 100, 200)
+
+
+@dataclass(frozen=True, slots=True)
+class TextOption(Option):
+    """An option whose value can only be checked beside the run, as a layer's name is; ``meaning`` says what it is."""
+
+    meaning: str = "a text"
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values in words."""
+        return ", ".join((*self.choices, self.meaning))
+
+    def check(self, value: str) -> str:
+        """Any text but none."""
+        if not value.strip():
+            raise ConfigError(f"{self.name}: got {value!r}; allowed: {self.allowed}")
+        return value.strip()
+
+
+def network_of(store: Store, checkpoint: Checkpoint) -> ImageNetwork:
+    """The network of ``checkpoint`` on its own device, or the best there is here; imports torch."""
+    from engine.device import choose
+    from engine.errors import DeviceError
+    from engine.image_loading import ImageNetwork
+
+    device = images(checkpoint.config, "this figure").device
+    try:
+        choose(device)
+    except DeviceError:
+        device = "auto"
+    return ImageNetwork.of(store, checkpoint, device)
+
+
+def now_name(checkpoint: Checkpoint) -> str:
+    """Title of what belongs to the weights of the checkpoint."""
+    return f"now (step {checkpoint.step}, {PHASE_NAMES[checkpoint.phase]})"
+
+
+def moments_of(network: ImageNetwork, checkpoint: Checkpoint) -> Mapping[str, str]:
+    """Moment → title, in the order of time; without ``clean`` before clean training has ended.
+
+    Where a layer was drawn again, the start is the network with that layer new and the others trained.
+    """
+    clean = {"clean": AFTER_CLEAN} if network.has_clean else {}
+    start = f"start ({network.config.local.layer} redrawn)" if checkpoint.state.get("redrawn") else "start"
+    return {"start": start, **clean, "now": now_name(checkpoint)}
+
+
+def layer_named(value: str, layers: tuple[LayerInfo, ...]) -> LayerInfo:
+    """The layer that an option names, by name or by number from 1. Raises :class:`ConfigError` if there is none."""
+    if value.isdecimal() and 1 <= int(value) <= len(layers):
+        return layers[int(value) - 1]
+    for layer in layers:
+        if layer.name == value:
+            return layer
+    names = ", ".join(layer.name for layer in layers)
+    raise ConfigError(f"layer: got {value!r}; allowed: {names}, or a number from 1 to {len(layers)}")
+
+
+def colours(pictures: Array) -> Array:
+    """Pictures (n, C, h, w) of values in [0, 1] as colours (n, h, w, 3); with C = 1 as greys, else of 3 channels."""
+    n, channels, h, w = pictures.shape
+    shown = pictures[:, :3] if channels >= 3 else np.broadcast_to(pictures[:, :1], (n, 3, h, w))
+    return np.clip(np.moveaxis(shown, 1, -1), 0, 1).astype(np.float32)
+
+
+def signed(pictures: Array, level: float) -> Array:
+    """Values from −``level`` to ``level`` as values from 0 to 1: zero is middle grey, in every channel."""
+    return np.asarray(0.5 + pictures / (2 * level), np.float32)
+
+
+def tiles(pictures: Array, columns: int, gap: int = 1) -> Array:
+    """Colours (n, h, w, 3) as one picture, ``columns`` in a line, white between them and where none is left."""
+    n, h, w, _ = pictures.shape
+    columns = max(1, min(columns, n))
+    lines = max(1, ceil(n / columns))
+    out = np.ones((lines * (h + gap) + gap, columns * (w + gap) + gap, 3), np.float32)
+    for i, picture in enumerate(pictures):
+        y, x = gap + i // columns * (h + gap), gap + i % columns * (w + gap)
+        out[y : y + h, x : x + w] = picture
+    return out

@@ -1,0 +1,140 @@
+"""Networks on images: pixels in [0, 1] (n, C, H, W) → logits (n, K), the normalisation inside; layers by name."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from engine.errors import ConfigError
+from engine.generators import number
+from engine.knobs import Model, ResNetModel
+from engine.registry import Registry
+from engine.results import LayerInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What a network must know of its data: ``shape`` (C, H, W), number of ``classes``, ``mean`` and ``std`` (C,)."""
+
+    shape: tuple[int, int, int]
+    classes: int
+    mean: Tensor
+    std: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor, classes: int) -> Data:
+        """From training images x uint8 (N, C, H, W)."""
+        levels = torch.arange(256, dtype=torch.float64) / 255
+        mean, std = [], []
+        for channel in x.unbind(1):  # by the histogram: no copy of the data set in floats
+            share = torch.bincount(channel.flatten().int(), minlength=256).double() / channel.numel()
+            mean.append(float((share * levels).sum()))
+            std.append(max(1e-3, float((share * levels.square()).sum() - mean[-1] ** 2) ** 0.5))
+        _, c, h, w = x.shape
+        return cls((c, h, w), classes, torch.tensor(mean), torch.tensor(std))
+
+
+class Normalise(nn.Module):
+    """(x − mean) / std for each channel, so that radii are in units of pixels whatever the data."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean.view(-1, 1, 1))
+        self.register_buffer("std", std.view(-1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape."""
+        return (x - self.mean) / self.std
+
+
+networks: Registry[Callable[[Model, Data], nn.Module]] = Registry("model.name")
+
+
+def build(model: Model, data: Data, seed: int) -> nn.Module:
+    """The network of ``model`` at its random start, which depends on ``seed`` alone; on the CPU, in training mode.
+
+    Raises :class:`ConfigError` if the images are too small for it.
+    """
+    from engine.models import alexnet, resnet, two_layer  # noqa: F401 - each enters itself into the table
+
+    with drawn(seed, "network"):
+        return networks[model.name](model, data)
+
+
+@contextmanager
+def drawn(seed: int, name: str) -> Iterator[None]:
+    """Inside, torch's global generator (layers are initialised from it) starts from ``seed`` and ``name`` alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(number(seed, name))
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A convolution or linear layer of a network: its name, and the batch norm right behind it, if there is one."""
+
+    name: str
+    module: nn.Conv2d | nn.Linear
+    norm: nn.BatchNorm2d | None
+
+    @property
+    def matrix(self) -> Tensor:
+        """The weights as a matrix, one row a unit (units, …): a view of the living ones."""
+        return self.module.weight.detach().flatten(1)
+
+    @property
+    def info(self) -> LayerInfo:
+        """Name, kind and shape."""
+        kind = "conv" if isinstance(self.module, nn.Conv2d) else "linear"
+        return LayerInfo(self.name, kind, tuple(self.module.weight.shape))
+
+
+def layers(network: nn.Module) -> tuple[Layer, ...]:
+    """The layers of ``network`` that have weights, in the order of their declaration, the logits' last."""
+    found: list[Layer] = []
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            found.append(Layer(name, module, None))
+        elif isinstance(module, nn.BatchNorm2d) and found and found[-1].norm is None:
+            found[-1] = Layer(found[-1].name, found[-1].module, module)
+    return tuple(found)
+
+
+def layer(network: nn.Module, name: str, field: str) -> Layer:
+    """The layer called ``name``. Raises :class:`ConfigError` for ``field`` if there is none."""
+    known = {each.name: each for each in layers(network)}
+    if name not in known:
+        raise ConfigError(f"{field}: got {name!r}; allowed: {', '.join(known)}")
+    return known[name]
+
+
+def redraw(network: nn.Module, chosen: Layer, model: Model, seed: int) -> None:
+    """Draw a layer's weights again, as they were drawn at the network's start, and its batch norm with them.
+
+    ``init_scale`` of ``model`` holds for the first layer alone, here as there (SPEC.md section 8).
+    """
+    with drawn(seed, f"redraw {chosen.name}"):
+        fresh = copy.deepcopy(chosen.module).to("cpu")  # a seed means the same on every device
+        fresh.reset_parameters()
+        if isinstance(model, ResNetModel) and isinstance(fresh, nn.Conv2d):
+            nn.init.kaiming_normal_(fresh.weight, mode="fan_out", nonlinearity="relu")
+    scale = getattr(model, "init_scale", 1.0) if chosen.name == layers(network)[0].name else 1.0
+    with torch.no_grad():
+        chosen.module.weight.copy_(fresh.weight * scale)
+        if chosen.module.bias is not None and fresh.bias is not None:
+            chosen.module.bias.copy_(fresh.bias)
+        if chosen.norm is not None:
+            chosen.norm.reset_parameters()
+
+
+def too_small(field: str, value: int, allowed: int, side: int) -> ConfigError:
+    """The error for images on which a layer finds no place."""
+    return ConfigError(f"{field}: got {value}; allowed for images of {side} pixels: at most {allowed}")

@@ -1,0 +1,330 @@
+"""Perturbations of test images: an image, what the attack adds to it, their sum, and what the network says of each."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import pyqtgraph as pg  # type: ignore[import-untyped]
+from PySide6.QtCore import QRectF, QSignalBlocker, QSize, Qt
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPalette, QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QSpinBox, QToolButton, QVBoxLayout, QWidget
+
+from engine.config import Config, ImageConfig
+from engine.protocol import NORM_SIGN
+from engine.results import Examples, FloatArray
+from engine.snapshot import Snapshot
+from fp_gui.theme import BLUE, ORANGE, SKY, VERMILION, Theme
+from fp_gui.views.base import View, views
+from fp_gui.views.chrome import Choice, Pages, line, restore, tint
+from fp_gui.views.gallery import Grid
+from fp_gui.views.perturbation import amplification, measured
+from fp_gui.views.pictures import GREY, PictureGallery, image_colours
+
+TOP, FEW = 5, 3  # classes that are named, and where there is little room
+LOW = 400  # pixels of height under which there is little room
+EXAMPLES = 12  # images that can be chosen before the first result says how many there are
+STRIP = 44  # pixels that the row of small images is high, per row
+MEASURING = "The perturbations of a few test images are being measured."
+TERMS = (
+    "x: a test image; δ: what the attack adds to it; x + δ stays within 0 and 1.\n"
+    "δ is drawn on grey: a grey pixel is left as it is, brighter ones are raised, darker ones lowered in each colour.\n"
+    "Bars: the probabilities that the network gives to its first classes; the true one is always among them."
+)
+
+
+def delta_colours(delta: FloatArray, factor: int) -> FloatArray:
+    """A perturbation (C, H, W) times ``factor`` as an image around grey."""
+    found: FloatArray = np.float32(GREY) + np.float32(factor) * delta
+    return found
+
+
+def first_classes(probabilities: FloatArray, true: int, count: int = TOP) -> list[int]:
+    """The ``count`` most probable classes, falling; the true one in place of the last if it is not among them."""
+    found = [int(k) for k in np.argsort(-probabilities, kind="stable")[:count]]
+    if true not in found:
+        found[-1] = true
+    return found
+
+
+def answer(probabilities: FloatArray, true: int, classes: tuple[str, ...]) -> str:
+    """What the network says, e.g. ``cat 0.93 (wrong)``."""
+    said = int(probabilities.argmax())
+    return f"{classes[said]} {probabilities[said]:.2f} ({'right' if said == true else 'wrong'})"
+
+
+class Bars(QWidget):
+    """The most probable classes of one image, with their probabilities; the true class says so."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self.title = title
+        self.count = TOP
+        self.rows: list[tuple[str, float, bool]] = []  # name, probability, whether it is the true class
+        self.theme: Theme | None = None
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setToolTip(TERMS)
+
+    def show_rows(self, probabilities: FloatArray, true: int, classes: tuple[str, ...]) -> None:
+        """Show the first of ``probabilities`` (K,)."""
+        chosen = first_classes(probabilities, true, self.count)
+        self.rows = [(classes[k], float(probabilities[k]), k == true) for k in chosen]
+        self.setAccessibleName(f"{self.title}: " + ", ".join(self.texts()))
+        self.updateGeometry()
+        self.update()
+
+    def texts(self) -> list[str]:
+        """The rows as they are written."""
+        return [f"{name}{' (true)' if true else ''} {p:.3f}" for name, p, true in self.rows]
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take new colours."""
+        self.theme = theme
+        self.update()
+
+    def sizeHint(self) -> QSize:
+        """A line for the title and one for each class."""
+        return QSize(160, (self.count + 1) * (self.fontMetrics().height() + 3))
+
+    def minimumSizeHint(self) -> QSize:
+        """May be narrow, not low."""
+        return QSize(90, self.sizeHint().height())
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the rows: name, bar, number; the true class bold and marked."""
+        painter = QPainter(self)
+        theme, metrics = self.theme, self.fontMetrics()
+        height = metrics.height() + 3
+        text = self.palette().color(QPalette.ColorRole.WindowText) if theme is None else QColor(theme.text)
+        painter.setPen(text)
+        left, number = Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignRight
+        middle = Qt.AlignmentFlag.AlignVCenter
+        painter.drawText(QRectF(0, 0, self.width(), height), left | middle, f"{self.title} · ✓ true class")
+        dark = theme is not None and theme.dark
+        digits = metrics.horizontalAdvance("0.000") + 4
+        names = min(
+            max((metrics.horizontalAdvance(self._name(r)) for r in self.rows), default=0) + 10, self.width() / 2
+        )
+        room = max(0.0, self.width() - names - digits)
+        font = painter.font()
+        for i, row in enumerate(self.rows, start=1):
+            _, p, true = row
+            line_rect = QRectF(0, i * height, self.width(), height)
+            font.setBold(true)
+            painter.setFont(font)
+            name = painter.fontMetrics().elidedText(self._name(row), Qt.TextElideMode.ElideMiddle, int(names - 4))
+            painter.setPen(text)
+            painter.drawText(line_rect, left | middle, name)
+            painter.drawText(line_rect, number | middle, f"{p:.3f}")
+            colour = QColor((SKY if dark else BLUE) if true else (ORANGE if dark else VERMILION))
+            bar = QRectF(names, i * height + 3, p * room, height - 6)
+            painter.fillRect(bar, colour if true else QColor(colour.red(), colour.green(), colour.blue(), 150))
+            if not true:
+                painter.setPen(colour)
+                painter.drawRect(bar)
+        painter.end()
+
+    @staticmethod
+    def _name(row: tuple[str, float, bool]) -> str:
+        return f"✓ {row[0]}" if row[2] else row[0]
+
+
+class Strip(PictureGallery):
+    """The images to choose from, small, in one row."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+        self.title.hide()
+        self.box.setMouseEnabled(x=False, y=False)
+        self.setFixedHeight(STRIP)
+        self.setToolTip("Click an image to choose it; the arrow keys in the field below do the same.")
+
+
+class Picture(PictureGallery):
+    """One image, without a line around it and without zooming."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__(title)
+        self.box.setMouseEnabled(x=False, y=False)
+        self.setToolTip(TERMS)
+
+    def show_one(self, image: FloatArray) -> None:
+        """Show ``image`` (C, H, W) in [0, 1]."""
+        self.show_pictures(image_colours(image[None]), Grid(np.zeros(1, np.int64), 1, 0, image.shape[1:]))
+        self.image.setImage(self.image.image[1:-1, 1:-1], autoLevels=False, levels=(0, 255))
+
+    def fit(self) -> None:
+        """Show the whole picture."""
+        if self.grid is not None:
+            height, width = self.grid.size
+            self.box.setRange(QRectF(0, 0, width - 2, height - 2), padding=0)
+
+
+@views.register("examples")
+class ExamplesView(View):
+    """One of a few test images with its perturbation, and the network's answers before and after."""
+
+    name: ClassVar[str] = "examples"
+    title: ClassVar[str] = "Perturbation"
+    wants: frozenset[type] = frozenset({Examples})
+    worlds: ClassVar[tuple[type[Config], ...]] = (ImageConfig,)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.sample = QSpinBox()
+        self.sample.setRange(1, EXAMPLES)
+        self.sample.setPrefix("image ")
+        self.sample.setToolTip("Which test image is shown; always the same ones.")
+        self.sample.setAccessibleName("Image")
+        self.previous = self._button("◀", "Previous image", -1)
+        self.next = self._button("▶", "Next image", 1)
+        self.factor = Choice(
+            {"auto": "δ enlarged", "1": "δ × 1"},
+            "auto",
+            "How δ is drawn. Enlarged: by the round factor in its title, the same for all images.",
+        )
+        self.strip = Strip()
+        self.pictures = Picture("x"), Picture("δ"), Picture("x + δ")
+        self.bars = Bars("x"), Bars("x + δ")
+        self.facts, self.summary = line(), line()
+        for label in (self.facts, self.summary):
+            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+            label.setToolTip(TERMS)
+        self.pages = Pages(self._body())
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 6, 8, 6)
+        layout.addWidget(self.pages, 1)
+
+        self.examples: Examples | None = None
+        self._run = ""
+        self._factor = 1
+        self.sample.valueChanged.connect(self._chosen)
+        self.factor.currentIndexChanged.connect(self._draw)
+        self.strip.clicked.connect(lambda i: self.sample.setValue(i + 1))
+        self.strip.hovered.connect(lambda i: self.strip.mark(i, self.sample.value() - 1))
+        self.set_theme(self.theme)
+        self._chosen()
+
+    def _body(self) -> QWidget:
+        top = QHBoxLayout()
+        for widget in (self.previous, self.sample, self.next):
+            top.addWidget(widget)
+        top.addStretch(1)
+        top.addWidget(self.factor)
+        pictures, bars = QHBoxLayout(), QHBoxLayout()
+        for picture in self.pictures:
+            pictures.addWidget(picture, 1)
+        bars.setSpacing(16)
+        for each in self.bars:
+            bars.addWidget(each, 1)
+        body = QWidget()
+        inner = QVBoxLayout(body)
+        inner.setContentsMargins(0, 0, 0, 0)
+        inner.setSpacing(4)
+        inner.addWidget(self.strip)
+        inner.addLayout(top)
+        inner.addWidget(self.facts)
+        inner.addLayout(pictures, 1)
+        inner.addLayout(bars)
+        inner.addWidget(self.summary)
+        return body
+
+    def _button(self, text: str, tip: str, step: int) -> QToolButton:
+        button = QToolButton()
+        button.setText(text)
+        button.setToolTip(tip)
+        button.setAccessibleName(tip)
+        button.setAutoRaise(True)
+        button.clicked.connect(lambda: self.sample.setValue(self.sample.value() + step))
+        return button
+
+    def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
+        """Show the perturbations of ``snapshot`` if they are not those that are shown already."""
+        if snapshot.run != self._run:
+            self._run, self.examples = snapshot.run, None
+        examples = snapshot.get(Examples)
+        if examples is None and self.examples is None:
+            self.pages.message.setText(MEASURING)
+        self.pages.show_content(examples is not None or self.examples is not None)
+        if examples is None or examples is self.examples:
+            return
+        self.examples = examples
+        n = len(examples.y)
+        if self.sample.maximum() != max(n, 1):
+            with QSignalBlocker(self.sample):
+                self.sample.setRange(1, max(n, 1))
+        grid = Grid(np.arange(n, dtype=np.int64), max(n, 1), 0, examples.x.shape[2:])
+        self.strip.show_pictures(image_colours(examples.x), grid)
+        self._chosen()
+        self._sum_up(examples)
+
+    def _chosen(self) -> None:
+        """Another image was chosen."""
+        self.previous.setEnabled(self.sample.value() > 1)
+        self.next.setEnabled(self.sample.value() < self.sample.maximum())
+        self.strip.mark(-1, self.sample.value() - 1)
+        self._draw()
+
+    def _draw(self) -> None:
+        """The pictures and the answers for the chosen image."""
+        examples, i = self.examples, self.sample.value() - 1
+        if examples is None or i >= len(examples.y):
+            return
+        factor = amplification(examples.delta, GREY) if self.factor.value == "auto" else 1
+        x, delta, true = examples.x[i], examples.delta[i], int(examples.y[i])
+        for picture, image in zip(self.pictures, (x, delta_colours(delta, factor), x + delta), strict=True):
+            picture.show_one(image)
+        self.pictures[1].title.setText(f"δ × {factor}")
+        for bars, each in zip(self.bars, (examples.before[i], examples.after[i]), strict=True):
+            bars.show_rows(each, true, examples.classes)
+        before, after = (answer(p[i], true, examples.classes) for p in (examples.before, examples.after))
+        norm = examples.protocol.norm
+        size = float(np.linalg.norm(delta.ravel(), ord=2 if norm == "l2" else np.inf))
+        self.facts.setText(
+            f"True class: {examples.classes[true]} · x: {before} · x + δ: {after} · "
+            f"‖δ‖ = {size:.3g} ({NORM_SIGN[norm]})"
+        )
+
+    def _sum_up(self, examples: Examples) -> None:
+        n = len(examples.y)
+        before, after = (int((p.argmax(1) == examples.y).sum()) for p in (examples.before, examples.after))
+        self.summary.setText(
+            f"Of these {n} images {before} are right, with their perturbations {after}. "
+            f"{measured(examples.protocol)}. Step {examples.step:,}."
+        )
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Name fewer classes where there is little room."""
+        super().resizeEvent(event)
+        count = FEW if self.height() < LOW else TOP
+        if count != self.bars[0].count:
+            for bars in self.bars:
+                bars.count = count
+                bars.updateGeometry()
+            self._draw()
+
+    def set_theme(self, theme: Theme) -> None:
+        """Recolour pictures, bars and texts."""
+        super().set_theme(theme)
+        self.pages.set_theme(theme)
+        self.strip.set_theme(theme)
+        for picture in self.pictures:
+            picture.set_theme(theme)
+            picture.plot.setBackground(theme.base)
+            picture.image.setBorder(pg.mkPen(theme.grid, width=1))
+        for bars in self.bars:
+            bars.set_theme(theme)
+        tint(self.facts, theme.text)
+        tint(self.summary, theme.muted)
+
+    def options(self) -> dict[str, str]:
+        """``sample``: which image, from 1; ``factor``: how δ is drawn."""
+        return {"sample": str(self.sample.value()), "factor": self.factor.value}
+
+    def set_options(self, options: dict[str, str]) -> None:
+        """Inverse of :meth:`options`."""
+        sample = options.get("sample", "")
+        if sample.isdecimal() and 1 <= int(sample) <= self.sample.maximum():
+            self.sample.setValue(int(sample))
+        restore({"factor": self.factor}, options)
+        self._draw()

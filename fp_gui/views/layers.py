@@ -1,0 +1,370 @@
+"""Mixtures of a network on images: principle 1 in every layer, and how much of each layer is active."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import pyqtgraph as pg  # type: ignore[import-untyped]
+from PySide6.QtCore import QEvent, QObject, QPointF, QSignalBlocker, Qt
+from PySide6.QtGui import QColor, QResizeEvent
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSplitter, QVBoxLayout, QWidget
+
+from engine.config import Config, ImageConfig
+from engine.results import BoolArray, FloatArray, LayerInfo, LayersPrinciple1, Principle1
+from engine.snapshot import Snapshot
+from fp_gui.theme import BLUE, ORANGE, SKY, Theme
+from fp_gui.views.base import View, views
+from fp_gui.views.chrome import EMPTY, Choice, Pages, ceiling, line, tint
+from fp_gui.views.layer_plot import COSINES, DASH, SHIFT, LayerPlot, Spread, share, share_text, short_names
+from fp_gui.views.robustness import swatch
+
+NARROW = 560  # pixels under which the plots stand one below the other
+WAITING = (
+    "Principle 1 compares each unit's weights at three moments: the start (w⁰), the end of clean training (w) and now "
+    "(w′).\nIt appears when clean training has ended (press T, or let the schedule switch)."
+)
+MEASURING = "Principle 1 is being measured in every layer."
+TERMS = (
+    "w⁰, w, w′: a unit's weights at the start, after clean training, now; a kernel is one row.\n"
+    "Markers: the median over the units alive after clean training; bars: from the 10% to the 90% quantile.\n"
+    "β w′ with β = ⟨w,w′⟩/‖w′‖² is the part of w that w′ explains; v = w − βw′ is the rest, the mixture.\n"
+    "Below the diagonal ‖βw′‖ > ‖v‖: more of w stays than was taken away.\n"
+    "Active: the share of a layer's outputs that are above zero."
+)
+
+
+@views.register("layers")
+class LayersView(View):
+    """Cosines and activity by layer, and the units of one layer: what stays of the clean weights against the rest."""
+
+    name: ClassVar[str] = "layers"
+    title: ClassVar[str] = "Mixtures"
+    wants: frozenset[type] = frozenset({LayersPrinciple1})
+    worlds: ClassVar[tuple[type[Config], ...]] = (ImageConfig,)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.caption = line("How each layer's weights turned: medians over units, bars 10–90%.")
+        self.caption.setToolTip(TERMS)
+        self.layer = Choice({"": "first layer"}, "", "Layer whose units are drawn as points. A click on a layer in the "
+                            "plots chooses it, too.")  # fmt: skip
+        self.cosines = LayerPlot("cosine", named=False)
+        self.activity = LayerPlot("active")
+        self.activity.setMinimumHeight(66)  # or its numbers run into each other
+        self.zero = pg.InfiniteLine(angle=0)
+        self.cosines.addItem(self.zero, ignoreBounds=True)
+        for plot in (self.cosines, self.activity):
+            plot.setToolTip(TERMS)
+            plot.pointed.connect(self._tell)
+            plot.picked.connect(self.layer.setCurrentIndex)
+        self.lines: dict[str, pg.PlotCurveItem] = {}
+        self.bars: dict[str, pg.PlotCurveItem] = {}
+        self.marks: dict[str, pg.ScatterPlotItem] = {}
+        for key, (*_, symbol, _) in COSINES.items():
+            self.lines[key] = pg.PlotCurveItem(connect="finite")
+            self.bars[key] = pg.PlotCurveItem(connect="pairs")
+            self.marks[key] = pg.ScatterPlotItem(symbol=symbol, size=8)
+            for item in (self.bars[key], self.lines[key], self.marks[key]):
+                self.cosines.addItem(item, ignoreBounds=True)
+        self.active = pg.BarGraphItem(x=[], height=[], width=0.6)
+        self.activity.addItem(self.active, ignoreBounds=True)
+        self.swatches = {key: QLabel() for key in COSINES}
+        self.legend = {key: line(words, wrap=False) for key, (words, *_) in COSINES.items()}
+        self.readout = line()
+        self.readout.setMinimumHeight(2 * self.fontMetrics().lineSpacing())  # room for two lines: plots must not jump
+        self.scatter = pg.PlotWidget()
+        item = self.scatter.getPlotItem()
+        item.setMenuEnabled(False)
+        item.hideButtons()
+        item.layout.setContentsMargins(0, 4, 10, 0)
+        item.setLabel("bottom", "‖βw′‖, what stays of w")
+        item.setLabel("left", "‖v‖, the rest")
+        for axis in ("left", "bottom"):
+            item.getAxis(axis).enableAutoSIPrefix(False)
+        item.getViewBox().disableAutoRange()
+        item.getViewBox().setMouseEnabled(x=False, y=False)
+        self.diagonal = pg.PlotCurveItem()
+        self.dead = pg.ScatterPlotItem(symbol="x", size=6)
+        self.alive = pg.ScatterPlotItem(symbol="o", size=6)
+        self.ring = pg.ScatterPlotItem(symbol="o", size=15)
+        for part in (self.diagonal, self.dead, self.alive, self.ring):
+            self.scatter.addItem(part, ignoreBounds=True)
+        self.scatter.scene().sigMouseMoved.connect(self._point)
+        self.scatter.scene().sigMouseClicked.connect(self._pick)
+        self.scatter.viewport().installEventFilter(self)
+        self.key = line("● alive  × not  - - ‖v‖ = ‖βw′‖")
+        self.words = line()
+        self.summary = line()
+        for label in (self.words, self.summary):
+            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+            label.setToolTip(TERMS)
+        self.pages = Pages(self._body())
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 6, 8, 6)
+        layout.addWidget(self.caption)
+        layout.addWidget(self.pages, 1)
+
+        self.result: LayersPrinciple1 | None = None
+        self._run = ""
+        self._layers: tuple[LayerInfo, ...] = ()
+        self._stored = ""  # a layer chosen before it is known whether it exists
+        self._limit = 0.0
+        self._neuron = -1
+        self.layer.currentIndexChanged.connect(self._chosen)
+        self.set_theme(self.theme)
+
+    def _body(self) -> QWidget:
+        legend = QHBoxLayout()
+        legend.setSpacing(4)
+        for key in COSINES:
+            legend.addWidget(self.swatches[key])
+            legend.addWidget(self.legend[key])
+            legend.addSpacing(8)
+        legend.addStretch(1)
+        left = QWidget()
+        column = QVBoxLayout(left)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addLayout(legend)
+        column.addWidget(self.cosines, 5)
+        column.addWidget(self.activity, 3)
+        right = QWidget()
+        grid = QGridLayout(right)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setSpacing(2)
+        grid.setRowStretch(1, 1)
+        grid.setColumnStretch(1, 1)
+        grid.addWidget(line("Layer", wrap=False), 0, 0)
+        grid.addWidget(self.layer, 0, 1)
+        grid.addWidget(self.scatter, 1, 0, 1, 2)
+        grid.addWidget(self.key, 2, 0, 1, 2)
+        self.split = QSplitter(Qt.Orientation.Horizontal)
+        self.split.addWidget(left)
+        self.split.addWidget(right)
+        self.split.setSizes([500, 500])
+        body = QWidget()
+        inner = QVBoxLayout(body)
+        inner.setContentsMargins(0, 0, 0, 0)
+        inner.setSpacing(2)
+        inner.addWidget(self.split, 1)
+        for label in (self.words, self.readout, self.summary):
+            inner.addWidget(label)
+        return body
+
+    def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
+        """Show the layers of ``snapshot`` if they are not those that are shown already."""
+        if snapshot.run != self._run:
+            self._stored = self.options()["layer"]
+            self._run, self.result, self._limit, self._layers = snapshot.run, None, 0.0, ()
+        result = snapshot.get(LayersPrinciple1)
+        if result is None and self.result is None:
+            self.pages.message.setText(self._missing(snapshot))
+        self.pages.show_content(result is not None or self.result is not None)
+        if result is None or result is self.result:
+            return
+        self.result = result
+        self._know(result.layers)
+        self._draw(result)
+
+    @staticmethod
+    def _missing(snapshot: Snapshot) -> str:
+        if snapshot.step == 0:
+            return EMPTY
+        ended = snapshot.phase != "clean" or any(e.name == "phase" and e.old == "clean" for e in snapshot.events)
+        return MEASURING if ended else WAITING
+
+    def _know(self, layers: tuple[LayerInfo, ...]) -> None:
+        if layers == self._layers:
+            return
+        self._layers = layers
+        with QSignalBlocker(self.layer):
+            self.layer.clear()
+            for i, each in enumerate(layers):
+                self.layer.addItem(f"{i + 1} · {each.name} ({each.kind}, {each.units} units)", each.name if i else "")
+            self.layer.setCurrentIndex(max(0, self.layer.findData(self._stored)))
+        self._stored = ""
+        for plot in (self.cosines, self.activity):
+            plot.set_layers(short_names(layers))
+
+    def _draw(self, result: LayersPrinciple1) -> None:
+        at = np.arange(len(result.layers), dtype=np.float64)
+        lowest = 0.0
+        for shift, key in zip((-SHIFT, 0.0, SHIFT), COSINES, strict=True):
+            found = Spread.of(result, key)
+            self.lines[key].setData(at + shift, found.median)
+            known = np.isfinite(found.median)
+            self.marks[key].setData((at + shift)[known], found.median[known])
+            pairs = np.stack([found.low[known], found.high[known]], axis=1).ravel()
+            self.bars[key].setData(np.repeat((at + shift)[known], 2), pairs)
+            lowest = min(lowest, float(found.low[known].min(initial=0.0)))
+        self.cosines.getViewBox().setYRange(-ceiling(-lowest, 1) if lowest < 0 else 0.0, 1.0, padding=0.05)
+        places = [i for i, each in enumerate(result.layers) if each.name in result.active]
+        shares = np.array([result.active[result.layers[i].name] for i in places])
+        self.active.setOpts(x=np.array(places, float), height=shares, width=0.6)
+        top = max(ceiling(float(shares.max(initial=0.0)), 1), 0.1)
+        self.activity.getViewBox().setYRange(0.0, min(1.0, top), padding=0.05)
+        count = sum(share(result.of[each.name])[0] for each in result.layers)
+        total = sum(share(result.of[each.name])[1] for each in result.layers)
+        self.summary.setText(
+            f"All layers: {count:,} of {total:,} alive units. Step {result.step:,}, measured on the weights; active "
+            f"share on n = {result.n} held-out images, live estimate."
+        )
+        self._limit = 0.0
+        self._chosen()
+
+    # -- one layer -----------------------------------------------------------------------------------------------
+
+    @property
+    def place(self) -> int:
+        """The chosen layer's place, 0 for the first."""
+        return max(0, self.layer.currentIndex())
+
+    def units(self) -> Principle1 | None:
+        """Principle 1 of the chosen layer."""
+        return None if self.result is None else self.result.of[self.result.layers[self.place].name]
+
+    def _chosen(self) -> None:
+        found = self.units()
+        self._tell(-1)
+        for plot in (self.cosines, self.activity):
+            plot.choose(self.place)
+        if found is None:
+            return
+        self._draw_units(found.pure_part, found.rest, found.alive)
+        self.words.setText(share_text(found, self._layers[self.place].name))
+        self._ring()
+
+    def _draw_units(self, stays: FloatArray, rest: FloatArray, alive: BoolArray) -> None:
+        self.alive.setData(stays[alive], rest[alive])
+        self.dead.setData(stays[~alive], rest[~alive])
+        top = max(float(stays.max(initial=0.0)), float(rest.max(initial=0.0)), 1e-9)
+        self._limit = ceiling(1.04 * top)
+        self.diagonal.setData([0.0, self._limit], [0.0, self._limit])
+        self.scatter.getViewBox().setRange(xRange=(0, self._limit), yRange=(0, self._limit), padding=0.03)
+
+    def highlight(self, neuron: int) -> None:
+        """Ring the point of one unit, if the first layer is chosen, whose numbers everybody means."""
+        if self.place == 0 and neuron != self._neuron:
+            self._neuron = neuron
+            self._ring()
+
+    def _ring(self) -> None:
+        found, i = self.units(), self._neuron
+        if found is None or not 0 <= i < len(found.rest):
+            self.ring.setData([], [])
+        else:
+            self.ring.setData([float(found.pure_part[i])], [float(found.rest[i])])
+
+    def unit_at(self, position: QPointF, reach: float = 8.0) -> int:
+        """The unit within ``reach`` pixels of a scene position, or −1."""
+        found, box = self.units(), self.scatter.getViewBox()
+        if found is None or not box.sceneBoundingRect().contains(position):
+            return -1
+        point = box.mapSceneToView(position)
+        dx, dy = box.viewPixelSize()
+        away = np.hypot((found.pure_part - point.x()) / dx, (found.rest - point.y()) / dy)
+        nearest = int(away.argmin())
+        return nearest if away[nearest] <= reach else -1
+
+    def _point(self, position: QPointF) -> None:
+        unit, found = self.unit_at(position), self.units()
+        if unit != self._neuron:
+            self._neuron = unit
+            self._ring()
+            if self.place == 0:
+                self.neuron_hovered.emit(unit)
+        if unit >= 0 and found is not None:
+            told = ", ".join(f"cos {name} {getattr(found, key)[unit]:.2f}" for key, (name, *_) in COSINES.items())
+            text = f"unit {unit}: ‖βw′‖ {found.pure_part[unit]:.3g}, ‖v‖ {found.rest[unit]:.3g}, {told}"
+            self.scatter.setToolTip(text.replace("-", "−"))
+        else:
+            self.scatter.setToolTip(TERMS)
+
+    def _pick(self, event: pg.GraphicsScene.mouseEvents.MouseClickEvent) -> None:
+        unit = self.unit_at(event.scenePos())
+        if unit >= 0 and self.place == 0 and event.button() == Qt.MouseButton.LeftButton:
+            self.neuron_selected.emit(unit)
+
+    # -- the layers ----------------------------------------------------------------------------------------------
+
+    def layer_text(self, place: int) -> str:
+        """The figures of one layer in words."""
+        result = self.result
+        if result is None or not 0 <= place < len(result.layers):
+            return ""
+        name = result.layers[place].name
+        parts = []
+        for key, (words, *_) in COSINES.items():
+            found = Spread.of(result, key)
+            parts.append(f"{words} {found.median[place]:.2f} [{found.low[place]:.2f}, {found.high[place]:.2f}]")
+        active = result.active.get(name)
+        told = "" if active is None else f" · active {active:.2f}"
+        return f"{place + 1} · {name}: cos " + ", ".join(parts).replace("-", "−") + told
+
+    def _tell(self, place: int) -> None:
+        """The figures of the layer under the mouse, or of the chosen one."""
+        self.readout.setText(self.layer_text(place) or self.layer_text(self.place))
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Unmark when the mouse leaves the points."""
+        if event.type() == QEvent.Type.Leave and self._neuron >= 0:
+            self._neuron = -1
+            self._ring()
+            if self.place == 0:
+                self.neuron_hovered.emit(-1)
+        return super().eventFilter(watched, event)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Side by side, or one below the other where that is too narrow."""
+        super().resizeEvent(event)
+        narrow = self.width() < min(NARROW, self.height())
+        wanted = Qt.Orientation.Vertical if narrow else Qt.Orientation.Horizontal
+        if self.split.orientation() != wanted:
+            self.split.setOrientation(wanted)
+
+    def set_theme(self, theme: Theme) -> None:
+        """Recolour the plots and texts."""
+        super().set_theme(theme)
+        self.pages.set_theme(theme)
+        main, other = QColor(SKY if theme.dark else BLUE), QColor(ORANGE if theme.dark else "#B87E00")
+        for plot in (self.cosines, self.activity):
+            plot.set_theme(theme)
+        self.scatter.setBackground(theme.base)
+        for name in ("left", "bottom"):
+            axis = self.scatter.getPlotItem().getAxis(name)
+            axis.setPen(pg.mkPen(theme.grid))
+            axis.setTextPen(pg.mkPen(theme.text))
+        self.zero.setPen(pg.mkPen(theme.grid, width=1))
+        for key, (_, light, dark, symbol, style) in COSINES.items():
+            colour = QColor(dark if theme.dark else light)
+            self.lines[key].setPen(pg.mkPen(colour, width=1, style=style))
+            self.bars[key].setPen(pg.mkPen(colour, width=2))
+            self.marks[key].setPen(pg.mkPen(theme.base, width=1))
+            self.marks[key].setBrush(pg.mkBrush(colour))
+            self.swatches[key].setPixmap(swatch(self.devicePixelRatioF(), colour, symbol, style))
+            tint(self.legend[key], theme.text)
+        fill = QColor(main)
+        fill.setAlpha(170)
+        self.active.setOpts(pen=pg.mkPen(main), brush=pg.mkBrush(fill))
+        self.alive.setPen(None)
+        self.alive.setBrush(pg.mkBrush(fill))
+        self.dead.setPen(pg.mkPen(theme.muted))
+        self.diagonal.setPen(pg.mkPen(other, width=1, style=DASH))
+        self.ring.setPen(pg.mkPen(theme.text, width=2))
+        self.ring.setBrush(None)
+        for label in (self.caption, self.key, self.readout, self.summary):
+            tint(label, theme.muted)
+        tint(self.words, theme.text)
+
+    def options(self) -> dict[str, str]:
+        """``layer``: whose units are drawn; empty for the first."""
+        return {"layer": self.layer.value if self._layers else self._stored}
+
+    def set_options(self, options: dict[str, str]) -> None:
+        """Inverse of :meth:`options`. Which layers there are is known with the first result only."""
+        if "layer" in options:
+            if self._layers:
+                self.layer.value = options["layer"]
+            else:
+                self._stored = options["layer"]

@@ -1,0 +1,198 @@
+"""What the views of the studies of a finished run share: choices, a key to the marks, plots and the protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
+
+import pyqtgraph as pg  # type: ignore[import-untyped]
+from PySide6.QtCore import QSignalBlocker, Qt
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSpinBox, QVBoxLayout, QWidget
+
+from engine.results import Filters, LayerInfo
+from engine.snapshot import Snapshot
+from fp_gui.theme import ORANGE, VERMILION, Theme
+from fp_gui.views.chrome import Choice, Pages, line, tint
+from fp_gui.views.robustness import swatch
+from fp_gui.views.tasked import TaskView
+
+F = TypeVar("F")
+Point = tuple[float, float, float, float]  # x, value, and its interval's ends
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How a quantity is drawn in plot and key: name, colours on light and dark ground, marker, dash."""
+
+    name: str
+    light: str
+    dark: str
+    symbol: str
+    dash: Qt.PenStyle = Qt.PenStyle.SolidLine
+
+    def colour(self, theme: Theme) -> str:
+        """The colour on this ground."""
+        return self.dark if theme.dark else self.light
+
+
+class Key(QWidget):
+    """A line that says what the marks mean."""
+
+    def __init__(self, marks: Sequence[Mark]) -> None:
+        super().__init__()
+        self._marks = marks
+        self._swatches = [QLabel() for _ in marks]
+        self._names = [line(mark.name) for mark in marks]
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        for picture, name in zip(self._swatches, self._names, strict=True):
+            row.addWidget(picture)
+            row.addWidget(name, 1)
+
+    def set_theme(self, theme: Theme) -> None:
+        """Recolour."""
+        ratio = self.devicePixelRatioF()
+        for mark, picture, name in zip(self._marks, self._swatches, self._names, strict=True):
+            picture.setPixmap(swatch(ratio, QColor(mark.colour(theme)), mark.symbol, mark.dash))
+            tint(name, theme.muted)
+
+
+def draw_points(item: pg.PlotItem, mark: Mark, theme: Theme, points: Sequence[Point], *, joined: bool) -> None:
+    """Draw ``points`` with their intervals as bars, ``joined`` by a line or not."""
+    colour = mark.colour(theme)
+    x, y = [p[0] for p in points], [p[1] for p in points]
+    for at, _, low, high in points:
+        item.plot([at, at], [low, high], pen=pg.mkPen(colour, width=2))
+    item.plot(
+        x, y, pen=pg.mkPen(colour, width=1, style=mark.dash) if joined else None, symbol=mark.symbol, symbolSize=10,
+        symbolPen=colour, symbolBrush=colour,
+    )  # fmt: skip
+
+
+def steps_box(otherwise: str, tip: str) -> QSpinBox:
+    """A number of steps; 0 leaves it to the engine and reads ``otherwise``."""
+    box = QSpinBox()
+    box.setRange(0, 10_000_000)
+    box.setSingleStep(50)
+    box.setGroupSeparatorShown(True)
+    box.setSpecialValueText(otherwise)
+    box.setToolTip(tip)
+    box.setAccessibleName(tip.partition(".")[0])
+    return box
+
+
+class LayerChoice(Choice):
+    """A drop-down of layers whose first entries do not depend on the network; ``value`` is one of these or a name."""
+
+    def __init__(self, first: dict[str, str], tip: str) -> None:
+        super().__init__(first, next(iter(first)), tip)
+        self._first = len(first)
+        self.layers: tuple[LayerInfo, ...] = ()
+
+    def show_layers(self, snapshot: Snapshot) -> None:
+        """Offer the layers of the run's network, as far as ``snapshot`` holds them."""
+        found = snapshot.results.get(Filters)
+        layers = found.layers if isinstance(found, Filters) else self.layers
+        if layers == self.layers:
+            return
+        with QSignalBlocker(self):
+            value = self.value
+            while self.count() > self._first:
+                self.removeItem(self.count() - 1)
+            for layer in layers:
+                self.addItem(f"{layer.name} ({layer.kind}, {layer.units} units)", layer.name)
+            self.setCurrentIndex(0)
+            self.value = value
+        self.layers = layers
+
+
+class StudyView(TaskView, Generic[F]):
+    """A view of a study's file. Subclasses fill :attr:`plots`, the choices and the content, and draw."""
+
+    empty: ClassVar[str] = ""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.found: F | None = None
+        self._shown: F | None = None
+        self.plots: list[pg.PlotWidget] = []
+        self.keys: list[Key] = []
+        self.protocol, self.verdict = line(), line()
+        self.wrong = line()  # what is wrong with the choices
+        self.wrong.hide()
+        self._labels: list[QLabel] = []
+        self._choices = QHBoxLayout()
+        self.content = QVBoxLayout()
+        body = QWidget()
+        body.setLayout(self.content)
+        self.content.setContentsMargins(0, 0, 0, 0)
+        self.pages = Pages(body, self.empty)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 6, 8, 6)
+        layout.addLayout(self._choices)
+        layout.addWidget(self.wrong)
+        layout.addWidget(self.task_bar)
+        layout.addWidget(self.problem)
+        layout.addWidget(self.pages, 1)
+        layout.addWidget(self.protocol)
+
+    def add_choice(self, label: str, widget: QWidget, stretch: int = 0) -> None:
+        """Put a control with its name in front into the row of choices."""
+        name = line(label, wrap=False)
+        name.setBuddy(widget)
+        self._labels.append(name)
+        self._choices.addWidget(name)
+        self._choices.addWidget(widget, stretch)
+
+    def draw(self, found: F) -> None:
+        """Draw what was read."""
+        raise NotImplementedError
+
+    def caption(self, found: F, step: int) -> str:
+        """What was measured and how, when the run is at ``step``."""
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        """There is no study."""
+        self.found = None
+
+    def update_view(self, snapshot: Snapshot) -> None:
+        """Draw the study if it is another one, and say how old it is."""
+        found = self.found
+        self.pages.show_content(found is not None)
+        self.protocol.setVisible(found is not None)
+        if found is None:
+            self._shown = None
+            return
+        if found is not self._shown:
+            self._shown = found
+            self.draw(found)
+        self.protocol.setText(self.caption(found, snapshot.step))
+
+    def set_theme(self, theme: Theme) -> None:
+        """Recolour plots and texts."""
+        super().set_theme(theme)
+        self.pages.set_theme(theme)
+        tint(self.protocol, theme.muted)
+        tint(self.verdict, theme.text)
+        tint(self.wrong, ORANGE if theme.dark else VERMILION)
+        for label in self._labels:
+            tint(label, theme.text)
+        for key in self.keys:
+            key.set_theme(theme)
+        for widget in self.plots:
+            widget.setBackground(theme.base)
+            for name in ("left", "bottom"):
+                axis = widget.getPlotItem().getAxis(name)
+                axis.setPen(pg.mkPen(theme.grid))
+                axis.setTextPen(pg.mkPen(theme.text))
+        if self._shown is not None:
+            self.draw(self._shown)
+
+
+def origin(clean_step: int, step: int, now: int) -> str:
+    """Which weights a study began with, and how much further the run is: whole sentences."""
+    later = f" Measured at step {step:,}; the run is at step {now:,} now." if now > step else ""
+    return f"From the weights at the end of clean training (step {clean_step:,}).{later}"

@@ -1,0 +1,78 @@
+"""Claims about networks on images: every verdict follows from figures and thresholds."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine import claims, image_claims, metrics
+from engine.claims import check
+from engine.config import load_preset
+from engine.image_claims import IMAGE_RANK
+from tests.engine.test_claims import CLEAN_END, NOW, Figures, verdicts
+
+LAYERS = ("conv1", "conv2", "fc1")
+PRINCIPLE = (0.25, 0.15, 0.9, 0.95)
+
+# A run in which every claim about images holds: (name, step) → value.
+GOOD: dict[tuple[str, int], float] = {
+    ("report/accuracy/clean", CLEAN_END): 0.65,
+    ("report/accuracy/pgd", CLEAN_END): 0.26,
+    ("report/accuracy/pgd", NOW): 0.43,
+    **{(f"report/{n}", NOW): v for n, v in zip(metrics.PRINCIPLE1, PRINCIPLE, strict=True)},
+    **{
+        ("report/" + metrics.layer(layer, name), NOW): value
+        for layer in LAYERS
+        for name, value in zip(image_claims.PRINCIPLE, PRINCIPLE, strict=True)
+    },
+    **{("report/" + metrics.layer(layer, "active_share"), NOW): 0.4 for layer in LAYERS},
+    **{
+        (metrics.local(layer, name), NOW): value
+        for layer in LAYERS[:2]
+        for name, value in zip(
+            ("robust_before", "robust_after", *image_claims.PRINCIPLE), (0.25, 0.3, *PRINCIPLE), strict=True
+        )
+    },
+    (metrics.rank("robust", IMAGE_RANK), NOW): 0.4,
+    (metrics.rank("robust", 0), NOW): 0.43,
+}
+DECIDED = (1, 7, 8, 9, 11)
+
+
+def figures(**values: float) -> Figures:
+    return Figures(GOOD, load_preset("cifar10-filters"))
+
+
+def test_all_that_images_decide_hold_on_a_run_as_the_paper_has_it() -> None:
+    found = check(figures())
+    assert [claim.id for claim in found] == list(range(1, 12))
+    assert [i for i, verdict in verdicts(found).items() if verdict == "holds"] == list(DECIDED)
+    assert all(v == "not measured" for i, v in verdicts(found).items() if i not in DECIDED)
+
+
+@pytest.mark.parametrize(
+    ("claim", "name", "step", "value"),
+    [
+        (1, "report/accuracy/clean", CLEAN_END, image_claims.IMAGE_ACCURATE - 0.001),
+        (1, "report/accuracy/pgd", CLEAN_END, image_claims.IMAGE_FRAGILE * 0.65 + 0.001),
+        (8, metrics.local("conv2", "cos_clean_now"), NOW, 0.25 + image_claims.CLOSER - 0.001),
+        (8, metrics.local("conv1", "share"), NOW, claims.MOST),
+        (8, metrics.local("conv1", "robust_after"), NOW, 0.25 + image_claims.LOCAL_GAIN - 0.001),
+        (9, metrics.rank("robust", IMAGE_RANK), NOW, 0.26 + image_claims.IMAGE_SHARE * 0.17 - 0.001),
+        (11, "report/" + metrics.layer("fc1", "cos_clean_now"), NOW, 0.25),
+        (11, "report/" + metrics.layer("conv1", "share"), NOW, claims.MOST),
+    ],
+)
+def test_each_threshold_decides(claim: int, name: str, step: int, value: float) -> None:
+    found = verdicts(check(Figures({**GOOD, (name, step): value}, load_preset("cifar10-filters"))))
+    assert [i for i in DECIDED if found[i] != "holds"] == [claim]
+    assert found[claim] == "does not hold"
+
+
+def test_the_gain_in_robust_accuracy_decides() -> None:
+    little = {**GOOD, ("report/accuracy/pgd", NOW): 0.26 + image_claims.IMAGE_GAIN - 0.001}
+    assert verdicts(check(Figures(little, load_preset("cifar10-filters"))))[11] == "does not hold"
+
+
+def test_one_layer_alone_does_not_decide_that_purification_is_local() -> None:
+    one = {key: value for key, value in GOOD.items() if not key[0].startswith("local/conv2")}
+    assert verdicts(check(Figures(one, load_preset("cifar10-filters"))))[8] == "not measured"

@@ -17,6 +17,8 @@ FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
+ALIVE = 0.3  # a neuron is alive if its norm exceeds this share of the largest norm
+
 
 @dataclass(frozen=True, slots=True)
 class Weights:

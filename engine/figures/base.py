@@ -20,7 +20,7 @@ from engine.history import Series
 from engine.knobs import Attack
 from engine.protocol import NORM_SIGN, Protocol, wilson
 from engine.registry import Registry
-from engine.results import Mixture
+from engine.results import ALIVE, Mixture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -213,7 +213,6 @@ def measure(weight: Array, dictionary: Array, target: Array) -> Mixture:
 
 def alive_rule() -> str:
     """Which neurons count as alive, in words; call it where :func:`measure` has imported torch already."""
-    from engine.probes.mixture import ALIVE
 
     return f"alive: norm above {ALIVE:g} of the largest"
 

@@ -15,7 +15,7 @@ from engine.errors import ConfigError
 from engine.figures.base import Array, Column, Drawer, FigureData, Option, Table, figures, provenance, training
 from engine.figures.pictures import TextOption, layer_named, moments_of, network_of
 from engine.figures.style import BLUE, GREEN, ORANGE, VERMILLION, legend_above, narrow, unit_axis
-from engine.results import LayerInfo, Principle1
+from engine.results import ALIVE, LayerInfo, Principle1
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -229,8 +229,6 @@ def _caption(
     if found is None:
         shown = "Clean training has not ended at this step, so that there is nothing to compare."
     else:
-        from engine.probes.mixture import ALIVE
-
         alive = int(found[chosen.name].alive.sum())
         shown = (
             "Principle 1 layer by layer, w⁰ the weights of a unit at the start, w after clean training, w′ now (a "

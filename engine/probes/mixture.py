@@ -8,9 +8,8 @@ from torch import Tensor
 
 from engine import metrics
 from engine.probes.arrays import frozen
-from engine.results import FloatArray, Mixture
+from engine.results import ALIVE, FloatArray, Mixture
 
-ALIVE = 0.3  # a neuron is alive if its norm exceeds this share of the largest norm
 TINY = 1e-20
 
 

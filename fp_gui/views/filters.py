@@ -18,7 +18,7 @@ from fp_gui.views.base import View, views
 from fp_gui.views.chrome import Choice, Pages, Switch, ceiling, line, restore, tint
 from fp_gui.views.gallery import Grid, columns_for
 from fp_gui.views.pictures import PictureGallery, WeightBar, image_colours, signed_colours, weight_colours
-from fp_gui.views.unit_facts import COSINE_NAMES, COSINES, Facts, layer_text
+from fp_gui.views.unit_facts import Facts, layer_text
 
 SORTS = {"index": "index", "norm": "norm", "change": "change"}
 COUNTS = {"64": "64", "144": "144", "256": "256", "all": "all"}
@@ -369,9 +369,7 @@ class FiltersView(View):
             return ""
         if 0 <= unit < len(facts.norm):
             return facts.text(unit)
-        means = [f"{w} {np.mean(facts.cosines[n]):.2f}" for n, w in zip(COSINES, COSINE_NAMES, strict=True)
-                 if n in facts.cosines]  # fmt: skip
-        return f"{len(self.order):,} of {len(facts.norm):,} units · mean cos " + ", ".join(means).replace("-", "−")
+        return f"{len(self.order):,} of {len(facts.norm):,} units · {facts.means()}"
 
     def highlight(self, neuron: int) -> None:
         """Frame one unit in the three pictures and tell its values, if the first layer is shown, which others mean."""

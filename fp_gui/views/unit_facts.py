@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.results import Filters, FloatArray, IntArray, LayerInfo
+from engine.results import ALIVE, BoolArray, Filters, FloatArray, IntArray, LayerInfo
 
 COSINES = ("cos_start_clean", "cos_start_now", "cos_clean_now")
 COSINE_NAMES = ("(w⁰, w)", "(w⁰, w′)", "(w, w′)")
@@ -19,10 +19,14 @@ def layer_text(layer: LayerInfo) -> str:
 
 @dataclass(frozen=True)
 class Facts:
-    """Of the first layer's units: ``norm`` ‖w′‖ (units,) and the ``cosines`` (units,) by the names of ``COSINES``."""
+    """Of the first layer's units: ``norm`` ‖w′‖ (units,) and the ``cosines`` (units,) by the names of ``COSINES``.
+
+    ``alive`` (units,) are those alive at the end of clean training, or now before that, over which means are taken.
+    """
 
     norm: FloatArray
     cosines: dict[str, FloatArray]
+    alive: BoolArray
 
     @classmethod
     def of(cls, filters: Filters) -> Facts:
@@ -34,9 +38,19 @@ class Facts:
             a, b, p, q = flat[i], flat[j], norms[i], norms[j]
             if a is not None and b is not None and p is not None and q is not None:
                 cosines[name] = np.einsum("ij,ij->i", a, b) / np.maximum(p * q, np.float32(1e-12))
-        now = norms[2]
+        _, clean, now = norms
         assert now is not None
-        return cls(now, cosines)
+        counted = now if clean is None else clean
+        return cls(now, cosines, counted > ALIVE * counted.max())
+
+    def means(self) -> str:
+        """The mean cosines over alive units, in words."""
+        parts = [
+            f"{words} {np.mean(self.cosines[name][self.alive]):.2f}"
+            for name, words in zip(COSINES, COSINE_NAMES, strict=True)
+            if name in self.cosines and self.alive.any()
+        ]
+        return f"mean cos over {self.alive.sum():,} alive: " + ", ".join(parts).replace("-", "−")
 
     def order(self, sort: str) -> IntArray:
         """All units in the order of display."""

@@ -231,7 +231,9 @@ def evaluate(
 def export(
     folder: RunFolder,
     *,
-    view: Annotated[list[str], Parameter(help="neurons, mixtures, robustness, or all; may be repeated.")],
+    view: Annotated[
+        list[str], Parameter(help="A view of the run, e.g. neurons, filters, robustness; or all. May be repeated.")
+    ],
     out: Annotated[Path, Parameter(help="Folder to write to; made if it is not there.")],
     checkpoint: Annotated[int | None, Parameter(help="Step of the checkpoint. Default: the newest.")] = None,
     format_: Annotated[

@@ -136,7 +136,8 @@ def data(
     where = "" if folder is None else str(folder)
     if download:
         if name != "cifar10":
-            raise ConfigError(f"data: got {name!r}; allowed with --download: cifar10")
+            got = "no name" if name is None else repr(name)
+            raise ConfigError(f"data: got {got}; allowed with --download: cifar10")
         from engine.data.cifar10 import download as fetch
 
         with interruptible() as seen:  # so that nothing half-done is left behind

@@ -132,6 +132,13 @@ class ImageConfig(Config):
                 f"local.redraw_at: got {self.local.redraw_at}; allowed with local.layer: less than "
                 f"schedule.clean_steps = {self.schedule.clean_steps}"
             )
+        if self.local.layer and self.low_rank.rank:
+            raise ValueError(f"low_rank.rank: got {self.low_rank.rank}; allowed with local.layer: 0")
+        if self.training.batch_size < 2 and self.model.name != "two_layer":
+            raise ValueError(
+                f"training.batch_size: got {self.training.batch_size}; allowed with the batch norm of "
+                f"model.name = {self.model.name!r}: at least 2"
+            )
         return self
 
 

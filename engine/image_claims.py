@@ -12,7 +12,7 @@ IMAGE_ACCURATE = 0.50  # clean accuracy of an accurate net on images, at least
 IMAGE_FRAGILE = 0.50  # its robust accuracy, at most this share of its clean accuracy
 IMAGE_GAIN = 0.10  # robust accuracy that purification gains on images, at least
 IMAGE_RANK = 8  # of the low-rank phase on images
-IMAGE_SHARE = 0.5  # of the full phase's gain in robust accuracy that it must reach
+IMAGE_SHARE = 0.7  # of the full phase's gain in robust accuracy that it must reach
 CLOSER = 0.10  # by so much must (w, w′) exceed the other two cosines in a deep layer, or in one trained alone
 LOCAL_GAIN = 0.02  # robust accuracy that purifying one layer alone gains, at least
 

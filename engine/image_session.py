@@ -36,6 +36,7 @@ class ImageSession(Session):
 
     config: ImageConfig
     GENERATORS = GENERATORS
+    REMEDY = "training.lr or training.momentum"
 
     def _start(self) -> None:
         self.images = load(self.config)
@@ -116,6 +117,8 @@ class ImageSession(Session):
         """How much of the phase is done; a phase that trains one layer begins where that was drawn again."""
         schedule, local = self.config.schedule, self.config.local
         length = schedule.clean_steps if self.phase == "clean" else schedule.second_steps
+        if schedule.second == "clean":
+            length = schedule.total  # one long clean phase
         if self.phase == "clean" and local.layer and self.phase_start <= local.redraw_at:
             length = local.redraw_at - self.phase_start
         if self.phase == "clean" and self.redrawn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Generator, Sequence
@@ -58,6 +59,7 @@ class Session(ABC):
     """
 
     GENERATORS: ClassVar[tuple[str, ...]]  # names of the random generators that training uses
+    REMEDY: ClassVar[str]  # the knobs to lower where training diverges
 
     def __init__(self, store: Store, config: Config, checkpoint: Checkpoint | None) -> None:
         self.threads = prepare_thread(config.threads)
@@ -162,12 +164,17 @@ class Session(ABC):
     def create(cls, config: Config, folder: Path) -> Session:
         """Start a new run in ``folder``, which must not exist or be empty.
 
-        Raises :class:`StoreError` for the folder, :class:`DeviceError` for a device that is not there.
+        Raises :class:`StoreError` for the folder, :class:`DeviceError` for a device that is not there, and
+        :class:`ConfigError` for knobs that do not fit the data; then no folder is left.
         """
         choose(config.device)
         kind = session_type(config)
         store = Store.create(folder, config)
-        return cls._begin(kind, store, config)
+        try:
+            return cls._begin(kind, store, config)
+        except BaseException:
+            shutil.rmtree(store.folder, ignore_errors=True)
+            raise
 
     @staticmethod
     def _begin(kind: type[Session], store: Store, config: Config) -> Session:
@@ -298,7 +305,7 @@ class Session(ABC):
         saved = max((s for s in self._recorder.store.checkpoints() if s <= self.steps_done), default=0)
         return (
             f"training diverged before step {self.steps_done}: the loss is not finite; "
-            "lower training.lr or model.lambda. "
+            f"lower {self.REMEDY}. "
             f"The checkpoint at step {saved} is sound: open the run folder again to go on from it"
         )
 

@@ -36,7 +36,8 @@ def table(claims: Sequence[Claim]) -> str:
     """The claims as text: verdict, title, rule and evidence."""
     lines = []
     for claim in claims:
-        lines.append(f"{claim.id:>2}  {claim.verdict.upper():<14}{claim.title}")
+        elsewhere = "" if claim.applies else " (about another kind of run)"
+        lines.append(f"{claim.id:>2}  {claim.verdict.upper():<14}{claim.title}{elsewhere}")
         lines.append(f"      rule: {claim.rule}")
         lines += [f"      {figure.text()}" for figure in claim.evidence]
     return "\n".join(lines)

@@ -34,6 +34,7 @@ class TheorySession(Session):
 
     config: SparseCodingConfig
     GENERATORS = GENERATORS
+    REMEDY = "training.lr or model.lambda"
 
     def _start(self) -> None:
         config = self.config

@@ -16,7 +16,7 @@ from engine import metrics
 from engine.commands import Command, EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase, Visualise
 from engine.config import ImageConfig, load_preset, with_value
 from engine.data.images import Images
-from engine.errors import ConfigError
+from engine.errors import ConfigError, ExplorerError
 from engine.image_loading import ImageNetwork
 from engine.image_session import ImageSession
 from engine.image_training import AFTER, rate
@@ -247,11 +247,14 @@ def test_the_rate_runs_through_each_phase() -> None:
         ({"model.kernel": 20}, r"model\.kernel: got 20; allowed for images of 8 pixels: at most 10"),
         ({"world.train_size": 1_000_000}, r"world\.train_size"),
         ({"world.name": "image_folder", "world.folder": "/nowhere"}, r"world\.folder"),
+        ({"training.batch_size": 1}, r"training\.batch_size: got 1; allowed with the batch norm of model\.name"),
+        ({"local.redraw_at": 2, "local.layer": "conv1", "low_rank.rank": 2}, r"low_rank\.rank: got 2; allowed with"),
     ],
 )
 def test_bad_knobs_are_named_and_leave_nothing(tmp_path: Path, knobs: dict[str, object], match: str) -> None:
     with pytest.raises(ConfigError, match=match):
         Session.create(tiny_images(**knobs), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_knob_that_no_longer_fits_is_refused_when_it_is_typed(new_session: Create) -> None:
@@ -265,6 +268,22 @@ def test_a_knob_that_no_longer_fits_is_refused_when_it_is_typed(new_session: Cre
             session.apply(command)
     assert session.config == tiny_images()
     session.step()
+
+
+def test_clean_training_to_the_end_is_one_phase(new_session: Create) -> None:
+    session = opened(new_session(tiny_images(**{"schedule.second": "clean"})))
+    advance(session, 30)
+    assert session._share() == pytest.approx(30 / 40)
+
+
+def test_divergence_is_told_and_names_knobs_that_images_have(new_session: Create) -> None:
+    wild = {"training.lr": 10.0, "training.momentum": 0.999, "training.weight_decay": 1.0}
+    session = opened(
+        new_session(tiny_images(**{"training.lr_schedule": "constant", "schedule.clean_steps": 400, **wild}))
+    )
+    with pytest.raises(ExplorerError, match=r"diverged.*lower training\.lr or training\.momentum"):
+        advance(session, 400)
+    assert session.diverged
 
 
 def test_other_images_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

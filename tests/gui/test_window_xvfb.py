@@ -61,7 +61,8 @@ def recorded(run: Path, name: str) -> int:
         connection.close()
 
 
-def test_play_switch_and_quit_by_keys(screen: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("preset", ["small", "digits"])
+def test_play_switch_and_quit_by_keys(screen: str, tmp_path: Path, preset: str) -> None:
     runs = tmp_path / "runs"
     environment = os.environ | {
         "DISPLAY": screen,
@@ -77,7 +78,7 @@ def test_play_switch_and_quit_by_keys(screen: str, tmp_path: Path) -> None:
         ).stdout.strip()
 
     app = subprocess.Popen(
-        [sys.executable, "-m", "fp_gui", "small"], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "fp_gui", preset], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
     )
     try:
         wait_for(lambda: bool(xdo("search", "--onlyvisible", "--name", TITLE)) or app.poll() is not None, "the window")

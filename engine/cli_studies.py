@@ -141,8 +141,8 @@ def data(
         from engine.data.cifar10 import download as fetch
 
         with interruptible() as seen:  # so that nothing half-done is left behind
-            got = fetch(catalogue.place(name, where), progress=Progress(), cancelled=lambda: bool(seen))
-        say(f"saved: {got}")
+            saved = fetch(catalogue.place(name, where), progress=Progress(), cancelled=lambda: bool(seen))
+        say(f"saved: {saved}")
         return 0
     found = [each for each in catalogue.survey(where) if name in (None, each.name)]
     if not found:

@@ -8,7 +8,7 @@ import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from PySide6.QtCore import QRectF, QSignalBlocker, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPalette, QResizeEvent
-from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QSpinBox, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from engine.config import Config, ImageConfig
 from engine.protocol import NORM_SIGN
@@ -16,9 +16,10 @@ from engine.results import Examples, FloatArray
 from engine.snapshot import Snapshot
 from fp_gui.theme import BLUE, ORANGE, SKY, VERMILION, Theme
 from fp_gui.views.base import View, views
-from fp_gui.views.chrome import Choice, Pages, line, restore, tint
+from fp_gui.views.chrome import Pages, line, restore, tint
 from fp_gui.views.gallery import Grid
 from fp_gui.views.perturbation import amplification, measured
+from fp_gui.views.picker import factor_choice, sample_box, step_button
 from fp_gui.views.pictures import GREY, PictureGallery, image_colours
 
 TOP, FEW = 5, 3  # classes that are named, and where there is little room
@@ -171,18 +172,10 @@ class ExamplesView(View):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.sample = QSpinBox()
-        self.sample.setRange(1, EXAMPLES)
-        self.sample.setPrefix("image ")
-        self.sample.setToolTip("Which test image is shown; always the same ones.")
-        self.sample.setAccessibleName("Image")
-        self.previous = self._button("◀", "Previous image", -1)
-        self.next = self._button("▶", "Next image", 1)
-        self.factor = Choice(
-            {"auto": "δ enlarged", "1": "δ × 1"},
-            "auto",
-            "How δ is drawn. Enlarged: by the round factor in its title, the same for all images.",
-        )
+        self.sample = sample_box("image", EXAMPLES, "Which test image is shown; always the same ones.")
+        self.previous = step_button(self.sample, "◀", "Previous image", -1)
+        self.next = step_button(self.sample, "▶", "Next image", 1)
+        self.factor = factor_choice("by the round factor in its title, the same for all images.")
         self.strip = Strip()
         self.pictures = Picture("x"), Picture("δ"), Picture("x + δ")
         self.bars = Bars("x"), Bars("x + δ")
@@ -228,15 +221,6 @@ class ExamplesView(View):
         inner.addLayout(bars)
         inner.addWidget(self.summary)
         return body
-
-    def _button(self, text: str, tip: str, step: int) -> QToolButton:
-        button = QToolButton()
-        button.setText(text)
-        button.setToolTip(tip)
-        button.setAccessibleName(tip)
-        button.setAutoRaise(True)
-        button.clicked.connect(lambda: self.sample.setValue(self.sample.value() + step))
-        return button
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Show the perturbations of ``snapshot`` if they are not those that are shown already."""

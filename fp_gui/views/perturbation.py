@@ -8,7 +8,7 @@ import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from PySide6.QtCore import QRectF, QSignalBlocker, Qt
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QHBoxLayout, QSpinBox, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from engine.config import Config, SparseCodingConfig
 from engine.protocol import NORM_SIGN, Protocol
@@ -16,9 +16,10 @@ from engine.results import Anatomy, FloatArray
 from engine.snapshot import Snapshot
 from fp_gui.theme import BLUE, ORANGE, SKY, VERMILION, Theme
 from fp_gui.views.base import View, views
-from fp_gui.views.chrome import Choice, Pages, ceiling, line, restore, tint
+from fp_gui.views.chrome import Pages, ceiling, line, restore, tint
 from fp_gui.views.curves import Floats
 from fp_gui.views.gallery import ColourBar, Gallery, Grid
+from fp_gui.views.picker import factor_choice, sample_box, step_button
 
 FACTORS = (1, 2, 5, 10, 20, 50, 100)
 BINS = np.linspace(-1.0, 1.0, 41)
@@ -104,18 +105,10 @@ class PerturbationView(View):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.sample = QSpinBox()
-        self.sample.setRange(1, EXAMPLES)
-        self.sample.setPrefix("input ")
-        self.sample.setToolTip("Which held-out input is shown; always the same ones.")
-        self.sample.setAccessibleName("Input")
-        self.previous = self._button("◀", "Previous input", -1)
-        self.next = self._button("▶", "Next input", 1)
-        self.factor = Choice(
-            {"auto": "δ enlarged", "1": "δ × 1"},
-            "auto",
-            "How δ is drawn. Enlarged: by the round factor in its title, as far as the common colours allow.",
-        )
+        self.sample = sample_box("input", EXAMPLES, "Which held-out input is shown; always the same ones.")
+        self.previous = step_button(self.sample, "◀", "Previous input", -1)
+        self.next = step_button(self.sample, "▶", "Next input", 1)
+        self.factor = factor_choice("by the round factor in its title, as far as the common colours allow.")
         self.facts = line()
         self.facts.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.pictures = Picture("x"), Picture("δ"), Picture("x + δ")
@@ -179,15 +172,6 @@ class PerturbationView(View):
         inner.addLayout(lower, 6)
         inner.addWidget(self.summary)
         return body
-
-    def _button(self, text: str, tip: str, step: int) -> QToolButton:
-        button = QToolButton()
-        button.setText(text)
-        button.setToolTip(tip)
-        button.setAccessibleName(tip)
-        button.setAutoRaise(True)
-        button.clicked.connect(lambda: self.sample.setValue(self.sample.value() + step))
-        return button
 
     @staticmethod
     def _plot(x: str, y: str) -> pg.PlotWidget:

@@ -36,11 +36,12 @@ def _no_thread_left() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _torch_as_it_was() -> Iterator[None]:
-    """Few threads, and grad mode as it was: a session switches both for the thread it lives in."""
-    grad, threads = torch.is_grad_enabled(), torch.get_num_threads()
+    """Few threads, and grad mode on: a session (that of a fixture for a whole module, too) switches both."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    torch.set_grad_enabled(True)
     yield
-    torch.set_grad_enabled(grad)
+    torch.set_grad_enabled(True)
     torch.set_num_threads(threads)
 
 

@@ -77,7 +77,7 @@ def test_the_race_is_written_recorded_and_told(folder: Path) -> None:
 def test_verification_decides_the_claims_about_images(tmp_path: Path) -> None:
     run(tiny_images(), tmp_path / "run")
     heard: list[float] = []
-    claims = claims_of(tmp_path / "run", verify=True, n=40, progress=lambda share, text: heard.append(share))
+    claims = claims_of(tmp_path / "run", verify=True, n=16, progress=lambda share, text: heard.append(share))
     decided = {claim.id for claim in claims if claim.verdict != "not measured"}
     assert {1, 7, 8, 11} <= decided <= {1, 7, 8, 9, 11}  # 9 needs a full phase that gains something
     assert heard[-1] == 1
@@ -86,10 +86,10 @@ def test_verification_decides_the_claims_about_images(tmp_path: Path) -> None:
     for step in (20, 40):
         protocol = store.protocol("verified/worst@0.3", step)
         assert protocol is not None
-        assert protocol.n == 40
+        assert protocol.n == 16
     ranks = store.series(f"low_rank/robust@{IMAGE_RANK}")
     store.close()
     assert ranks.steps.tolist() == [40]
     again: list[str] = []
-    claims_of(tmp_path / "run", verify=True, n=40, progress=lambda share, text: again.append(text))
+    claims_of(tmp_path / "run", verify=True, n=16, progress=lambda share, text: again.append(text))
     assert not any(text.startswith(("local", "low rank")) for text in again)  # measured at this step already

@@ -187,6 +187,13 @@ class TimePlot(QWidget):
         curve.points.setData(at, np.asarray(y, np.float64))
         curve.bars.setData(np.repeat(at, 2), np.stack([low, high], axis=1).ravel() if len(at) else NONE)
 
+    def clear(self) -> None:
+        """Forget all curves and marks, and the length of the run: another one begins."""
+        for key in self.curves:
+            self.set_curve(key, NONE, NONE)
+            self.set_points(key, NONE, NONE, NONE, NONE)
+        self.x_end, self.follow = 0.0, True
+
     def set_visible(self, key: str, visible: bool) -> None:
         """Show or hide a curve with all that belongs to it."""
         curve = self.curves[key]

@@ -142,8 +142,7 @@ class MixturesView(View):
             self.mixture = self.ghost = self._clean = None
             self._key = self._time_key = ()
             self._limits = [0.0, 0.0, 0.0]
-            self.time.x_end = 0.0
-            self.time.follow = True
+            self.time.clear()
         self._snapshot = snapshot
         mixture = snapshot.get(Mixture)
         self.pages.show_content(mixture is not None or self.mixture is not None)

@@ -171,8 +171,8 @@ class RobustnessView(View):
             self._show_certified(False)
             self._set_images(isinstance(snapshot.config, ImageConfig))
             self.report.setText("")
-            self.plot.x_end = 0.0
-            self.plot.follow = True
+            self.heads[3].setText("report [95%]")
+            self.plot.clear()
         self._key = key
         self.pages.show_content(any(counts))
         if not any(counts):

@@ -495,6 +495,24 @@ def test_robustness_shows_curves_bands_reports_and_protocols(qtbot):
     assert view.plot.box.viewRange()[1] == pytest.approx([0, 1], abs=0.05)
 
 
+def test_another_run_leaves_no_curve_and_no_report_of_the_one_before(qtbot):
+    robustness, mixtures = shown(qtbot, RobustnessView), shown(qtbot, MixturesView)
+    for view in (robustness, mixtures):
+        view.render(make())
+    history = History()
+    history.append(0, metrics.CLEAN, 0.5)
+    for view in (robustness, mixtures):
+        view.render(dataclasses.replace(make(0, run="b"), history=history, events=(), protocols={}, results={}))
+    curves_ = robustness.plot.curves
+    assert curves_[metrics.CLEAN].x.tolist() == [0]
+    for name, curve in curves_.items():
+        assert not len(curve.points.data), name
+        assert not len(curve.bars.xData), name
+        assert name == metrics.CLEAN or not len(curve.x), name
+    assert robustness.heads[3].text() == "report [95%]"
+    assert not any(len(curve.x) for curve in mixtures.time.curves.values())
+
+
 def test_alignment_is_drawn_only_when_asked_for(qtbot):
     view = shown(qtbot, RobustnessView)
     view.render(make())

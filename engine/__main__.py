@@ -5,7 +5,7 @@ import sys
 
 def main() -> int:
     """Run the command line; returns the exit code."""
-    from engine.cli import run_command_line
+    from engine.cli.main import run_command_line
 
     return run_command_line(sys.argv[1:])
 

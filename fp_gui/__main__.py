@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.config import preset_names
-from engine.errors import ExplorerError
+from engine.config.presets import preset_names
+from engine.core.errors import ExplorerError
 from fp_gui.runs import new_run_folder, resolve_start
 
 if TYPE_CHECKING:
-    from engine.config import Config
+    from engine.config.experiment import Config
 
 OFFSCREEN = ("offscreen", "minimal", "vnc")  # Qt platforms that need no screen
 

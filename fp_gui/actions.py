@@ -23,8 +23,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from engine.config import load_preset, preset_names, resolve
-from engine.errors import ConfigError
+from engine.config.experiment import resolve
+from engine.config.presets import load_preset, preset_names
+from engine.core.errors import ConfigError
 from fp_gui.icons import icon
 from fp_gui.theme import MODES, Theme
 

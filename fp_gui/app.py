@@ -15,7 +15,7 @@ import pyqtgraph  # type: ignore[import-untyped]
 from PySide6.QtCore import QMessageLogContext, QObject, QSettings, Qt, QtMsgType, Signal, qInstallMessageHandler
 from PySide6.QtWidgets import QApplication
 
-from engine.config import Config, with_value
+from engine.config.experiment import Config, with_value
 from fp_gui.bridge.controller import Controller
 from fp_gui.bridge.worker import SessionFactory
 from fp_gui.main_window import MainWindow
@@ -74,9 +74,9 @@ def run_app(
     qInstallMessageHandler(problems.qt_message)
     sys.excepthook = problems.exception
     if factory is None:
-        from engine.session import Session
+        from engine import worlds
 
-        factory = Session
+        factory = worlds
     if device is not None:
         config = with_value(config, "device", device)
     settings = QSettings()

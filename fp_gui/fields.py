@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from engine.config import KnobInfo
+from engine.config.experiment import KnobInfo
 
 
 def show(value: object) -> str:

@@ -28,8 +28,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from engine.config import Config, KnobInfo, from_dict, knobs, to_dict, value_of
-from engine.errors import ConfigError
+from engine.config.experiment import Config, KnobInfo, from_dict, knobs, to_dict, value_of
+from engine.core.errors import ConfigError
 from fp_gui.fields import field_for, show
 from fp_gui.theme import named, restyle
 

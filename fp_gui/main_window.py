@@ -16,9 +16,10 @@ from PySide6.QtWidgets import (
     QToolBar,
 )
 
-from engine.config import Config, load_preset, with_value
-from engine.errors import ConfigError, ExplorerError
-from engine.snapshot import Snapshot
+from engine.config.experiment import Config, with_value
+from engine.config.presets import load_preset
+from engine.core.errors import ConfigError, ExplorerError
+from engine.run.snapshot import Snapshot
 from fp_gui.actions import Goto, KeySheet, Toolbar, key_rows, make_actions
 from fp_gui.banner import Banner
 from fp_gui.bridge.controller import Controller
@@ -27,7 +28,7 @@ from fp_gui.data_dialog import DataDialog, chosen_folder
 from fp_gui.export import ExportDialog, Exporter, ExportJob, ExportProgress
 from fp_gui.form import Form
 from fp_gui.icons import icon
-from fp_gui.panels import Panels, kind_of
+from fp_gui.panels import Panels
 from fp_gui.runs import check_run, preset_label, with_data, with_folder
 from fp_gui.status import StatusBar
 from fp_gui.tasks import Task, Tasks
@@ -105,13 +106,13 @@ class MainWindow(QMainWindow):
 
     def _make_panels(self) -> Panels:
         titles = {"parameters": "Parameters"} | {name: view.title for name, view in self._types.items()}
-        panels = Panels(self, titles, kind_of(self._config), self._present())
+        panels = Panels(self, titles, self._config.kind, self._present())
         panels.fill("parameters", self.form)
         return panels
 
     def _present(self) -> list[str]:
         """The names of the panels for the present kind of run."""
-        return ["parameters", *(n for n, view in self._types.items() if isinstance(self._config, view.worlds))]
+        return ["parameters", *(n for n, view in self._types.items() if self._config.kind in view.kinds)]
 
     @property
     def views(self) -> list[View]:
@@ -297,7 +298,7 @@ class MainWindow(QMainWindow):
         self.status.show_loaded()
         self._config = info.config
         self._make_views()
-        self.panels.show_kind(kind_of(info.config), self._present())
+        self.panels.show_kind(info.config.kind, self._present())
         if not info.resumed:
             self._label = info.label
         self.form.start(info.config)

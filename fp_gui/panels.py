@@ -9,7 +9,6 @@ from PySide6.QtCore import QByteArray, QObject, QSettings, Qt, QTimer, Slot
 from PySide6.QtGui import QAction, QGuiApplication
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QWidget
 
-from engine.config import Config, ImageConfig
 from fp_gui.theme import named
 
 LAYOUT_VERSION = 3  # a stored layout of another version is not restored
@@ -22,11 +21,6 @@ PLACES = (
     ("mixtures", "layers", "perturbation", "examples"),
     ("robustness", "radius"),
 )
-
-
-def kind_of(config: Config) -> str:
-    """The kind of run that has a layout of its own: ``sparse_coding`` or ``images``."""
-    return "images" if isinstance(config, ImageConfig) else "sparse_coding"
 
 
 class Panels(QObject):

@@ -8,18 +8,9 @@ from pathlib import Path
 
 import platformdirs
 
-from engine.config import (
-    Config,
-    ImageConfig,
-    from_dict,
-    knobs,
-    load_preset,
-    preset_names,
-    to_dict,
-    value_of,
-    with_value,
-)
-from engine.errors import ConfigError, StoreError
+from engine.config.experiment import IMAGES, Config, from_dict, knobs, to_dict, value_of, with_value
+from engine.config.presets import load_preset, preset_names
+from engine.core.errors import ConfigError, StoreError
 
 APP = "feature-purification-explorer"
 FOLDER = "world.folder"
@@ -63,10 +54,10 @@ def with_data(config: Config, label: str, name: str, folder: str) -> tuple[Confi
     It is ``config`` called ``label`` with those data if that is of similar images, else the preset that fits them.
     Raises :class:`ConfigError` if there is no such data set.
     """
-    if not isinstance(config, ImageConfig) or FITS.get(config.world.name) != FITS.get(name):
+    if config.kind != IMAGES or FITS.get(config.world.name) != FITS.get(name):
         preset = FITS.get(name, "")
         label = preset or name
-        config = load_preset(preset) if preset in preset_names() else ImageConfig()
+        config = load_preset(preset) if preset in preset_names() else from_dict({"world": {"name": name}})
     world = {"name": name} if config.world.name != name else to_dict(config)["world"]
     world.pop("folder", None)
     return with_folder(from_dict(to_dict(config) | {"world": world}), folder), label
@@ -74,7 +65,7 @@ def with_data(config: Config, label: str, name: str, folder: str) -> tuple[Confi
 
 def check_run(folder: Path) -> Config:
     """The config of the run in ``folder``. Raises :class:`StoreError` if it is no run folder."""
-    from engine.store import Store  # imports safetensors: only needed once a folder is opened
+    from engine.run.store import Store  # imports safetensors: only needed once a folder is opened
 
     if not folder.is_dir():
         raise StoreError(f"run folder: {folder} does not exist")
@@ -88,7 +79,7 @@ def check_run(folder: Path) -> Config:
 def resolve_start(text: str) -> tuple[str, Config, Path | None]:
     """What the command line's only argument means: ``(label, config, run folder or None)``.
 
-    Raises :class:`engine.errors.ExplorerError` in one line if it is neither a preset nor a run folder.
+    Raises :class:`engine.core.errors.ExplorerError` in one line if it is neither a preset nor a run folder.
     """
     folder = Path(text).expanduser()
     if text not in preset_names() and folder.is_dir():

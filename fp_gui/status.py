@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Qt, QTimer, Slot
 from PySide6.QtWidgets import QLabel, QProgressBar, QStatusBar, QWidget
 
-from engine.snapshot import Snapshot
+from engine.run.snapshot import Snapshot
 from fp_gui.bridge.controller import Stats
 from fp_gui.theme import named, restyle
 

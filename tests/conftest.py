@@ -12,9 +12,10 @@ import pytest
 import torch
 from hypothesis import settings
 
-from engine.config import Config
-from engine.session import Session
-from engine.store import Store
+from engine import worlds
+from engine.config.experiment import Config
+from engine.run.session import Session
+from engine.run.store import Store
 from tests import tiny_runs
 
 # Continuous integration tries the same examples each time; at a desk every run looks for new ones.
@@ -63,7 +64,7 @@ def new_session(tmp_path: Path) -> Iterator[Callable[..., Session]]:
     opened: list[Session] = []
 
     def create(config: Config | None = None, **knobs: object) -> Session:
-        session = Session.create(config or tiny_runs.tiny_config(**knobs), tmp_path / f"run-{len(opened)}")
+        session = worlds.create(config or tiny_runs.tiny_config(**knobs), tmp_path / f"run-{len(opened)}")
         opened.append(session)
         return session
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.config import ImageConfig, from_dict, images, with_value
+from engine.config.experiment import from_dict, with_value
+from engine.images.config import ImageConfig, images
 
 TINY: dict[str, Any] = {
     "device": "cpu",

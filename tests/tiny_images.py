@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from engine.data import cifar10
+from engine.data.sets import cifar10
 
 
 def quiet(share: float, text: str) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from engine.commands import Command
-from engine.config import Config, from_dict, with_value
-from engine.session import Session
-from engine.store import Store
+from engine import worlds
+from engine.config.experiment import Config, from_dict, with_value
+from engine.run.commands import Command
+from engine.run.session import Session
+from engine.run.store import Store
 
 TINY: dict[str, Any] = {
     "device": "cpu",
@@ -107,7 +108,7 @@ def drain(session: Session) -> None:
 
 def run(config: Config, folder: Path, until: int | None = None, plan: Plan | None = None) -> Record:
     """An uninterrupted run: train, measure, close."""
-    session = Session.create(config, folder)
+    session = worlds.create(config, folder)
     advance(session, config.schedule.total if until is None else until, plan)
     drain(session)
     session.close()
@@ -117,7 +118,7 @@ def run(config: Config, folder: Path, until: int | None = None, plan: Plan | Non
 def train_in_process(folder: Path, config: dict[str, Any], say: Callable[[Any], None]) -> None:
     """Target of a child process: create or resume the run and train it to its end, reporting each tenth step."""
     say("alive")
-    session = Session.resume(folder) if (folder / "config.json").exists() else Session.create(from_dict(config), folder)
+    session = worlds.resume(folder) if (folder / "config.json").exists() else worlds.create(from_dict(config), folder)
     while not session.finished:
         session.step()
         if session.steps_done % 10 == 0:

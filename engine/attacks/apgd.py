@@ -10,7 +10,7 @@ from torch import Tensor
 
 from engine.attacks.base import Attack, Box, Classifier, Loss, Slices, differentiable
 from engine.attacks.losses import dlr_targeted, margins
-from engine.threat import Threat
+from engine.attacks.threat import Threat
 
 MOMENTUM = 0.75  # share of the gradient step; the rest repeats the step before
 PROGRESS = 0.75  # halve the step where fewer than this share of the steps since the last checkpoint did damage
@@ -108,7 +108,7 @@ class Apgd(Attack):
         marks = set(checkpoints(self.steps))
         for step in range(1, self.steps + 1):
             # Overwritten by the next step, and for a classifier without a loss of its own in the model's memory.
-            ascent = model.ascent(x + delta, y) if slope is None else slope.clone()
+            ascent = model.input_gradient(x + delta, y) if slope is None else slope.clone()
             direction = self.threat.steepest(ascent).mul(size.view(column))
             target = self.feasible(x, direction.add_(delta))
             if step > 1:

@@ -9,8 +9,8 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
-from engine.slices import finish
-from engine.threat import Threat
+from engine.attacks.threat import Threat
+from engine.core.slices import finish
 
 Slices = Generator[None, None, Tensor]
 Box = tuple[float, float]  # least and largest value that an input may have
@@ -23,7 +23,7 @@ class Classifier(Protocol):
     def margin(self, x: Tensor, y: Tensor) -> Tensor:
         """How right the answers are (n,): positive means right. The memory is the caller's."""
 
-    def ascent(self, x: Tensor, y: Tensor) -> Tensor:
+    def input_gradient(self, x: Tensor, y: Tensor) -> Tensor:
         """A direction like x in which the loss grows: its gradient up to a positive factor a sample.
 
         The memory is the model's: it is overwritten by the next call, and the caller may overwrite it, too.

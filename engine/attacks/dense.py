@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from engine.attacks.base import Attack, Classifier, Slices
-from engine.threat import Threat
+from engine.attacks.threat import Threat
 
 
 class DenseDirection(Attack):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from engine.attacks.base import Attack, Box, Classifier, Slices
-from engine.threat import Threat
+from engine.attacks.threat import Threat
 
 RANDOM_STEP = 1.25  # after a random start the step is RANDOM_STEP · tau
 
@@ -45,9 +45,9 @@ class Fgm(Attack):
     def run(self, model: Classifier, x: Tensor, y: Tensor, generator: torch.Generator) -> Slices:
         """One gradient, one slice."""
         if not self.random_start:
-            delta = self.threat.steepest(model.ascent(x, y)).mul_(self.step)
+            delta = self.threat.steepest(model.input_gradient(x, y)).mul_(self.step)
         else:
             delta = self.clip(x, self.threat.start(torch.empty_like(x), self.tau, generator))
-            delta.add_(self.threat.steepest(model.ascent(x + delta, y)), alpha=self.step)
+            delta.add_(self.threat.steepest(model.input_gradient(x + delta, y)), alpha=self.step)
         yield
         return delta

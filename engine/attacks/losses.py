@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from engine.attacks.base import Loss
-from engine.threat import TINY
+from engine.attacks.threat import TINY
 
 
 def margins(logits: Tensor, y: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from engine.attacks.base import Attack, Box, Classifier, Slices
-from engine.threat import Threat
+from engine.attacks.threat import Threat
 
 RELATIVE_STEP = 2.5  # a step is RELATIVE_STEP · tau / steps: enough to cross the ball
 
@@ -70,7 +70,7 @@ class Pgd(Attack):
         size = RELATIVE_STEP * self.tau / self.steps
         point = torch.empty_like(x)
         for _ in range(self.steps):
-            direction = self.threat.steepest(model.ascent(torch.add(x, delta, out=point), y))
+            direction = self.threat.steepest(model.input_gradient(torch.add(x, delta, out=point), y))
             self.feasible(x, delta.add_(direction, alpha=size))
             yield
         return delta

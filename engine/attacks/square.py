@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from engine.attacks.base import Attack, Box, Classifier, Slices
-from engine.threat import TINY, Threat
+from engine.attacks.threat import TINY, Threat
 
 SHARE = 0.8  # share of the coordinates that the first proposals change
 HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)  # of the queries: there the share is halved

@@ -1,6 +1,7 @@
 """The data sets of images by name: load one, or ask what is installed, where and how large.
 
-A new source is one new file that registers itself, imported here. Asking what is installed imports no torch.
+A new source is one new file in :mod:`engine.data.sets` that registers itself. Asking what is installed
+imports no torch.
 """
 
 from __future__ import annotations
@@ -11,9 +12,8 @@ from pathlib import Path
 
 import platformdirs
 
-from engine.data import cifar10, digits, image_folder, mnist5k  # noqa: F401 - each registers its source
+from engine.core.errors import ConfigError
 from engine.data.images import Images, Installed, Report, reporting, sources
-from engine.errors import ConfigError
 
 APP = "feature-purification-explorer"
 VARIABLE = "FP_DATA"

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import torch
 
-from engine.config import picture_side
-from engine.errors import ConfigError
-from engine.registry import Registry
+from engine.core.arrays import picture_side
+from engine.core.errors import ConfigError
+from engine.core.registry import Registry
 
 dictionaries: Registry[Callable[[int, torch.Generator], torch.Tensor]] = Registry("world.dictionary")
 

@@ -14,16 +14,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import ConfigError, ExplorerError
-from engine.registry import Registry
+from engine.config.knobs import World, knob
+from engine.core.errors import ConfigError, ExplorerError
+from engine.core.registry import Registry
 
 if TYPE_CHECKING:
     import torch
 
 SPLIT_SEED = 0  # of every split and order that belongs to a data set, not to a run
 Report = Callable[[float, str], None]  # (share done in [0, 1], what is being done); raises Cancelled
+BOX = (0.0, 1.0)  # every image, perturbed or not, stays in it
 Bytes = NDArray[np.uint8]
 Indices = NDArray[np.int64]
+
+
+class ImageWorld(World):
+    """Images in [0, 1] with labels from a data set."""
+
+    train_size: int = knob(
+        0, "Training images, the same number of each class, chosen by the seed; 0: all.", low=0, high=2_000_000,
+        unit="images",
+    )  # fmt: skip
 
 
 class Cancelled(ExplorerError):  # noqa: N818 - a wish, no fault
@@ -61,7 +72,7 @@ class Images:
         """A data set of arrays, each pair pixels (N, C, H, W) and labels (N,); the test images are shuffled here."""
         import torch
 
-        from engine.generators import seeded
+        from engine.core.generators import seeded
 
         order = torch.randperm(len(test[1]), generator=seeded(SPLIT_SEED, f"{name}/test order"))
         train_x, train_y, test_x, test_y = (
@@ -84,7 +95,7 @@ class Images:
         """
         import torch
 
-        from engine.generators import seeded
+        from engine.core.generators import seeded
 
         total, classes = len(self.train_y), len(self.classes)
         if train_size and not classes <= train_size <= total:
@@ -145,10 +156,12 @@ class Installed:
 class Source:
     """A kind of data set.
 
-    ``place`` is its folder inside the default one. ``load`` takes a folder, the side to resize to (0: as they are) and
-    a report; ``find`` takes a folder and must be quick: no image is read.
+    ``knobs`` is its group of knobs, whose ``name`` has the source's own as default; ``place`` is its folder inside the
+    default one. ``load`` takes a folder, the side to resize to (0: as they are) and a report; ``find`` takes a folder
+    and must be quick: no image is read.
     """
 
+    knobs: type[ImageWorld]
     title: str
     images: str
     place: str
@@ -156,7 +169,7 @@ class Source:
     find: Callable[[Path], tuple[bool, str, int, str]]  # installed, where, size_bytes, note
 
 
-sources: Registry[Source] = Registry("world.name")
+sources: Registry[Source] = Registry("world.name", "engine.data.sets")
 
 
 def reporting(progress: Report | None, cancelled: Callable[[], bool] | None) -> Report:
@@ -178,7 +191,7 @@ def stratified(labels: Indices, share: float, name: str) -> tuple[Indices, Indic
     """
     import torch
 
-    from engine.generators import seeded
+    from engine.core.generators import seeded
 
     order = torch.randperm(len(labels), generator=seeded(SPLIT_SEED, f"{name}/split")).numpy()
     is_test = np.zeros(len(labels), bool)
@@ -194,3 +207,19 @@ def require_side(name: str, side: int, own: int) -> None:
         raise ConfigError(
             f"world.side: got {side} with world.name = {name!r}; allowed: 0 or {own}, the side of its images"
         )
+
+
+class HeldOut:
+    """The test images of ``images``, always in the same order: the first n of them are a fair sample."""
+
+    def __init__(self, images: Images) -> None:
+        self._x, self._y = images.test_x, images.test_y
+
+    def __len__(self) -> int:
+        return len(self._y)
+
+    def take(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The first ``n`` (or all, if there are fewer): x float32 (n, C, H, W) in [0, 1], y int64 (n,)."""
+        from engine.data.augment import pixels
+
+        return pixels(self._x[:n]), self._y[:n]

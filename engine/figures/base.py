@@ -14,23 +14,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.config import Config, SparseCodingConfig
-from engine.errors import ConfigError
-from engine.history import Series
-from engine.knobs import Attack
-from engine.protocol import NORM_SIGN, Protocol, wilson
-from engine.registry import Registry
-from engine.results import ALIVE, Mixture
+from engine.config.experiment import SPARSE_CODING
+from engine.config.knobs import Attack
+from engine.core.errors import ConfigError
+from engine.core.measurement import NORM_SIGN, Measurement, wilson
+from engine.core.registry import Registry
+from engine.core.results import ALIVE, Mixture
+from engine.run.timeline import phases, until
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from engine.snapshot import Event
-    from engine.store import Checkpoint, Store
+    from engine.run.store import Checkpoint, Store
 
 Array = NDArray[Any]
-NO_KNOB = ("phase", "checkpoint", "redraw")  # events of these names change no knob
-DICTIONARY_NAMES: Mapping[str, str] = {"dct": "DCT", "haar": "Haar wavelet", "random": "random orthogonal"}
 PHASE_NAMES: Mapping[str, str] = {
     "clean": "clean",
     "adversarial": "adversarial",
@@ -112,7 +109,7 @@ class Drawer(ABC):
     """A view that can be exported: its options, and the reading of its numbers from a run."""
 
     options: ClassVar[tuple[Option, ...]] = ()
-    worlds: ClassVar[tuple[type[Config], ...]] = (SparseCodingConfig,)  # kinds of run that it can be drawn of
+    kinds: ClassVar[tuple[str, ...]] = (SPARSE_CODING,)  # kinds of run that it can be drawn of
 
     @abstractmethod
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> FigureData:
@@ -131,47 +128,6 @@ figures: Registry[type[Drawer]] = Registry("view")
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """Steps ``start`` to ``end`` were trained with ``objective``."""
-
-    start: int
-    end: int
-    objective: str
-
-
-def events_of(store: Store, checkpoint: Checkpoint) -> tuple[Event, ...]:
-    """The changes that led to ``checkpoint``: its ``events`` counts them, and the store numbers them from 1."""
-    return store.events()[: checkpoint.events]
-
-
-def knob_events(store: Store, checkpoint: Checkpoint) -> tuple[Event, ...]:
-    """Those changes that are changes of knobs: neither phase switches nor checkpoints."""
-    return tuple(e for e in events_of(store, checkpoint) if e.name not in NO_KNOB)
-
-
-def phases(store: Store, checkpoint: Checkpoint) -> tuple[Span, ...]:
-    """The phases of a run up to ``checkpoint``; phases without a step are left out unless there is no other."""
-    switches = [e for e in events_of(store, checkpoint) if e.name == "phase"]
-    objective: str = switches[0].old if switches else checkpoint.phase
-    spans, start = [], 0
-    for switch in switches:
-        if switch.step > start:
-            spans.append(Span(start, switch.step, objective))
-        start, objective = switch.step, switch.new
-    if checkpoint.step > start or not spans:
-        spans.append(Span(start, checkpoint.step, objective))
-    return tuple(spans)
-
-
-def until(series: Series, step: int) -> Series:
-    """``series`` up to and including ``step``; of several values of one step the last one stays."""
-    steps, values = series.steps, series.values
-    keep = steps <= step
-    keep[:-1] &= steps[1:] != steps[:-1]
-    return Series(steps[keep], values[keep])
-
-
-@dataclass(frozen=True, slots=True)
 class Curve:
     """An accuracy over steps: ``values``, ``low``, ``high`` (t,), and the protocol of every point."""
 
@@ -180,11 +136,11 @@ class Curve:
     values: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
-    protocols: tuple[Protocol | None, ...]
+    protocols: tuple[Measurement | None, ...]
 
-    def changes(self) -> tuple[tuple[int, Protocol], ...]:
+    def changes(self) -> tuple[tuple[int, Measurement], ...]:
         """The protocols in the order of their use, each with the first step measured by it."""
-        found: list[tuple[int, Protocol]] = []
+        found: list[tuple[int, Measurement]] = []
         for step, protocol in zip(self.steps.tolist(), self.protocols, strict=True):
             if protocol is not None and (not found or found[-1][1] != protocol):
                 found.append((step, protocol))
@@ -232,7 +188,7 @@ def neuron_table(index: NDArray[np.int64], found: Mixture) -> Table:
     )
 
 
-def short(protocol: Protocol) -> str:
+def short(protocol: Measurement) -> str:
     """A protocol in the few words that fit a legend; the caption holds the whole."""
     n = f"n = {protocol.n}"
     if protocol.attack == "clean":
@@ -251,23 +207,7 @@ def training(store: Store, checkpoint: Checkpoint) -> str:
     attack = ""
     if any(s.objective == "adversarial" for s in spans):
         attack = f" Training perturbations at this step: {_attack_text(checkpoint.config.attack)}."
-    return f"{_system(config)}, seed {config.seed}; {trained}.{attack}"
-
-
-def _system(config: Config) -> str:
-    """World and network in words."""
-    if isinstance(config, SparseCodingConfig):
-        world = config.world
-        dictionary = DICTIONARY_NAMES.get(world.dictionary, world.dictionary)
-        return (
-            f"Sparse-coding world ({dictionary} dictionary, d = {world.d}, k = {world.k:g}), "
-            f"symmetric ReLU network with m = {config.model.m} neurons"
-        )
-    model = {"two_layer": "two-layer ReLU network", "alexnet": "AlexNet-like network", "resnet": "ResNet"}
-    data = {"digits": "Digits", "mnist5k": "MNIST-5000", "cifar10": "CIFAR-10", "image_folder": "Images of a folder"}
-    size = getattr(config.world, "train_size", 0)
-    of = f"{size} training images" if size else "all training images"
-    return f"{data[config.world.name]} ({of}), {model[config.model.name]}"
+    return f"{config.describe()}, seed {config.seed}; {trained}.{attack}"
 
 
 def _attack_text(attack: Attack) -> str:

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.claims import Verdict
-from engine.config import ImageConfig, SparseCodingConfig
+from engine.claims.base import Verdict
+from engine.config.experiment import EVERY_KIND
+from engine.core.labels import figure_name
 from engine.figures.base import Column, Drawer, FigureData, figures, provenance, training
 from engine.figures.style import GREEN, VERMILLION, narrow
-from engine.recorded import Record, checked_at, read_claims
-from engine.wording import figure_name
+from engine.studies.files import Record, checked_at, read_claims
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from engine.store import Checkpoint, Store
+    from engine.run.store import Checkpoint, Store
 
 LINE = 0.135  # inches from one line of text to the next
 GAP = 0.10  # inches between two claims
@@ -104,7 +104,7 @@ class ClaimsTable(FigureData):
 class ClaimsDrawer(Drawer):
     """The claims as decided last on this run (SPEC.md section 10)."""
 
-    worlds = (SparseCodingConfig, ImageConfig)
+    kinds = EVERY_KIND
 
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> ClaimsTable:
         """Read ``claims.json`` of the run."""

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.config import ImageConfig
-from engine.errors import ConfigError
+from engine.config.experiment import IMAGES
+from engine.core.errors import ConfigError
+from engine.core.measurement import NORM_SIGN
+from engine.core.results import Examples
 from engine.figures.base import PHASE_NAMES, Array, Column, Drawer, FigureData, Option, figures, provenance, training
 from engine.figures.pictures import FACTORS, colours, network_of, signed
 from engine.figures.style import BLUE, VERMILLION, narrow
-from engine.protocol import NORM_SIGN
-from engine.results import Examples
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from engine.store import Checkpoint, Store
+    from engine.run.store import Checkpoint, Store
 
 SHOWN = 5  # classes of which probabilities are drawn
 ROW, NARROW_ROW, TITLE, AXIS, GAP = 0.95, 0.78, 0.24, 0.40, 0.05  # inches
@@ -100,7 +100,7 @@ def _share(box: tuple[float, float, float, float], width: float, height: float) 
 class ExamplesDrawer(Drawer):
     """The first test images under PGD at the radius of the run."""
 
-    worlds = (ImageConfig,)
+    kinds = (IMAGES,)
 
     options = (
         Option("count", "4", (), "How many images are shown.", number=True),
@@ -111,8 +111,8 @@ class ExamplesDrawer(Drawer):
 
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> ExampleRows:
         """Attack the images on the weights of the checkpoint; imports torch."""
-        from engine.probes.image_views import EXAMPLES, examples
-        from engine.slices import finish
+        from engine.core.slices import finish
+        from engine.images.live import EXAMPLES, examples
 
         network, config = network_of(store, checkpoint), checkpoint.config
         x, y = network.held_out(EXAMPLES)

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.config import ImageConfig
-from engine.errors import ConfigError
+from engine.config.experiment import IMAGES
+from engine.core.errors import ConfigError
+from engine.core.results import FeatureRequest
 from engine.figures.base import Array, Column, Drawer, FigureData, Option, figures, provenance, training
 from engine.figures.pictures import TextOption, colours, layer_named, moments_of, network_of
 from engine.figures.style import narrow
-from engine.results import FeatureRequest
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from engine.results import Features, LayerInfo
-    from engine.store import Checkpoint, Store
+    from engine.core.results import Features, LayerInfo
+    from engine.run.store import Checkpoint, Store
 
 MARGIN, GAP, TITLE, UNITS = 0.06, 0.05, 0.19, 0.18  # inches; UNITS is the line with the units' numbers
 PER_LINE = 9
@@ -74,7 +74,7 @@ class FeatureRows(FigureData):
 class FeaturesDrawer(Drawer):
     """Pictures made by gradient ascent on the input, nothing else (SPEC.md section 8)."""
 
-    worlds = (ImageConfig,)
+    kinds = (IMAGES,)
 
     options = (
         TextOption("layer", "auto", ("auto",), "Which layer; auto: the last convolution.", meaning="a layer's name"),
@@ -88,8 +88,8 @@ class FeaturesDrawer(Drawer):
 
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> FeatureRows:
         """Climb on the weights of the checkpoint, of the start and of the end of clean training; imports torch."""
+        from engine.core.slices import finish
         from engine.probes.features import visualise
-        from engine.slices import finish
 
         network = network_of(store, checkpoint)
         titles = moments_of(network, checkpoint)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.config import ImageConfig
+from engine.config.experiment import IMAGES
 from engine.figures.base import Array, Column, Drawer, FigureData, Option, Table, figures, provenance, training
 from engine.figures.neurons import columns_for
 from engine.figures.pictures import colours, moments_of, network_of, signed, tiles
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from engine.image_loading import ImageNetwork
-    from engine.store import Checkpoint, Store
+    from engine.images.loading import ImageNetwork
+    from engine.run.store import Checkpoint, Store
 
 # Sizes in inches of the parts around the pictures.
 MARGIN, GUTTER, TITLE, KEY, BAR = 0.06, 0.10, 0.19, 0.50, 0.09
@@ -83,7 +83,7 @@ class Filters(FigureData):
 class FiltersDrawer(Drawer):
     """The first layer's weights as pictures, the same units in the same order at each moment."""
 
-    worlds = (ImageConfig,)
+    kinds = (IMAGES,)
 
     options = (
         Option("count", "64", ("all",), "How many units are shown.", number=True),
@@ -112,9 +112,9 @@ class FiltersDrawer(Drawer):
 
 def _weights(network: ImageNetwork) -> dict[str, Array]:
     """Moment → the first layer's weights as pictures (units, C, h, w)."""
-    from engine.image_loading import PREFIX
-    from engine.models.networks import layers
-    from engine.probes.image_views import picture_shape
+    from engine.images.live import picture_shape
+    from engine.images.loading import PREFIX
+    from engine.models.layers import layers
 
     first = layers(network.network("now"))[0]
     shape, arrays = picture_shape(first, network.data.shape), network.checkpoint.arrays

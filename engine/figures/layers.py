@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import metrics
-from engine.config import ImageConfig
-from engine.errors import ConfigError
+from engine.config.experiment import IMAGES
+from engine.core import metrics
+from engine.core.errors import ConfigError
+from engine.core.results import ALIVE, LayerInfo, Principle1
 from engine.figures.base import Array, Column, Drawer, FigureData, Option, Table, figures, provenance, training
 from engine.figures.pictures import TextOption, layer_named, moments_of, network_of
 from engine.figures.style import BLUE, GREEN, ORANGE, VERMILLION, legend_above, narrow, unit_axis
-from engine.results import ALIVE, LayerInfo, Principle1
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from engine.image_loading import ImageNetwork
-    from engine.store import Checkpoint, Store
+    from engine.images.loading import ImageNetwork
+    from engine.run.store import Checkpoint, Store
 
 LARGEST = 20_000  # test images
 # Label, colour, dash and marker of each cosine and each moment: told apart without colour as well.
@@ -135,7 +135,7 @@ def summary(found: Principle1, name: str) -> NDArray[np.float64]:
 class LayersDrawer(Drawer):
     """Principle 1 layer by layer, convolution kernels as rows (SPEC.md sections 4 and 8)."""
 
-    worlds = (ImageConfig,)
+    kinds = (IMAGES,)
 
     options = (
         TextOption("layer", "1", (), "Whose units are drawn: a layer by name, or by number from 1.",
@@ -171,10 +171,9 @@ def measure(
     network: ImageNetwork, moments: tuple[str, ...], n: int
 ) -> tuple[dict[str, Principle1] | None, dict[str, dict[str, float]], int]:
     """Principle 1 by layer, activity by moment and layer, and on how many images the latter was measured."""
-    from engine.image_evaluation import CHUNK
-    from engine.models.networks import layers
-    from engine.probes.layers import activity, principle1_of
-    from engine.slices import finish
+    from engine.core.slices import finish
+    from engine.models.layers import layers
+    from engine.probes.layers import CHUNK, activity, principle1_of
 
     x, _ = network.held_out(n)
     networks = {moment: network.network(moment) for moment in moments}  # type: ignore[arg-type]

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.config import ImageConfig
+from engine.config.experiment import IMAGES
+from engine.core.measurement import NORM_SIGN
 from engine.figures.base import Column, Drawer, FigureData, Table, figures, provenance, training
 from engine.figures.style import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, legend_above, narrow
-from engine.protocol import NORM_SIGN
-from engine.recorded import Local, LocalLayer, read_local
+from engine.studies.files import Local, LocalLayer, read_local
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from engine.store import Checkpoint, Store
+    from engine.run.store import Checkpoint, Store
 
 COSINES = (("cos_start_clean", "(w⁰, w)", "0.4", "D"), ("cos_start_now", "(w⁰, w′)", VERMILLION, "^"),
            ("cos_clean_now", "(w, w′)", BLUE, "o"))  # fmt: skip
@@ -105,7 +105,7 @@ def scaled(layer: LocalLayer) -> tuple[np.ndarray[tuple[int], np.dtype[np.float6
 class LocalDrawer(Drawer):
     """What one layer alone learns from adversarial training (SPEC.md section 8)."""
 
-    worlds = (ImageConfig,)
+    kinds = (IMAGES,)
 
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> LocalFigure:
         """Read ``local.json`` of the run."""

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.config import ImageConfig, SparseCodingConfig
+from engine.config.experiment import EVERY_KIND
+from engine.core.measurement import NORM_SIGN
 from engine.figures.base import Column, Drawer, FigureData, figures, provenance, training
 from engine.figures.style import BLUE, GREEN, legend_above, narrow, unit_axis
-from engine.protocol import NORM_SIGN
-from engine.recorded import LowRankStudy, read_low_rank
+from engine.studies.files import LowRankStudy, read_low_rank
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from engine.store import Checkpoint, Store
+    from engine.run.store import Checkpoint, Store
 
 CURVES = (("clean", "clean_low", "clean_high", "clean accuracy", GREEN, "s", "--"),
           ("robust", "low", "high", "robust accuracy", BLUE, "o", "-"))  # fmt: skip
@@ -74,7 +74,7 @@ class LowRankFigure(FigureData):
 class LowRankDrawer(Drawer):
     """How small a rank is enough for adversarial training (SPEC.md section 7)."""
 
-    worlds = (SparseCodingConfig, ImageConfig)
+    kinds = EVERY_KIND
 
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> LowRankFigure:
         """Read ``low_rank.json`` of the run."""

@@ -9,33 +9,30 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import metrics
+from engine.core import metrics
+from engine.core.results import Mixture
 from engine.figures.base import (
     Array,
     Column,
     Drawer,
     FigureData,
     Option,
-    Span,
     alive_rule,
     figures,
-    knob_events,
     measure,
     neuron_table,
-    phases,
     provenance,
     training,
-    until,
 )
 from engine.figures.style import BLUE, VERMILLION, knob_key, knob_marks, legend_above, narrow, time_axis, unit_axis
-from engine.results import Mixture
+from engine.run.timeline import Span, knob_events, phases, until
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from engine.snapshot import Event
-    from engine.store import Checkpoint, Store
+    from engine.run.snapshot import Event
+    from engine.run.store import Checkpoint, Store
 
 LABELS = {
     "purity": "purity",

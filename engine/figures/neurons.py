@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.config import picture_side
+from engine.core.arrays import picture_side
+from engine.core.results import Mixture
 from engine.figures.base import (
     PHASE_NAMES,
     Array,
@@ -25,12 +26,11 @@ from engine.figures.base import (
     training,
 )
 from engine.figures.style import narrow, signed_colours
-from engine.results import Mixture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from engine.store import Checkpoint, Store
+    from engine.run.store import Checkpoint, Store
 
 SPACES = {"pixel": "pixel space", "dictionary": "the dictionary"}
 # Sizes in inches of the parts around the pictures.

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.config import picture_side, sparse_coding
-from engine.errors import ConfigError
+from engine.core.arrays import picture_side
+from engine.core.errors import ConfigError
+from engine.core.measurement import NORM_SIGN, Measurement
+from engine.core.results import Perturbations
 from engine.figures.base import Array, Column, Drawer, FigureData, Option, figures, provenance, training
 from engine.figures.style import BLUE, VERMILLION, legend_above, narrow, signed_colours
-from engine.protocol import NORM_SIGN, Protocol
-from engine.results import Anatomy
+from engine.theory.config import sparse_coding
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
-    from engine.store import Checkpoint, Store
+    from engine.run.store import Checkpoint, Store
 
 N = 1000  # held-out inputs that are perturbed
 FACTORS = (1, 2, 5, 10, 20, 50, 100)
@@ -30,7 +31,7 @@ BINS = np.linspace(-1, 1, 41)
 class Perturbation(FigureData):
     """``anatomy`` with the input ``sample`` (from 0); δ is drawn ``factor`` times, all colours end at ``scale``."""
 
-    anatomy: Anatomy
+    perturbations: Perturbations
     sample: int
     scale: float
     factor: int
@@ -49,7 +50,7 @@ class Perturbation(FigureData):
         self._plots(lower, small)
 
     def _pictures(self, figure: SubFigure) -> None:
-        found, i = self.anatomy, self.sample
+        found, i = self.perturbations, self.sample
         titles = (
             f"x, margin\n{_verdict(found.before[i])}",
             f"δ × {self.factor}\n({NORM_SIGN[found.protocol.norm]} norm {self.size:.3g})",
@@ -67,7 +68,7 @@ class Perturbation(FigureData):
         bar.outline.set_linewidth(0.5)
 
     def _plots(self, figure: SubFigure, small: bool) -> None:
-        found, i = self.anatomy, self.sample
+        found, i = self.perturbations, self.sample
         stems, histogram = figure.subplots(*((2, 1) if small else (1, 2)), width_ratios=None if small else (3, 2))
         at = np.arange(len(found.target))
         stems.vlines(at, 0, found.coefficients[i], color=BLUE, lw=1.2, label=f"Mᵀδ, cosine {found.cosine[i]:.2f}")
@@ -84,14 +85,14 @@ class Perturbation(FigureData):
 
     def vectors(self) -> tuple[Array, Array, Array]:
         """What the three pictures show (d,): x, ``factor``·δ, x + δ."""
-        x, delta = self.anatomy.x[self.sample], self.anatomy.delta[self.sample]
+        x, delta = self.perturbations.x[self.sample], self.perturbations.delta[self.sample]
         return x, self.factor * delta, x + delta
 
     @property
     def size(self) -> float:
         """‖δ‖ in the norm of the ball."""
-        order = 2 if self.anatomy.protocol.norm == "l2" else np.inf
-        return float(np.linalg.norm(self.anatomy.delta[self.sample], ord=order))
+        order = 2 if self.perturbations.protocol.norm == "l2" else np.inf
+        return float(np.linalg.norm(self.perturbations.delta[self.sample], ord=order))
 
 
 def _verdict(margin: float) -> str:
@@ -107,7 +108,7 @@ def picture(vector: Array) -> NDArray[np.float64]:
     return padded.reshape(-1, width)
 
 
-def reference(found: Anatomy, sample: int) -> NDArray[np.float64]:
+def reference(found: Perturbations, sample: int) -> NDArray[np.float64]:
     """The dense mixture −y·w_star in the dictionary (D,), with the ℓ2 length of δ."""
     target = np.asarray(found.target, np.float64)
     length = np.linalg.norm(np.asarray(found.delta[sample], np.float64))
@@ -158,31 +159,31 @@ class PerturbationDrawer(Drawer):
         return Perturbation(
             tables=tables, arrays={name: getattr(found, name) for name in names},
             caption=_caption(store, checkpoint, found, sample, scale, factor),
-            anatomy=found, sample=sample, scale=scale, factor=factor,
+            perturbations=found, sample=sample, scale=scale, factor=factor,
         )  # fmt: skip
 
 
-def measure(checkpoint: Checkpoint) -> Anatomy:
+def measure(checkpoint: Checkpoint) -> Perturbations:
     """FGM at the radius of the run on the first held-out inputs."""
     import torch
 
-    from engine.data.sparse_coding import SparseCoding
-    from engine.evaluation import HeldOut
+    from engine.core.slices import finish
+    from engine.data.sparse_stream import SparseCoding
     from engine.models.symmetric_relu import SymmetricRelu
-    from engine.probes.anatomy import anatomy
-    from engine.slices import finish
-    from engine.state import tensor
+    from engine.probes.perturbation import perturbations
+    from engine.run.state import tensor
+    from engine.theory.evaluation import HeldOut
 
     config, cpu = sparse_coding(checkpoint.config, "perturbation"), torch.device("cpu")
     world = SparseCoding(config.world, tensor(checkpoint, "dictionary", cpu), tensor(checkpoint, "target", cpu))
     model = SymmetricRelu(tensor(checkpoint, "weight", cpu), float(checkpoint.arrays["bias"]))
     x, y = HeldOut(world, config.seed).take(N, config.world.sigma_x)
-    protocol = Protocol("fgm", config.attack.norm, config.attack.tau, 1, 1, N)
-    return finish(anatomy(model, world, x, y, protocol, config.seed))
+    protocol = Measurement("fgm", config.attack.norm, config.attack.tau, 1, 1, N)
+    return finish(perturbations(model, world, x, y, protocol, config.seed))
 
 
 def _caption(
-    store: Store, checkpoint: Checkpoint, found: Anatomy, sample: int, scale: float, factor: int
+    store: Store, checkpoint: Checkpoint, found: Perturbations, sample: int, scale: float, factor: int
 ) -> str:  # fmt: skip
     D, label = len(found.target), "+1" if found.y[sample] > 0 else "−1"
     protocol = found.protocol.text().replace(", 95% Wilson interval", "")

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.config import images
-from engine.errors import ConfigError
+from engine.core.errors import ConfigError
 from engine.figures.base import PHASE_NAMES, Array, Option
+from engine.images.config import images
 
 if TYPE_CHECKING:
-    from engine.image_loading import ImageNetwork
-    from engine.results import LayerInfo
-    from engine.store import Checkpoint, Store
+    from engine.core.results import LayerInfo
+    from engine.images.loading import ImageNetwork
+    from engine.run.store import Checkpoint, Store
 
 AFTER_CLEAN = "after clean training"
 FACTORS = (1, 2, 5, 10, 20, 50, 100, 200)
@@ -42,9 +42,9 @@ class TextOption(Option):
 
 def network_of(store: Store, checkpoint: Checkpoint) -> ImageNetwork:
     """The network of ``checkpoint`` on its own device, or the best there is here; imports torch."""
-    from engine.device import choose
-    from engine.errors import DeviceError
-    from engine.image_loading import ImageNetwork
+    from engine.core.device import choose
+    from engine.core.errors import DeviceError
+    from engine.images.loading import ImageNetwork
 
     device = images(checkpoint.config, "this figure").device
     try:

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.core.labels import MODELS, TRAINED_BY
+from engine.core.measurement import NORM_SIGN
 from engine.figures.base import Column, Drawer, FigureData, Table, figures, provenance, training
 from engine.figures.style import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, narrow, unit_axis
-from engine.protocol import NORM_SIGN
-from engine.recorded import Entry, Race, read_race
-from engine.wording import MODELS, TRAINED_BY
+from engine.studies.files import Comparison, Entry, read_comparison
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from engine.store import Checkpoint, Store
+    from engine.run.store import Checkpoint, Store
 
 # name: colour, marker, dash
 LOOKS: Mapping[str, tuple[str, str, object]] = {
@@ -42,7 +42,7 @@ def number(value: float | None) -> float:
 class RaceFigure(FigureData):
     """A panel of best robust accuracies; one over steps and one over d where these were measured."""
 
-    race: Race
+    race: Comparison
 
     @property
     def panels(self) -> int:
@@ -124,7 +124,7 @@ class RaceDrawer(Drawer):
 
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> RaceFigure:
         """Read ``race.json`` of the run."""
-        race = read_race(store.folder)
+        race = read_comparison(store.folder)
         entries = [("network", race.network)] + ([("oracle", race.oracle)] if race.oracle is not None else [])
         entries += [(e.name, e) for e in race.rivals]
         tables: dict[str, Table] = {"": self._table(entries, race)}
@@ -147,7 +147,7 @@ class RaceDrawer(Drawer):
         return RaceFigure(tables, arrays, self._caption(store, checkpoint, race), race)
 
     @staticmethod
-    def _table(entries: list[tuple[str, Entry]], race: Race) -> Table:
+    def _table(entries: list[tuple[str, Entry]], race: Comparison) -> Table:
         best = race.best()
         nan = [(number(e.clean), e.robust, number(e.low), number(e.high), number(e.steps)) for _, e in entries]
         values = np.array(nan, np.float64).reshape(-1, 5)
@@ -164,7 +164,7 @@ class RaceDrawer(Drawer):
         )
 
     @staticmethod
-    def _caption(store: Store, checkpoint: Checkpoint, race: Race) -> str:
+    def _caption(store: Store, checkpoint: Checkpoint, race: Comparison) -> str:
         notes = dict.fromkeys(e.note for e in race.rivals if e.note)
         parts = [
             "Robust accuracy of the network, of the ideal network (the ceiling) and of each rival, trained on "

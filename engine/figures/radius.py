@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.config import ImageConfig, SparseCodingConfig, sparse_coding
-from engine.errors import ConfigError
+from engine.config.experiment import EVERY_KIND, IMAGES
+from engine.core.errors import ConfigError
+from engine.core.measurement import NORM_SIGN, Measurement, wilson
 from engine.figures.base import Array, Column, Drawer, FigureData, Option, figures, provenance, training
 from engine.figures.pictures import AFTER_CLEAN, network_of
 from engine.figures.style import BLUE, GREEN, VERMILLION, narrow, unit_axis
-from engine.protocol import NORM_SIGN, Protocol, wilson
+from engine.theory.config import sparse_coding
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from engine.models.symmetric_relu import SymmetricRelu
-    from engine.store import Checkpoint, Store
+    from engine.run.store import Checkpoint, Store
 
 LARGEST = 20_000  # held-out samples
 STEPS, RESTARTS = 20, 2  # of PGD, at every radius
@@ -48,7 +49,7 @@ class Bound:
     values: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
-    protocols: tuple[Protocol, ...]
+    protocols: tuple[Measurement, ...]
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class RadiusDrawer(Drawer):
     Networks on images have neither a certificate nor an ideal network beside them: there it is PGD alone.
     """
 
-    worlds = (SparseCodingConfig, ImageConfig)
+    kinds = EVERY_KIND
 
     options = (
         Option("n", "500", (), "Held-out samples.", number=True),
@@ -125,7 +126,7 @@ class RadiusDrawer(Drawer):
         if n > LARGEST:
             raise ConfigError(f"n: got {n}; allowed: a whole number from 1 to {LARGEST}")
         radii, clean = np.linspace(0.0, REACH * attack.tau, POINTS), options["clean"] == "true"
-        if isinstance(checkpoint.config, ImageConfig):
+        if checkpoint.config.kind == IMAGES:
             curves = measure_images(store, checkpoint, radii, n, clean=clean)
         else:
             curves = measure(checkpoint, radii, n, clean=clean)
@@ -149,18 +150,19 @@ def measure(checkpoint: Checkpoint, radii: NDArray[np.float64], n: int, *, clean
     """Both bounds at every radius for the checkpoint's weights and those after clean training, and the ceiling."""
     import torch
 
-    from engine.data.sparse_coding import SparseCoding
-    from engine.evaluation import HeldOut
+    from engine.core.slices import finish
+    from engine.data.sparse_stream import SparseCoding
     from engine.models.symmetric_relu import SymmetricRelu
     from engine.probes import oracle
-    from engine.slices import finish
-    from engine.state import clean_step, tensor
-    from engine.training import bias_at
+    from engine.run.state import tensor
+    from engine.theory.evaluation import HeldOut
+    from engine.theory.state import clean_step
+    from engine.theory.training import bias_at
 
     config, cpu = sparse_coding(checkpoint.config, "radius"), torch.device("cpu")
     world = SparseCoding(config.world, tensor(checkpoint, "dictionary", cpu), tensor(checkpoint, "target", cpu))
     x, y = HeldOut(world, config.seed).take(n, config.world.sigma_x)
-    protocols = tuple(Protocol("pgd", config.attack.norm, float(r), STEPS, RESTARTS, n) for r in radii)
+    protocols = tuple(Measurement("pgd", config.attack.norm, float(r), STEPS, RESTARTS, n) for r in radii)
     model = SymmetricRelu(tensor(checkpoint, "weight", cpu), float(checkpoint.arrays["bias"]))
     found = _both(model, x, y, protocols, config.seed, "", f"step {checkpoint.step}")
     if clean and "weight_clean" in checkpoint.arrays:
@@ -175,12 +177,12 @@ def measure_images(
     store: Store, checkpoint: Checkpoint, radii: NDArray[np.float64], n: int, *, clean: bool
 ) -> tuple[Bound, ...]:  # fmt: skip
     """The same of a network on images, of which there is only the upper bound; n or as many images as there are."""
-    from engine.image_evaluation import CHUNK
-    from engine.image_world import BOX
+    from engine.data.images import BOX
+    from engine.probes.layers import CHUNK
 
     network, config = network_of(store, checkpoint), checkpoint.config
     x, y = network.held_out(n)
-    protocols = tuple(Protocol("pgd", config.attack.norm, float(r), IMAGE_STEPS, 1, len(y)) for r in radii)
+    protocols = tuple(Measurement("pgd", config.attack.norm, float(r), IMAGE_STEPS, 1, len(y)) for r in radii)
     named = {"": ("now", f"step {checkpoint.step}")}
     if clean and network.has_clean:
         named["_clean"] = ("clean", f"{AFTER_CLEAN}, step {checkpoint.state['clean_step']}")
@@ -193,10 +195,10 @@ def measure_images(
 
 
 def _both(
-    model: SymmetricRelu, x: Any, y: Any, protocols: Sequence[Protocol], seed: int, suffix: str, when: str
+    model: SymmetricRelu, x: Any, y: Any, protocols: Sequence[Measurement], seed: int, suffix: str, when: str
 ) -> list[Bound]:
+    from engine.core.slices import finish
     from engine.probes import certificate
-    from engine.slices import finish
 
     upper = _under_attack(model, x, y, protocols, seed)
     radii, norm, n = [p.tau for p in protocols], protocols[0].norm, protocols[0].n
@@ -208,12 +210,12 @@ def _both(
 
 
 def _under_attack(
-    model: Any, x: Any, y: Any, protocols: Sequence[Protocol], seed: int, **how: Any
+    model: Any, x: Any, y: Any, protocols: Sequence[Measurement], seed: int, **how: Any
 ) -> list[Any]:  # fmt: skip
     """:func:`engine.probes.robustness.accuracy` by each protocol, ``how`` passed on to it."""
-    from engine.generators import seeded
+    from engine.core.generators import seeded
+    from engine.core.slices import finish
     from engine.probes import robustness
-    from engine.slices import finish
 
     upper = []
     for protocol in protocols:
@@ -222,7 +224,7 @@ def _under_attack(
     return upper
 
 
-def _attack(protocol: Protocol) -> str:
+def _attack(protocol: Measurement) -> str:
     return f"PGD-{protocol.steps}×{protocol.restarts}, n = {protocol.n}"
 
 

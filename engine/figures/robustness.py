@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine import metrics
-from engine.config import ImageConfig, SparseCodingConfig
+from engine.config.experiment import EVERY_KIND, SPARSE_CODING
+from engine.core import metrics
+from engine.core.history import Series
 from engine.figures.base import (
     Array,
     Column,
@@ -17,17 +18,12 @@ from engine.figures.base import (
     Drawer,
     FigureData,
     Option,
-    Span,
     Table,
     curve,
-    events_of,
     figures,
-    knob_events,
-    phases,
     provenance,
     short,
     training,
-    until,
 )
 from engine.figures.style import (
     BLACK,
@@ -41,14 +37,14 @@ from engine.figures.style import (
     time_axis,
     unit_axis,
 )
-from engine.history import Series
+from engine.run.timeline import Span, events_of, knob_events, phases, until
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from engine.snapshot import Event
-    from engine.store import Checkpoint, Store
+    from engine.run.snapshot import Event
+    from engine.run.store import Checkpoint, Store
 
 # Colour, dash and marker of each accuracy: told apart without colour as well.
 Dash = str | tuple[int, tuple[float, ...]]
@@ -65,7 +61,7 @@ MARKS = 9  # markers along a curve: enough to tell it by shape, few enough to se
 
 @dataclass(frozen=True)
 class Robustness(FigureData):
-    """``live`` and ``reports``: the curves of :data:`engine.metrics.ACCURACIES` that hold any value."""
+    """``live`` and ``reports``: the curves of :data:`engine.core.metrics.ACCURACIES` that hold any value."""
 
     live: tuple[Curve, ...]
     reports: tuple[Curve, ...]
@@ -145,7 +141,7 @@ def _entry(found: Curve) -> str:
 class RobustnessDrawer(Drawer):
     """Accuracy on clean and on perturbed held-out samples over training steps, with 95% Wilson intervals."""
 
-    worlds = (SparseCodingConfig, ImageConfig)
+    kinds = EVERY_KIND
 
     options = (Option("alignment", "false", ("true", "false"), ALIGNMENT),)
 
@@ -155,7 +151,7 @@ class RobustnessDrawer(Drawer):
         live = tuple(c for c in (curve(store, n, step) for n in metrics.ACCURACIES) if len(c.steps))
         names = [metrics.REPORT + n for n in metrics.ACCURACIES]
         reports = tuple(c for c in (curve(store, n, step) for n in names) if len(c.steps))
-        asked = options["alignment"] == "true" and isinstance(checkpoint.config, SparseCodingConfig)
+        asked = options["alignment"] == "true" and checkpoint.config.kind == SPARSE_CODING
         aligned = until(store.series(metrics.ALIGNMENT), step) if asked else None
         tables: dict[str, Table] = {"": _wide(live, aligned), "report": _long(reports)}
         events = events_of(store, checkpoint)

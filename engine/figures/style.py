@@ -6,14 +6,15 @@ import io
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import ConfigError
-from engine.figures.base import PHASE_NAMES, FigureData, Span
+from engine.core.errors import ConfigError
+from engine.figures.base import PHASE_NAMES, FigureData
+from engine.run.timeline import Span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
 
-    from engine.snapshot import Event
+    from engine.run.snapshot import Event
 
 WIDTHS = (3.25, 6.75)  # inches: one and two columns of a paper
 FORMATS = ("png", "svg", "pdf")

@@ -59,7 +59,7 @@ class ImageClassifier:
         """z_y − max of the other logits (n,): positive where the answer is right; a tie or NaN is wrong."""
         return margins(self.logits(x), y)
 
-    def ascent(self, x: Tensor, y: Tensor) -> Tensor:
+    def input_gradient(self, x: Tensor, y: Tensor) -> Tensor:
         """Gradient of the summed cross-entropy, like x."""
         return self.gradient(x, y, cross_entropy)[2]
 

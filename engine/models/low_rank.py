@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from engine.generators import seeded
+from engine.core.generators import seeded
 from engine.models.symmetric_relu import NoisyRelu
 
 DAMPING = 1e-2  # added to UᵀU, in units of W₀'s mean squared singular value: U begins at 0
@@ -49,7 +49,7 @@ class Factors:
         """r."""
         return len(self.V)
 
-    def descend(self, noisy: NoisyRelu, x: Tensor, y: Tensor, lr: float, decay: float) -> Tensor:
+    def sgd_step(self, noisy: NoisyRelu, x: Tensor, y: Tensor, lr: float, decay: float) -> Tensor:
         """:meth:`NoisyRelu.descend` within the rank: changes U and V, and the network's weights with them."""
         weight, U, V = noisy.model.weight, self.U, self.V
         margin, gates = noisy.pulls(x, y, lr)  # x holds −lr times the loss's pull now

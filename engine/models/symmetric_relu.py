@@ -65,7 +65,7 @@ class SymmetricRelu:
         """y f(x), positive where the answer is right: (n,)."""
         return self.logits(x).mul_(y)
 
-    def ascent(self, x: Tensor, y: Tensor) -> Tensor:
+    def input_gradient(self, x: Tensor, y: Tensor) -> Tensor:
         """Direction −y ∂f/∂x in which the loss grows, for x (n, d), y (n,): (n, d), valid until the next call."""
         slope = torch.mm(self.active(x), self.weight, out=self.buffers(len(x)).slope)
         return slope.mul_(y.neg().unsqueeze(1))
@@ -101,7 +101,7 @@ class NoisyRelu:
         up, down = self._halves(x)
         return up.clamp_min_(0).sum(1).sub_(down.clamp_min_(0).sum(1)).mul_(y)
 
-    def ascent(self, x: Tensor, y: Tensor) -> Tensor:
+    def input_gradient(self, x: Tensor, y: Tensor) -> Tensor:
         """Direction −y ∂f(x; ρ)/∂x: (n, d), valid until the next call."""
         buffers = self.model.buffers(len(x))
         up = torch.mm(x, self.model.weight.T, out=buffers.up)
@@ -109,7 +109,7 @@ class NoisyRelu:
         gates = torch.gt(up.add_(buffers.noise), 0, out=up).add_(down)
         return torch.mm(gates, self.model.weight, out=buffers.slope).mul_(y.neg().unsqueeze(1))
 
-    def descend(self, x: Tensor, y: Tensor, lr: float, decay: float) -> Tensor:
+    def sgd_step(self, x: Tensor, y: Tensor, lr: float, decay: float) -> Tensor:
         """One SGD step on mean softplus(−y f(x; ρ)) + decay · Σᵢ(‖wᵢ‖²/2 + ‖wᵢ‖³/3).
 
         Overwrites x (n, d). Returns the margins y f(x; ρ) (n,) before the step.

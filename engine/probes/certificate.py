@@ -18,9 +18,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from engine.core.measurement import Measurement
+from engine.core.slices import finish
 from engine.probes.robustness import Measured
-from engine.protocol import Protocol
-from engine.slices import finish
 
 BLOCK = 256  # samples whose neurons are bounded together
 ENTRIES = 1 << 17  # of the weights gathered for one batch of eigenvalue problems (1 MiB): one slice
@@ -242,9 +242,9 @@ def lower_bounds(weight: Tensor, bias: float, x: Tensor, y: Tensor, tau: float, 
     return finish(bounds(weight, bias, x, y, tau, norm)).best
 
 
-def protocol(norm: str, tau: float, n: int) -> Protocol:
+def protocol(norm: str, tau: float, n: int) -> Measurement:
     """The protocol of a certified accuracy, which says for ℓ∞ what kind of bound it is."""
-    return Protocol(CERTIFIED if norm == "l2" else CERTIFIED_LINF, norm, tau, 0, 0, n)
+    return Measurement(CERTIFIED if norm == "l2" else CERTIFIED_LINF, norm, tau, 0, 0, n)
 
 
 def certified(

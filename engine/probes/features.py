@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from engine.errors import ConfigError
-from engine.generators import seeded
-from engine.image_world import BOX
-from engine.models.networks import Layer, layer
-from engine.probes.arrays import frozen
-from engine.results import FeatureRequest, Features
+from engine.core.arrays import frozen
+from engine.core.errors import ConfigError
+from engine.core.generators import seeded
+from engine.core.results import FeatureRequest, Features
+from engine.data.images import BOX
+from engine.models.layers import Layer, layer
 
 ORIGINS = ("noise", "image")
 GREY, NOISE = 0.5, 0.02  # mean and standard deviation of the pixels of the noise that an ascent begins from

@@ -8,11 +8,20 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from engine import metrics
+from engine.core import metrics
+from engine.core.results import Principle1
 from engine.models.classifier import ImageClassifier
-from engine.models.networks import layers
+from engine.models.layers import layers
 from engine.probes import principle1
-from engine.results import Principle1
+
+CHUNK = 128  # images in one slice
+
+Weights = Mapping[str, Tensor]  # layer name → its weights, one row a unit
+
+
+def matrices(classifier: ImageClassifier) -> dict[str, Tensor]:
+    """Copies of the weights by layer, one row a unit."""
+    return {layer.name: layer.matrix.clone() for layer in layers(classifier.module)}
 
 
 def principle1_of(

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine import metrics
-from engine.probes.arrays import frozen
-from engine.results import ALIVE, FloatArray, Mixture
+from engine.core import metrics
+from engine.core.arrays import frozen
+from engine.core.results import ALIVE, FloatArray, Mixture
 
 TINY = 1e-20
 
@@ -41,7 +41,7 @@ def alive(norm: Tensor) -> Tensor:
 
 
 def scalars(result: Mixture) -> dict[str, float]:
-    """Summaries over alive neurons, by the names of :mod:`engine.metrics`."""
+    """Summaries over alive neurons, by the names of :mod:`engine.core.metrics`."""
     living = result.alive
     columns: dict[str, FloatArray] = {
         "purity": result.purity,

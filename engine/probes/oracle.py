@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.data.sparse_coding import SparseCoding
-from engine.generators import seeded
+from engine.core.generators import seeded
+from engine.core.measurement import Measurement
+from engine.data.sparse_stream import SparseCoding
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes.certificate import Slices, certified
 from engine.probes.robustness import Measured, accuracy
-from engine.protocol import Protocol
 
 FIT_SIZE = 500  # samples on which b is chosen; none of them is measured on
 FIT_STEPS, FIT_RESTARTS = 40, 3  # of PGD while choosing, where the certificate cannot choose
@@ -57,7 +57,7 @@ def best_bias(
     if isinstance(known, float):
         return known
     x, y = world.sample(size, seeded(seed, "oracle sample", world.target.device))
-    protocol = Protocol("pgd", norm, tau, FIT_STEPS, FIT_RESTARTS, size)
+    protocol = Measurement("pgd", norm, tau, FIT_STEPS, FIT_RESTARTS, size)
     found: dict[float, int] = {}
 
     def best() -> float:
@@ -87,7 +87,7 @@ def best_bias(
 
 
 def ceilings(
-    world: SparseCoding, seed: int, x: Tensor, y: Tensor, protocols: Sequence[Protocol], cache: Cache | None = None,
+    world: SparseCoding, seed: int, x: Tensor, y: Tensor, protocols: Sequence[Measurement], cache: Cache | None = None,
     fit_size: int = FIT_SIZE,
 ) -> Slices[tuple[Ceiling, ...]]:  # fmt: skip
     """The ceiling for each of ``protocols`` on held-out x (n, d), y (n,); b is chosen on ``fit_size`` other samples.

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine import metrics
-from engine.probes.arrays import frozen
+from engine.core import metrics
+from engine.core.arrays import frozen
+from engine.core.results import Principle1
 from engine.probes.mixture import alive
-from engine.results import Principle1
 
 TINY = 1e-20
 

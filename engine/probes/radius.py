@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.data.sparse_coding import SparseCoding
-from engine.generators import seeded
+from engine.core.generators import seeded
+from engine.core.measurement import Measurement
+from engine.core.results import RadiusCurves
+from engine.data.sparse_stream import SparseCoding
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes import certificate, oracle, robustness
-from engine.protocol import Protocol
-from engine.results import RadiusCurves
 
 POINTS = 7  # radii from 0 …
 REACH = 1.5  # … to so many times tau
@@ -34,7 +34,7 @@ def radius_curves(
     Yields between slices of a few milliseconds. ``cache`` keeps what belongs to the clean weights and to the world.
     """
     radii = np.linspace(0.0, REACH * tau, POINTS)
-    protocols = [Protocol("pgd", norm, float(r), STEPS, RESTARTS, len(y), True) for r in radii]
+    protocols = [Measurement("pgd", norm, float(r), STEPS, RESTARTS, len(y), True) for r in radii]
     pgd, certified = yield from _both(model, world, x, y, protocols, seed)
     before: tuple[Values | None, Values | None] = (None, None)
     if clean is not None:
@@ -53,7 +53,7 @@ def radius_curves(
 
 
 def _both(
-    model: SymmetricRelu, world: SparseCoding, x: Tensor, y: Tensor, protocols: list[Protocol], seed: int
+    model: SymmetricRelu, world: SparseCoding, x: Tensor, y: Tensor, protocols: list[Measurement], seed: int
 ) -> Generator[None, None, tuple[Values, Values]]:
     upper = []
     for protocol in protocols:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from engine import metrics
 from engine.attacks.apgd import Apgd, ApgdTargeted
 from engine.attacks.base import Attack, Box, Classifier
 from engine.attacks.dense import DenseDirection
@@ -16,8 +16,9 @@ from engine.attacks.fgm import Fgm
 from engine.attacks.losses import cross_entropy
 from engine.attacks.pgd import Pgd
 from engine.attacks.square import Square, SquareImages
-from engine.protocol import Protocol
-from engine.threat import threats
+from engine.attacks.threat import threats
+from engine.core import metrics
+from engine.core.measurement import Measurement, figure
 
 CHUNK = 256  # samples in one slice: small enough that a slice stays within a few milliseconds
 
@@ -27,7 +28,7 @@ class Measured:
     """An accuracy (``right`` of ``protocol.n`` samples) and how it was measured; ``which`` (n,) are right, if known."""
 
     right: int
-    protocol: Protocol
+    protocol: Measurement
     which: Tensor | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -35,8 +36,13 @@ class Measured:
         """Share of samples that are still right."""
         return self.right / self.protocol.n
 
+    @property
+    def figure(self) -> dict[str, Any]:
+        """Value, 95% Wilson interval and protocol, ready for JSON."""
+        return figure(self.accuracy, self.protocol)
 
-def build(protocol: Protocol, direction: Tensor | None, box: Box | None = None) -> Attack | None:
+
+def build(protocol: Measurement, direction: Tensor | None, box: Box | None = None) -> Attack | None:
     """The attack that ``protocol`` describes; None for ``clean``. ``direction`` (d,) is needed for ``dense``.
 
     With a ``box`` x + δ stays in it, and samples are pictures (n, C, H, W): ``square`` is then the version for them.
@@ -67,7 +73,7 @@ def accuracy(
     model: Classifier,
     x: Tensor,
     y: Tensor,
-    protocol: Protocol,
+    protocol: Measurement,
     direction: Tensor | None,
     generator: torch.Generator,
     *,
@@ -102,23 +108,35 @@ def alignment(model: Classifier, x: Tensor, y: Tensor, direction: Tensor) -> flo
     total = 0.0
     for start in range(0, len(y), CHUNK):
         rows = slice(start, start + CHUNK)
-        unit = threats["l2"].steepest(model.ascent(x[rows], y[rows]))
+        unit = threats["l2"].steepest(model.input_gradient(x[rows], y[rows]))
         total += float(((unit @ direction) * -y[rows]).sum())
     return total / len(y)
 
 
 def standard_protocols(
     norm: str, tau: float, *, steps: int, restarts: int, n: int, estimate: bool
-) -> dict[str, Protocol]:
+) -> dict[str, Measurement]:
     """The four accuracies that every evaluation measures, by metric name."""
     return {
-        metrics.CLEAN: Protocol("clean", norm, 0.0, 0, 0, n, estimate),
-        metrics.FGM: Protocol("fgm", norm, tau, 1, 1, n, estimate),
-        metrics.PGD: Protocol("pgd", norm, tau, steps, restarts, n, estimate),
-        metrics.DENSE: Protocol("dense", norm, tau, 0, 0, n, estimate),
+        metrics.CLEAN: Measurement("clean", norm, 0.0, 0, 0, n, estimate),
+        metrics.FGM: Measurement("fgm", norm, tau, 1, 1, n, estimate),
+        metrics.PGD: Measurement("pgd", norm, tau, steps, restarts, n, estimate),
+        metrics.DENSE: Measurement("dense", norm, tau, 0, 0, n, estimate),
     }
 
 
-def slice_count(protocols: Iterable[Protocol], chunk: int = CHUNK) -> int:
+def slice_count(protocols: Iterable[Measurement], chunk: int = CHUNK) -> int:
     """An upper bound on the slices that measuring these accuracies takes, with ``chunk`` samples in one."""
     return sum((p.steps * p.restarts + 2) * -(-p.n // chunk) for p in protocols)
+
+
+def protocols_of(
+    attacks: Sequence[str], norm: str, radii: Sequence[float], steps: int, restarts: int, n: int
+) -> list[Measurement]:
+    """The protocols of clean accuracy, and of each attack (``fgm``, ``pgd``, ``dense``) at each radius."""
+    protocols = [Measurement("clean", norm, 0.0, 0, 0, n)]
+    for tau in radii:
+        for attack in attacks:
+            size = (steps, restarts) if attack == "pgd" else (1, 1) if attack == "fgm" else (0, 0)
+            protocols.append(Measurement(attack, norm, tau, *size, n))
+    return protocols

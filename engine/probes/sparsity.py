@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from engine import metrics
+from engine.core import metrics
+from engine.core.arrays import frozen
+from engine.core.results import Sparsity
 from engine.models.symmetric_relu import SymmetricRelu
-from engine.probes.arrays import frozen
 from engine.probes.robustness import CHUNK
-from engine.results import Sparsity
 
 
 def sparsity(model: SymmetricRelu, x: Tensor) -> Sparsity:

@@ -9,23 +9,15 @@ import torch
 from torch import Tensor
 
 from engine.attacks.base import Classifier
-from engine.config import SparseCodingConfig
-from engine.data.sparse_coding import SparseCoding
-from engine.errors import ConfigError
-from engine.generators import seeded
-from engine.models.symmetric_relu import SymmetricRelu
-from engine.probes.arrays import frozen
+from engine.core.arrays import frozen
+from engine.core.generators import seeded
+from engine.core.measurement import Measurement
+from engine.core.results import Transfer
 from engine.probes.robustness import CHUNK, build
-from engine.protocol import Protocol
-from engine.results import Transfer
-from engine.training import initial_weight, retrain
-
-CLEAN, NOW, OTHER = "after clean training", "now", "clean, another start"
-TRAINING = 0.8  # share of the work that training the other network is, for the progress only
 
 
 def transfer(
-    nets: Mapping[str, Classifier], x: Tensor, y: Tensor, protocol: Protocol, direction: Tensor, seed: int
+    nets: Mapping[str, Classifier], x: Tensor, y: Tensor, protocol: Measurement, direction: Tensor, seed: int
 ) -> Generator[float, None, Transfer]:
     """Measure every net on the perturbations of every net, for held-out x (n, d), y (n,). Yields the share done.
 
@@ -66,40 +58,3 @@ def transfer(
 def _right(net: Classifier, x: Tensor, y: Tensor) -> Tensor:
     parts = [net.margin(x[i : i + CHUNK], y[i : i + CHUNK]) > 0 for i in range(0, len(y), CHUNK)]
     return torch.cat(parts)
-
-
-def other_start(config: SparseCodingConfig, world: SparseCoding, steps: int) -> Generator[float, None, SymmetricRelu]:
-    """Train a clean network in the same ``world`` by the same recipe for ``steps`` steps, from another start.
-
-    Its weights and batches come from a seed of their own, its dictionary and target are the run's. Yields the share
-    done. Raises :class:`ConfigError` for ``steps`` = 0, without clean training there is nothing to compare.
-    """
-    if steps < 1:
-        raise ConfigError(f"schedule.clean_steps: got {steps}; a clean network from another start needs at least 1")
-    seed = (config.seed + 1) % 2**31
-    weight = initial_weight(config, seed).to(world.target.device)
-    return (yield from retrain(config, world, weight, "clean", 0, steps, "another start ", seed))
-
-
-def between_phases_and_starts(
-    config: SparseCodingConfig, world: SparseCoding, clean: SymmetricRelu, now: SymmetricRelu, clean_step: int,
-    x: Tensor, y: Tensor, protocol: Protocol,
-) -> Generator[float, None, Transfer]:  # fmt: skip
-    """The matrix of a run: its net after clean training, its net now, and a clean one from another start.
-
-    The third is trained here, for ``clean_step`` steps. Yields the share done.
-    """
-    training = other_start(config, world, clean_step)
-    while True:
-        try:
-            yield TRAINING * next(training)
-        except StopIteration as stop:
-            other = stop.value
-            break
-    measuring = transfer({CLEAN: clean, NOW: now, OTHER: other}, x, y, protocol, world.dense_direction, config.seed)
-    while True:
-        try:
-            yield TRAINING + (1 - TRAINING) * next(measuring)
-        except StopIteration as stop:
-            result: Transfer = stop.value
-            return result

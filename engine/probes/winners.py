@@ -12,9 +12,9 @@ import math
 import torch
 from torch import Tensor
 
-from engine.probes.arrays import frozen
+from engine.core.arrays import frozen
+from engine.core.results import Winners
 from engine.probes.mixture import alive
-from engine.results import Winners
 
 GAP = 0.1  # the leading coefficient exceeds the second by this share
 

@@ -13,10 +13,10 @@ from typing import Protocol
 
 from PySide6.QtCore import QObject, Qt, QThread, QTimer, Signal, Slot
 
-from engine.commands import Command, EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase
-from engine.config import Config
-from engine.knobs import Objective
-from engine.snapshot import Snapshot
+from engine.config.experiment import Config
+from engine.config.knobs import Objective
+from engine.run.commands import Command, EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase
+from engine.run.snapshot import Snapshot
 from fp_gui.bridge.mailbox import Mailbox
 from fp_gui.bridge.worker import NewRun, OpenRun, RunInfo, SessionFactory, Worker
 from fp_gui.runs import new_run_folder, runs_root

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from engine.snapshot import Snapshot
+from engine.run.snapshot import Snapshot
 
 
 class Mailbox:

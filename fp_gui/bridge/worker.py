@@ -12,17 +12,17 @@ from typing import Protocol
 
 from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
 
-from engine.commands import Command, SaveCheckpoint
-from engine.config import Config
-from engine.errors import ExplorerError
-from engine.snapshot import Snapshot
+from engine.config.experiment import Config
+from engine.core.errors import ExplorerError
+from engine.run.commands import Command, SaveCheckpoint
+from engine.run.snapshot import Snapshot
 from fp_gui.bridge.mailbox import Mailbox
 
 TICK = 0.008  # seconds of stepping per turn of the event loop; commands end a turn early
 
 
 class SessionLike(Protocol):
-    """What the bridge uses of :class:`engine.session.Session`."""
+    """What the bridge uses of :class:`engine.run.session.Session`."""
 
     @property
     def folder(self) -> Path:
@@ -65,7 +65,7 @@ class SessionLike(Protocol):
 
 
 class SessionFactory(Protocol):
-    """Makes sessions; :class:`engine.session.Session` itself is one. Called in the training thread only."""
+    """Makes sessions; :class:`engine.run.session.Session` itself is one. Called in the training thread only."""
 
     def create(self, config: Config, folder: Path) -> SessionLike:
         """A new run in ``folder``."""

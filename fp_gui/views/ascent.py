@@ -15,7 +15,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from engine.results import FeatureRequest, Features, LayerInfo
+from engine.core.results import FeatureRequest, Features, LayerInfo
 from fp_gui.theme import ORANGE, VERMILION, Theme
 from fp_gui.views.chrome import Choice, line, tint
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
-from engine.config import Config, ImageConfig, SparseCodingConfig
-from engine.registry import Registry
-from engine.snapshot import Snapshot
+from engine.config.experiment import EVERY_KIND
+from engine.core.registry import Registry
+from engine.run.snapshot import Snapshot
 from fp_gui.theme import LIGHT, Theme
 
 
@@ -17,18 +17,18 @@ class View(QWidget):
     """A live view. Subclasses fill ``name``, ``title``, ``wants`` and :meth:`render`; they never change the session.
 
     ``name`` is also the name of the figure that ``engine export --view`` draws; ``wants`` the result types
-    (:mod:`engine.results`) that a snapshot must hold while the view is visible, which an instance may change at any
-    time. Neurons are numbered 0..m−1 everywhere, on images those of the first layer; −1 means none.
+    (:mod:`engine.core.results`) that a snapshot must hold while the view is visible, which an instance may change at
+    any time. Neurons are numbered 0..m−1 everywhere, on images those of the first layer; −1 means none.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     wants: frozenset[type] = frozenset()
-    worlds: ClassVar[tuple[type[Config], ...]] = (SparseCodingConfig, ImageConfig)  # kinds of run that it can show
+    kinds: ClassVar[tuple[str, ...]] = EVERY_KIND  # kinds of run that it can show
 
     neuron_hovered = Signal(int)
     neuron_selected = Signal(int)
-    command_requested = Signal(object)  # engine.commands.Command, to be applied between two steps
+    command_requested = Signal(object)  # engine.run.commands.Command, to be applied between two steps
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)

@@ -22,13 +22,13 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from engine.claims import Claim, Figure, Verdict, check
-from engine.config import Config
-from engine.history import Series
-from engine.protocol import Protocol
-from engine.recorded import CLAIMS, Record, checked_at, read_claims, read_warnings
-from engine.snapshot import Event, Snapshot, protocol_at
-from engine.wording import figure_name
+from engine.claims.base import Claim, Figure, Verdict, check
+from engine.config.experiment import Config
+from engine.core.history import Series
+from engine.core.labels import figure_name
+from engine.core.measurement import Measurement
+from engine.run.snapshot import Event, Snapshot, protocol_at
+from engine.studies.files import CLAIMS, Record, checked_at, read_claims, read_warnings
 from fp_gui.tasks import Task
 from fp_gui.theme import GREEN, LIGHT, VERMILION, Theme, mix, named
 from fp_gui.views.base import views
@@ -75,7 +75,7 @@ class Live:
         """All values of a metric."""
         return self._snapshot.history.get(name)
 
-    def protocol(self, name: str, step: int) -> Protocol | None:
+    def protocol(self, name: str, step: int) -> Measurement | None:
         """How it was measured at ``step``."""
         return protocol_at(self._snapshot.protocols.get(name, ()), step)
 

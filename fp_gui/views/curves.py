@@ -16,7 +16,7 @@ from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QCursor, QPainterPath, QPen
 from PySide6.QtWidgets import QGraphicsItem, QGraphicsPathItem, QGraphicsRectItem, QToolTip, QVBoxLayout, QWidget
 
-from engine.snapshot import Event
+from engine.run.snapshot import Event
 from fp_gui.theme import GREEN, LIGHT, ORANGE, SKY, Theme
 from fp_gui.views.chrome import line, tint
 

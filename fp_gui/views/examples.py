@@ -10,10 +10,10 @@ from PySide6.QtCore import QRectF, QSignalBlocker, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPalette, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
-from engine.config import Config, ImageConfig
-from engine.protocol import NORM_SIGN
-from engine.results import Examples, FloatArray
-from engine.snapshot import Snapshot
+from engine.config.experiment import IMAGES
+from engine.core.measurement import NORM_SIGN
+from engine.core.results import Examples, FloatArray
+from engine.run.snapshot import Snapshot
 from fp_gui.theme import BLUE, ORANGE, SKY, VERMILION, Theme
 from fp_gui.views.base import View, views
 from fp_gui.views.chrome import Pages, line, restore, tint
@@ -168,7 +168,7 @@ class ExamplesView(View):
     name: ClassVar[str] = "examples"
     title: ClassVar[str] = "Perturbation"
     wants: frozenset[type] = frozenset({Examples})
-    worlds: ClassVar[tuple[type[Config], ...]] = (ImageConfig,)
+    kinds: ClassVar[tuple[str, ...]] = (IMAGES,)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)

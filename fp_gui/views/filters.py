@@ -8,10 +8,10 @@ import numpy as np
 from PySide6.QtCore import QRectF, QSignalBlocker, Qt, QTimer
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from engine.commands import Visualise
-from engine.config import Config, ImageConfig
-from engine.results import FeatureRequest, Features, Filters, FloatArray, IntArray, LayerInfo
-from engine.snapshot import Snapshot
+from engine.config.experiment import IMAGES
+from engine.core.results import FeatureRequest, Features, Filters, FloatArray, IntArray, LayerInfo
+from engine.run.commands import Visualise
+from engine.run.snapshot import Snapshot
 from fp_gui.theme import Theme
 from fp_gui.views.ascent import AscentControls, protocol_text
 from fp_gui.views.base import View, views
@@ -42,7 +42,7 @@ class FiltersView(View):
     name: ClassVar[str] = "filters"
     title: ClassVar[str] = "Neurons"
     wants: frozenset[type] = frozenset({Filters})
-    worlds: ClassVar[tuple[type[Config], ...]] = (ImageConfig,)
+    kinds: ClassVar[tuple[str, ...]] = (IMAGES,)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)

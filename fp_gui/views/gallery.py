@@ -17,8 +17,8 @@ from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent, QPen, QResizeEvent
 from PySide6.QtWidgets import QGraphicsRectItem, QSizePolicy, QStackedLayout, QVBoxLayout, QWidget
 
-from engine.config import picture_side
-from engine.results import FloatArray, IntArray, Mixture
+from engine.core.arrays import picture_side
+from engine.core.results import FloatArray, IntArray, Mixture
 from fp_gui.theme import LIGHT, ORANGE, SKY, Theme
 from fp_gui.views.chrome import line, tint
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.results import BoolArray, FloatArray, Mixture, Weights
+from engine.core.results import BoolArray, FloatArray, Mixture, Weights
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSpinBox, QToolButton, QVBoxLayout, QWidget
 
-from engine.results import FloatArray, Mixture, Weights
+from engine.core.results import FloatArray, Mixture, Weights
 from fp_gui.theme import BLUE, GREEN, LIGHT, ORANGE, SKY, VERMILION, Theme
 from fp_gui.views.chrome import ceiling, line, tint
 from fp_gui.views.curves import decimate

@@ -9,7 +9,7 @@ import pyqtgraph as pg  # type: ignore[import-untyped]
 from PySide6.QtCore import QEvent, QObject, QPointF, Qt, Signal
 from PySide6.QtGui import QColor
 
-from engine.results import LayerInfo, LayersPrinciple1, Principle1
+from engine.core.results import LayerInfo, LayersPrinciple1, Principle1
 from fp_gui.theme import BLUE, GREEN, SKY, VERMILION, Theme
 from fp_gui.views.curves import Floats
 

@@ -10,9 +10,9 @@ from PySide6.QtCore import QEvent, QObject, QPointF, QSignalBlocker, Qt
 from PySide6.QtGui import QColor, QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSplitter, QVBoxLayout, QWidget
 
-from engine.config import Config, ImageConfig
-from engine.results import BoolArray, FloatArray, LayerInfo, LayersPrinciple1, Principle1
-from engine.snapshot import Snapshot
+from engine.config.experiment import IMAGES
+from engine.core.results import BoolArray, FloatArray, LayerInfo, LayersPrinciple1, Principle1
+from engine.run.snapshot import Snapshot
 from fp_gui.theme import BLUE, ORANGE, SKY, Theme
 from fp_gui.views.base import View, views
 from fp_gui.views.chrome import EMPTY, Choice, Pages, ceiling, line, tint
@@ -41,7 +41,7 @@ class LayersView(View):
     name: ClassVar[str] = "layers"
     title: ClassVar[str] = "Mixtures"
     wants: frozenset[type] = frozenset({LayersPrinciple1})
-    worlds: ClassVar[tuple[type[Config], ...]] = (ImageConfig,)
+    kinds: ClassVar[tuple[str, ...]] = (IMAGES,)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)

@@ -19,10 +19,10 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from engine.config import Config, ImageConfig
-from engine.recorded import LOCAL, Interval, Local, LocalLayer, read_local
-from engine.results import Filters
-from engine.snapshot import Snapshot
+from engine.config.experiment import IMAGES
+from engine.core.results import Filters
+from engine.run.snapshot import Snapshot
+from engine.studies.files import LOCAL, Interval, Local, LocalLayer, read_local
 from fp_gui.tasks import Task
 from fp_gui.theme import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from fp_gui.views.base import views
@@ -61,7 +61,7 @@ class LocalView(StudyView[Local]):
 
     name: ClassVar[str] = "local"
     title: ClassVar[str] = "Local"
-    worlds: ClassVar[tuple[type[Config], ...]] = (ImageConfig,)
+    kinds: ClassVar[tuple[str, ...]] = (IMAGES,)
     wants: frozenset[type] = frozenset({Filters})  # for the names of the layers
     file: ClassVar[str] = LOCAL
     empty: ClassVar[str] = EMPTY

@@ -10,11 +10,11 @@ import pyqtgraph as pg  # type: ignore[import-untyped]
 from PySide6.QtCore import Qt, Slot
 from PySide6.QtWidgets import QLineEdit, QWidget
 
-from engine.config import Config, ImageConfig, SparseCodingConfig
-from engine.protocol import NORM_SIGN
-from engine.recorded import LOW_RANK, LowRankStudy, RankRow, read_low_rank
-from engine.results import Filters
-from engine.snapshot import Snapshot
+from engine.config.experiment import EVERY_KIND, IMAGES
+from engine.core.measurement import NORM_SIGN
+from engine.core.results import Filters
+from engine.run.snapshot import Snapshot
+from engine.studies.files import LOW_RANK, LowRankStudy, RankRow, read_low_rank
 from fp_gui.tasks import Task, TaskState
 from fp_gui.theme import BLUE, GREEN, SKY
 from fp_gui.views.base import views
@@ -49,7 +49,7 @@ class LowRankView(StudyView[LowRankStudy]):
 
     name: ClassVar[str] = "low_rank"
     title: ClassVar[str] = "Low rank"
-    worlds: ClassVar[tuple[type[Config], ...]] = (SparseCodingConfig, ImageConfig)
+    kinds: ClassVar[tuple[str, ...]] = EVERY_KIND
     wants: frozenset[type] = frozenset({Filters})  # for the names of the layers
     file: ClassVar[str] = LOW_RANK
     empty: ClassVar[str] = EMPTY
@@ -117,7 +117,7 @@ class LowRankView(StudyView[LowRankStudy]):
     def update_view(self, snapshot: Snapshot) -> None:
         """Draw the study if it is another one, and offer the network's layers."""
         self.layers.show_layers(snapshot)
-        self.layers.setEnabled(isinstance(snapshot.config, ImageConfig))
+        self.layers.setEnabled(snapshot.config.kind == IMAGES)
         super().update_view(snapshot)
 
     def caption(self, found: LowRankStudy, step: int) -> str:

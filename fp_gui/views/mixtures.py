@@ -10,10 +10,10 @@ from PySide6.QtCore import QEvent, QObject, QPointF, Qt
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QHBoxLayout, QSplitter, QVBoxLayout, QWidget
 
-from engine import metrics
-from engine.config import Config, SparseCodingConfig
-from engine.results import FloatArray, Mixture, Weights
-from engine.snapshot import Snapshot
+from engine.config.experiment import SPARSE_CODING
+from engine.core import metrics
+from engine.core.results import FloatArray, Mixture, Weights
+from engine.run.snapshot import Snapshot
 from fp_gui.theme import BLUE, ORANGE, SKY, Theme
 from fp_gui.views.base import View, views
 from fp_gui.views.chrome import Choice, Pages, Switch, ceiling, line, restore, tint
@@ -47,7 +47,7 @@ class MixturesView(View):
     name: ClassVar[str] = "mixtures"
     title: ClassVar[str] = "Mixtures"
     wants: frozenset[type] = frozenset({Mixture})
-    worlds: ClassVar[tuple[type[Config], ...]] = (SparseCodingConfig,)
+    kinds: ClassVar[tuple[str, ...]] = (SPARSE_CODING,)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)

@@ -8,9 +8,9 @@ import numpy as np
 from PySide6.QtCore import QRectF, Qt, QTimer
 from PySide6.QtWidgets import QDoubleSpinBox, QHBoxLayout, QPushButton, QSplitter, QVBoxLayout, QWidget
 
-from engine.config import Config, SparseCodingConfig
-from engine.results import FloatArray, IntArray, Mixture, Weights
-from engine.snapshot import Snapshot
+from engine.config.experiment import SPARSE_CODING
+from engine.core.results import FloatArray, IntArray, Mixture, Weights
+from engine.run.snapshot import Snapshot
 from fp_gui.theme import Theme
 from fp_gui.views.base import View, views
 from fp_gui.views.chrome import Choice, Pages, Switch, ceiling, line, restore, tint
@@ -33,7 +33,7 @@ class NeuronsView(View):
     name: ClassVar[str] = "neurons"
     title: ClassVar[str] = "Neurons"
     wants: frozenset[type] = frozenset({Weights, Mixture})
-    worlds: ClassVar[tuple[type[Config], ...]] = (SparseCodingConfig,)
+    kinds: ClassVar[tuple[str, ...]] = (SPARSE_CODING,)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)

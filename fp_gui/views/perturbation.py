@@ -10,10 +10,10 @@ from PySide6.QtCore import QRectF, QSignalBlocker, Qt
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from engine.config import Config, SparseCodingConfig
-from engine.protocol import NORM_SIGN, Protocol
-from engine.results import Anatomy, FloatArray
-from engine.snapshot import Snapshot
+from engine.config.experiment import SPARSE_CODING
+from engine.core.measurement import NORM_SIGN, Measurement
+from engine.core.results import FloatArray, Perturbations
+from engine.run.snapshot import Snapshot
 from fp_gui.theme import BLUE, ORANGE, SKY, VERMILION, Theme
 from fp_gui.views.base import View, views
 from fp_gui.views.chrome import Pages, ceiling, line, restore, tint
@@ -41,13 +41,13 @@ def amplification(delta: FloatArray, scale: float) -> int:
     return max((f for f in FACTORS if f * largest <= scale), default=1) if largest > 0 else 1
 
 
-def shared_scale(anatomy: Anatomy) -> float:
+def shared_scale(anatomy: Perturbations) -> float:
     """One end of the colours for all the inputs, before and after."""
     largest = max(float(np.abs(a).max(initial=0.0)) for a in (anatomy.x, anatomy.x + anatomy.delta))
     return max(ceiling(largest), 1e-9)
 
 
-def reference(anatomy: Anatomy, sample: int) -> Floats:
+def reference(anatomy: Perturbations, sample: int) -> Floats:
     """The dense mixture −y·w_star in the dictionary (D,), as long as the ball allows; in ℓ∞ as long as δ."""
     target = np.asarray(anatomy.target, np.float64)
     norm = float(np.linalg.norm(target))
@@ -57,14 +57,14 @@ def reference(anatomy: Anatomy, sample: int) -> Floats:
     return found
 
 
-def length(anatomy: Anatomy, sample: int) -> str:
+def length(anatomy: Perturbations, sample: int) -> str:
     """The size of a perturbation in the norm of its ball."""
     norm = anatomy.protocol.norm
     size = float(np.linalg.norm(anatomy.delta[sample], ord=2 if norm == "l2" else np.inf))
     return f"‖δ‖ = {size:.3g} ({NORM_SIGN[norm]})"
 
 
-def measured(protocol: Protocol) -> str:
+def measured(protocol: Measurement) -> str:
     """The protocol of means, which have no interval of proportions."""
     return protocol.text().replace(", 95% Wilson interval", "")
 
@@ -100,8 +100,8 @@ class PerturbationView(View):
 
     name: ClassVar[str] = "perturbation"
     title: ClassVar[str] = "Perturbation"
-    wants: frozenset[type] = frozenset({Anatomy})
-    worlds: ClassVar[tuple[type[Config], ...]] = (SparseCodingConfig,)
+    wants: frozenset[type] = frozenset({Perturbations})
+    kinds: ClassVar[tuple[str, ...]] = (SPARSE_CODING,)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -143,7 +143,7 @@ class PerturbationView(View):
         layout.addLayout(top)
         layout.addWidget(self.pages, 1)
 
-        self.anatomy: Anatomy | None = None
+        self.anatomy: Perturbations | None = None
         self._run = ""
         self._limits = 0.0, 0.0  # of the coefficients and the counts: axes only grow in a run
         self.sample.valueChanged.connect(self._chosen)
@@ -192,7 +192,7 @@ class PerturbationView(View):
         """Show the perturbations of ``snapshot`` if they are not those that are shown already."""
         if snapshot.run != self._run:
             self._run, self.anatomy, self._limits = snapshot.run, None, (0.0, 0.0)
-        anatomy = snapshot.get(Anatomy)
+        anatomy = snapshot.get(Perturbations)
         if anatomy is None and self.anatomy is None:
             self.pages.message.setText(MEASURING)
         self.pages.show_content(anatomy is not None or self.anatomy is not None)
@@ -243,7 +243,7 @@ class PerturbationView(View):
         self.key.setText(f"| δ   ○ the dense mixture −y·M w*, {'of length tau' if l2 else 'as long as δ (ℓ2)'}")
         self._set_range(anatomy)
 
-    def _set_range(self, anatomy: Anatomy) -> None:
+    def _set_range(self, anatomy: Perturbations) -> None:
         top, counts = self._limits
         largest = max(
             float(np.abs(anatomy.coefficients).max(initial=0.0)), max(float(np.abs(reference(anatomy, 0)).max()), 1e-9)
@@ -256,7 +256,7 @@ class PerturbationView(View):
         if box.viewRange() != wanted:
             box.setRange(xRange=wanted[0], yRange=wanted[1], padding=0)
 
-    def _draw_all(self, anatomy: Anatomy) -> None:
+    def _draw_all(self, anatomy: Perturbations) -> None:
         """The histogram and the means over all n inputs."""
         counts = np.histogram(np.clip(anatomy.cosine, -1.0, 1.0), BINS)[0]
         self.bars.setData(BINS, counts)

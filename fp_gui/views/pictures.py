@@ -13,7 +13,7 @@ import pyqtgraph as pg  # type: ignore[import-untyped]
 from PySide6.QtCore import QPointF
 from PySide6.QtGui import QFont, QFontMetrics
 
-from engine.results import FloatArray
+from engine.core.results import FloatArray
 from fp_gui.theme import Theme
 from fp_gui.views.gallery import Bytes, ColourBar, Gallery, Grid, diverging, quantise
 

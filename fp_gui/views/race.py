@@ -12,11 +12,11 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QTableWidget, QTableWidgetItem, QVBoxLayout
 from PySide6.QtWidgets import QWidget as Widget
 
-from engine.config import Config, SparseCodingConfig
-from engine.protocol import NORM_SIGN
-from engine.recorded import RACE, Entry, Race, read_race
-from engine.snapshot import Snapshot
-from engine.wording import MODELS, TRAINED_BY
+from engine.config.experiment import SPARSE_CODING
+from engine.core.labels import MODELS, TRAINED_BY
+from engine.core.measurement import NORM_SIGN
+from engine.run.snapshot import Snapshot
+from engine.studies.files import RACE, Comparison, Entry, read_comparison
 from fp_gui.tasks import Task
 from fp_gui.theme import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, Theme
 from fp_gui.views.base import views
@@ -87,7 +87,7 @@ class RaceView(TaskView):
 
     name: ClassVar[str] = "race"
     title: ClassVar[str] = "Race"
-    worlds: ClassVar[tuple[type[Config], ...]] = (SparseCodingConfig,)
+    kinds: ClassVar[tuple[str, ...]] = (SPARSE_CODING,)
     file: ClassVar[str] = RACE
     tasks: ClassVar[tuple[tuple[Task, str], ...]] = (
         (RUN, "Train the rivals at this run's radius and attack them and the network alike.\nTakes a minute or so, in "
@@ -98,8 +98,8 @@ class RaceView(TaskView):
 
     def __init__(self, parent: Widget | None = None) -> None:
         super().__init__(parent)
-        self.race: Race | None = None
-        self._shown: Race | None = None
+        self.race: Comparison | None = None
+        self._shown: Comparison | None = None
         self.task_bar.add_note(line("Who can be robust on this data?"))
         self.protocol, self.verdict = line(), line()
         self.dots = plot("robust accuracy")
@@ -139,7 +139,7 @@ class RaceView(TaskView):
 
     def read(self, folder: Path) -> None:
         """Read the race that was run last."""
-        self.race = read_race(folder)
+        self.race = read_comparison(folder)
 
     def forget(self) -> None:
         """There is no race."""
@@ -161,7 +161,7 @@ class RaceView(TaskView):
 
     # -- drawing -------------------------------------------------------------------------------------------------
 
-    def _draw(self, race: Race) -> None:
+    def _draw(self, race: Comparison) -> None:
         best = race.best()
         if best:
             name, entry = next(iter(best.items()))
@@ -178,7 +178,7 @@ class RaceView(TaskView):
         self._draw_sweep(race)
         self._fill(race, best)
 
-    def _draw_dots(self, race: Race, best: dict[str, Entry]) -> None:
+    def _draw_dots(self, race: Comparison, best: dict[str, Entry]) -> None:
         rows = [("oracle", race.oracle)] if race.oracle is not None else []
         rows += [("network", race.network), *best.items()]
         item = self.dots.getPlotItem()
@@ -206,7 +206,7 @@ class RaceView(TaskView):
         item.setXRange(0, 1, padding=0.02)
         item.setYRange(-0.5, len(rows) - 0.25, padding=0)
 
-    def _draw_curves(self, race: Race) -> None:
+    def _draw_curves(self, race: Comparison) -> None:
         item = self.steps.getPlotItem()
         item.clear()
         best = {name: entry.trained_by for name, entry in race.best().items()}
@@ -219,7 +219,7 @@ class RaceView(TaskView):
         item.setYRange(0, 1, padding=0.02)
         self.steps.setVisible(bool(race.curves))
 
-    def _draw_sweep(self, race: Race) -> None:
+    def _draw_sweep(self, race: Comparison) -> None:
         item = self.sweep.getPlotItem()
         item.clear()
         found = race.swept()
@@ -252,7 +252,7 @@ class RaceView(TaskView):
         style = Qt.PenStyle.SolidLine if solid else dash or LOOKS.get(name, OTHER).dash
         return pg.mkPen(self._colour(name), width=width, style=style)
 
-    def _fill(self, race: Race, best: dict[str, Entry]) -> None:
+    def _fill(self, race: Comparison, best: dict[str, Entry]) -> None:
         rows: list[tuple[str, Entry, bool]] = [("network", race.network, True)]
         if race.oracle is not None:
             rows.append(("oracle", race.oracle, True))

@@ -11,10 +11,10 @@ from PySide6.QtCore import QEvent, QObject, QPointF, Qt
 from PySide6.QtGui import QColor, QPainterPath, QPen
 from PySide6.QtWidgets import QGraphicsPathItem, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from engine.config import ImageConfig
-from engine.protocol import NORM_SIGN, Protocol
-from engine.results import RadiusCurves
-from engine.snapshot import Snapshot
+from engine.config.experiment import IMAGES
+from engine.core.measurement import NORM_SIGN, Measurement
+from engine.core.results import RadiusCurves
+from engine.run.snapshot import Snapshot
 from fp_gui.theme import BLUE, GREEN, SKY, VERMILION, Theme
 from fp_gui.views.base import View, views
 from fp_gui.views.chrome import Pages, Switch, line, restore, tint
@@ -193,7 +193,7 @@ class RadiusView(View):
         """Draw the curves of ``snapshot`` if they are not those that are shown already."""
         if snapshot.run != self._run:
             self._run, self.result, self._pointed = snapshot.run, None, -1
-            self._set_bounded(not isinstance(snapshot.config, ImageConfig))
+            self._set_bounded(snapshot.config.kind != IMAGES)
         result, tau = snapshot.get(RadiusCurves), snapshot.config.attack.tau
         if result is None and self.result is None:
             self.pages.message.setText(MEASURING if self.bounded else MEASURING_IMAGES)
@@ -350,7 +350,7 @@ class RadiusView(View):
 def protocol_text(result: RadiusCurves) -> str:
     """How the curves were measured, in one sentence or two."""
     end = float(result.radii.max(initial=0.0))
-    attack = Protocol("pgd", result.norm, end, result.steps, result.restarts, result.n, estimate=True).text()
+    attack = Measurement("pgd", result.norm, end, result.steps, result.restarts, result.n, estimate=True).text()
     attack = attack.replace(
         f"{NORM_SIGN[result.norm]} radius {end:g}", f"{NORM_SIGN[result.norm]} radii 0 to {end:.3g}"
     )

@@ -11,11 +11,11 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QPainter, QPixmap
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from engine import metrics
-from engine.config import ImageConfig
-from engine.history import Series
-from engine.protocol import Z95
-from engine.snapshot import ProtocolLog, Snapshot
+from engine.config.experiment import IMAGES
+from engine.core import metrics
+from engine.core.history import Series
+from engine.core.measurement import Z95
+from engine.run.snapshot import ProtocolLog, Snapshot
 from fp_gui.theme import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW, Theme
 from fp_gui.views.base import View, views
 from fp_gui.views.chrome import Pages, Switch, line, restore, tint
@@ -169,7 +169,7 @@ class RobustnessView(View):
         if not self._key or self._key[0] != snapshot.run:
             self._seen.clear()
             self._show_certified(False)
-            self._set_images(isinstance(snapshot.config, ImageConfig))
+            self._set_images(snapshot.config.kind == IMAGES)
             self.report.setText("")
             self.heads[3].setText("report [95%]")
             self.plot.clear()

@@ -11,8 +11,8 @@ from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSpinBox, QVBoxLayout, QWidget
 
-from engine.results import Filters, LayerInfo
-from engine.snapshot import Snapshot
+from engine.core.results import Filters, LayerInfo
+from engine.run.snapshot import Snapshot
 from fp_gui.theme import ORANGE, VERMILION, Theme
 from fp_gui.views.chrome import Choice, Pages, line, tint
 from fp_gui.views.robustness import swatch

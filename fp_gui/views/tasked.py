@@ -9,9 +9,9 @@ from typing import ClassVar
 from PySide6.QtCore import Qt, QTimer, Signal, Slot
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from engine.errors import StoreError
-from engine.recorded import NotMeasured
-from engine.snapshot import Snapshot
+from engine.core.errors import StoreError
+from engine.run.snapshot import Snapshot
+from engine.studies.files import NotMeasured
 from fp_gui.tasks import Task, TaskState
 from fp_gui.theme import ORANGE, VERMILION, Theme
 from fp_gui.views.base import View

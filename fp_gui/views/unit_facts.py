@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.results import ALIVE, BoolArray, Filters, FloatArray, IntArray, LayerInfo
+from engine.core.results import ALIVE, BoolArray, Filters, FloatArray, IntArray, LayerInfo
 
 COSINES = ("cos_start_clean", "cos_start_now", "cos_clean_now")
 COSINE_NAMES = ("(w⁰, w)", "(w⁰, w′)", "(w, w′)")

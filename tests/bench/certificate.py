@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 
-from engine.config import from_dict, load_preset, to_dict
-from engine.loading import Network
+from engine import worlds
+from engine.config.experiment import from_dict, to_dict
+from engine.config.presets import load_preset
 from engine.probes.certificate import lower_bounds
-from engine.session import Session
+from engine.theory.loading import TheoryNetwork
 from tests.bench.measure import Result, interleave
 
 N, D, M = 500, 100, 1000
@@ -20,7 +21,7 @@ STEPS = 800  # of each phase: enough for the mixtures to come and to go
 ROUNDS = 5
 
 
-def trained() -> list[Network]:
+def trained() -> list[TheoryNetwork]:
     """The networks at both phases' ends of a shortened run of SPEC.md section 5."""
     data = to_dict(load_preset("small"))
     data["device"] = "cpu"
@@ -30,11 +31,11 @@ def trained() -> list[Network]:
     data["schedule"].update(clean_steps=STEPS, second_steps=STEPS)
     data["evaluation"]["every"] = 10 * STEPS
     folder = Path(tempfile.mkdtemp(prefix="bench-")) / "run"
-    session = Session.create(from_dict(data), folder)
+    session = worlds.create(from_dict(data), folder)
     while not session.finished:
         session.step()
     session.close()
-    return [Network.load(folder, step) for step in (STEPS, 2 * STEPS)]
+    return [TheoryNetwork.load(folder, step) for step in (STEPS, 2 * STEPS)]
 
 
 def run() -> list[Result]:
@@ -45,7 +46,7 @@ def run() -> list[Result]:
         x, y = network.held_out.take(N, network.config.world.sigma_x)
         matrices = torch.stack([(weight[i : i + D].T @ weight[i : i + D]).double() for i in range(N)])
 
-        def ours(network: Network = network, x: torch.Tensor = x, y: torch.Tensor = y) -> float:
+        def ours(network: TheoryNetwork = network, x: torch.Tensor = x, y: torch.Tensor = y) -> float:
             start = time.perf_counter()
             for tau in RADII:
                 lower_bounds(network.model.weight, network.model.bias, x, y, tau)

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from engine.config import ImageConfig
-from engine.knobs import AlexNetModel
+from engine.images.config import ImageConfig
+from engine.models.networks.alexnet import AlexNetModel
 
 
 class Normalise(nn.Module):

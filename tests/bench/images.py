@@ -6,16 +6,19 @@ import tempfile
 import time
 from pathlib import Path
 
+import engine.image_session
 import numpy as np
 import torch
 
-import engine.image_session
-from engine.commands import SwitchPhase
-from engine.config import ImageConfig, images, load_preset, with_value
+from engine import worlds
+from engine.config.experiment import with_value
+from engine.config.presets import load_preset
+from engine.core.device import prepare_thread
 from engine.data.augment import pixels
 from engine.data.images import Images
-from engine.device import prepare_thread
-from engine.session import Session
+from engine.images.config import ImageConfig, images
+from engine.run.commands import SwitchPhase
+from engine.run.session import Session
 from tests.bench.image_loop import PlainImageLoop
 from tests.bench.measure import Result, interleave
 from tests.trial_data import find
@@ -40,7 +43,7 @@ def data(config: ImageConfig) -> Images:
 
 def session(config: ImageConfig) -> Session:
     """A headless session."""
-    return Session.create(config, Path(tempfile.mkdtemp(prefix="bench-")) / "run")
+    return worlds.create(config, Path(tempfile.mkdtemp(prefix="bench-")) / "run")
 
 
 def run(preset: str = "cifar10-filters") -> list[Result]:
@@ -48,7 +51,7 @@ def run(preset: str = "cifar10-filters") -> list[Result]:
     config = with_value(images(load_preset(preset), "bench"), "device", "cpu")
     quiet = with_value(with_value(config, "evaluation.every", 100_000), "storage.checkpoint_every", 1_000_000)
     pictures = data(config)
-    engine.image_session.load = lambda config: pictures  # type: ignore[attr-defined]
+    engine.images.session.load = lambda config: pictures  # type: ignore[attr-defined]
     results = []
     for phase in ("clean", "adversarial"):
         adversarial = phase == "adversarial"
@@ -79,7 +82,7 @@ def whole(preset: str = "cifar10-filters") -> list[Result]:
     """The preset from start to end, evaluations and all, against the plain loop with the same two final evaluations."""
     config = with_value(images(load_preset(preset), "bench"), "device", "cpu")
     pictures = data(config)
-    engine.image_session.load = lambda config: pictures  # type: ignore[attr-defined]
+    engine.images.session.load = lambda config: pictures  # type: ignore[attr-defined]
     start = time.perf_counter()
     ours = session(config)
     while not ours.finished:

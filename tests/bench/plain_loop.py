@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from engine.config import Config
+from engine.config.experiment import Config
 
 
 class PlainLoop:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import torch
 
-from engine.commands import SwitchPhase
-from engine.config import Config, load_preset, with_value
-from engine.session import Session
+from engine import worlds
+from engine.config.experiment import Config, with_value
+from engine.config.presets import load_preset
+from engine.run.commands import SwitchPhase
+from engine.run.session import Session
 from tests.bench.measure import Result, interleave
 from tests.bench.plain_loop import AutogradLoop, PlainLoop
 
@@ -32,7 +34,7 @@ def quiet(config: Config) -> Config:
 
 def session(config: Config, phase: str) -> Session:
     """A headless session in the given phase, warm."""
-    made = Session.create(config, Path(tempfile.mkdtemp(prefix="bench-")) / "run")
+    made = worlds.create(config, Path(tempfile.mkdtemp(prefix="bench-")) / "run")
     if phase == "adversarial":
         made.apply(SwitchPhase("adversarial"))
     while made.measuring:

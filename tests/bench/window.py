@@ -27,7 +27,7 @@ PAIRS = 3
 
 def timed() -> Any:
     """A Session that notes the time before its first step and after the last of each phase."""
-    from engine.session import Session
+    from engine.run.session import Session
 
     class Timed(Session):
         marks: ClassVar[list[float]] = []
@@ -58,7 +58,8 @@ def headless(preset: str) -> dict[str, float]:
 
 def config(preset: str) -> Any:
     """The preset with ``STEPS`` steps in each phase, on the CPU."""
-    from engine.config import load_preset, with_value
+    from engine.config.experiment import with_value
+    from engine.config.presets import load_preset
 
     made = load_preset(preset)
     for name in ("schedule.clean_steps", "schedule.second_steps"):

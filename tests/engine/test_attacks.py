@@ -11,9 +11,9 @@ from engine.attacks.base import Attack
 from engine.attacks.dense import DenseDirection
 from engine.attacks.fgm import Fgm
 from engine.attacks.pgd import Pgd
+from engine.attacks.threat import Threat, threats
+from engine.core.slices import finish
 from engine.models.symmetric_relu import NoisyRelu, SymmetricRelu
-from engine.slices import finish
-from engine.threat import Threat, threats
 
 D, N = 12, 200
 DIRECTION = torch.nn.functional.normalize(torch.randn(D, generator=torch.Generator().manual_seed(9)), dim=0)
@@ -41,7 +41,7 @@ class Linear:
     def margin(self, x: Tensor, y: Tensor) -> Tensor:
         return (x @ self.w + self.c) * y
 
-    def ascent(self, x: Tensor, y: Tensor) -> Tensor:
+    def input_gradient(self, x: Tensor, y: Tensor) -> Tensor:
         return -y.unsqueeze(1) * self.w
 
 

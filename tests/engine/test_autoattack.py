@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.autoattack import AutoAttacked, autoattack
+from engine.core.measurement import Measurement, worst_case
+from engine.core.slices import finish
 from engine.models.classifier import ImageClassifier
+from engine.probes.autoattack import AutoAttacked, autoattack
 from engine.probes.robustness import accuracy
-from engine.protocol import Protocol, worst_case
-from engine.slices import finish
 from tests.tiny_digits import held_out, trained
 
 N, STEPS, QUERIES, TARGETS, SEED = 90, 10, 40, 3, 7
@@ -48,7 +48,7 @@ def test_the_worst_is_not_above_any_attack_alone(
         assert at.apgd_ce.right >= at.apgd_t.right >= at.square.right == at.worst.right
         assert at.worst.right == N - int(at.fooled.sum())
         for name, steps, restarts in [("apgd_ce", STEPS, 1), ("apgd_t", STEPS, TARGETS), ("square", QUERIES, 1)]:
-            protocol = Protocol(name, "l2", at.tau, steps, restarts, N)
+            protocol = Measurement(name, "l2", at.tau, steps, restarts, N)
             generator = torch.Generator().manual_seed(0)
             alone = finish(accuracy(classifier, *sample, protocol, None, generator, box=(0.0, 1.0)))
             assert at.worst.right <= alone.right + 1  # another seed
@@ -75,7 +75,7 @@ def test_every_figure_says_how_it_was_measured(result: AutoAttacked) -> None:
     json.dumps(rows)
     for at in result.radii:
         for measured in (*at.attacks, at.worst):
-            assert Protocol.from_json(measured.protocol.to_json()) == measured.protocol
+            assert Measurement.from_json(measured.protocol.to_json()) == measured.protocol
             assert measured.protocol.n == N
             assert measured.which is not None
             assert int(measured.which.sum()) == measured.right
@@ -117,7 +117,7 @@ def test_few_classes_no_survivors_no_samples(sample: tuple[Tensor, Tensor]) -> N
 
 
 def test_worst_case_in_words() -> None:
-    parts = [Protocol("pgd", "linf", 0.1, 20, 5, 50), Protocol("square", "linf", 0.1, 9, 1, 50)]
+    parts = [Measurement("pgd", "linf", 0.1, 20, 5, 50), Measurement("square", "linf", 0.1, 9, 1, 50)]
     assert (
         worst_case(parts).attack == "AutoAttack-style worst case of pgd (20 steps × 5 restarts) and Square (9 queries)"
     )

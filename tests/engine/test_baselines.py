@@ -9,12 +9,19 @@ import torch
 from torch import Tensor
 
 from engine.attacks.pgd import Pgd
-from engine.config import with_value
-from engine.errors import ConfigError
-from engine.generators import seeded
-from engine.models import baselines
-from engine.models.baselines import FactorisedCubic, Linear, Ntk, Polynomial, Rival, rivals
-from engine.threat import threats
+from engine.attacks.threat import threats
+from engine.config.experiment import with_value
+from engine.core.errors import ConfigError
+from engine.core.generators import seeded
+from engine.studies import baseline_models
+from engine.studies.baseline_models import (
+    Baseline,
+    FactorisedCubic,
+    Linear,
+    Ntk,
+    Polynomial,
+    baselines,
+)
 from tests.tiny_runs import tiny_config
 
 D, N = 5, 17
@@ -32,8 +39,8 @@ def symmetric(*shape: int) -> Tensor:
     return sum(full.permute(o) for o in orders) / len(orders)  # type: ignore[return-value]
 
 
-def make(kind: str) -> Rival:
-    model: Rival
+def make(kind: str) -> Baseline:
+    model: Baseline
     if kind == "linear":
         model = Linear(randn(D), RATES)
     elif kind in ("degree 2", "degree 3"):
@@ -55,12 +62,12 @@ def make(kind: str) -> Rival:
     return model
 
 
-def parameters(model: Rival) -> dict[str, Tensor]:
+def parameters(model: Baseline) -> dict[str, Tensor]:
     names = ("weight", "square", "cube", "factors", "theta")
     return {k: v for k in names if (v := getattr(model, k, None)) is not None}
 
 
-def definition(model: Rival, p: dict[str, Tensor], c: Tensor, x: Tensor) -> Tensor:
+def definition(model: Baseline, p: dict[str, Tensor], c: Tensor, x: Tensor) -> Tensor:
     """SPEC.md section 6, written out."""
     f = c.expand(len(x))
     if "weight" in p:
@@ -94,7 +101,7 @@ def test_margin_and_ascent(kind: str, data: tuple[Tensor, Tensor]) -> None:
         f = definition(model, parameters(model), model.constant, leaf)  # type: ignore[attr-defined]
         (gradient,) = torch.autograd.grad((-y * f).sum(), leaf)
     assert torch.allclose(model.margin(x, y), y * f.detach(), rtol=1e-12, atol=1e-12)
-    assert torch.allclose(model.ascent(x, y), gradient, rtol=1e-12, atol=1e-12)
+    assert torch.allclose(model.input_gradient(x, y), gradient, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("decay", [0.0, DECAY])
@@ -110,7 +117,7 @@ def test_descend_is_one_step_of_sgd(kind: str, decay: float, data: tuple[Tensor,
         gradients = torch.autograd.grad(loss, [*leaves.values(), constant])
     places = {k: v.data_ptr() for k, v in parameters(model).items()}
     labels = y.clone()
-    margin = model.descend(x.clone(), y, LR, decay)
+    margin = model.sgd_step(x.clone(), y, LR, decay)
     assert torch.allclose(margin, y * f.detach(), rtol=1e-12, atol=1e-12)
     for (name, before), gradient in zip(leaves.items(), gradients, strict=False):
         assert torch.allclose(parameters(model)[name], before.detach() - LR * gradient, rtol=1e-12, atol=1e-12)
@@ -130,10 +137,10 @@ def test_all_monomials_by_brute_force(degree: int) -> None:
             orderings = len(set(itertools.permutations(index)))
             columns.append(math.sqrt(orderings) * x[:, list(index)].prod(1))
     features = torch.stack([torch.ones(N, dtype=torch.float64), *columns], 1)
-    assert features.shape[1] == baselines.monomials(d, degree)
+    assert features.shape[1] == baseline_models.monomials(d, degree)
     model, theta = Polynomial(x, d, degree, RATES), torch.zeros(features.shape[1], dtype=torch.float64)
     for _ in range(5):
-        margin = model.descend(x.clone(), y, LR, 0.0)
+        margin = model.sgd_step(x.clone(), y, LR, 0.0)
         expected = y * (features @ theta)
         assert torch.allclose(margin, expected, rtol=1e-10, atol=1e-12)
         theta += LR / N * features.T @ (torch.sigmoid(-expected) * y)
@@ -153,10 +160,10 @@ def fit(name: str, label: Callable[[Tensor], Tensor], d: int) -> float:
     """Accuracy on fresh Gaussian data after a short training with the rival's middle rate."""
     config = with_value(tiny_config(**{"world.dictionary": "random"}), "world.d", d)
     x = torch.randn(4000, d, generator=seeded(2, "fit"))
-    model = rivals[name](config, x)
+    model = baselines[name](config, x)
     for step in range(400):
         batch = torch.randn(200, d, generator=seeded(step, "batch"))
-        model.descend(batch.clone(), label(batch), model.rates[1], 0.0)
+        model.sgd_step(batch.clone(), label(batch), model.rates[1], 0.0)
     return float((model.margin(x, label(x)) > 0).float().mean())
 
 
@@ -169,7 +176,7 @@ def test_each_rival_learns_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fit("quadratic", lambda x: parity(x, 2), 8) > 0.95
     assert fit("cubic", lambda x: parity(x, 3), 5) > 0.9
     assert fit("ntk", lambda x: parity(x, 1), 8) > 0.9
-    monkeypatch.setattr(baselines, "EXACT_FEATURES", 0)
+    monkeypatch.setattr(baseline_models, "EXACT_FEATURES", 0)
     assert fit("cubic", lambda x: (x**3).sum(1).sign(), 5) > 0.9
 
 
@@ -181,17 +188,17 @@ def test_what_is_beyond_a_rival_stays_beyond_it() -> None:
 def test_built_for_the_run() -> None:
     config = tiny_config()
     x = torch.randn(500, config.world.d, generator=seeded(0, "x"))
-    for name in rivals:
-        model = rivals[name](config, x)
+    for name in baselines:
+        model = baselines[name](config, x)
         assert list(model.rates) == sorted(model.rates)
         assert model.features
-    kernel = rivals["ntk"](config, x)
+    kernel = baselines["ntk"](config, x)
     assert isinstance(kernel, Ntk)
     start = torch.empty(config.model.m, config.world.d)
     start.normal_(0, config.model.sigma_0, generator=seeded(config.seed, "weight"))
     assert torch.equal(kernel.start, start)
-    assert float(kernel.gates(x).mean()) == pytest.approx(baselines.NTK_SHARE, abs=0.01)
-    assert "exact" in rivals["cubic"](config, x).features
-    assert "factorised" in rivals["cubic"](config, torch.randn(9, 64)).features
+    assert float(kernel.gates(x).mean()) == pytest.approx(baseline_models.NTK_SHARE, abs=0.01)
+    assert "exact" in baselines["cubic"](config, x).features
+    assert "factorised" in baselines["cubic"](config, torch.randn(9, 64)).features
     with pytest.raises(ConfigError, match="linear, quadratic, cubic, ntk"):
-        rivals["deep"]
+        baselines["deep"]

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from engine.attacks.apgd import Apgd
 from engine.attacks.pgd import Pgd
+from engine.attacks.threat import threats
+from engine.core.slices import finish
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes import certificate
 from engine.probes.certificate import bounds, certified, certified_radius, lower_bounds
-from engine.slices import finish
-from engine.threat import threats
 
 NORMS = ("l2", "linf")
 N = 12

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.data import catalogue, cifar10
+from engine.core.errors import ConfigError, ExplorerError
+from engine.data import catalogue
 from engine.data.images import Cancelled, Images
-from engine.errors import ConfigError, ExplorerError
+from engine.data.sets import cifar10
 from tests.tiny_images import PER_FILE, binary_files, quiet, records, write
 
 

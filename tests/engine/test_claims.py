@@ -12,19 +12,21 @@ import numpy as np
 import pytest
 import torch
 
-from engine import claims, metrics
-from engine.claims import Claim, check
-from engine.config import Config, load_preset, with_value
-from engine.history import Series
-from engine.protocol import Protocol
-from engine.session import Session
-from engine.snapshot import Event
-from engine.study import claims_of, over_seeds, table
+from engine import worlds
+from engine.claims import base
+from engine.claims.base import Claim, check
+from engine.config.experiment import Config, with_value
+from engine.config.presets import load_preset
+from engine.core import metrics
+from engine.core.history import Series
+from engine.core.measurement import Measurement
+from engine.run.snapshot import Event
+from engine.studies.decide import claims_of, over_seeds, table
 from tests.tiny_runs import drain, tiny_config
 
 CLEAN_END, NOW = 100, 200
-DENSE = claims.DENSE_ALIGNMENT
-PROTOCOL = Protocol("pgd", "l2", 0.2, 40, 5, 1000)
+DENSE = base.DENSE_ALIGNMENT
+PROTOCOL = Measurement("pgd", "l2", 0.2, 40, 5, 1000)
 
 # A run in which every claim holds: (name, step) → value.
 GOOD: dict[tuple[str, int], float] = {
@@ -35,10 +37,10 @@ GOOD: dict[tuple[str, int], float] = {
     (DENSE, 0): 0.1,
     (f"report/{DENSE}", CLEAN_END): 0.6,
     (f"report/{DENSE}", NOW): 0.02,
-    (f"report/{claims.PURITY}", NOW): 0.99,
+    (f"report/{base.PURITY}", NOW): 0.99,
     ("verified/certified@0.2", NOW): 0.8,
     ("verified/worst@0.2", NOW): 0.87,
-    **{(f"rival/robust/{name}", NOW): 0.6 for name in claims.RIVALS},
+    **{(f"rival/robust/{name}", NOW): 0.6 for name in base.BASELINES},
     **{(f"report/{n}", NOW): v for n, v in zip(metrics.PRINCIPLE1, (0.2, 0.1, 0.8, 0.9), strict=True)},
     ("low_rank/robust", NOW): 0.85,
     ("low_rank/robust_full", NOW): 0.87,
@@ -67,7 +69,7 @@ class Figures:
         found = sorted((step, value) for (n, step), value in self.values.items() if n == name)
         return Series(np.array([s for s, _ in found]), np.array([v for _, v in found])) if found else None
 
-    def protocol(self, name: str, step: int) -> Protocol | None:
+    def protocol(self, name: str, step: int) -> Measurement | None:
         return PROTOCOL if any(part in name for part in ACCURACY) else None
 
 
@@ -95,21 +97,21 @@ def test_all_nine_hold_on_a_run_as_the_paper_has_it() -> None:
 @pytest.mark.parametrize(
     ("claim", "name", "step", "value"),
     [
-        (1, "report/accuracy/clean", CLEAN_END, claims.ACCURATE - 0.001),
-        (1, "report/accuracy/pgd", CLEAN_END, claims.FRAGILE + 0.001),
-        (2, "report/alignment/fgm", CLEAN_END, claims.ALIGNED - 0.001),
-        (3, f"report/{DENSE}", CLEAN_END, claims.MIXED - 0.001),
+        (1, "report/accuracy/clean", CLEAN_END, base.ACCURATE - 0.001),
+        (1, "report/accuracy/pgd", CLEAN_END, base.FRAGILE + 0.001),
+        (2, "report/alignment/fgm", CLEAN_END, base.ALIGNED - 0.001),
+        (3, f"report/{DENSE}", CLEAN_END, base.MIXED - 0.001),
         (3, DENSE, 0, 0.31),
-        (4, f"report/{DENSE}", NOW, 0.6 * claims.MELTED + 0.001),
-        (4, f"report/{claims.PURITY}", NOW, claims.PURE - 0.001),
-        (5, "verified/certified@0.2", NOW, claims.CERTIFIED - 0.001),
-        (6, "rival/robust/cubic", NOW, 0.87 - claims.GAP + 0.001),
-        (7, f"report/{metrics.PRINCIPLE1[0]}", NOW, claims.UNRELATED + 0.001),
-        (7, f"report/{metrics.PRINCIPLE1[2]}", NOW, 0.2 + claims.RELATED - 0.001),
-        (7, f"report/{metrics.PRINCIPLE1[3]}", NOW, claims.MOST),
-        (9, "low_rank/robust", NOW, 0.87 - claims.LOW_RANK_LOSS - 0.001),
-        (10, "transfer/other", NOW, 0.2 + claims.TRANSFERS + 0.001),
-        (10, "transfer/purified", NOW, claims.IMMUNE - 0.001),
+        (4, f"report/{DENSE}", NOW, 0.6 * base.MELTED + 0.001),
+        (4, f"report/{base.PURITY}", NOW, base.PURE - 0.001),
+        (5, "verified/certified@0.2", NOW, base.CERTIFIED - 0.001),
+        (6, "rival/robust/cubic", NOW, 0.87 - base.GAP + 0.001),
+        (7, f"report/{metrics.PRINCIPLE1[0]}", NOW, base.UNRELATED + 0.001),
+        (7, f"report/{metrics.PRINCIPLE1[2]}", NOW, 0.2 + base.RELATED - 0.001),
+        (7, f"report/{metrics.PRINCIPLE1[3]}", NOW, base.MOST),
+        (9, "low_rank/robust", NOW, 0.87 - base.LOW_RANK_LOSS - 0.001),
+        (10, "transfer/other", NOW, 0.2 + base.TRANSFERS + 0.001),
+        (10, "transfer/purified", NOW, base.IMMUNE - 0.001),
     ],
 )
 def test_each_threshold_decides(claim: int, name: str, step: int, value: float) -> None:
@@ -144,7 +146,7 @@ def trained(folder: Path, **knobs: object) -> Path:
     steps = {"schedule.clean_steps": 500, "schedule.second_steps": 500, "evaluation.every": 250}
     for name, value in {"device": "cpu", **steps, **knobs}.items():
         config = with_value(config, name.replace("__", "."), value)
-    session = Session.create(config, folder)
+    session = worlds.create(config, folder)
     while not session.finished:
         session.step()
     drain(session)
@@ -208,7 +210,7 @@ def test_the_file_holds_what_the_table_says(tmp_path: Path, finished_run: Path) 
 
 def test_seeds_give_mean_and_spread(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    session = Session.create(tiny_config(), folder)
+    session = worlds.create(tiny_config(), folder)
     session.close()
     records = over_seeds(folder, 2)
     each = [json.loads((folder / "seeds" / f"seed-{s}" / "claims.json").read_text(encoding="utf-8")) for s in (0, 1)]

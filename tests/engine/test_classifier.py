@@ -15,8 +15,8 @@ from engine.attacks.fgm import Fgm
 from engine.attacks.losses import cross_entropy, dlr
 from engine.attacks.pgd import Pgd
 from engine.attacks.square import SquareImages
+from engine.attacks.threat import threats
 from engine.models.classifier import ImageClassifier
-from engine.threat import threats
 from tests.tiny_digits import digits, net
 
 BOX = (0.0, 1.0)
@@ -121,7 +121,7 @@ def test_training_is_seen_at_once(kind: dict[str, bool]) -> None:
     optimiser = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, **kind)
     for _ in range(3):
         step(module, optimiser)
-        classifier.ascent(*batch())
+        classifier.input_gradient(*batch())
         assert_same_network(classifier, module)
     assert not torch.equal(classifier.logits(batch()[0]), before)
 
@@ -142,7 +142,7 @@ def test_what_replaces_the_tensors_is_followed() -> None:
     x, y = batch()
     expected = copy.deepcopy(module).eval()
     assert torch.equal(classifier.logits(x.double()), expected(x.double()))
-    assert classifier.ascent(x.double(), y).dtype == torch.float64
+    assert classifier.input_gradient(x.double(), y).dtype == torch.float64
     assert all(p.requires_grad for p in module.parameters())
 
 
@@ -183,7 +183,7 @@ def test_the_gradient_is_that_of_the_loss_in_one_pass() -> None:
     assert not any(tensor.requires_grad for tensor in (values, logits, slope, x))
     point.grad = None
     nn.functional.cross_entropy(copy.deepcopy(module).eval()(point), y, reduction="sum").backward()
-    assert torch.allclose(classifier.ascent(x, y), point.grad, atol=1e-5)
+    assert torch.allclose(classifier.input_gradient(x, y), point.grad, atol=1e-5)
 
 
 class Fixed(nn.Module):

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from engine import __version__, metrics
-from engine.cli import run_command_line
-from engine.config import Config, to_dict
-from engine.session import Session
+from engine import __version__, worlds
+from engine.cli.main import run_command_line
+from engine.config.experiment import Config, to_dict
+from engine.core import metrics
 from tests.tiny_runs import assert_same, read, run, table, tiny_config, values
 
 COMMAND = [sys.executable, "-m", "engine"]
@@ -79,7 +79,7 @@ def test_set_and_device(call: Call, preset: Path, tmp_path: Path) -> None:
         "--set", "second_steps=0", "--device", "cpu",
     )  # fmt: skip
     assert (code, err) == (0, "")
-    session = Session.resume(folder)
+    session = worlds.resume(folder)
     config = session.config
     session.close()
     assert (config.attack.tau, config.attack.norm, config.device) == (0.1, "linf", "cpu")
@@ -214,7 +214,7 @@ def test_evaluate_writes_nothing(call: Call, finished_run: Path) -> None:
 def test_help_and_wrong_arguments_import_no_torch() -> None:
     script = """
 import sys
-from engine.cli import run_command_line
+from engine.cli.main import run_command_line
 for arguments in (["--help"], ["run", "--help"], ["evaluate", "--help"], ["--version"], ["presets"],
                   ["run", "smal", "--out", "x"], ["run", "small", "--out", "x", "--set", "attack.tau=-1"]):
     run_command_line(arguments)

@@ -14,9 +14,9 @@ import pytest
 import torch
 from matplotlib.image import imread
 
-from engine import metrics
-from engine.cli import run_command_line
-from engine.config import load_preset, preset_names
+from engine.cli.main import run_command_line
+from engine.config.presets import load_preset, preset_names
+from engine.core import metrics
 from engine.data import catalogue
 from tests.tiny_image_runs import tiny_images
 from tests.tiny_runs import read, run, table, values
@@ -106,7 +106,7 @@ def test_data_as_json(call: Call, tmp_path: Path) -> None:
 
 def test_what_data_refuses(call: Call, tmp_path: Path) -> None:
     error = refused(call, "data", "imagenet")
-    assert "data: got 'imagenet'; allowed: cifar10, digits, image_folder, mnist5k" in error
+    assert "data: got 'imagenet'; allowed: digits, mnist5k, cifar10, image_folder" in error
     assert "got 'digits'; allowed with --download: cifar10" in refused(call, "data", "digits", "--download")
     assert "allowed with --download: cifar10" in refused(call, "data", "--download")
     assert not (tmp_path / "data").exists()
@@ -119,7 +119,7 @@ def test_data_downloads_where_it_is_told(call: Call, tmp_path: Path, monkeypatch
         progress(0.501, "downloading")  # the same percent: no second line
         return folder / "cifar-10-batches-bin"
 
-    monkeypatch.setattr("engine.data.cifar10.download", pretend)
+    monkeypatch.setattr("engine.data.sets.cifar10.download", pretend)
     code, out, err = call("data", "cifar10", "--download", "--folder", tmp_path / "mine")
     assert (code, err) == (0, "")
     assert out.splitlines() == ["progress 0.50 downloading", f"saved: {tmp_path / 'mine' / 'cifar-10-batches-bin'}"]

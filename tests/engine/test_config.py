@@ -9,20 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from engine.config import (
+from engine.config.experiment import (
     KnobInfo,
-    SparseCodingConfig,
     from_dict,
     knobs,
-    load_preset,
     parse_assignment,
-    preset_names,
     resolve,
     to_dict,
     value_of,
     with_value,
 )
-from engine.errors import ConfigError
+from engine.config.presets import load_preset, preset_names
+from engine.core.errors import ConfigError
+from engine.theory.config import SparseCodingConfig
 
 ALL = knobs()
 

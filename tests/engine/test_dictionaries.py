@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from engine.core.errors import ConfigError
 from engine.data.dictionaries import dictionaries
-from engine.errors import ConfigError
 
 SQUARES = {"random": (4, 10, 64), "identity": (4, 10, 64), "dct": (4, 9, 64, 144), "haar": (4, 36, 64, 144)}
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from engine.claims import RIVALS
-from engine.errors import ConfigError
-from engine.evidence import gather
-from engine.image_claims import IMAGE_RANK
-from engine.race import CURVE_POINTS, race
-from engine.recorded import read_race, read_warnings
-from engine.session import Session
-from engine.store import Store
-from engine.study import claims_of
+from engine import worlds
+from engine.claims.base import BASELINES
+from engine.claims.images import IMAGE_RANK
+from engine.core.errors import ConfigError
+from engine.run.store import Store
+from engine.studies.comparison import CURVE_POINTS, compare
+from engine.studies.decide import claims_of
+from engine.studies.evidence import gather
+from engine.studies.files import read_comparison, read_warnings
 from tests.tiny_image_runs import tiny_images
 from tests.tiny_runs import run, tiny_config
 
@@ -48,23 +48,25 @@ def test_verification_decides_every_claim(folder: Path) -> None:
         assert not protocol.estimate
     store.close()
     assert isinstance(read_warnings(folder), tuple)
-    session = Session.resume(folder)  # what was recorded beside the run does not keep it from going on
+    session = worlds.resume(folder)  # what was recorded beside the run does not keep it from going on
     session.step()
     session.close()
 
 
 def test_a_run_whose_clean_phase_has_not_ended_is_refused(tmp_path: Path) -> None:
-    Session.create(tiny_config(), tmp_path / "run").close()
+    worlds.create(tiny_config(), tmp_path / "run").close()
     with pytest.raises(ConfigError, match="clean training has not ended"):
         gather(tmp_path / "run", n=64)
 
 
 def test_the_race_is_written_recorded_and_told(folder: Path) -> None:
-    text = race(folder, n=64)
-    found = read_race(folder)
-    assert set(found.best()) == set(RIVALS)
-    assert {(r.name, r.trained_by) for r in found.rivals} == {(n, o) for n in RIVALS for o in ("clean", "fgm", "pgd")}
-    assert {c.name for c in found.curves} == set(RIVALS)
+    text = compare(folder, n=64)
+    found = read_comparison(folder)
+    assert set(found.best()) == set(BASELINES)
+    assert {(r.name, r.trained_by) for r in found.rivals} == {
+        (n, o) for n in BASELINES for o in ("clean", "fgm", "pgd")
+    }
+    assert {c.name for c in found.curves} == set(BASELINES)
     assert all(len(c.steps) == CURVE_POINTS for c in found.curves)
     store = Store.open(folder, read_only=True)
     for name, best in found.best().items():

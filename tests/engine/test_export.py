@@ -12,15 +12,15 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-import engine.export
-from engine import metrics
-from engine.commands import SetKnob
-from engine.config import from_dict
-from engine.errors import ConfigError, StoreError
-from engine.export import export
-from engine.protocol import wilson
-from engine.session import Session
-from engine.store import Store
+import engine.figures.export
+from engine import worlds
+from engine.config.experiment import from_dict
+from engine.core import metrics
+from engine.core.errors import ConfigError, StoreError
+from engine.core.measurement import wilson
+from engine.figures.export import export
+from engine.run.commands import SetKnob
+from engine.run.store import Store
 
 VIEWS = ("mixtures", "neurons", "robustness")
 CONFIG = {
@@ -36,7 +36,7 @@ CONFIG = {
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export") / "run"
-    session = Session.create(from_dict(CONFIG), folder)
+    session = worlds.create(from_dict(CONFIG), folder)
     while not session.finished:
         if session.steps_done == 30:
             session.apply(SetKnob("attack.tau", 0.3))
@@ -236,7 +236,7 @@ def test_a_failure_while_drawing_writes_nothing(run: Path, tmp_path: Path, monke
     def fails(*_: object) -> bytes:
         raise RuntimeError("drawing failed")
 
-    monkeypatch.setattr(engine.export, "render", fails)
+    monkeypatch.setattr(engine.figures.export, "render", fails)
     with pytest.raises(RuntimeError, match="drawing failed"):
         export(run, "all", tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from engine.errors import ConfigError
-from engine.knobs import ResNetModel
-from engine.models.networks import Data, build, layer, layers
+from engine.core.errors import ConfigError
+from engine.core.results import FeatureRequest, Features
+from engine.core.slices import finish
+from engine.models.base import DataFacts
+from engine.models.layers import build, layer, layers
+from engine.models.networks.resnet import ResNetModel
 from engine.probes.features import GREY, NOISE, check, origin_of, visualise
-from engine.results import FeatureRequest, Features
-from engine.slices import finish
 from tests.tiny_digits import held_out, trained
 
 SHAPE = (1, 8, 8)
@@ -221,7 +222,7 @@ def test_an_error_in_the_network_leaves_no_hook(networks: dict[str, nn.Module]) 
 
 
 def test_any_layer_of_a_resnet_in_place_relus_and_all() -> None:
-    data = Data((3, 8, 8), 4, torch.full((3,), 0.5), torch.full((3,), 0.25))
+    data = DataFacts((3, 8, 8), 4, torch.full((3,), 0.5), torch.full((3,), 0.25))
     network = build(ResNetModel(width=4), data, 0).eval().requires_grad_(False)
     for each in (*layers(network)[:4], layer(network, "net.layer2.0.downsample.0", ""), layers(network)[-1]):
         asked = FeatureRequest(each.name, (0, 1), tau=1.0, steps=4)

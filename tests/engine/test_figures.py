@@ -11,19 +11,20 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from engine import metrics
-from engine.commands import SetKnob, SwitchPhase
-from engine.config import Config, SparseCodingConfig, from_dict
-from engine.errors import ConfigError
+from engine import worlds
+from engine.config.experiment import SPARSE_CODING, Config, from_dict
+from engine.core import metrics
+from engine.core.errors import ConfigError
+from engine.core.history import Series
+from engine.core.measurement import wilson
 from engine.figures import figures
-from engine.figures.base import curve, measure, phases
+from engine.figures.base import curve, measure
 from engine.figures.neurons import Gallery, columns_for, order_of, tile
 from engine.figures.style import FORMATS, WIDTHS, lettered, render
-from engine.history import Series
-from engine.protocol import wilson
-from engine.session import Session
-from engine.snapshot import Event
-from engine.store import Store
+from engine.run.commands import SetKnob, SwitchPhase
+from engine.run.snapshot import Event
+from engine.run.store import Store
+from engine.run.timeline import phases
 
 TINY = {
     "threads": 1,
@@ -37,9 +38,7 @@ TINY = {
 
 # The others are drawn from a file that a slow command leaves in the run folder.
 FROM_THE_RUN = [
-    name
-    for name in figures
-    if SparseCodingConfig in figures[name].worlds and name not in ("claims", "race", "low_rank")
+    name for name in figures if SPARSE_CODING in figures[name].kinds and name not in ("claims", "race", "low_rank")
 ]
 
 
@@ -51,7 +50,7 @@ def tiny() -> Config:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of 60 steps with changed knobs, everything measured."""
     folder = tmp_path_factory.mktemp("figures") / "run"
-    session = Session.create(tiny(), folder)
+    session = worlds.create(tiny(), folder)
     while not session.finished:
         if session.steps_done == 45:
             session.apply(SetKnob("attack.tau", 0.3))
@@ -228,7 +227,7 @@ def test_mixtures_over_time_equal_the_store(store: Store, quantity: str) -> None
 
 @pytest.mark.parametrize("view", FROM_THE_RUN)
 def test_a_run_without_measurements_can_be_drawn(tmp_path: Path, view: str) -> None:
-    session = Session.create(from_dict(TINY | {"world": {"d": 15, "dictionary": "random"}}), tmp_path / "run")
+    session = worlds.create(from_dict(TINY | {"world": {"d": 15, "dictionary": "random"}}), tmp_path / "run")
     session.close()
     store = Store.open(tmp_path / "run", read_only=True)
     try:
@@ -240,7 +239,7 @@ def test_a_run_without_measurements_can_be_drawn(tmp_path: Path, view: str) -> N
 
 
 def test_phases_and_letters(tmp_path: Path) -> None:
-    session = Session.create(tiny(), tmp_path / "run")
+    session = worlds.create(tiny(), tmp_path / "run")
     for phase in ("clean", "adversarial", "gaussian_noise", "clean"):
         session.apply(SwitchPhase(phase))
         for _ in range(5):
@@ -257,7 +256,7 @@ def test_phases_and_letters(tmp_path: Path) -> None:
 
 
 def test_series_keeps_the_last_of_several_values_of_a_step() -> None:
-    from engine.figures.base import until
+    from engine.run.timeline import until
 
     series = until(Series(np.array([0, 5, 5, 9]), np.array([1.0, 2.0, 3.0, 4.0])), 8)
     assert series.steps.tolist() == [0, 5]
@@ -274,7 +273,7 @@ def test_width_and_format_are_checked(store: Store) -> None:
 
 def test_importing_the_figures_is_light() -> None:
     code = (
-        "import sys, engine.export; "
+        "import sys, engine.figures.export; "
         "print([m for m in ('matplotlib', 'torch', 'PySide6') if m in sys.modules])"
     )  # fmt: skip
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from engine.history import History
+from engine.core.history import History
 
 
 def test_append_and_read() -> None:

@@ -17,12 +17,12 @@ from engine.attacks.fgm import RANDOM_STEP, Fgm
 from engine.attacks.losses import cross_entropy, dlr, dlr_targeted, margins
 from engine.attacks.pgd import Pgd
 from engine.attacks.square import Square, SquareImages, _profile
+from engine.attacks.threat import Threat, threats
+from engine.core.measurement import Measurement
+from engine.core.slices import finish
 from engine.models.classifier import ImageClassifier
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes.robustness import Measured, accuracy, build, slice_count
-from engine.protocol import Protocol
-from engine.slices import finish
-from engine.threat import Threat, threats
 from tests.tiny_digits import held_out, trained
 
 UNIT: Box = (0.0, 1.0)
@@ -162,7 +162,7 @@ def test_fgm_with_a_random_start(norm: str, classifier: ImageClassifier, sample:
     x, y = sample
     threat, tau = threats[norm], 0.5
     start = threat.start(torch.empty_like(x), tau, seed(3))
-    step = threat.steepest(classifier.ascent(x + start, y)) * (RANDOM_STEP * tau)
+    step = threat.steepest(classifier.input_gradient(x + start, y)) * (RANDOM_STEP * tau)
     expected = threat.project(start + step, tau)
     found = Fgm(threat, tau, random_start=True)(classifier, x, y, seed(3))
     assert torch.allclose(found, expected, atol=1e-6)
@@ -279,7 +279,7 @@ def test_a_loss_needs_a_network_with_logits() -> None:
         )
 
 
-def measure(model: ImageClassifier, sample: tuple[Tensor, Tensor], protocol: Protocol) -> Measured:
+def measure(model: ImageClassifier, sample: tuple[Tensor, Tensor], protocol: Measurement) -> Measured:
     return finish(accuracy(model, *sample, protocol, None, seed(), box=UNIT, chunk=70))
 
 
@@ -288,7 +288,7 @@ def test_strong_attacks_are_not_weaker_than_pgd(
     norm: str, tau: float, classifier: ImageClassifier, sample: tuple[Tensor, Tensor]
 ) -> None:
     share = {
-        name: measure(classifier, sample, Protocol(name, norm, tau, steps, restarts, N)).right
+        name: measure(classifier, sample, Measurement(name, norm, tau, steps, restarts, N)).right
         for name, steps, restarts in [
             ("clean", 0, 0), ("fgm", 1, 1), ("pgd", 20, 1), ("apgd", 20, 1), ("apgd_ce", 20, 1), ("apgd_t", 20, 3),
         ]
@@ -312,9 +312,9 @@ def test_square_needs_no_gradient_and_comes_near_those_that_have_one(
     norm: str, tau: float, sample: tuple[Tensor, Tensor]
 ) -> None:
     blind = Blind(trained())
-    clean = measure(blind, sample, Protocol("clean", norm, 0.0, 0, 0, N)).accuracy
-    few, many = (measure(blind, sample, Protocol("square", norm, tau, queries, 1, N)) for queries in (20, 200))
-    with_gradient = measure(ImageClassifier(trained()), sample, Protocol("apgd_ce", norm, tau, 20, 1, N)).accuracy
+    clean = measure(blind, sample, Measurement("clean", norm, 0.0, 0, 0, N)).accuracy
+    few, many = (measure(blind, sample, Measurement("square", norm, tau, queries, 1, N)) for queries in (20, 200))
+    with_gradient = measure(ImageClassifier(trained()), sample, Measurement("apgd_ce", norm, tau, 20, 1, N)).accuracy
     assert many.accuracy < few.accuracy < clean
     assert many.accuracy < clean - 0.3
     assert many.accuracy > with_gradient - 0.05
@@ -380,7 +380,7 @@ def test_profile_of_a_window(side: int) -> None:
     ],
 )
 def test_named_by_a_protocol(attack: str, kind: type[Attack], words: str) -> None:
-    protocol = Protocol(attack, "l2", 0.3, 15, 2, N)
+    protocol = Measurement(attack, "l2", 0.3, 15, 2, N)
     built = build(protocol, None, UNIT)
     assert type(built) is kind
     assert built.box == UNIT

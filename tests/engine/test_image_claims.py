@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from engine import claims, image_claims, metrics
-from engine.claims import check
-from engine.config import load_preset
-from engine.image_claims import IMAGE_RANK
+from engine.claims import base, images
+from engine.claims.base import check
+from engine.claims.images import IMAGE_RANK
+from engine.config.presets import load_preset
+from engine.core import metrics
 from tests.engine.test_claims import CLEAN_END, NOW, Figures, verdicts
 
 LAYERS = ("conv1", "conv2", "fc1")
@@ -22,14 +23,14 @@ GOOD: dict[tuple[str, int], float] = {
     **{
         ("report/" + metrics.layer(layer, name), NOW): value
         for layer in LAYERS
-        for name, value in zip(image_claims.PRINCIPLE, PRINCIPLE, strict=True)
+        for name, value in zip(images.PRINCIPLE, PRINCIPLE, strict=True)
     },
     **{("report/" + metrics.layer(layer, "active_share"), NOW): 0.4 for layer in LAYERS},
     **{
         (metrics.local(layer, name), NOW): value
         for layer in LAYERS[:2]
         for name, value in zip(
-            ("robust_before", "robust_after", *image_claims.PRINCIPLE), (0.25, 0.3, *PRINCIPLE), strict=True
+            ("robust_before", "robust_after", *images.PRINCIPLE), (0.25, 0.3, *PRINCIPLE), strict=True
         )
     },
     (metrics.rank("robust", IMAGE_RANK), NOW): 0.4,
@@ -52,14 +53,14 @@ def test_all_that_images_decide_hold_on_a_run_as_the_paper_has_it() -> None:
 @pytest.mark.parametrize(
     ("claim", "name", "step", "value"),
     [
-        (1, "report/accuracy/clean", CLEAN_END, image_claims.IMAGE_ACCURATE - 0.001),
-        (1, "report/accuracy/pgd", CLEAN_END, image_claims.IMAGE_FRAGILE * 0.65 + 0.001),
-        (8, metrics.local("conv2", "cos_clean_now"), NOW, 0.25 + image_claims.CLOSER - 0.001),
-        (8, metrics.local("conv1", "share"), NOW, claims.MOST),
-        (8, metrics.local("conv1", "robust_after"), NOW, 0.25 + image_claims.LOCAL_GAIN - 0.001),
-        (9, metrics.rank("robust", IMAGE_RANK), NOW, 0.26 + image_claims.IMAGE_SHARE * 0.17 - 0.001),
+        (1, "report/accuracy/clean", CLEAN_END, images.IMAGE_ACCURATE - 0.001),
+        (1, "report/accuracy/pgd", CLEAN_END, images.IMAGE_FRAGILE * 0.65 + 0.001),
+        (8, metrics.local("conv2", "cos_clean_now"), NOW, 0.25 + images.CLOSER - 0.001),
+        (8, metrics.local("conv1", "share"), NOW, base.MOST),
+        (8, metrics.local("conv1", "robust_after"), NOW, 0.25 + images.LOCAL_GAIN - 0.001),
+        (9, metrics.rank("robust", IMAGE_RANK), NOW, 0.26 + images.IMAGE_SHARE * 0.17 - 0.001),
         (11, "report/" + metrics.layer("fc1", "cos_clean_now"), NOW, 0.25),
-        (11, "report/" + metrics.layer("conv1", "share"), NOW, claims.MOST),
+        (11, "report/" + metrics.layer("conv1", "share"), NOW, base.MOST),
     ],
 )
 def test_each_threshold_decides(claim: int, name: str, step: int, value: float) -> None:
@@ -69,7 +70,7 @@ def test_each_threshold_decides(claim: int, name: str, step: int, value: float) 
 
 
 def test_the_gain_in_robust_accuracy_decides() -> None:
-    little = {**GOOD, ("report/accuracy/pgd", NOW): 0.26 + image_claims.IMAGE_GAIN - 0.001}
+    little = {**GOOD, ("report/accuracy/pgd", NOW): 0.26 + images.IMAGE_GAIN - 0.001}
     assert verdicts(check(Figures(little, load_preset("cifar10-filters"))))[11] == "does not hold"
 
 

@@ -13,9 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
-from engine.data import catalogue, cifar10, image_folder, mnist5k
+from engine.core.errors import ConfigError
+from engine.data import catalogue
 from engine.data.images import Cancelled, Images, Installed
-from engine.errors import ConfigError
+from engine.data.sets import cifar10, image_folder, mnist5k
 from tests.tiny_images import binary_files, encoded, tree, write
 from tests.trial_data import trial_zip
 

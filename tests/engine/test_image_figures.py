@@ -14,19 +14,19 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from engine import metrics
-from engine.config import ImageConfig, SparseCodingConfig, from_dict
-from engine.errors import ConfigError, StoreError
-from engine.export import export, table_csv
+from engine import worlds
+from engine.config.experiment import IMAGES, SPARSE_CODING, from_dict
+from engine.core import metrics
+from engine.core.errors import ConfigError, StoreError
+from engine.core.measurement import wilson
 from engine.figures import figures
+from engine.figures.export import export, table_csv
 from engine.figures.features import fineness
 from engine.figures.pictures import colours, signed, tiles
 from engine.figures.style import FORMATS, STYLE, WIDTHS, render
-from engine.image_loading import ImageNetwork
+from engine.images.loading import ImageNetwork
 from engine.probes.principle1 import principle1
-from engine.protocol import wilson
-from engine.session import Session
-from engine.store import Store
+from engine.run.store import Store
 
 TINY: dict[str, Any] = {
     "device": "cpu",
@@ -48,7 +48,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A finished run of 24 steps on digits, everything measured."""
     grad = torch.is_grad_enabled()
     folder = tmp_path_factory.mktemp("image figures") / "run"
-    session = Session.create(from_dict(TINY), folder)
+    session = worlds.create(from_dict(TINY), folder)
     while not session.finished:
         session.step()
     while session.measuring:
@@ -62,7 +62,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def two_layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the two-layer network that has not made a step."""
     folder = tmp_path_factory.mktemp("image figures") / "start"
-    Session.create(from_dict(TINY | {"model": {"name": "two_layer", "width": 20}}), folder).close()
+    worlds.create(from_dict(TINY | {"model": {"name": "two_layer", "width": 20}}), folder).close()
     return folder
 
 
@@ -164,8 +164,8 @@ def test_an_export_of_all_takes_what_a_network_on_images_has(run: Path, tmp_path
 
 @pytest.mark.parametrize("view", ["filters", "layers", "examples", "features"])
 def test_they_are_for_images_alone(view: str) -> None:
-    assert figures[view].worlds == (ImageConfig,)
-    assert SparseCodingConfig not in figures[view].worlds
+    assert figures[view].kinds == (IMAGES,)
+    assert SPARSE_CODING not in figures[view].kinds
 
 
 # --- filters
@@ -258,7 +258,7 @@ def test_layers_of_a_deep_network_keep_their_names_apart(tmp_path: Path) -> None
     import matplotlib as mpl
 
     config = TINY | {"model": {"name": "resnet", "width": 4}, "local": {"layer": "net.conv1", "redraw_at": 1}}
-    session = Session.create(from_dict(config | {"schedule": {"clean_steps": 2, "second_steps": 1}}), tmp_path / "run")
+    session = worlds.create(from_dict(config | {"schedule": {"clean_steps": 2, "second_steps": 1}}), tmp_path / "run")
     while not session.finished:
         session.step()
     session.close()
@@ -328,9 +328,9 @@ def test_examples_of_the_weights_after_clean_training(store: Store) -> None:
 
 
 def test_features_equal_the_probe(store: Store, network: ImageNetwork) -> None:
+    from engine.core.results import FeatureRequest
+    from engine.core.slices import finish
     from engine.probes.features import visualise
-    from engine.results import FeatureRequest
-    from engine.slices import finish
 
     data = collect(store, "features", layer="conv2", units="3,0,7", origin="image", image="2", tau="0.9", steps="5")
     x, _ = network.held_out(2)

@@ -12,27 +12,22 @@ import pytest
 import torch
 from torch import nn
 
-from engine import metrics
-from engine.commands import Command, EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase, Visualise
-from engine.config import ImageConfig, load_preset, with_value
+from engine import worlds
+from engine.config.experiment import with_value
+from engine.config.presets import load_preset
+from engine.core import metrics
+from engine.core.errors import ConfigError, ExplorerError
+from engine.core.results import Examples, FeatureRequest, Features, Filters, LayersPrinciple1, RadiusCurves, Weights
 from engine.data.images import Images
-from engine.errors import ConfigError, ExplorerError
-from engine.image_loading import ImageNetwork
-from engine.image_session import ImageSession
-from engine.image_training import AFTER, rate
-from engine.loading import load_network
-from engine.models.networks import layer, layers
-from engine.results import (
-    Examples,
-    FeatureRequest,
-    Features,
-    Filters,
-    LayersPrinciple1,
-    RadiusCurves,
-    Weights,
-)
-from engine.session import Session
-from engine.store import Store
+from engine.images.config import ImageConfig
+from engine.images.loading import ImageNetwork
+from engine.images.session import ImageSession
+from engine.images.training import AFTER, rate
+from engine.models.layers import layer, layers
+from engine.run.commands import Command, EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase, Visualise
+from engine.run.session import Session
+from engine.run.store import Store
+from engine.worlds import load
 from tests.tiny_image_runs import tiny_images
 from tests.tiny_runs import Plan, advance, assert_same, drain, read, run, values
 
@@ -58,7 +53,7 @@ PLAN: Plan = {27: [SetKnob("attack.tau", 0.2)]}
 
 
 def test_watching_changes_nothing(tmp_path: Path, whole: Any) -> None:
-    session = Session.create(tiny_images(), tmp_path / "watched")
+    session = worlds.create(tiny_images(), tmp_path / "watched")
     session.apply(Visualise(FeatureRequest("conv2", (0, 3), steps=3)))
     while session.steps_done < 40:
         session.snapshot(WATCHED)
@@ -94,14 +89,14 @@ def test_a_schedule_runs_records_and_reports(whole: Any) -> None:
 @pytest.mark.parametrize("later", [40, 30, 20, 15])
 def test_a_killed_run_goes_on_to_the_bit(tmp_path: Path, whole: Any, later: int) -> None:
     folder = tmp_path / "run"
-    session = Session.create(tiny_images(), folder)
+    session = worlds.create(tiny_images(), folder)
     advance(session, 40, PLAN)
     drain(session)
     session.close()
     for path in (folder / "checkpoints").iterdir():
         if int(path.stem.removeprefix("step-")) >= later:
             path.unlink()
-    resumed = Session.resume(folder)
+    resumed = worlds.resume(folder)
     assert resumed.steps_done < later
     plan = PLAN if resumed.steps_done <= 27 else {}
     advance(resumed, 40, plan)
@@ -131,10 +126,10 @@ def test_every_kind_of_run_resumes_to_the_bit(tmp_path: Path, knobs: dict[str, o
     total = config.schedule.total
     half = config.schedule.clean_steps + config.schedule.second_steps // 2
     uninterrupted = run(config, tmp_path / "whole")
-    session = Session.create(config, tmp_path / "run")
+    session = worlds.create(config, tmp_path / "run")
     advance(session, half)
     session.close()
-    session = Session.resume(tmp_path / "run")
+    session = worlds.resume(tmp_path / "run")
     advance(session, total)
     drain(session)
     session.close()
@@ -253,7 +248,7 @@ def test_the_rate_runs_through_each_phase() -> None:
 )
 def test_bad_knobs_are_named_and_leave_nothing(tmp_path: Path, knobs: dict[str, object], match: str) -> None:
     with pytest.raises(ConfigError, match=match):
-        Session.create(tiny_images(**knobs), tmp_path / "run")
+        worlds.create(tiny_images(**knobs), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -287,15 +282,15 @@ def test_divergence_is_told_and_names_knobs_that_images_have(new_session: Create
 
 
 def test_other_images_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Session.create(tiny_images(), tmp_path / "run").close()
+    worlds.create(tiny_images(), tmp_path / "run").close()
     monkeypatch.setattr(Images, "digest", lambda self: "0" * 64)
     with pytest.raises(ConfigError, match="not those that this run began with"):
-        Session.resume(tmp_path / "run")
+        worlds.resume(tmp_path / "run")
 
 
 def test_a_run_folder_gives_its_network_at_every_moment(tmp_path: Path) -> None:
     record = run(tiny_images(), tmp_path / "run")
-    network = load_network(tmp_path / "run")
+    network = load(tmp_path / "run")
     assert isinstance(network, ImageNetwork)
     x, y = network.held_out(10_000)
     assert x.shape == (395, 1, 8, 8)
@@ -305,7 +300,7 @@ def test_a_run_folder_gives_its_network_at_every_moment(tmp_path: Path) -> None:
         assert np.array_equal(weight.numpy(), record.arrays[f"{prefix}conv1.weight"])
     rows = network.accuracies(["pgd", "autoattack"], "l2", [0.2], 3, 1, 40)
     assert [row.protocol.attack.split()[0] for row in rows][:3] == ["clean", "pgd", "apgd_ce"]
-    assert rows[-1].measured.right <= rows[1].measured.right  # the worst case is no better than PGD
+    assert rows[-1].right <= rows[1].right  # the worst case is no better than PGD
     assert len(y) == 395
     with pytest.raises(ConfigError, match="dense needs the sparse-coding world"):
         network.accuracies(["dense"], "l2", [0.2], 3, 1, 40)
@@ -326,7 +321,7 @@ def test_the_default_presets_of_images_are_whole() -> None:
 def test_copies_of_a_run_can_be_moved(tmp_path: Path) -> None:
     run(tiny_images(), tmp_path / "run")
     shutil.move(tmp_path / "run", tmp_path / "elsewhere")
-    session = opened(Session.resume(tmp_path / "elsewhere"))
+    session = opened(worlds.resume(tmp_path / "elsewhere"))
     assert len(layers(session.network)) == 5
     session.step()
     session.close()

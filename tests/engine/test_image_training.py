@@ -12,20 +12,21 @@ import torch
 from torch import Tensor, nn
 
 from engine.attacks.fgm import RANDOM_STEP, Fgm
+from engine.attacks.objectives import objectives, training_attack
 from engine.attacks.pgd import Pgd
-from engine.commands import SetKnob, SwitchPhase
-from engine.config import ImageConfig
+from engine.attacks.threat import threats
+from engine.core.generators import seeded
 from engine.data.augment import ImageStream, pixels
-from engine.generators import seeded
-from engine.image_session import ImageSession
-from engine.image_training import GENERATORS, ImageTrainer, restrict, start
-from engine.image_world import BOX, load
+from engine.data.images import BOX
+from engine.images.config import ImageConfig
+from engine.images.data import load
+from engine.images.session import ImageSession
+from engine.images.training import GENERATORS, ImageTrainer, restrict, start
 from engine.models.classifier import ImageClassifier
+from engine.models.layers import layer, layers
 from engine.models.low_rank import Factors
-from engine.models.networks import layer, layers
-from engine.objectives import objectives, training_attack
-from engine.session import Session
-from engine.threat import threats
+from engine.run.commands import SetKnob, SwitchPhase
+from engine.run.session import Session
 from tests.tiny_image_runs import tiny_images
 from tests.tiny_runs import advance, tiny_config
 

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.core.errors import ConfigError
 from engine.data.augment import ImageStream, crop_, flip_, pixels
 from engine.data.images import Images, stratified
-from engine.errors import ConfigError
 
 FORMATS = [torch.contiguous_format, torch.channels_last]
 few = settings(max_examples=25, deadline=None)

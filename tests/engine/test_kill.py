@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from engine.config import to_dict
-from engine.session import Session
-from engine.store import Store
+from engine import worlds
+from engine.config.experiment import to_dict
+from engine.run.store import Store
 from tests.tiny_runs import Record, assert_same, drain, read, run, tiny_config, train_in_process
 
 CONFIG = tiny_config(clean_steps=300, second_steps=300, every=20, **{"checkpoint_every": 25, "storage.keep": 5})
 CONTEXT = multiprocessing.get_context("forkserver")  # torch is imported once, each child is a fresh process
-CONTEXT.set_forkserver_preload(["engine.session", "tests.tiny_runs"])
+CONTEXT.set_forkserver_preload(["engine.run.session", "tests.tiny_runs"])
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def train_and_kill(folder: Path, at: object, delay: float) -> int:
 
 
 def finish(folder: Path) -> Record:
-    session = Session.resume(folder)
+    session = worlds.resume(folder)
     while not session.finished:
         session.step()
     drain(session)
@@ -95,7 +95,7 @@ def test_what_a_kill_leaves_beside_the_files_does_no_harm(tmp_path: Path) -> Non
     record = run(tiny_config(), folder)
     for name in (".config.json.x", ".summary.json.y", "checkpoints/.step-00000099.safetensors.z"):
         (folder / name).write_bytes(b"half a fi")
-    session = Session.resume(folder)
+    session = worlds.resume(folder)
     assert session.steps_done == 80
     session.close()
     assert_same(read(folder), record)

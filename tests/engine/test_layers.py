@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine import metrics
+from engine.core import metrics
+from engine.core.slices import finish
 from engine.models.classifier import ImageClassifier
-from engine.models.networks import layers
+from engine.models.layers import layers
 from engine.probes.layers import activity, principle1_of, scalars
 from engine.probes.principle1 import principle1
-from engine.slices import finish
 from tests.tiny_digits import held_out, net, trained
 
 

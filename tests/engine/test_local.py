@@ -13,21 +13,21 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from engine import metrics
-from engine.config import from_dict
-from engine.errors import ConfigError, StoreError
-from engine.export import export
+from engine import worlds
+from engine.config.experiment import from_dict
+from engine.core import metrics
+from engine.core.errors import ConfigError, StoreError
+from engine.core.results import LayerInfo
 from engine.figures import figures
+from engine.figures.export import export
 from engine.figures.style import STYLE, WIDTHS
-from engine.image_study import CleanEnd, Stages
-from engine.image_training import ImageTrainer
-from engine.local import NAME, default_layers, local_study, study, table
-from engine.models.networks import layer, redraw
+from engine.images.training import ImageTrainer
+from engine.models.layers import layer, redraw
 from engine.probes.principle1 import principle1
-from engine.recorded import NotMeasured, read_local
-from engine.results import LayerInfo
-from engine.session import Session
-from engine.store import Store
+from engine.run.store import Store
+from engine.studies.clean_end import CleanEnd, Stages
+from engine.studies.files import NotMeasured, read_local
+from engine.studies.layerwise import NAME, default_layers, local_study, study, table
 from tests.tiny_runs import drain
 
 TINY: dict[str, Any] = {
@@ -43,7 +43,7 @@ TINY: dict[str, Any] = {
 
 def make(folder: Path, until: int = 20, **groups: dict[str, Any]) -> Path:
     """A tiny run on digits, trained for ``until`` steps."""
-    session = Session.create(from_dict(TINY | groups), folder)
+    session = worlds.create(from_dict(TINY | groups), folder)
     while session.steps_done < until:
         session.step()
     drain(session)

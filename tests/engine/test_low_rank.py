@@ -8,19 +8,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine import metrics
-from engine.commands import SetKnob, SwitchPhase
-from engine.config import resolve
-from engine.data.sparse_coding import SparseCoding
-from engine.errors import ConfigError, ExplorerError
-from engine.generators import seeded
+from engine import worlds
+from engine.config.experiment import resolve
+from engine.core import metrics
+from engine.core.errors import ConfigError, ExplorerError
+from engine.core.generators import seeded
+from engine.core.measurement import Measurement
+from engine.core.results import LowRank
+from engine.data.sparse_stream import SparseCoding
 from engine.models.low_rank import Factors
 from engine.models.symmetric_relu import NoisyRelu, SymmetricRelu
-from engine.probes.low_rank import low_rank, robust_vs_rank
-from engine.protocol import Protocol
-from engine.results import LowRank
-from engine.session import Session
-from engine.store import Store
+from engine.probes.low_rank import low_rank
+from engine.run.commands import SetKnob, SwitchPhase
+from engine.run.session import Session
+from engine.run.store import Store
+from engine.studies.low_rank import robust_vs_rank
 from tests.tiny_runs import Plan, advance, assert_same, drain, read, run, tiny_config, values
 
 Create = Callable[..., Session]
@@ -76,7 +78,7 @@ def test_the_closed_form_is_autograd(generator: torch.Generator, rank: int, shap
     expected = base + (U - LR * dU) @ turned  # the factors themselves are fixed up to a change of basis
     model = noisy(base + start.U @ start.V, len(y))
     margin = model.margin(x, y)
-    found = start.descend(model, x.clone(), y, LR, DECAY)
+    found = start.sgd_step(model, x.clone(), y, LR, DECAY)
     assert torch.allclose(found, margin, atol=1e-6)
     assert torch.allclose(model.model.weight.double(), expected.double(), atol=2e-5)
     assert torch.equal(model.model.weight, torch.addmm(base, start.U, start.V))
@@ -90,8 +92,8 @@ def test_at_full_rank_it_is_the_full_step(generator: torch.Generator) -> None:
     one, other = noisy(base, 40), noisy(base, 40)
     for _ in range(5):
         x, y = batch(generator)
-        factors.descend(one, x.clone(), y, LR, DECAY)
-        other.descend(x.clone(), y, LR, DECAY)
+        factors.sgd_step(one, x.clone(), y, LR, DECAY)
+        other.sgd_step(x.clone(), y, LR, DECAY)
     assert torch.allclose(one.model.weight, other.model.weight, atol=1e-5)
     assert float((one.model.weight - base).norm()) > 0.1
 
@@ -103,8 +105,8 @@ def test_the_first_step_is_the_full_one_seen_through_v(generator: torch.Generato
     V = factors.V.clone()
     one, other = noisy(base, 40), noisy(base, 40)
     x, y = batch(generator)
-    factors.descend(one, x.clone(), y, LR, 0)
-    other.descend(x.clone(), y, LR, 0)
+    factors.sgd_step(one, x.clone(), y, LR, 0)
+    other.sgd_step(x.clone(), y, LR, 0)
     assert torch.allclose(one.model.weight - base, (other.model.weight - base) @ V.T @ V, atol=1e-6)
 
 
@@ -211,7 +213,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> object:
 )
 def test_a_resumed_run_is_the_uninterrupted_one(breaks: list[int], uninterrupted: object, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    session = Session.create(tiny_config(), folder)
+    session = worlds.create(tiny_config(), folder)
     given: set[int] = set()
     for end in [*breaks, 85]:
         while True:
@@ -225,7 +227,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(breaks: list[int], uninterrupted
         rank = session.rank
         if end != 85:
             session.close()
-            session = Session.resume(folder)
+            session = worlds.resume(folder)
             assert session.rank == rank
     drain(session)
     session.close()
@@ -289,7 +291,7 @@ def test_accuracy_by_rank(generator: torch.Generator) -> None:
     world = SparseCoding.draw(config.world, seeded(0, "world"), torch.device("cpu"))
     clean = torch.randn(24, 16, generator=generator) * 0.1
     x, y = world.sample(50, generator)
-    protocol = Protocol("pgd", "l2", 0.2, 3, 2, 50)
+    protocol = Measurement("pgd", "l2", 0.2, 3, 2, 50)
 
     def curve(ranks: tuple[int, ...]) -> tuple[object, list[float]]:
         slices, seen = robust_vs_rank(config, world, clean, 20, x, y, ranks, protocol), []

@@ -9,10 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from engine.config.knobs import Model
+from engine.core.errors import ConfigError
 from engine.data.augment import pixels
-from engine.errors import ConfigError
-from engine.knobs import AlexNetModel, Model, ResNetModel, TwoLayerModel
-from engine.models.networks import Data, Normalise, build, layer, layers, redraw
+from engine.models.base import DataFacts
+from engine.models.layers import Normalise, build, layer, layers, redraw
+from engine.models.networks.alexnet import AlexNetModel
+from engine.models.networks.resnet import ResNetModel
+from engine.models.networks.two_layer import TwoLayerModel
 
 MODELS: dict[str, Model] = {
     "two_layer": TwoLayerModel(width=12),
@@ -29,8 +33,8 @@ def images(shape: tuple[int, int, int] = (3, 32, 32), n: int = 20) -> Tensor:
     return torch.randint(0, 256, (n, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def data(shape: tuple[int, int, int] = (3, 32, 32), classes: int = 10) -> Data:
-    return Data.of(images(shape), classes)
+def data(shape: tuple[int, int, int] = (3, 32, 32), classes: int = 10) -> DataFacts:
+    return DataFacts.of(images(shape), classes)
 
 
 def same(a: nn.Module, b: nn.Module) -> bool:
@@ -196,7 +200,7 @@ def test_the_network_normalises_its_pixels(model: Model) -> None:
 def test_a_constant_channel_divides_by_no_zero() -> None:
     x = images()
     x[:, 1], x[:, 2] = 255, 0
-    found = Data.of(x, 10)
+    found = DataFacts.of(x, 10)
     assert found.mean[1:].tolist() == [1.0, 0.0]
     assert (found.std[1:] > 0).all()
     network = build(MODELS["alexnet"], found, 0).eval()

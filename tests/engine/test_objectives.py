@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from engine.attacks.fgm import Fgm
+from engine.attacks.objectives import objectives, training_attack
 from engine.attacks.pgd import Pgd
-from engine.config import Config
+from engine.attacks.threat import threats
+from engine.config.experiment import Config
 from engine.models.symmetric_relu import SymmetricRelu
-from engine.objectives import objectives, training_attack
-from engine.threat import threats
 from tests.tiny_runs import tiny_config
 
 D, N = 16, 400

@@ -6,12 +6,12 @@ from itertools import pairwise
 import pytest
 import torch
 
-from engine.config import with_value
-from engine.data.sparse_coding import SparseCoding
-from engine.generators import seeded
+from engine.config.experiment import with_value
+from engine.core.generators import seeded
+from engine.core.measurement import Measurement
+from engine.core.slices import finish
+from engine.data.sparse_stream import SparseCoding
 from engine.probes import oracle
-from engine.protocol import Protocol
-from engine.slices import finish
 from tests.tiny_runs import tiny_config
 
 CPU = torch.device("cpu")
@@ -33,7 +33,7 @@ def test_the_ideal_network_by_its_formula(world: SparseCoding) -> None:
 
 def test_the_best_bias_beats_others_on_held_out_samples(world: SparseCoding) -> None:
     x, y = world.sample(500, seeded(2, "held out"))
-    protocol = Protocol("pgd", "l2", 0.25, 20, 1, 500)
+    protocol = Measurement("pgd", "l2", 0.25, 20, 1, 500)
     (found,) = finish(oracle.ceilings(world, 0, x, y, [protocol]))
     assert 0 <= found.bias <= 1 / math.sqrt(3)
     assert found.measured.protocol == protocol
@@ -47,7 +47,7 @@ def test_the_best_bias_beats_others_on_held_out_samples(world: SparseCoding) -> 
 
 def test_a_larger_radius_has_a_lower_ceiling(world: SparseCoding) -> None:
     x, y = world.sample(400, seeded(2, "held out"))
-    protocols = [Protocol("pgd", "l2", tau, 10, 1, 400) for tau in (0.0, 0.1, 0.2, 0.4, 3.0)]
+    protocols = [Measurement("pgd", "l2", tau, 10, 1, 400) for tau in (0.0, 0.1, 0.2, 0.4, 3.0)]
     accuracies = [c.measured.accuracy for c in finish(oracle.ceilings(world, 0, x, y, protocols))]
     assert accuracies[0] >= 0.99
     assert accuracies[-1] == 0
@@ -56,7 +56,7 @@ def test_a_larger_radius_has_a_lower_ceiling(world: SparseCoding) -> None:
 
 def test_cached_by_everything_that_matters(world: SparseCoding, monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = world.sample(100, seeded(2, "held out"))
-    protocol = Protocol("pgd", "l2", 0.2, 5, 1, 100)
+    protocol = Measurement("pgd", "l2", 0.2, 5, 1, 100)
     cache: oracle.Cache = {}
     first = finish(oracle.ceilings(world, 0, x, y, [protocol], cache))
     filled = len(cache)
@@ -71,9 +71,9 @@ def test_cached_by_everything_that_matters(world: SparseCoding, monkeypatch: pyt
         lambda: oracle.ceilings(other, 0, x, y, [protocol], cache),
         lambda: oracle.ceilings(world, 1, x, y, [protocol], cache),
         lambda: oracle.ceilings(world, 0, x + 0.1, y, [protocol], cache),
-        lambda: oracle.ceilings(world, 0, x, y, [Protocol("pgd", "l2", 0.1, 5, 1, 100)], cache),
-        lambda: oracle.ceilings(world, 0, x, y, [Protocol("pgd", "linf", 0.2, 5, 1, 100)], cache),
-        lambda: oracle.ceilings(world, 0, x, y, [Protocol("pgd", "l2", 0.2, 6, 1, 100)], cache),
+        lambda: oracle.ceilings(world, 0, x, y, [Measurement("pgd", "l2", 0.1, 5, 1, 100)], cache),
+        lambda: oracle.ceilings(world, 0, x, y, [Measurement("pgd", "linf", 0.2, 5, 1, 100)], cache),
+        lambda: oracle.ceilings(world, 0, x, y, [Measurement("pgd", "l2", 0.2, 6, 1, 100)], cache),
     ):
         calls.clear()
         finish(changed())

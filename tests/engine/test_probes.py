@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine import metrics
+from engine.core import metrics
+from engine.core.arrays import frozen
+from engine.core.generators import seeded
+from engine.core.measurement import Measurement
 from engine.data.dictionaries import dictionaries
-from engine.evaluation import HeldOut, Request, evaluate
-from engine.generators import seeded
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes import mixture, principle1, robustness, sparsity
-from engine.probes.arrays import frozen
-from engine.protocol import Protocol
+from engine.theory.evaluation import HeldOut, Request, evaluate
 from tests.tiny_runs import tiny_config
 
 D, M = 16, 24
@@ -153,7 +153,7 @@ def test_sparsity_counts() -> None:
 
 @pytest.fixture
 def world() -> tuple[HeldOut, SymmetricRelu]:
-    from engine.data.sparse_coding import SparseCoding
+    from engine.data.sparse_stream import SparseCoding
 
     config = tiny_config()
     world = SparseCoding.draw(config.world, seeded(0, "world"), torch.device("cpu"))
@@ -178,7 +178,7 @@ def test_the_held_out_sample_is_fixed_and_a_smaller_one_begins_a_larger_one(
     assert not torch.equal(HeldOut(held.world, 1).take(300, 0.1)[0], x)
 
 
-def measure(world: tuple[HeldOut, SymmetricRelu], protocol: Protocol) -> tuple[robustness.Measured, int]:
+def measure(world: tuple[HeldOut, SymmetricRelu], protocol: Measurement) -> tuple[robustness.Measured, int]:
     held, model = world
     x, y = held.take(protocol.n, 0.1)
     slices = robustness.accuracy(model, x, y, protocol, held.world.dense_direction, seeded(0, "test"))
@@ -196,22 +196,22 @@ def test_accuracies_by_hand(world: tuple[HeldOut, SymmetricRelu]) -> None:
     n = 700  # not a multiple of the chunk
     x, y = held.take(n, 0.1)
     right = model.margin(x, y) > 0
-    clean, slices = measure(world, Protocol("clean", "l2", 0, 0, 0, n))
+    clean, slices = measure(world, Measurement("clean", "l2", 0, 0, 0, n))
     assert clean.right == int(right.sum())
     assert clean.accuracy == clean.right / n
     assert slices == math.ceil(n / robustness.CHUNK)
 
-    step = model.ascent(x, y).clone()
+    step = model.input_gradient(x, y).clone()
     delta = 0.3 * step / step.norm(dim=1, keepdim=True)
-    fgm, _ = measure(world, Protocol("fgm", "l2", 0.3, 1, 1, n))
+    fgm, _ = measure(world, Measurement("fgm", "l2", 0.3, 1, 1, n))
     assert fgm.right == int((right & (model.margin(x + delta, y) > 0)).sum())
 
-    dense, _ = measure(world, Protocol("dense", "l2", 0.3, 0, 0, n))
+    dense, _ = measure(world, Measurement("dense", "l2", 0.3, 0, 0, n))
     away = -y.unsqueeze(1) * 0.3 * held.world.dense_direction
     assert dense.right == int((right & (model.margin(x + away, y) > 0)).sum())
     assert dense.accuracy < clean.accuracy
 
-    pgd, slices = measure(world, Protocol("pgd", "l2", 0.3, 20, 3, n))
+    pgd, slices = measure(world, Measurement("pgd", "l2", 0.3, 20, 3, n))
     assert pgd.right <= fgm.right
     assert slices <= robustness.slice_count([pgd.protocol])
     assert pgd.protocol.n == n
@@ -222,28 +222,30 @@ def test_accuracies_by_hand(world: tuple[HeldOut, SymmetricRelu]) -> None:
 def test_at_radius_zero_every_accuracy_is_the_clean_one(
     world: tuple[HeldOut, SymmetricRelu], attack: str, norm: str
 ) -> None:
-    clean, _ = measure(world, Protocol("clean", "l2", 0, 0, 0, 500))
-    zero, _ = measure(world, Protocol(attack, norm, 0.0, 3, 2, 500))
+    clean, _ = measure(world, Measurement("clean", "l2", 0, 0, 0, 500))
+    zero, _ = measure(world, Measurement(attack, norm, 0.0, 3, 2, 500))
     assert zero.right == clean.right
 
 
 def test_a_network_that_is_always_wrong(world: tuple[HeldOut, SymmetricRelu]) -> None:
     held, model = world
     wrong = SymmetricRelu(-model.weight, 0.2)
-    found, _ = measure((held, SymmetricRelu(wrong.weight * 10, 0.0)), Protocol("pgd", "l2", 0.2, 5, 2, 100))
+    found, _ = measure((held, SymmetricRelu(wrong.weight * 10, 0.0)), Measurement("pgd", "l2", 0.2, 5, 2, 100))
     assert found.right <= 1
 
 
 def test_an_unknown_attack_is_refused() -> None:
     with pytest.raises(ValueError, match="no such attack: cw"):
-        robustness.build(Protocol("cw", "l2", 0.1, 1, 1, 10), None)
+        robustness.build(Measurement("cw", "l2", 0.1, 1, 1, 10), None)
 
 
 def test_alignment_by_hand(world: tuple[HeldOut, SymmetricRelu]) -> None:
     held, model = world
     x, y = held.take(600, 0.1)
     direction = held.world.dense_direction
-    code = (model.ascent(x, y).clone()) @ held.world.dictionary  # in the dictionary, as SPEC.md section 9 says it
+    code = (
+        model.input_gradient(x, y).clone()
+    ) @ held.world.dictionary  # in the dictionary, as SPEC.md section 9 says it
     cosine = torch.nn.functional.cosine_similarity(code, -y.unsqueeze(1) * held.world.target, dim=1)
     assert robustness.alignment(model, x, y, direction) == pytest.approx(float(cosine.mean()), abs=1e-4)
     everywhere = SymmetricRelu(direction.repeat(3, 1), 0.0)
@@ -257,7 +259,7 @@ def test_an_evaluation_records_everything_once(world: tuple[HeldOut, SymmetricRe
     clean = model.weight if ended else None
     request = Request(7, report, tiny_config(), 0.2, model.weight, model.weight * 0.1, clean)
     seen: list[tuple[int, str, float]] = []
-    protocols: dict[str, Protocol] = {}
+    protocols: dict[str, Measurement] = {}
     slices = 0
     job = evaluate(
         request, held, lambda *row: seen.append(row), lambda step, name, protocol: protocols.update({name: protocol})

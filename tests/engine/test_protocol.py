@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.protocol import Protocol, wilson
+from engine.core.measurement import Measurement, wilson
 
 
 # Published or exactly computable: n = 10, 0 successes → 1 − 1/(1+z²/n); Newcombe 1998, table II; Agresti and Coull.
@@ -40,14 +40,14 @@ def test_wilson_holds_the_share_and_is_symmetric(n: int, share: float) -> None:
 @pytest.mark.parametrize(
     ("protocol", "words"),
     [
-        (Protocol("clean", "l2", 0, 0, 0, 500), ("no attack", "n = 500", "Wilson")),
-        (Protocol("fgm", "linf", 0.05, 1, 1, 500), ("FGM", "ℓ∞ radius 0.05", "n = 500")),
-        (Protocol("pgd", "l2", 0.2, 40, 5, 1000), ("PGD-40 × 5 restarts", "ℓ2 radius 0.2", "n = 1000", "95%")),
-        (Protocol("pgd", "l2", 0.2, 10, 1, 500, True), ("PGD-10 × 1 restart,", "live estimate")),
-        (Protocol("dense", "l2", 0.2, 0, 0, 500), ("dense direction", "radius 0.2")),
+        (Measurement("clean", "l2", 0, 0, 0, 500), ("no attack", "n = 500", "Wilson")),
+        (Measurement("fgm", "linf", 0.05, 1, 1, 500), ("FGM", "ℓ∞ radius 0.05", "n = 500")),
+        (Measurement("pgd", "l2", 0.2, 40, 5, 1000), ("PGD-40 × 5 restarts", "ℓ2 radius 0.2", "n = 1000", "95%")),
+        (Measurement("pgd", "l2", 0.2, 10, 1, 500, True), ("PGD-10 × 1 restart,", "live estimate")),
+        (Measurement("dense", "l2", 0.2, 0, 0, 500), ("dense direction", "radius 0.2")),
     ],
 )
-def test_text_says_everything_and_json_round_trips(protocol: Protocol, words: tuple[str, ...]) -> None:
+def test_text_says_everything_and_json_round_trips(protocol: Measurement, words: tuple[str, ...]) -> None:
     for word in words:
         assert word in protocol.text()
-    assert Protocol.from_json(protocol.to_json()) == protocol
+    assert Measurement.from_json(protocol.to_json()) == protocol

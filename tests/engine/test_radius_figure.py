@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 import torch
 
-from engine.errors import ConfigError
-from engine.export import table_csv
+from engine.core.errors import ConfigError
+from engine.core.generators import seeded
+from engine.core.measurement import Measurement, wilson
+from engine.core.slices import finish
 from engine.figures import figures
+from engine.figures.export import table_csv
 from engine.figures.perturbation import picture, reference
 from engine.figures.style import render
-from engine.generators import seeded
-from engine.loading import Network
 from engine.models.symmetric_relu import SymmetricRelu
-from engine.probes import anatomy, certificate, oracle, robustness
-from engine.protocol import Protocol, wilson
-from engine.slices import finish
-from engine.store import Store
-from engine.training import bias_at
+from engine.probes import certificate, oracle, perturbation, robustness
+from engine.run.store import Store
+from engine.theory.loading import TheoryNetwork
+from engine.theory.training import bias_at
 
 N = 60
 
@@ -40,18 +40,18 @@ def columns(table: Any) -> dict[str, list[float]]:
 
 
 @pytest.fixture
-def network(finished_run: Path) -> Network:
-    return Network.load(finished_run)
+def network(finished_run: Path) -> TheoryNetwork:
+    return TheoryNetwork.load(finished_run)
 
 
-def test_radius_equals_measuring_again(finished_store: Store, network: Network) -> None:
+def test_radius_equals_measuring_again(finished_store: Store, network: TheoryNetwork) -> None:
     data = collect(finished_store, "radius", n=str(N))
     found = columns(data.tables[""])
     tau, seed, config = network.config.attack.tau, network.config.seed, network.config
     radii = np.linspace(0, 1.5 * tau, 7)
     np.testing.assert_array_equal(found["radius [ℓ2 norm]"], radii)
     x, y = network.held_out.take(N, config.world.sigma_x)
-    protocols = [Protocol("pgd", "l2", float(r), 20, 2, N) for r in radii]
+    protocols = [Measurement("pgd", "l2", float(r), 20, 2, N) for r in radii]
     arrays = finished_store.load().arrays
     before = SymmetricRelu(torch.from_numpy(arrays["weight_clean"].copy()), bias_at(config, 40))
     for suffix, model in (("", network.model), ("_clean", before)):
@@ -118,11 +118,13 @@ def test_radius_options_are_checked(finished_store: Store) -> None:
 # --- perturbation
 
 
-def test_perturbation_equals_measuring_again(finished_store: Store, network: Network) -> None:
+def test_perturbation_equals_measuring_again(finished_store: Store, network: TheoryNetwork) -> None:
     data = collect(finished_store, "perturbation", sample="3")
     x, y = network.held_out.take(1000, network.config.world.sigma_x)
-    protocol = Protocol("fgm", "l2", network.config.attack.tau, 1, 1, 1000)
-    again = finish(anatomy.anatomy(network.model, network.held_out.world, x, y, protocol, network.config.seed))
+    protocol = Measurement("fgm", "l2", network.config.attack.tau, 1, 1, 1000)
+    again = finish(
+        perturbation.perturbations(network.model, network.held_out.world, x, y, protocol, network.config.seed)
+    )
     inputs, pixels, main = (columns(data.tables[name]) for name in ("inputs", "pixels", ""))
     np.testing.assert_allclose(inputs["cosine [1]"], again.cosine, rtol=1e-6)
     np.testing.assert_array_equal(inputs["coordinates with 90% of the energy [coordinates]"], again.coordinates90)
@@ -151,7 +153,7 @@ def test_perturbation_pictures_share_one_scale(finished_store: Store) -> None:
     x, enlarged, total = (np.asarray(image.get_array()).ravel() for image in images)
     np.testing.assert_allclose(x + enlarged / data.factor, total, atol=1e-6)
     assert max(np.abs(x).max(), np.abs(total).max()) <= data.scale
-    assert np.abs(data.factor * data.anatomy.delta).max() <= data.scale
+    assert np.abs(data.factor * data.perturbations.delta).max() <= data.scale
     assert any(f"δ × {data.factor}" in axes.get_title() for axes in figure.axes)
     assert collect(finished_store, "perturbation", factor="1").factor == 1
 
@@ -172,6 +174,6 @@ def test_a_vector_of_any_length_is_a_picture() -> None:
 
 
 def test_the_reference_is_as_long_as_the_perturbation(finished_store: Store) -> None:
-    found = collect(finished_store, "perturbation").anatomy
+    found = collect(finished_store, "perturbation").perturbations
     for sample in range(12):
         assert np.linalg.norm(reference(found, sample)) == pytest.approx(np.linalg.norm(found.delta[sample]), rel=1e-5)

@@ -10,19 +10,20 @@ from typing import Any
 import pytest
 import torch
 
-from engine import metrics
-from engine.config import from_dict, images
-from engine.errors import ConfigError, StoreError
-from engine.export import export
-from engine.generators import number, seeded
-from engine.image_session import ImageSession
-from engine.image_study import CleanEnd
-from engine.image_training import GENERATORS, ImageTrainer, restrict
-from engine.models.networks import layer, layers
-from engine.ranks import NAME, adversarial_phase, rank_study, table
-from engine.recorded import NotMeasured, read_low_rank
-from engine.session import Session
-from engine.store import Store
+from engine import worlds
+from engine.config.experiment import from_dict
+from engine.core import metrics
+from engine.core.errors import ConfigError, StoreError
+from engine.core.generators import number, seeded
+from engine.figures.export import export
+from engine.images.config import images
+from engine.images.session import ImageSession
+from engine.images.training import GENERATORS, ImageTrainer, restrict
+from engine.models.layers import layer, layers
+from engine.run.store import Store
+from engine.studies.clean_end import CleanEnd
+from engine.studies.files import NotMeasured, read_low_rank
+from engine.studies.low_rank import NAME, adversarial_phase, rank_study, table
 from tests.engine.test_local import TINY, assert_fits, make
 from tests.tiny_runs import assert_same, drain, run, tiny_config
 from tests.tiny_runs import read as record_of
@@ -115,11 +116,11 @@ def test_a_session_keeps_such_a_layer_free_and_resumes(tmp_path: Path) -> None:
     whole = run(config, tmp_path / "whole")
     clean, now = whole.arrays["clean.conv1.weight"], whole.arrays["now.conv1.weight"]
     assert abs(now - clean).max() > 0
-    session = Session.create(config, tmp_path / "parts")
+    session = worlds.create(config, tmp_path / "parts")
     while session.steps_done < 6:
         session.step()
     session.close()
-    session = Session.resume(tmp_path / "parts")
+    session = worlds.resume(tmp_path / "parts")
     assert isinstance(session, ImageSession)
     assert session._trainer.unlimited == ("conv1", "conv2")
     while not session.finished:

@@ -10,25 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.commands import EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase
-from engine.config import SparseCodingConfig, from_dict, resolve
-from engine.errors import ConfigError, StoreError
-from engine.export import export
-from engine.recipe import (
-    build,
-    command_of,
-    data_hash,
-    digest,
-    git_commit,
-    parse,
-    read,
-    replay,
-    scheduled_switch,
-    versions,
-)
-from engine.session import Session
-from engine.snapshot import Event
-from engine.store import Store
+from engine import worlds
+from engine.config.experiment import from_dict, resolve
+from engine.core.errors import ConfigError, StoreError
+from engine.figures.export import export
+from engine.run.commands import EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase
+from engine.run.recipe import build, data_hash, digest, git_commit, read, versions
+from engine.run.snapshot import Event
+from engine.run.store import Store
+from engine.studies.replay import command_of, parse, replay, scheduled_switch
+from engine.theory.config import SparseCodingConfig
 
 CONFIG = {
     "threads": 1,
@@ -42,7 +33,7 @@ CONFIG = {
 
 
 def train(folder: Path, commands: dict[int, list[object]], steps: int) -> Path:
-    session = Session.create(from_dict(CONFIG), folder)
+    session = worlds.create(from_dict(CONFIG), folder)
     while True:
         for command in commands.get(session.steps_done, []):
             session.apply(command)  # type: ignore[arg-type]

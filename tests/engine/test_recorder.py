@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.commands import SaveCheckpoint, SwitchPhase
-from engine.errors import StoreError
-from engine.protocol import Protocol
-from engine.recorder import BATCH, Recorder, crowded
-from engine.session import Session
-from engine.store import Store
+from engine import worlds
+from engine.core.errors import StoreError
+from engine.core.measurement import Measurement
+from engine.run.commands import SaveCheckpoint, SwitchPhase
+from engine.run.recorder import BATCH, Recorder, crowded
+from engine.run.store import Store
 from tests.tiny_runs import advance, tiny_config
 
 
@@ -49,7 +49,7 @@ def test_a_second_recorder_reads_what_the_first_wrote(tmp_path: Path) -> None:
     first.scalar(1, "loss", 0.5)
     first.scalar(2, "loss", float("nan"))
     first.event(1, "phase", "clean", "adversarial")
-    protocol = Protocol("pgd", "l2", 0.2, 10, 1, 500)
+    protocol = Measurement("pgd", "l2", 0.2, 10, 1, 500)
     first.measured_by(1, "accuracy/pgd", protocol)
     first.close()
     second = Recorder(Store.open(tmp_path / "run"))
@@ -63,7 +63,7 @@ def test_a_second_recorder_reads_what_the_first_wrote(tmp_path: Path) -> None:
 
 
 def test_a_protocol_is_written_when_it_changes(recorder: Recorder) -> None:
-    a, b = Protocol("pgd", "l2", 0.2, 10, 1, 500), Protocol("pgd", "l2", 0.1, 10, 1, 500)
+    a, b = Measurement("pgd", "l2", 0.2, 10, 1, 500), Measurement("pgd", "l2", 0.1, 10, 1, 500)
     held = recorder.protocols
     for step, protocol in ((10, a), (20, a), (30, b), (40, b), (50, a)):
         recorder.measured_by(step, "accuracy/pgd", protocol)
@@ -120,10 +120,10 @@ def test_the_last_is_never_given_up(steps: list[int]) -> None:
 def test_a_run_keeps_phases_and_requests(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     config = tiny_config(clean_steps=150, second_steps=150, **{"checkpoint_every": 10, "storage.keep": 3})
-    session = Session.create(config, folder)
+    session = worlds.create(config, folder)
     advance(session, 200, {33: [SaveCheckpoint()], 166: [SwitchPhase("clean")], 171: [SwitchPhase("adversarial")]})
     session.close()
-    session = Session.resume(folder)  # what is protected is known again
+    session = worlds.resume(folder)  # what is protected is known again
     advance(session, 300)
     session.close()
     store = Store.open(folder, read_only=True)
@@ -140,7 +140,7 @@ def test_an_error_of_the_writer_comes_with_the_next_call(tmp_path: Path, monkeyp
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("engine.store.write_atomically", full)
+    monkeypatch.setattr("engine.run.store.write_atomically", full)
     save(recorder, 10)
     recorder._writer.submit(lambda: None).result()
     with pytest.raises(StoreError, match=r"cannot be written.*No space left"):
@@ -166,17 +166,17 @@ def test_an_error_of_the_last_write_comes_with_close(tmp_path: Path, monkeypatch
 
 
 def test_a_session_says_it_and_can_be_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = Session.create(tiny_config(), tmp_path / "run")
+    session = worlds.create(tiny_config(), tmp_path / "run")
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     session._recorder._writer.submit(lambda: None).result()
-    monkeypatch.setattr("engine.store.write_atomically", full)
+    monkeypatch.setattr("engine.run.store.write_atomically", full)
     with pytest.raises(StoreError, match="No space left"):
         advance(session, 300)
     monkeypatch.undo()
     session.close()
-    resumed = Session.resume(tmp_path / "run")
+    resumed = worlds.resume(tmp_path / "run")
     assert resumed.steps_done > 0
     resumed.close()

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from engine import metrics
-from engine.config import load_preset, with_value
-from engine.session import Session
+from engine import worlds
+from engine.config.experiment import with_value
+from engine.config.presets import load_preset
+from engine.core import metrics
 from tests.tiny_runs import drain
 
 TOLERANCE = {metrics.CLEAN: 0.03, metrics.PGD: 0.05, metrics.ALIGNMENT: 0.06, metrics.mixture("purity", "mean"): 0.06}
@@ -22,7 +23,7 @@ REFERENCE = {"clean": (0.97, 0.38, 0.97, 0.37), "adversarial": (0.98, 0.86, 0.23
 def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     grad, threads = torch.is_grad_enabled(), torch.get_num_threads()
     config = with_value(with_value(load_preset("small"), "device", "cpu"), "evaluation.every", 500)
-    session = Session.create(config, tmp_path_factory.mktemp("small") / "run")
+    session = worlds.create(config, tmp_path_factory.mktemp("small") / "run")
     while not session.finished:
         session.step()
     drain(session)

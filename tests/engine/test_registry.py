@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 
 from engine.attacks.fgm import Fgm
+from engine.attacks.objectives import objectives
+from engine.attacks.threat import threats
+from engine.core.errors import ConfigError
+from engine.core.registry import Registry
 from engine.data.dictionaries import dictionaries
-from engine.errors import ConfigError
-from engine.objectives import objectives
-from engine.registry import Registry
-from engine.threat import threats
 
 
 def test_register_returns_its_object_and_keeps_the_order() -> None:
@@ -34,7 +34,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 
 
 def test_what_is_registered_is_what_the_config_offers() -> None:
-    from engine.config import knobs
+    from engine.config.experiment import knobs
 
     choices = {knob.path: knob.choices for knob in knobs()}
     assert set(dictionaries) == set(choices["world.dictionary"])

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.config import Config, with_value
-from engine.errors import ConfigError
-from engine.protocol import Protocol
-from engine.rivals import OBJECTIVES, Race, RivalResult, best, draw_world, run_rivals
-from engine.session import Session
-from engine.sweep import at_dimension, sweep, train_network
+from engine import worlds
+from engine.config.experiment import Config, with_value
+from engine.core.errors import ConfigError
+from engine.core.measurement import Measurement
+from engine.studies.baselines import OBJECTIVES, BaselineResult, JointTraining, best, draw_world, run_baselines
+from engine.studies.dimensions import at_dimension, sweep, train_network
 from tests.tiny_runs import advance, tiny_config
 from tests.tiny_runs import run as whole_run
 
@@ -26,18 +26,18 @@ def finish(slices):  # type: ignore[no-untyped-def]
 
 
 @pytest.fixture(scope="module")
-def results() -> tuple[tuple[RivalResult, ...], list[object]]:
-    found: tuple[tuple[RivalResult, ...], list[object]] = finish(run_rivals(tiny_config(), steps=60, n=300))
+def results() -> tuple[tuple[BaselineResult, ...], list[object]]:
+    found: tuple[tuple[BaselineResult, ...], list[object]] = finish(run_baselines(tiny_config(), steps=60, n=300))
     return found
 
 
-def test_every_rival_with_every_objective(results: tuple[tuple[RivalResult, ...], list[object]]) -> None:
+def test_every_rival_with_every_objective(results: tuple[tuple[BaselineResult, ...], list[object]]) -> None:
     found, _ = results
     names = ("linear", "quadratic", "cubic", "ntk")
     assert [(r.name, r.trained_by) for r in found] == list(itertools.product(names, OBJECTIVES))
     for result in found:
-        assert result.protocol == Protocol("pgd", "l2", 0.2, 30, 1, 300)
-        assert result.clean.protocol == Protocol("clean", "l2", 0.0, 0, 0, 300)
+        assert result.protocol == Measurement("pgd", "l2", 0.2, 30, 1, 300)
+        assert result.clean.protocol == Measurement("clean", "l2", 0.0, 0, 0, 300)
         assert result.robust_accuracy <= result.clean_accuracy
         assert (result.steps, result.lr > 0) == (60, True)
         assert (result.exact is not None) == (result.name == "linear")
@@ -46,19 +46,19 @@ def test_every_rival_with_every_objective(results: tuple[tuple[RivalResult, ...]
     assert clean["cubic"].clean_accuracy > 0.8
 
 
-def test_the_linear_figure_is_exact(results: tuple[tuple[RivalResult, ...], list[object]]) -> None:
+def test_the_linear_figure_is_exact(results: tuple[tuple[BaselineResult, ...], list[object]]) -> None:
     for result in (r for r in results[0] if r.name == "linear"):
         assert result.exact is not None
         assert abs(result.exact.right - result.robust.right) <= 1  # but for rounding
 
 
-def test_progress_rises_to_one(results: tuple[tuple[RivalResult, ...], list[object]]) -> None:
+def test_progress_rises_to_one(results: tuple[tuple[BaselineResult, ...], list[object]]) -> None:
     fractions = [p.fraction for p in results[1]]  # type: ignore[attr-defined]
     assert fractions == sorted(fractions)
     assert all(0 <= f <= 1 for f in fractions)
 
 
-def test_the_best_of_each(results: tuple[tuple[RivalResult, ...], list[object]]) -> None:
+def test_the_best_of_each(results: tuple[tuple[BaselineResult, ...], list[object]]) -> None:
     chosen = best(results[0])
     for result in results[0]:
         assert chosen[result.name].robust.right >= result.robust.right
@@ -66,10 +66,10 @@ def test_the_best_of_each(results: tuple[tuple[RivalResult, ...], list[object]])
 
 def test_deterministic_and_cancellable(monkeypatch: pytest.MonkeyPatch) -> None:
     def job():  # type: ignore[no-untyped-def]
-        return run_rivals(tiny_config(), steps=10, n=50, rivals=("cubic",), objectives=("pgd",))
+        return run_baselines(tiny_config(), steps=10, n=50, baselines=("cubic",), objectives=("pgd",))
 
     first = finish(job())[0]
-    monkeypatch.setattr("engine.rivals.PAUSE", 0.0)  # other slices, the same figures
+    monkeypatch.setattr("engine.studies.baselines.PAUSE", 0.0)  # other slices, the same figures
     assert finish(job())[0] == first
     cancelled = job()
     for _ in range(5):
@@ -79,17 +79,17 @@ def test_deterministic_and_cancellable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_unknown_names() -> None:
     with pytest.raises(ConfigError, match="fgm, pgd, clean"):
-        finish(run_rivals(tiny_config(), objectives=("best",)))
+        finish(run_baselines(tiny_config(), objectives=("best",)))
     with pytest.raises(ConfigError, match="rival"):
-        finish(run_rivals(tiny_config(), rivals=("deep",)))
+        finish(run_baselines(tiny_config(), baselines=("deep",)))
 
 
 def test_race_beside_the_network_leaves_its_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.rivals.PAUSE", 0.0)
-    alone = Session.create(tiny_config(), tmp_path / "alone")
+    monkeypatch.setattr("engine.studies.baselines.PAUSE", 0.0)
+    alone = worlds.create(tiny_config(), tmp_path / "alone")
     advance(alone, 30)
-    beside = Session.create(tiny_config(), tmp_path / "beside")
-    race = Race(beside.config, beside.world)
+    beside = worlds.create(tiny_config(), tmp_path / "beside")
+    race = JointTraining(beside.config, beside.world)
     for step in range(30):
         beside.step()
         finish(race.advance(beside.config, "clean" if step < 15 else "adversarial", 1))
@@ -103,9 +103,9 @@ def test_race_beside_the_network_leaves_its_history(tmp_path: Path, monkeypatch:
 
 
 def test_a_race_given_up_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.rivals.PAUSE", 0.0)
+    monkeypatch.setattr("engine.studies.baselines.PAUSE", 0.0)
     config = tiny_config()
-    whole, parts = Race(config, draw_world(config)), Race(config, draw_world(config))
+    whole, parts = JointTraining(config, draw_world(config)), JointTraining(config, draw_world(config))
     finish(whole.advance(config, "fgm", 6))
     given_up = parts.advance(config, "fgm", 6)
     next(given_up)
@@ -133,14 +133,14 @@ def test_dimensions_scale_width_and_rate() -> None:
 def test_a_tiny_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.probes.oracle.FIT_SIZE", 100)
     points, said = finish(
-        sweep(tiny_config(), (16, 36), steps=20, n=100, objectives=("fgm",), rivals=("linear", "cubic"))
+        sweep(tiny_config(), (16, 36), steps=20, n=100, objectives=("fgm",), baselines=("linear", "cubic"))
     )
     assert [p.d for p in points] == [16, 36]
     for point in points:
-        protocols = {point.network.protocol, point.oracle.protocol, *(r.protocol for r in point.rivals)}
-        assert protocols == {Protocol("pgd", "l2", 0.2, 30, 1, 100)}
-        assert [r.name for r in point.rivals] == ["linear", "cubic"]
-        assert point.gap == pytest.approx(point.network.accuracy - max(r.robust_accuracy for r in point.rivals))
+        protocols = {point.network.protocol, point.oracle.protocol, *(r.protocol for r in point.baselines)}
+        assert protocols == {Measurement("pgd", "l2", 0.2, 30, 1, 100)}
+        assert [r.name for r in point.baselines] == ["linear", "cubic"]
+        assert point.gap == pytest.approx(point.network.accuracy - max(r.robust_accuracy for r in point.baselines))
     fractions = [p.fraction for p in said]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1
@@ -151,9 +151,11 @@ def test_a_training_that_diverges_is_started_again_slower(monkeypatch: pytest.Mo
         yield 1.0
         return 1e6
 
-    monkeypatch.setattr("engine.rivals.search", wild)
+    monkeypatch.setattr("engine.studies.baselines.search", wild)
     (result,), _ = finish(
-        run_rivals(with_value(tiny_config(), "world.d", 64), steps=40, n=100, rivals=("cubic",), objectives=("fgm",))
+        run_baselines(
+            with_value(tiny_config(), "world.d", 64), steps=40, n=100, baselines=("cubic",), objectives=("fgm",)
+        )
     )
     assert result.lr < 1e6
     assert result.clean_accuracy > 0

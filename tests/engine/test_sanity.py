@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine import sanity
+from engine.core.measurement import Measurement
+from engine.core.slices import finish
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes.robustness import Measured
-from engine.protocol import Protocol
-from engine.slices import finish
-from engine.verify import Strength, verify
+from engine.studies import sanity
+from engine.studies.verify import Strength, verify
 
 D, N = 8, 200
 QUICK = Strength(pgd_steps=10, pgd_restarts=1, apgd_steps=10, queries=150)
@@ -26,21 +26,21 @@ class Linear:
     def margin(self, x: Tensor, y: Tensor) -> Tensor:
         return (x @ self.w) * y
 
-    def ascent(self, x: Tensor, y: Tensor) -> Tensor:
+    def input_gradient(self, x: Tensor, y: Tensor) -> Tensor:
         return -y.unsqueeze(1) * self.w
 
 
 class Masked(Linear):
     """Its gradient is zero, as behind a step function: fragile, but not to be attacked along a gradient."""
 
-    def ascent(self, x: Tensor, y: Tensor) -> Tensor:
+    def input_gradient(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.zeros_like(x)
 
 
 class Reversed(Linear):
     """Its gradient points away from the boundary."""
 
-    def ascent(self, x: Tensor, y: Tensor) -> Tensor:
+    def input_gradient(self, x: Tensor, y: Tensor) -> Tensor:
         return y.unsqueeze(1) * self.w
 
 
@@ -62,7 +62,7 @@ def sample() -> tuple[Tensor, Tensor]:
 
 
 def measured(right: int, attack: str = "pgd", tau: float = 0.1, steps: int = 10, n: int = 1000) -> Measured:
-    return Measured(right, Protocol(attack, "l2", tau, steps, 1, n))
+    return Measured(right, Measurement(attack, "l2", tau, steps, 1, n))
 
 
 def ids(model: Linear, sample: tuple[Tensor, Tensor], *, radii: tuple[float, ...] = (0.1, 0.3, 0.6)) -> list[str]:

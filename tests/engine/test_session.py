@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from engine import metrics
-from engine.commands import Command, EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase
-from engine.config import Config
-from engine.errors import ConfigError, DeviceError, ExplorerError, StoreError
-from engine.results import Anatomy, LowRank, Mixture, Principle1, Sparsity, Weights, Winners
-from engine.session import RING, Session
-from engine.snapshot import Snapshot
-from engine.store import Store
+from engine import worlds
+from engine.config.experiment import Config
+from engine.core import metrics
+from engine.core.errors import ConfigError, DeviceError, ExplorerError, StoreError
+from engine.core.results import LowRank, Mixture, Perturbations, Principle1, Sparsity, Weights, Winners
+from engine.run.commands import Command, EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase
+from engine.run.session import RING, Session
+from engine.run.snapshot import Snapshot
+from engine.run.store import Store
 from tests.tiny_runs import Plan, advance, assert_same, drain, read, run, table, tiny_config, values
 
 Create = Callable[..., Session]
-EVERYTHING = frozenset({Weights, Mixture, Principle1, Sparsity, Anatomy, Winners, LowRank})
+EVERYTHING = frozenset({Weights, Mixture, Principle1, Sparsity, Perturbations, Winners, LowRank})
 
 
 def phases(session: Session) -> list[tuple[int, str, str]]:
@@ -31,7 +32,7 @@ def phases(session: Session) -> list[tuple[int, str, str]]:
 
 def test_watching_changes_nothing(tmp_path: Path) -> None:
     alone = run(tiny_config(), tmp_path / "alone")
-    session = Session.create(tiny_config(), tmp_path / "watched")
+    session = worlds.create(tiny_config(), tmp_path / "watched")
     while session.steps_done < 80:
         session.snapshot(EVERYTHING if session.steps_done % 3 else frozenset())
         if session.steps_done % 7 == 0:
@@ -477,14 +478,14 @@ def test_close_is_idempotent_and_leaves_everything(new_session: Create) -> None:
 
 
 def test_create_refuses_before_it_makes_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.device.available", lambda: ("cpu",))
+    monkeypatch.setattr("engine.core.device.available", lambda: ("cpu",))
     with pytest.raises(DeviceError, match=r"device: got 'cuda'; this machine has: cpu"):
-        Session.create(tiny_config(device="cuda"), tmp_path / "run")
+        worlds.create(tiny_config(device="cuda"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
     with pytest.raises(StoreError, match="not empty"):
-        Session.create(tiny_config(), tmp_path / "full")
+        worlds.create(tiny_config(), tmp_path / "full")
     assert [p.name for p in (tmp_path / "full").iterdir()] == ["notes.txt"]
 
 
@@ -507,7 +508,7 @@ def test_divergence_is_an_error_and_the_last_checkpoint_is_sound(new_session: Cr
         session.step()
     session.close()
     assert_all_sound(session.folder)
-    again = Session.resume(session.folder)
+    again = worlds.resume(session.folder)
     assert bool(torch.isfinite(again.model.weight).all())
     assert not again.diverged
     again.close()
@@ -569,7 +570,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(
     kind: str, breaks: list[int], uninterrupted: dict, tmp_path: Path
 ) -> None:
     plan, end, folder = (PLAN, 90, tmp_path / "run") if kind == "by hand" else ({}, 80, tmp_path / "run")
-    session = Session.create(tiny_config(), folder)
+    session = worlds.create(tiny_config(), folder)
     given: set[int] = set()
 
     def command() -> None:
@@ -587,7 +588,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(
         proceed(step)
         command()
         session.close()
-        session = Session.resume(folder)
+        session = worlds.resume(folder)
         assert session.steps_done == step
     proceed(end)
     drain(session)
@@ -601,7 +602,7 @@ def test_what_was_recorded_after_the_checkpoint_is_forgotten_and_made_again(tmp_
 
     whole = run(tiny_config(), tmp_path / "whole", 80, {20: [SetKnob("attack.tau", 0.1)]})
     folder = tmp_path / "run"
-    session = Session.create(tiny_config(), folder)
+    session = worlds.create(tiny_config(), folder)
     advance(session, 80, {20: [SetKnob("attack.tau", 0.1)]})
     drain(session)
     session.close()
@@ -611,7 +612,7 @@ def test_what_was_recorded_after_the_checkpoint_is_forgotten_and_made_again(tmp_
         for path in (copy / "checkpoints").iterdir():
             if int(path.stem.removeprefix("step-")) >= later:
                 path.unlink()
-        resumed = Session.resume(copy)
+        resumed = worlds.resume(copy)
         assert resumed.steps_done < later
         plan = {20: [SetKnob("attack.tau", 0.1)]} if resumed.steps_done < 20 else {}
         advance(resumed, 80, plan)
@@ -629,7 +630,7 @@ def test_history_stays_in_order_when_several_measurements_were_pending(tmp_path:
     import shutil
 
     folder, copy = tmp_path / "run", tmp_path / "copy"
-    session = Session.create(tiny_config(every=1000, checkpoint_every=1000), folder)
+    session = worlds.create(tiny_config(every=1000, checkpoint_every=1000), folder)
     drain(session)
     advance(session, 10, {8: [SwitchPhase("adversarial")], 9: [SwitchPhase("clean")]})
     session.apply(SaveCheckpoint())
@@ -639,7 +640,7 @@ def test_history_stays_in_order_when_several_measurements_were_pending(tmp_path:
     session._recorder._writer.submit(lambda: None).result()
     shutil.copytree(folder, copy)
     session.close()
-    resumed = Session.resume(copy)
+    resumed = worlds.resume(copy)
     drain(resumed)
     series = resumed.snapshot().history[metrics.REPORT + metrics.PGD]
     assert series.steps.tolist() == [8, 9]
@@ -650,7 +651,7 @@ def test_history_stays_in_order_when_several_measurements_were_pending(tmp_path:
 
 def test_resume_without_a_checkpoint_starts_again(tmp_path: Path, uninterrupted: dict) -> None:
     Store.create(tmp_path / "run", tiny_config()).close()
-    session = Session.resume(tmp_path / "run")
+    session = worlds.resume(tmp_path / "run")
     assert session.steps_done == 0
     advance(session, 80)
     drain(session)
@@ -661,9 +662,9 @@ def test_resume_without_a_checkpoint_starts_again(tmp_path: Path, uninterrupted:
 def test_resume_without_a_checkpoint_takes_the_device_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.device.available", lambda: ("cpu",))
+    monkeypatch.setattr("engine.core.device.available", lambda: ("cpu",))
     Store.create(tmp_path / "run", tiny_config(device="cuda")).close()
-    session = Session.resume(tmp_path / "run", "cpu")
+    session = worlds.resume(tmp_path / "run", "cpu")
     assert session.device.type == "cpu"
     session.close()
 
@@ -673,13 +674,13 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
     tmp_path: Path, uninterrupted: dict, damage: str
 ) -> None:
     folder = tmp_path / "run"
-    session = Session.create(tiny_config(), folder)
+    session = worlds.create(tiny_config(), folder)
     advance(session, 60)
     session.close()
     newest = folder / "checkpoints" / "step-00000060.safetensors"
     data = newest.read_bytes()
     newest.write_bytes({"empty": b"", "cut": data[:-10], "noise": b"\xff" * len(data)}[damage])
-    session = Session.resume(folder)
+    session = worlds.resume(folder)
     assert session.steps_done == 50
     advance(session, 80)
     drain(session)
@@ -689,20 +690,20 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
 
 def test_resume_refuses_what_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="not a run folder"):
-        Session.resume(tmp_path)
+        worlds.resume(tmp_path)
     run(tiny_config(clean_steps=3, second_steps=0), tmp_path / "run")
     with pytest.raises(DeviceError, match="cuda"):
-        Session.resume(tmp_path / "run", "cuda")
+        worlds.resume(tmp_path / "run", "cuda")
     for path in (tmp_path / "run" / "checkpoints").iterdir():
         path.write_bytes(b"damaged")
     with pytest.raises(StoreError, match="no checkpoint that can be read"):
-        Session.resume(tmp_path / "run")
+        worlds.resume(tmp_path / "run")
 
 
 def test_on_another_device_a_run_goes_on_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The generators of another device cannot be restored; weights, step and phase are."""
     folder = tmp_path / "run"
-    session = Session.create(tiny_config(), folder)
+    session = worlds.create(tiny_config(), folder)
     advance(session, 45)
     session.close()
     load = Store.load
@@ -715,7 +716,7 @@ def test_on_another_device_a_run_goes_on_all_the_same(tmp_path: Path, monkeypatc
     monkeypatch.setattr(Store, "load", elsewhere)
     weights = []
     for _ in range(2):
-        resumed = Session.resume(folder)
+        resumed = worlds.resume(folder)
         assert (resumed.steps_done, resumed.phase) == (45, "adversarial")
         assert torch.equal(resumed.model.weight, session.model.weight)
         resumed.step()
@@ -730,16 +731,16 @@ def test_on_another_device_a_run_goes_on_all_the_same(tmp_path: Path, monkeypatc
 def test_a_change_after_the_last_checkpoint_survives_close(tmp_path: Path) -> None:
     """Closing saves again when a command came after the checkpoint of the same step."""
     folder = tmp_path / "run"
-    session = Session.create(tiny_config(), folder)
+    session = worlds.create(tiny_config(), folder)
     session.apply(SetKnob("attack.tau", 0.7))
     session.close()
-    session = Session.resume(folder)
+    session = worlds.resume(folder)
     assert session.config.attack.tau == 0.7
     advance(session, 10)
     session.apply(SaveCheckpoint())
     session.apply(SetKnob("training.lr", 0.5))
     session.close()
-    session = Session.resume(folder)
+    session = worlds.resume(folder)
     assert session.config.training.lr == 0.5
     session.close()
     names = [row[0] for row in table(folder, "SELECT name FROM events ORDER BY id")]

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from engine.data.sparse_coding import MARGIN, POOL, SparseCoding, Stream
-from engine.errors import ConfigError
-from engine.generators import seeded
-from engine.knobs import SparseCodingWorld
+from engine.core.errors import ConfigError
+from engine.core.generators import seeded
+from engine.data.sparse_coding import SparseCodingWorld
+from engine.data.sparse_stream import MARGIN, POOL, SparseCoding, Stream
 
 CPU = torch.device("cpu")
 
@@ -43,7 +43,7 @@ def assert_frequency(count: float, n: int, p: float) -> None:
     [(64, 3.0, 1.0), (16, 3.0, 1.0), (9, 2.0, 0.0), (9, 8.9, 0.5), (4, 4.0, 4.0), (4, 4.0, 1.0), (16, 1.0, 1.0)],
 )
 def test_codes_have_the_exact_distribution(d: int, k: float, p_large: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.data.sparse_coding.MARGIN", -1.0)  # keep all: the law before rejection
+    monkeypatch.setattr("engine.data.sparse_stream.MARGIN", -1.0)  # keep all: the law before rejection
     n = 40_000
     z = world(d, k, p_large).codes(n, torch.Generator().manual_seed(1))
     assert z.shape == (n, d)
@@ -57,7 +57,7 @@ def test_codes_have_the_exact_distribution(d: int, k: float, p_large: float, mon
 
 
 def test_neighbours_are_independent_also_over_the_end_of_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.data.sparse_coding.MARGIN", -1.0)
+    monkeypatch.setattr("engine.data.sparse_stream.MARGIN", -1.0)
     d, n = 9, 60_000
     z = world(d, 3.0, 1.0).codes(n, torch.Generator().manual_seed(2))
     active = (z != 0).double()
@@ -85,7 +85,7 @@ def test_rejection_keeps_the_law_of_what_is_left(monkeypatch: pytest.MonkeyPatch
     """Accepted codes are distributed as all codes given a clear label."""
     w = world(9, 3.0, 1.0, name="identity")
     kept = w.codes(60_000, torch.Generator().manual_seed(5))
-    monkeypatch.setattr("engine.data.sparse_coding.MARGIN", -1.0)
+    monkeypatch.setattr("engine.data.sparse_stream.MARGIN", -1.0)
     everything = w.codes(60_000, torch.Generator().manual_seed(6))
     reference = everything[(everything @ w.target).abs() > 1e-3]
     assert len(kept) == pytest.approx(len(reference), rel=0.02)

@@ -10,12 +10,13 @@ import pytest
 from safetensors import safe_open
 
 import engine
-from engine import metrics
-from engine.config import to_dict
-from engine.errors import StoreError
-from engine.protocol import Protocol
-from engine.snapshot import Event
-from engine.store import Store, write_atomically
+from engine.config.experiment import to_dict
+from engine.core import metrics
+from engine.core.errors import StoreError
+from engine.core.files import write_atomically
+from engine.core.measurement import Measurement
+from engine.run.snapshot import Event
+from engine.run.store import Store
 from tests.tiny_runs import table, tiny_config
 
 ENGINE = Path(engine.__file__).parent
@@ -73,7 +74,7 @@ def test_create_on_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytes
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("engine.store.write_atomically", full)
+    monkeypatch.setattr("engine.run.store.write_atomically", full)
     with pytest.raises(StoreError, match="No space left"):
         Store.create(tmp_path / "run", tiny_config())
     assert list(tmp_path.iterdir()) == []
@@ -143,7 +144,7 @@ def test_events_keep_their_order(store: Store) -> None:
 
 
 def test_protocols_hold_from_their_step_on(store: Store) -> None:
-    a, b = Protocol("pgd", "l2", 0.2, 10, 1, 500), Protocol("pgd", "l2", 0.1, 10, 1, 500)
+    a, b = Measurement("pgd", "l2", 0.2, 10, 1, 500), Measurement("pgd", "l2", 0.1, 10, 1, 500)
     store.set_protocol(10, metrics.PGD, a)
     store.set_protocol(50, metrics.PGD, b)
     assert store.protocol(metrics.PGD, 9) is None
@@ -161,7 +162,7 @@ def test_rewind_forgets_what_came_later(store: Store) -> None:
     store.record([(s, "loss", 1.0) for s in range(1, 8)])
     for step in (1, 4, 4, 6):
         store.event(Event(step, 0.0, "attack.tau", "a", "b"))
-        store.set_protocol(step, metrics.PGD, Protocol("pgd", "l2", step, 1, 1, 10))
+        store.set_protocol(step, metrics.PGD, Measurement("pgd", "l2", step, 1, 1, 10))
     for step in (0, 4, 6):
         save(store, step)
     store.rewind(4, 2)
@@ -224,7 +225,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("engine.store.os.fsync", full)
+    monkeypatch.setattr("engine.core.files.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"

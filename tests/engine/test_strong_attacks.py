@@ -13,10 +13,10 @@ from engine.attacks.apgd import Apgd, checkpoints
 from engine.attacks.base import Attack
 from engine.attacks.pgd import Pgd
 from engine.attacks.square import Square
+from engine.attacks.threat import Threat, threats
+from engine.core.measurement import Measurement
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes import robustness
-from engine.protocol import Protocol
-from engine.threat import Threat, threats
 
 D, N = 12, 150
 
@@ -43,21 +43,21 @@ class Linear:
         self.margins.append(len(x))
         return (x.flatten(1) @ self.w + self.c) * y
 
-    def ascent(self, x: Tensor, y: Tensor) -> Tensor:
+    def input_gradient(self, x: Tensor, y: Tensor) -> Tensor:
         return (-y.unsqueeze(1) * self.w).view_as(x)
 
 
 class Blind(Linear):
     """No gradient to be had."""
 
-    def ascent(self, x: Tensor, y: Tensor) -> Tensor:
+    def input_gradient(self, x: Tensor, y: Tensor) -> Tensor:
         raise AssertionError("looked at a gradient")
 
 
 class Flat(Linear):
     """A gradient that is zero everywhere."""
 
-    def ascent(self, x: Tensor, y: Tensor) -> Tensor:
+    def input_gradient(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.zeros_like(x)
 
 
@@ -196,7 +196,7 @@ def test_square_keeps_to_its_queries_and_leaves_fooled_samples_alone(norm: str, 
 
 @pytest.mark.parametrize("attack", ["apgd", "square"])
 def test_named_by_a_protocol(attack: str, batch: tuple[Tensor, Tensor], model: SymmetricRelu) -> None:
-    protocol = Protocol(attack, "l2", 0.3, 15, 2, N)
+    protocol = Measurement(attack, "l2", 0.3, 15, 2, N)
     built = robustness.build(protocol, None)
     assert isinstance(built, Apgd if attack == "apgd" else Square)
     assert {"apgd": "APGD-15 × 2 restarts", "square": "Square (15 queries, no gradient)"}[attack] in protocol.text()

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from engine import metrics
-from engine.commands import SwitchPhase
-from engine.protocol import Protocol, wilson
-from engine.session import Session
-from engine.store import Store
-from engine.summary import PLAIN, figure
+from engine import worlds
+from engine.core import metrics
+from engine.core.measurement import Measurement, wilson
+from engine.run.commands import SwitchPhase
+from engine.run.store import Store
+from engine.run.summary import PLAIN, figure
 from tests.tiny_runs import advance, drain, table, tiny_config, values
 
 
@@ -44,7 +44,7 @@ def test_accuracies_carry_protocol_and_interval(summary: dict[str, Any], finishe
     for report in summary["reports"]:
         for name in metrics.ACCURACIES:
             found = report[name]
-            assert Protocol(**found["protocol"]) == finished_store.protocol(metrics.REPORT + name, report["step"])
+            assert Measurement(**found["protocol"]) == finished_store.protocol(metrics.REPORT + name, report["step"])
             assert found["protocol"]["n"] == 48
             assert not found["protocol"]["estimate"]
             assert (found["low"], found["high"]) == wilson(found["value"] * 48, 48)
@@ -56,14 +56,14 @@ def test_accuracies_carry_protocol_and_interval(summary: dict[str, Any], finishe
 
 
 def test_figure() -> None:
-    found = figure(0.5, Protocol("clean", "l2", 0.0, 0, 0, 100))
+    found = figure(0.5, Measurement("clean", "l2", 0.0, 0, 0, 100))
     assert found["value"] == 0.5
     assert found["low"] == pytest.approx(0.404, abs=1e-3)
     assert found["high"] == pytest.approx(0.596, abs=1e-3)
 
 
 def test_a_run_that_was_switched_by_hand(tmp_path: Path) -> None:
-    session = Session.create(tiny_config(), tmp_path / "run")
+    session = worlds.create(tiny_config(), tmp_path / "run")
     advance(session, 35, {10: [SwitchPhase("gaussian_noise")], 20: [SwitchPhase("clean")]})
     drain(session)
     session.close()
@@ -73,7 +73,7 @@ def test_a_run_that_was_switched_by_hand(tmp_path: Path) -> None:
 
 
 def test_before_anything_was_measured(tmp_path: Path) -> None:
-    session = Session.create(tiny_config(), tmp_path / "run")
+    session = worlds.create(tiny_config(), tmp_path / "run")
     session.close()
     found = json.loads((tmp_path / "run" / "summary.json").read_text(encoding="utf-8"))
     assert (found["reports"], found["latest"], found["steps"]) == ([], {}, 0)

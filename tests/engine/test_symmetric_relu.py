@@ -52,7 +52,7 @@ def test_ascent_is_the_gradient(data: tuple[Tensor, Tensor, Tensor]) -> None:
     with torch.enable_grad():
         leaf = x.clone().requires_grad_()
         (gradient,) = torch.autograd.grad((-y * definition(weight, BIAS, leaf)).sum(), leaf)
-    assert torch.allclose(net.ascent(x, y), gradient, rtol=1e-12, atol=1e-12)
+    assert torch.allclose(net.input_gradient(x, y), gradient, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("sigma", [0.0, 0.5])
@@ -65,7 +65,7 @@ def test_noisy_margin_and_ascent(data: tuple[Tensor, Tensor, Tensor], sigma: flo
     with torch.enable_grad():
         leaf = x.clone().requires_grad_()
         (gradient,) = torch.autograd.grad((-y * definition(weight, BIAS, leaf, rho)).sum(), leaf)
-    assert torch.allclose(net.ascent(x, y), gradient, rtol=1e-12, atol=1e-12)
+    assert torch.allclose(net.input_gradient(x, y), gradient, rtol=1e-12, atol=1e-12)
     assert torch.allclose(net.margin(x, y), y * definition(weight, BIAS, x, rho), rtol=1e-12, atol=1e-12)
 
 
@@ -80,7 +80,7 @@ def test_descend_is_one_step_of_sgd(data: tuple[Tensor, Tensor, Tensor], sigma: 
         f = definition(leaf, BIAS, x, rho)
         loss = -torch.nn.functional.logsigmoid(y * f).mean() + decay * (norms**2 / 2 + norms**3 / 3).sum()
         (gradient,) = torch.autograd.grad(loss, leaf)
-    margin = net.descend(x.clone(), y, LR, decay)
+    margin = net.sgd_step(x.clone(), y, LR, decay)
     assert torch.allclose(margin, y * f.detach(), rtol=1e-12, atol=1e-12)
     assert torch.allclose(net.model.weight, weight - LR * gradient, rtol=1e-12, atol=1e-12)
 
@@ -89,7 +89,7 @@ def test_the_step_is_in_place_and_changes_no_labels(data: tuple[Tensor, Tensor, 
     weight, x, y = data
     net, _ = noisy(weight, 0.5)
     where, labels = net.model.weight.data_ptr(), y.clone()
-    net.descend(x.clone(), y, LR, DECAY)
+    net.sgd_step(x.clone(), y, LR, DECAY)
     assert net.model.weight.data_ptr() == where
     assert torch.equal(y, labels)
 
@@ -107,7 +107,9 @@ def test_batches_of_different_size_do_not_disturb_each_other(data: tuple[Tensor,
     net = SymmetricRelu(weight, BIAS)
     for n in (5, N, 1, 12, N, 5):
         assert torch.allclose(net.logits(x[:n]), definition(weight, BIAS, x[:n]))
-        assert torch.allclose(net.ascent(x[:n], y[:n]), SymmetricRelu(weight, BIAS).ascent(x[:n], y[:n]))
+        assert torch.allclose(
+            net.input_gradient(x[:n], y[:n]), SymmetricRelu(weight, BIAS).input_gradient(x[:n], y[:n])
+        )
         assert net.active(x[:n]).shape == (n, M)
         noise = NoisyRelu(net)
         noise.draw(n, 0.5, torch.Generator().manual_seed(n))
@@ -123,7 +125,7 @@ def test_margins_are_the_callers(data: tuple[Tensor, Tensor, Tensor]) -> None:
         first = classifier.margin(x, y)
         kept = first.clone()
         classifier.margin(-x, y)
-        classifier.ascent(x, y)
+        classifier.input_gradient(x, y)
         assert torch.equal(first, kept)
 
 
@@ -134,7 +136,7 @@ def test_buffers_do_not_grow(data: tuple[Tensor, Tensor, Tensor]) -> None:
     size = net.model.buffers(N).up.untyped_storage().nbytes()
     for n in (N, 3, 8, N, 1, N - 1):
         net.draw(n, 0.5, torch.Generator().manual_seed(0))
-        net.descend(x[:n].clone(), y[:n], 0.1, DECAY)
+        net.sgd_step(x[:n].clone(), y[:n], 0.1, DECAY)
         buffers = net.model.buffers(n)
         assert {b.untyped_storage().data_ptr() for b in (buffers.up, buffers.slope)} == full
         assert buffers.up.untyped_storage().nbytes() == size
@@ -144,7 +146,7 @@ def test_no_autograd_in_the_step(data: tuple[Tensor, Tensor, Tensor]) -> None:
     weight, x, y = data
     with torch.enable_grad():
         net, _ = noisy(weight, 0.5)
-        margin = net.descend(x.clone(), y, LR, DECAY)
+        margin = net.sgd_step(x.clone(), y, LR, DECAY)
     assert not margin.requires_grad
     assert margin.grad_fn is None
     assert net.model.weight.grad_fn is None

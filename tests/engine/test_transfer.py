@@ -9,22 +9,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.data.sparse_coding import SparseCoding
-from engine.errors import ConfigError
-from engine.generators import seeded
-from engine.knobs import SparseCodingWorld
+from engine import worlds
+from engine.core.errors import ConfigError
+from engine.core.generators import seeded
+from engine.core.measurement import Measurement, wilson
+from engine.core.slices import finish
+from engine.data.sparse_coding import SparseCodingWorld
+from engine.data.sparse_stream import SparseCoding
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes import oracle, robustness
-from engine.probes.transfer import CLEAN, NOW, OTHER, between_phases_and_starts, other_start, transfer
-from engine.protocol import Protocol, wilson
-from engine.session import Session
-from engine.slices import finish
-from engine.training import retrain
+from engine.probes.transfer import transfer
+from engine.studies.transfer import CLEAN, NOW, OTHER, between_phases_and_starts, other_start
+from engine.theory.training import retrain
 from tests.tiny_runs import advance, tiny_config
 
 T = TypeVar("T")
 N = 300
-FGM, PGD = Protocol("fgm", "l2", 0.2, 1, 1, N), Protocol("pgd", "l2", 0.2, 4, 3, N)
+FGM, PGD = Measurement("fgm", "l2", 0.2, 1, 1, N), Measurement("pgd", "l2", 0.2, 4, 3, N)
 
 
 def end(slices: Generator[float, None, T]) -> T:
@@ -57,9 +58,9 @@ def nets(world: SparseCoding, generator: torch.Generator) -> dict[str, Symmetric
     return {"pure": ideal, "mixed": SymmetricRelu(mixed, 0.2), "random": SymmetricRelu(torch.randn(9, 64), 0.1)}
 
 
-@pytest.mark.parametrize("protocol", [FGM, PGD, Protocol("dense", "l2", 0.2, 0, 0, N)], ids=lambda p: p.attack)
+@pytest.mark.parametrize("protocol", [FGM, PGD, Measurement("dense", "l2", 0.2, 0, 0, N)], ids=lambda p: p.attack)
 def test_a_net_s_own_perturbations_are_the_white_box_attack(
-    world: SparseCoding, nets: dict[str, SymmetricRelu], sample: tuple[Tensor, Tensor], protocol: Protocol
+    world: SparseCoding, nets: dict[str, SymmetricRelu], sample: tuple[Tensor, Tensor], protocol: Measurement
 ) -> None:
     found = end(transfer(nets, *sample, protocol, world.dense_direction, seed=7))
     for index, (name, net) in enumerate(nets.items()):
@@ -90,13 +91,13 @@ def test_between_nets(world: SparseCoding, nets: dict[str, SymmetricRelu], sampl
 def test_without_an_attack_every_row_is_the_clean_one(
     world: SparseCoding, nets: dict[str, SymmetricRelu], sample: tuple[Tensor, Tensor]
 ) -> None:
-    found = end(transfer(nets, *sample, Protocol("clean", "l2", 0.0, 0, 0, N), world.dense_direction, seed=0))
+    found = end(transfer(nets, *sample, Measurement("clean", "l2", 0.0, 0, 0, N), world.dense_direction, seed=0))
     assert (found.right == found.clean).all()
 
 
 def test_training_without_a_record_is_the_session_s(tmp_path: Path) -> None:
     config = tiny_config()
-    session = Session.create(config, tmp_path / "run")
+    session = worlds.create(config, tmp_path / "run")
     start = session.model.weight.clone()
     advance(session, 39)
     session.close()
@@ -107,7 +108,7 @@ def test_training_without_a_record_is_the_session_s(tmp_path: Path) -> None:
 
 def test_a_clean_net_from_another_start(tmp_path: Path) -> None:
     config = tiny_config()
-    session = Session.create(config, tmp_path / "run")
+    session = worlds.create(config, tmp_path / "run")
     advance(session, 60)
     session.close()
     assert session.weight_clean is not None
@@ -122,7 +123,7 @@ def test_a_clean_net_from_another_start(tmp_path: Path) -> None:
         next(other_start(config, session.world, 0))
     x, y = session.held_out.take(64, config.world.sigma_x)
     clean = SymmetricRelu(session.weight_clean, session.bias_at(session.clean_step))
-    protocol = Protocol("fgm", "l2", 0.2, 1, 1, 64)
+    protocol = Measurement("fgm", "l2", 0.2, 1, 1, 64)
     found = end(
         between_phases_and_starts(config, session.world, clean, session.model, session.clean_step, x, y, protocol)
     )
@@ -132,11 +133,11 @@ def test_a_clean_net_from_another_start(tmp_path: Path) -> None:
 
 def test_the_step_at_which_clean_training_ended_survives_a_resume(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    session = Session.create(tiny_config(), folder)
+    session = worlds.create(tiny_config(), folder)
     assert session.clean_step == 0
     advance(session, 45)
     assert session.clean_step == 40
     session.close()
-    session = Session.resume(folder)
+    session = worlds.resume(folder)
     assert session.clean_step == 40
     session.close()

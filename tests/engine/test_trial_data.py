@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from engine import metrics
-from engine.config import ImageConfig, from_dict, load_preset, to_dict
+from engine import worlds
+from engine.config.experiment import from_dict, to_dict
+from engine.config.presets import load_preset
+from engine.core import metrics
 from engine.data.images import Images
-from engine.image_session import ImageSession
-from engine.image_world import load
-from engine.session import Session
+from engine.images.config import ImageConfig
+from engine.images.data import load
+from engine.images.session import ImageSession
 from tests.tiny_runs import advance, assert_same, drain, read, values
 from tests.trial_data import trial_zip
 
@@ -56,7 +58,7 @@ def test_they_load_as_they_are(images: Images) -> None:
 
 def test_a_preset_for_cifar10_trains_on_them_and_resumes(images: Images, tmp_path: Path) -> None:
     config = filters()
-    whole = Session.create(config, tmp_path / "whole")
+    whole = worlds.create(config, tmp_path / "whole")
     assert isinstance(whole, ImageSession)
     assert whole.images.train_y.bincount().tolist() == [50] * 10
     assert torch.equal(whole.images.test_x, images.test_x)
@@ -73,10 +75,10 @@ def test_a_preset_for_cifar10_trains_on_them_and_resumes(images: Images, tmp_pat
         assert list(values(record.metrics, metrics.REPORT + name)) == [3, 6]
     assert [event[1:] for event in record.events] == [("phase", "clean", "adversarial")]
 
-    parts = Session.create(config, tmp_path / "parts")
+    parts = worlds.create(config, tmp_path / "parts")
     advance(parts, STEPS - 1)
     parts.close()
-    resumed = Session.resume(tmp_path / "parts")
+    resumed = worlds.resume(tmp_path / "parts")
     assert resumed.steps_done == STEPS - 1
     advance(resumed, STEPS)
     drain(resumed)

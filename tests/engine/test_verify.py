@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine import verify as module
-from engine.data.sparse_coding import SparseCoding
-from engine.generators import seeded
+from engine.attacks.threat import threats
+from engine.core.generators import seeded
+from engine.core.slices import finish
+from engine.data.sparse_stream import SparseCoding
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes import certificate, oracle
-from engine.slices import finish
-from engine.threat import threats
-from engine.verify import CertificateError, Strength, Verified, verify, verify_run
+from engine.studies import verify as module
+from engine.studies.verify import CertificateError, Strength, Verified, verify, verify_run
 from tests.tiny_runs import tiny_config
 
 N = 120
@@ -124,7 +124,7 @@ def test_deterministic_and_the_radii_do_not_disturb_each_other(run: Run) -> None
 
 def test_without_world_certificate_or_oracle(run: Run, model: SymmetricRelu) -> None:
     class Other:
-        margin, ascent = model.margin, model.ascent
+        margin, input_gradient = model.margin, model.input_gradient
 
     bare = run(world=None, radii=(0.1,)).radii[0]
     assert [m.protocol.attack for m in bare.attacks] == ["fgm", "pgd", "apgd", "square"]

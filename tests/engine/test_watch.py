@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine import watch
-from engine.commands import SetKnob
+from engine import worlds
+from engine.core.results import RadiusCurves
 from engine.probes import radius
-from engine.results import RadiusCurves
-from engine.session import Session
+from engine.run import scheduler
+from engine.run.commands import SetKnob
+from engine.run.session import Session
 from tests.tiny_runs import advance, assert_same, drain, read, tiny_config
 
 WANTED = frozenset({RadiusCurves})
@@ -81,13 +82,13 @@ def test_nobody_looks_nothing_is_measured(new_session: Create, monkeypatch: pyte
     drain(session)
     look(session)
     session.step()
-    monkeypatch.setattr(watch, "PATIENCE", -1.0)
+    monkeypatch.setattr(scheduler, "PATIENCE", -1.0)
     assert not session.measuring
 
 
 def test_looking_changes_no_record(tmp_path: Path) -> None:
     for name in ("looked", "left alone"):
-        session = Session.create(tiny_config(), tmp_path / name)
+        session = worlds.create(tiny_config(), tmp_path / name)
         while not session.finished:
             session.step()
             if name == "looked":

@@ -8,13 +8,14 @@ import uuid
 from pathlib import Path
 from typing import ClassVar
 
-from engine.commands import Command, SaveCheckpoint, SetKnob, SwitchPhase
-from engine.config import Config, ImageConfig, SparseCodingConfig, resolve, with_value
-from engine.errors import ConfigError, DeviceError, StoreError
-from engine.history import History
-from engine.knobs import Objective
-from engine.results import Filters, LayersPrinciple1, Mixture, Weights
-from engine.snapshot import Snapshot
+from engine.config.experiment import IMAGES, SPARSE_CODING, Config, resolve, with_value
+from engine.config.knobs import Objective
+from engine.core.errors import ConfigError, DeviceError, StoreError
+from engine.core.history import History
+from engine.core.results import Filters, LayersPrinciple1, Mixture, Weights
+from engine.run.commands import Command, SaveCheckpoint, SetKnob, SwitchPhase
+from engine.run.snapshot import Snapshot
+from engine.theory.config import SparseCodingConfig
 from fp_gui.views.base import View
 
 
@@ -141,14 +142,14 @@ class NeuronsFake(FakeView):
     name: ClassVar[str] = "neurons"
     title: ClassVar[str] = "Neurons"
     wants = frozenset({Weights})
-    worlds: ClassVar[tuple[type[Config], ...]] = (SparseCodingConfig,)
+    kinds: ClassVar[tuple[str, ...]] = (SPARSE_CODING,)
 
 
 class MixturesFake(FakeView):
     name: ClassVar[str] = "mixtures"
     title: ClassVar[str] = "Mixtures"
     wants = frozenset({Mixture})
-    worlds: ClassVar[tuple[type[Config], ...]] = (SparseCodingConfig,)
+    kinds: ClassVar[tuple[str, ...]] = (SPARSE_CODING,)
 
 
 class RobustnessFake(FakeView):
@@ -160,14 +161,14 @@ class FiltersFake(FakeView):
     name: ClassVar[str] = "filters"
     title: ClassVar[str] = "Filters"
     wants = frozenset({Filters})
-    worlds: ClassVar[tuple[type[Config], ...]] = (ImageConfig,)
+    kinds: ClassVar[tuple[str, ...]] = (IMAGES,)
 
 
 class LayersFake(FakeView):
     name: ClassVar[str] = "layers"
     title: ClassVar[str] = "Layers"
     wants = frozenset({LayersPrinciple1})
-    worlds: ClassVar[tuple[type[Config], ...]] = (ImageConfig,)
+    kinds: ClassVar[tuple[str, ...]] = (IMAGES,)
 
 
 VIEWS = (NeuronsFake, MixturesFake, RobustnessFake)

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from pytestqt.qtbot import QtBot
 
-from engine.commands import SetKnob, SwitchPhase
-from engine.config import Config, SparseCodingConfig, with_value
-from engine.results import Mixture, Weights
+from engine.config.experiment import Config, with_value
+from engine.core.results import Mixture, Weights
+from engine.run.commands import SetKnob, SwitchPhase
+from engine.theory.config import SparseCodingConfig
 from fp_gui.bridge.controller import Controller
 from fp_gui.bridge.mailbox import Mailbox
 from tests.gui.fakes import FakeFactory, FakeSession, MixturesFake, NeuronsFake

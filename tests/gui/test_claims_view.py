@@ -10,22 +10,22 @@ from typing import Any
 import pytest
 from pytestqt.qtbot import QtBot
 
-from engine import metrics
-from engine.claims import Claim, Figure, check
-from engine.config import load_preset
-from engine.history import History
-from engine.protocol import Protocol, wilson
-from engine.recorded import NotMeasured, Record, checked_at, read_claims
-from engine.snapshot import Event, Snapshot
-from engine.wording import figure_name
+from engine.claims.base import Claim, Figure, check
+from engine.config.presets import load_preset
+from engine.core import metrics
+from engine.core.history import History
+from engine.core.labels import figure_name
+from engine.core.measurement import Measurement, wilson
+from engine.run.snapshot import Event, Snapshot
+from engine.studies.files import NotMeasured, Record, checked_at, read_claims
 from fp_gui.theme import DARK, LIGHT
 from fp_gui.views.base import views
 from fp_gui.views.claims import VERIFY, ClaimsView, Live, age, merge, summary
 
 REPORT = metrics.REPORT
 PROTOCOLS = {
-    REPORT + metrics.CLEAN: ((1500, Protocol("clean", "l2", 0.2, 0, 0, 1000)),),
-    REPORT + metrics.PGD: ((1500, Protocol("pgd", "l2", 0.2, 40, 5, 1000)),),
+    REPORT + metrics.CLEAN: ((1500, Measurement("clean", "l2", 0.2, 0, 0, 1000)),),
+    REPORT + metrics.PGD: ((1500, Measurement("pgd", "l2", 0.2, 40, 5, 1000)),),
 }
 
 

@@ -11,8 +11,8 @@ from PySide6.QtCore import QProcess, QSettings
 from PySide6.QtWidgets import QApplication, QFileDialog, QMessageBox
 from pytestqt.qtbot import QtBot
 
-from engine.config import Config, ImageConfig, value_of, with_value
-from engine.errors import ConfigError
+from engine.config.experiment import Config, from_dict, value_of, with_value
+from engine.core.errors import ConfigError
 from fp_gui import data_dialog
 from fp_gui.bridge.controller import Controller
 from fp_gui.data_dialog import DataDialog, chosen_folder, rows_of, size_text
@@ -35,7 +35,7 @@ def row(name: str, title: str, installed: bool, where: str, size: int, note: str
 ROWS = [
     row("cifar10", "CIFAR-10", False, "/default", 0, NOTE),
     row("digits", "Digits", True, "/lib/digits.csv.gz", 57_523, "part of scikit-learn"),
-    row("image_folder", "Folder of images", False, "/default/images", 0, "choose a folder"),
+    row("image_folder", "Images of a folder", False, "/default/images", 0, "choose a folder"),
 ]
 
 
@@ -228,7 +228,9 @@ def test_answers_are_checked_and_sizes_are_short() -> None:
 
 
 def test_data_of_similar_images_keep_the_experiment() -> None:
-    cifar: Config = with_value(with_value(ImageConfig(), "world.name", "cifar10"), "training.lr", 0.01)
+    cifar: Config = with_value(
+        with_value(from_dict({"world": {"name": "digits"}}), "world.name", "cifar10"), "training.lr", 0.01
+    )
     config, label = with_data(with_value(cifar, "world.folder", "/old"), "mine", "image_folder", "/data/my.zip")
     assert label == "mine"
     assert value_of(config, "training.lr") == 0.01
@@ -243,7 +245,7 @@ def test_data_of_similar_images_keep_the_experiment() -> None:
 
 
 def test_the_remembered_folder_fills_what_a_preset_leaves_open() -> None:
-    cifar: Config = with_value(ImageConfig(), "world.name", "cifar10")
+    cifar: Config = with_value(from_dict({"world": {"name": "digits"}}), "world.name", "cifar10")
     assert folder_open(cifar)
     assert value_of(with_folder(cifar, "/data"), "world.folder") == "/data"
     assert value_of(with_folder(with_value(cifar, "world.folder", "/own"), "/data"), "world.folder") == "/own"
@@ -273,7 +275,7 @@ def test_window_starts_runs_on_the_data(fake: Fake, qapp: QApplication, qtbot: Q
         assert window.toolbar.preset.currentText() in ("digits", "")
         assert factory.last.folder.name.endswith("digits")
         settings.setValue("data/cifar10", "/data/cifar")
-        cifar = with_value(ImageConfig(), "world.name", "cifar10")
+        cifar = with_value(from_dict({"world": {"name": "digits"}}), "world.name", "cifar10")
         with qtbot.waitSignal(window.controller.run_changed):
             window.begin(cifar, "cifar10-filters")
         assert value_of(factory.last.config, "world.folder") == "/data/cifar"

@@ -7,8 +7,10 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLineEdit
 from pytestqt.qtbot import QtBot
 
-from engine.config import Config, ImageConfig, KnobInfo, SparseCodingConfig, knobs, resolve, value_of, with_value
-from engine.knobs import Cifar10World
+from engine.config.experiment import Config, KnobInfo, from_dict, knobs, resolve, value_of, with_value
+from engine.data.sets.cifar10 import Cifar10World
+from engine.images.config import ImageConfig
+from engine.theory.config import SparseCodingConfig
 from fp_gui.fields import PathField, nudged, read, show
 from fp_gui.form import SKIPPED, Form, KnobItem
 
@@ -190,7 +192,7 @@ def test_filter_hides_what_does_not_match(form: Form) -> None:
 
 
 def of(*values: tuple[str, object]) -> Config:
-    config: Config = ImageConfig()
+    config: Config = from_dict({"world": {"name": "digits"}})
     for path, value in values:
         config = with_value(config, path, value)
     return config
@@ -223,7 +225,11 @@ def paths(config: Config) -> list[str]:
 
 def test_another_kind_of_run_has_other_knobs_in_their_order(form: Form, qtbot: QtBot) -> None:
     form.show()
-    for config in (of(("world.name", "cifar10"), ("model.name", "resnet")), SparseCodingConfig(), ImageConfig()):
+    for config in (
+        of(("world.name", "cifar10"), ("model.name", "resnet")),
+        SparseCodingConfig(),
+        from_dict({"world": {"name": "digits"}}),
+    ):
         form.start(config)
         assert rows(form) == paths(config)
         assert set(form.parameters) == set(paths(config))

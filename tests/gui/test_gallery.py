@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, Qt
 
-from engine.results import Mixture
+from engine.core.results import Mixture
 from fp_gui.theme import DARK, LIGHT
 from fp_gui.views.chrome import ceiling
 from fp_gui.views.gallery import (

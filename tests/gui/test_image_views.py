@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QPointF, Qt
 
-from engine import metrics
-from engine.commands import Visualise
-from engine.config import ImageConfig, load_preset
-from engine.history import History
-from engine.protocol import Protocol, wilson
-from engine.results import (
+from engine.config.experiment import from_dict
+from engine.config.presets import load_preset
+from engine.core import metrics
+from engine.core.history import History
+from engine.core.measurement import Measurement, wilson
+from engine.core.results import (
     Examples,
     FeatureRequest,
     Features,
@@ -22,7 +22,8 @@ from engine.results import (
     Principle1,
     RadiusCurves,
 )
-from engine.snapshot import Event, Snapshot
+from engine.run.commands import Visualise
+from engine.run.snapshot import Event, Snapshot
 from fp_gui.theme import DARK, LIGHT
 from fp_gui.views.ascent import NOTHING, parse_units, protocol_text, units_text
 from fp_gui.views.base import views
@@ -41,7 +42,7 @@ from fp_gui.views.radius import RadiusView
 from fp_gui.views.robustness import RobustnessView
 from fp_gui.views.unit_facts import Facts, layer_text
 
-CONFIG = ImageConfig()
+CONFIG = from_dict({"world": {"name": "digits"}})
 SWITCH = Event(600, 0.0, "phase", "clean", "adversarial")
 NET = (
     LayerInfo("conv1", "conv", (16, 3, 9, 9)),
@@ -91,7 +92,7 @@ def examples(k=12, shape=(3, 32, 32), classes=CLASSES, *, norm="l2", tau=0.5, se
     delta *= tau / np.linalg.norm(delta.reshape(k, -1), axis=1).reshape(-1, 1, 1, 1)
     before, after = (rng.dirichlet(np.full(len(classes), 0.3), k).astype(np.float32) for _ in range(2))
     y = rng.integers(0, len(classes), k)
-    return Examples(1150, Protocol("pgd", norm, tau, 10, 1, k, True), classes, x, delta, y, before, after)
+    return Examples(1150, Measurement("pgd", norm, tau, 10, 1, k, True), classes, x, delta, y, before, after)
 
 
 def radius_curves():
@@ -141,14 +142,14 @@ def test_views_are_registered_for_the_runs_they_serve():
     for kind in ALL:
         assert views[kind.name] is kind
         assert kind.wants == wants[kind.name]
-        assert isinstance(CONFIG, kind.worlds)
-        assert not isinstance(load_preset("small"), kind.worlds)
+        assert CONFIG.kind in kind.kinds
+        assert load_preset("small").kind not in kind.kinds
     for kind in (NeuronsView, MixturesView, PerturbationView, RaceView):
-        assert not isinstance(CONFIG, kind.worlds)
-        assert isinstance(load_preset("small"), kind.worlds)
+        assert CONFIG.kind not in kind.kinds
+        assert load_preset("small").kind in kind.kinds
     for kind in (RobustnessView, RadiusView):
-        assert isinstance(CONFIG, kind.worlds)
-        assert isinstance(load_preset("small"), kind.worlds)
+        assert CONFIG.kind in kind.kinds
+        assert load_preset("small").kind in kind.kinds
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
@@ -415,15 +416,15 @@ def test_a_deep_layer_needs_features_and_asks_when_told(qtbot):
     assert view.wants == {Filters}
     choose(view, "conv2")
     assert view.wants == {Filters, Features}
-    assert view.ascent.isVisible()
+    assert view.input_gradient.isVisible()
     assert not view.bar.isVisible()
     assert not view.sort.isVisible()
     assert asked == []
     assert all(g.placeholder.text() == PRESS_START for g in view.galleries)
-    view.ascent.start.click()
+    view.input_gradient.start.click()
     assert asked == [Visualise(request())]
-    assert not view.ascent.start.isEnabled()
-    view.ascent.next.click()  # live: the next page follows at once
+    assert not view.input_gradient.start.isEnabled()
+    view.input_gradient.next.click()  # live: the next page follows at once
     assert asked[-1] == Visualise(request(units=tuple(range(9, 18))))
     choose(view, "fc")  # and so does another layer, which has no unit 10
     assert asked[-1] == Visualise(request("fc"))
@@ -432,10 +433,10 @@ def test_a_deep_layer_needs_features_and_asks_when_told(qtbot):
     assert view.bar.isVisible()
     assert pixel(view, 2, 0, 0, 0)[3] == 255
     choose(view, "fc")
-    view.ascent.stop.click()
+    view.input_gradient.stop.click()
     assert asked[-1] == Visualise(NOTHING)
     assert NOTHING.units == ()
-    assert view.ascent.start.isEnabled()
+    assert view.input_gradient.start.isEnabled()
     count = len(asked)
     choose(view, "conv2")
     assert len(asked) == count
@@ -446,7 +447,7 @@ def test_features_are_filled_in_progressively(qtbot):
     view.set_options({"layer": "conv2"})
     view.render(make(filters()))
     assert view.wants == {Filters, Features}
-    view.ascent.start.click()
+    view.input_gradient.start.click()
     assert "Making" in view.galleries[0].placeholder.text()
     for share_done in (0.25, 0.5, 1.0):
         found = features(share=share_done, seed=int(100 * share_done))
@@ -455,8 +456,8 @@ def test_features_are_filled_in_progressively(qtbot):
             for i, unit in enumerate(found.request.units):
                 expected = image_colours(found.pictures[moment][i : i + 1])[0, 7, 5].tolist()
                 assert pixel(view, which, unit, 7, 5) == expected
-        assert view.ascent.bar.value() == round(100 * share_done)
-        assert view.ascent.bar.isVisible()
+        assert view.input_gradient.bar.value() == round(100 * share_done)
+        assert view.input_gradient.bar.isVisible()
         assert "done" not in view.rule.text()
     text = view.rule.text()
     for part in ("Gradient ascent, 40 steps", "ℓ2 ≤ 8 from noise", "seed 0", "estimate, step 1,200"):
@@ -535,10 +536,10 @@ def test_units_that_cannot_be_read_are_said(qtbot, text):
     asked = commands(view)
     view.set_options({"layer": "conv2"})
     view.render(make(filters()))
-    view.ascent.units.setText(text)
-    assert view.ascent.problem.isVisible()
-    assert not view.ascent.start.isEnabled()
-    qtbot.keyClick(view.ascent.units, Qt.Key.Key_Return)
+    view.input_gradient.units.setText(text)
+    assert view.input_gradient.problem.isVisible()
+    assert not view.input_gradient.start.isEnabled()
+    qtbot.keyClick(view.input_gradient.units, Qt.Key.Key_Return)
     assert asked == []
 
 
@@ -547,13 +548,13 @@ def test_paging_ends_at_the_first_and_the_last_unit(qtbot):
     view.set_options({"layer": "conv2"})
     view.render(make(filters()))
     pages = []
-    while view.ascent.next.isEnabled():
-        view.ascent.next.click()
-        pages.append(view.ascent.units.text())
+    while view.input_gradient.next.isEnabled():
+        view.input_gradient.next.click()
+        pages.append(view.input_gradient.units.text())
     assert pages == ["9-17", "18-26", "27-31"]
-    while view.ascent.previous.isEnabled():
-        view.ascent.previous.click()
-    assert view.ascent.units.text() == "0-8"
+    while view.input_gradient.previous.isEnabled():
+        view.input_gradient.previous.click()
+    assert view.input_gradient.units.text() == "0-8"
     assert units_text(9, 10) == "9"
     with pytest.raises(ValueError, match="at most 36"):
         parse_units("0-36", 100)
@@ -807,8 +808,8 @@ def test_robustness_of_images_has_no_dense_direction_and_no_alignment(qtbot):
         history.append(100, name, 0.75)
     history.append(600, metrics.REPORT + metrics.PGD, 0.5)
     protocols = {
-        metrics.PGD: ((0, Protocol("pgd", "l2", 0.5, 10, 1, 128, True)),),
-        metrics.REPORT + metrics.PGD: ((0, Protocol("pgd", "l2", 0.5, 10, 1, 1000)),),
+        metrics.PGD: ((0, Measurement("pgd", "l2", 0.5, 10, 1, 128, True)),),
+        metrics.REPORT + metrics.PGD: ((0, Measurement("pgd", "l2", 0.5, 10, 1, 1000)),),
     }
     view.render(make(history=history, protocols=protocols))
     for name in (metrics.DENSE, metrics.CERTIFIED, metrics.ALIGNMENT):

@@ -11,9 +11,11 @@ from PySide6.QtCore import QSettings, Qt
 from PySide6.QtWidgets import QApplication, QLineEdit
 from pytestqt.qtbot import QtBot
 
-from engine.commands import SetKnob, SwitchPhase
-from engine.config import Config, ImageConfig, load_preset, with_value
-from engine.results import Filters, LayersPrinciple1, Mixture, Weights
+from engine.config.experiment import Config, from_dict, with_value
+from engine.config.presets import load_preset
+from engine.core.results import Filters, LayersPrinciple1, Mixture, Weights
+from engine.images.config import ImageConfig
+from engine.run.commands import SetKnob, SwitchPhase
 from fp_gui import export
 from fp_gui.bridge.controller import Controller
 from fp_gui.export import ExportDialog, ExportJob, arguments
@@ -23,7 +25,7 @@ from fp_gui.views.base import View
 from tests.gui.fakes import BOTH_KINDS, VIEWS, FakeFactory, FakeView
 
 SMALL = with_value(load_preset("small"), "schedule.clean_steps", 1_000_000)
-DIGITS = with_value(ImageConfig(), "schedule.clean_steps", 1_000_000)
+DIGITS = with_value(from_dict({"world": {"name": "digits"}}), "schedule.clean_steps", 1_000_000)
 
 
 @pytest.fixture
@@ -259,7 +261,7 @@ def test_no_heavy_import() -> None:
 
     code = (
         "import sys, fp_gui.app; "
-        "bad = {'matplotlib', 'torchvision', 'sklearn', 'engine.session'} & set(sys.modules); sys.exit(bool(bad))"
+        "bad = {'matplotlib', 'torchvision', 'sklearn', 'engine.run.session'} & set(sys.modules); sys.exit(bool(bad))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -451,12 +453,12 @@ def test_pending_network_applies_with_reset(both: MainWindow, factory: FakeFacto
 
 
 def test_real_session_plays_switches_resets_and_closes(qapp: QApplication, qtbot: QtBot, tmp_path: Path) -> None:
-    session = pytest.importorskip("engine.session").Session
+    from engine import worlds
     from fp_gui.views.catalogue import view_types
 
     config = with_value(load_preset("small"), "model.m", 40)
     settings = QSettings()
-    window = MainWindow(Controller(session), view_types(), ThemeManager(qapp, "light"), "small", config, settings)
+    window = MainWindow(Controller(worlds), view_types(), ThemeManager(qapp, "light"), "small", config, settings)
     window.begin(config, "small")
     window.show()
     controller = window.controller
@@ -478,7 +480,7 @@ def test_real_session_plays_switches_resets_and_closes(qapp: QApplication, qtbot
         for other in (with_value(load_preset("digits"), "evaluation.size", 16), config):
             window.begin(other, "other")
             qtbot.waitUntil(lambda: controller.last is not None, timeout=20_000)
-            assert [type(v) for v in window.views] == [t for t in view_types() if isinstance(other, t.worlds)]
+            assert [type(v) for v in window.views] == [t for t in view_types() if other.kind in t.kinds]
             controller.play()
             qtbot.waitUntil(lambda: controller.last is not None and controller.last.step > 2, timeout=20_000)
         assert window.banner.level != "error", window.banner.text + window.banner.details

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.config import load_preset
-from engine.history import History
-from engine.protocol import Protocol
-from engine.results import Anatomy
-from engine.snapshot import Snapshot
+from engine.config.presets import load_preset
+from engine.core.history import History
+from engine.core.measurement import Measurement
+from engine.core.results import Perturbations
+from engine.run.snapshot import Snapshot
 from fp_gui.theme import DARK, LIGHT
 from fp_gui.views.base import views
 from fp_gui.views.chrome import ceiling
@@ -30,14 +30,14 @@ def anatomy(d=16, k=12, n=40, *, norm="l2", tau=0.2, seed=0):
     y = np.sign(rng.normal(size=k)).astype(np.float32)
     before, after = np.linspace(-1, 3, k, dtype=np.float32), np.linspace(-2, 1, k, dtype=np.float32)
     cosine = rng.uniform(-1, 1, n).astype(np.float32)
-    return Anatomy(
-        Protocol("fgm", norm, tau, 1, 1, n, True), cosine, rng.integers(1, d + 1, n), x, delta, y, before, after,
+    return Perturbations(
+        Measurement("fgm", norm, tau, 1, 1, n, True), cosine, rng.integers(1, d + 1, n), x, delta, y, before, after,
         delta @ M, target,
     )  # fmt: skip
 
 
 def make(result=None, *, run="a", step=3000):
-    results = {} if result is None else {Anatomy: result}
+    results = {} if result is None else {Perturbations: result}
     return Snapshot(run, Path(), step, "adversarial", True, False, "cpu", 2, CONFIG, History(), (), {}, results)
 
 
@@ -57,7 +57,7 @@ def pixels(picture):
 
 def test_it_is_registered_and_wants_the_anatomy():
     assert views["perturbation"] is PerturbationView
-    assert PerturbationView.wants == {Anatomy}
+    assert PerturbationView.wants == {Perturbations}
 
 
 def test_an_empty_view_says_what_it_waits_for(view):
@@ -196,7 +196,7 @@ def test_nothing_is_done_for_the_same_result(view, monkeypatch):
 def test_no_perturbation_at_radius_zero(view):
     found = anatomy()
     nothing = dataclasses.replace(
-        found, protocol=Protocol("fgm", "l2", 0.0, 1, 1, 40, True), delta=0 * found.delta,
+        found, protocol=Measurement("fgm", "l2", 0.0, 1, 1, 40, True), delta=0 * found.delta,
         coefficients=0 * found.coefficients, cosine=0 * found.cosine, coordinates90=0 * found.coordinates90,
     )  # fmt: skip
     view.render(make(nothing))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pytestqt.qtbot import QtBot
 
-from engine.snapshot import Snapshot
+from engine.run.snapshot import Snapshot
 from fp_gui.tasks import Task
 from fp_gui.theme import DARK, LIGHT
 from fp_gui.views.base import views

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QPointF, Qt
 
-from engine import metrics
-from engine.config import load_preset, with_value
-from engine.history import History
+from engine.config.experiment import with_value
+from engine.config.presets import load_preset
+from engine.core import metrics
+from engine.core.history import History
+from engine.core.measurement import Measurement, wilson
+from engine.core.results import RadiusCurves
 from engine.probes import certificate
-from engine.protocol import Protocol, wilson
-from engine.results import RadiusCurves
-from engine.snapshot import Snapshot
+from engine.run.snapshot import Snapshot
 from fp_gui.theme import DARK, LIGHT
 from fp_gui.views.base import views
 from fp_gui.views.radius import CURVES, LINF_BOUND, RadiusView
@@ -209,7 +210,7 @@ def test_certified_accuracy_appears_where_it_was_measured(qtbot):
         history.append(step, metrics.PGD, 0.9)
     protocol = certificate.protocol("l2", 0.2, 128)
     protocols = {
-        metrics.PGD: ((50, Protocol("pgd", "l2", 0.2, 10, 1, 256, True)),),
+        metrics.PGD: ((50, Measurement("pgd", "l2", 0.2, 10, 1, 256, True)),),
         metrics.CERTIFIED: ((150, protocol),),
     }
     snapshot = dataclasses.replace(make(), history=history, protocols=protocols)

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from pytestqt.qtbot import QtBot
 
-from engine.config import Config, ImageConfig, SparseCodingConfig
-from engine.history import History
-from engine.recorded import LOCAL, LOW_RANK, read_local, read_low_rank
-from engine.results import Filters, LayerInfo
-from engine.snapshot import Snapshot
+from engine.config.experiment import IMAGES, SPARSE_CODING, Config, from_dict
+from engine.core.history import History
+from engine.core.results import Filters, LayerInfo
+from engine.run.snapshot import Snapshot
+from engine.studies.files import LOCAL, LOW_RANK, read_local, read_low_rank
+from engine.theory.config import SparseCodingConfig
 from fp_gui.tasks import Task, TaskState
 from fp_gui.theme import DARK, LIGHT
 from fp_gui.views.base import views
@@ -50,7 +51,19 @@ def make(folder: Path, step: int = 600, config: Config | None = None, *, layers:
     if layers:
         results[Filters] = Filters(layers=INFOS, now=None, start=None, clean=None)  # type: ignore[arg-type]
     return Snapshot(
-        "a", folder, step, "adversarial", True, False, "cpu", 2, config or ImageConfig(), History(), (), {}, results
+        "a",
+        folder,
+        step,
+        "adversarial",
+        True,
+        False,
+        "cpu",
+        2,
+        config or from_dict({"world": {"name": "digits"}}),
+        History(),
+        (),
+        {},
+        results,
     )
 
 
@@ -71,8 +84,8 @@ def shown(qtbot: QtBot, view: StudyView[Any], snapshot: Snapshot) -> list[Task]:
 
 def test_each_shows_the_worlds_that_have_it() -> None:
     assert (views["local"], views["low_rank"]) == (LocalView, LowRankView)
-    assert LocalView.worlds == (ImageConfig,)
-    assert set(LowRankView.worlds) == {ImageConfig, SparseCodingConfig}
+    assert LocalView.kinds == (IMAGES,)
+    assert set(LowRankView.kinds) == {IMAGES, SPARSE_CODING}
     assert (LocalView.title, LowRankView.title) == ("Local", "Low rank")
 
 

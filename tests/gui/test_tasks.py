@@ -11,9 +11,9 @@ from PySide6.QtCore import QProcess, QSettings, Qt
 from PySide6.QtWidgets import QApplication, QVBoxLayout
 from pytestqt.qtbot import QtBot
 
-from engine.commands import SaveCheckpoint
-from engine.recorded import NotMeasured
-from engine.snapshot import Snapshot
+from engine.run.commands import SaveCheckpoint
+from engine.run.snapshot import Snapshot
+from engine.studies.files import NotMeasured
 from fp_gui import export, tasks
 from fp_gui.bridge.controller import Controller
 from fp_gui.export import Exporter, ExportJob

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QPointF, Qt
 
-from engine import metrics
-from engine.config import load_preset, with_value
-from engine.history import History
-from engine.protocol import Protocol, wilson
-from engine.results import Mixture, Weights
-from engine.snapshot import Event, Snapshot
+from engine.config.experiment import with_value
+from engine.config.presets import load_preset
+from engine.core import metrics
+from engine.core.history import History
+from engine.core.measurement import Measurement, wilson
+from engine.core.results import Mixture, Weights
+from engine.run.snapshot import Event, Snapshot
 from fp_gui.theme import DARK, LIGHT
 from fp_gui.views import curves
 from fp_gui.views.base import views
@@ -69,11 +70,11 @@ def make(
 
 
 PROTOCOLS = {
-    metrics.CLEAN: ((0, Protocol("clean", "l2", 0.2, 0, 0, 500, True)),),
-    metrics.FGM: ((0, Protocol("fgm", "l2", 0.2, 1, 0, 500, True)),),
-    metrics.PGD: ((0, Protocol("pgd", "l2", 0.2, 10, 1, 500, True)),),
-    metrics.DENSE: ((0, Protocol("dense", "l2", 0.2, 0, 0, 500, True)),),
-    metrics.REPORT + metrics.PGD: ((0, Protocol("pgd", "l2", 0.2, 40, 5, 1000)),),
+    metrics.CLEAN: ((0, Measurement("clean", "l2", 0.2, 0, 0, 500, True)),),
+    metrics.FGM: ((0, Measurement("fgm", "l2", 0.2, 1, 0, 500, True)),),
+    metrics.PGD: ((0, Measurement("pgd", "l2", 0.2, 10, 1, 500, True)),),
+    metrics.DENSE: ((0, Measurement("dense", "l2", 0.2, 0, 0, 500, True)),),
+    metrics.REPORT + metrics.PGD: ((0, Measurement("pgd", "l2", 0.2, 40, 5, 1000)),),
 }
 
 
@@ -461,8 +462,8 @@ def test_wilson_band_is_the_protocols_interval():
 
 
 def test_the_band_uses_the_size_of_its_time():
-    def of(n: int) -> Protocol:
-        return Protocol("pgd", "l2", 0.2, 10, 1, n)
+    def of(n: int) -> Measurement:
+        return Measurement("pgd", "l2", 0.2, 10, 1, n)
 
     log = ((50, of(500)), (150, of(200)), (200, of(1000)))
     sizes = sample_sizes(np.array([0, 50, 100, 150, 200, 250]), log)

@@ -19,10 +19,10 @@ from engine.attacks.apgd import Apgd
 from engine.attacks.base import Attack, Box
 from engine.attacks.losses import cross_entropy, dlr
 from engine.attacks.square import SquareImages
-from engine.autoattack import autoattack
+from engine.attacks.threat import threats
+from engine.core.slices import finish
 from engine.models.classifier import ImageClassifier
-from engine.slices import finish
-from engine.threat import threats
+from engine.probes.autoattack import autoattack
 from tests.tiny_digits import held_out, trained
 
 pytestmark = [

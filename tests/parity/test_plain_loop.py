@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.config import Config
-from engine.data.sparse_coding import SparseCoding, Stream
-from engine.generators import seeded
-from engine.session import Session
+from engine import worlds
+from engine.config.experiment import Config
+from engine.core.generators import seeded
+from engine.data.sparse_stream import SparseCoding, Stream
 from tests.tiny_runs import advance, tiny_config
 
 STEPS = 60
@@ -137,7 +137,7 @@ def test_the_session_is_the_plain_loop(
     knobs: dict[str, object], loop: Callable[[Config], Tensor], tmp_path: Path
 ) -> None:
     config = tiny_config(**{"schedule.clean_steps": 30 if "second" in knobs else 100, **knobs})
-    session = Session.create(config, tmp_path / "run")
+    session = worlds.create(config, tmp_path / "run")
     start = session.model.weight.clone()
     advance(session, STEPS)
     session.close()

@@ -12,14 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.config import load_preset, with_value
-from engine.data.sparse_coding import SparseCoding
-from engine.evaluation import HeldOut
+from engine import worlds
+from engine.config.experiment import with_value
+from engine.config.presets import load_preset
+from engine.core.measurement import Measurement
+from engine.data.sparse_stream import SparseCoding
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes.robustness import accuracy
-from engine.protocol import Protocol
-from engine.session import Session
-from engine.store import Store
+from engine.run.store import Store
+from engine.theory.evaluation import HeldOut
 
 pytestmark = [
     pytest.mark.verify,
@@ -57,7 +58,7 @@ class TwoLogits(torch.nn.Module):
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     grad = torch.is_grad_enabled()
     config = with_value(with_value(load_preset("small"), "device", "cpu"), "evaluation.every", 100_000)
-    session = Session.create(config, tmp_path_factory.mktemp("verify") / "run")
+    session = worlds.create(config, tmp_path_factory.mktemp("verify") / "run")
     while not session.finished:
         session.step()
     session.close()
@@ -76,7 +77,7 @@ def case(request: pytest.FixtureRequest, folder: Path) -> tuple[TwoLogits, Tenso
     x, y = HeldOut(world, saved.config.seed).take(N, saved.config.world.sigma_x)
     bias = float(arrays["bias"])
     slices = accuracy(
-        SymmetricRelu(arrays["weight"], bias), x, y, Protocol("pgd", "l2", TAU, STEPS, RESTARTS, N), None,
+        SymmetricRelu(arrays["weight"], bias), x, y, Measurement("pgd", "l2", TAU, STEPS, RESTARTS, N), None,
         torch.Generator().manual_seed(0),
     )  # fmt: skip
     while True:

@@ -1,0 +1,1 @@
+"""The paper's claims as rules on recorded figures."""

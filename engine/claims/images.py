@@ -1,0 +1,109 @@
+"""The claims about networks on images, checked as those about the theory are (SPEC.md sections 8 and 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.claims.base import MOST, ON_IMAGES, RELATED, Facts, Figure, Outcome, claim_rule
+from engine.core import metrics
+
+# Thresholds, in the open. Each stands in the rule that a claim shows.
+IMAGE_ACCURATE = 0.50  # clean accuracy of an accurate net on images, at least
+IMAGE_FRAGILE = 0.50  # its robust accuracy, at most this share of its clean accuracy
+IMAGE_GAIN = 0.10  # robust accuracy that purification gains on images, at least
+IMAGE_RANK = 8  # of the low-rank phase on images
+IMAGE_SHARE = 0.7  # of the full phase's gain in robust accuracy that it must reach
+CLOSER = 0.10  # by so much must (w, w′) exceed the other two cosines in a deep layer, or in one trained alone
+LOCAL_GAIN = 0.02  # robust accuracy that purifying one layer alone gains, at least
+
+PRINCIPLE = ("cos_start_clean", "cos_start_now", "cos_clean_now", "share")  # as metrics.PRINCIPLE1, of one layer
+
+
+@claim_rule(
+    1, "Clean training is accurate and not robust",
+    f"after clean training: clean accuracy ≥ {IMAGE_ACCURATE:g} and PGD accuracy ≤ {IMAGE_FRAGILE:g} × clean accuracy",
+    "A net trained on clean images loses most of its right answers to a perturbation that a person hardly sees.",
+    "robustness",
+    ON_IMAGES,
+)  # fmt: skip
+def _fragile_on_images(facts: Facts) -> Outcome:
+    clean, pgd = facts.at_clean_end(metrics.CLEAN), facts.at_clean_end(metrics.PGD)
+    if clean is None or pgd is None:
+        return None, (clean, pgd)
+    return clean.value >= IMAGE_ACCURATE and pgd.value <= IMAGE_FRAGILE * clean.value, (clean, pgd)
+
+
+@claim_rule(
+    8, "Purification happens locally, layer by layer",
+    f"two layers or more, each drawn again and trained alone, clean, then adversarially: mean cosine (w,w′) larger "
+    f"than (w⁰,w) and (w⁰,w′) by ≥ {CLOSER:g}, ‖βw′‖ > ‖w − βw′‖ for more than {MOST:g} of its units, and robust "
+    f"accuracy gains ≥ {LOCAL_GAIN:g}",
+    "With all other layers frozen, adversarial training still purifies the one that it may change.",
+    "local",
+    ON_IMAGES,
+)  # fmt: skip
+def _local(facts: Facts) -> Outcome:
+    holds, evidence = [], []
+    for layer in facts.layers("local", "share"):
+        names = ("robust_before", "robust_after", *PRINCIPLE)
+        found = [facts.last(metrics.local(layer, name)) for name in names]
+        evidence += found
+        before, after = found[:2]
+        kept = _kept(found[2:], CLOSER)
+        if before is not None and after is not None and kept is not None:
+            holds.append(kept and after.value >= before.value + LOCAL_GAIN)
+    return (all(holds) if len(holds) >= 2 else None), evidence
+
+
+@claim_rule(
+    9, "Low-rank updates are enough",
+    f"an adversarial phase that changes every layer by rank {IMAGE_RANK} only gains ≥ {IMAGE_SHARE:g} of the robust "
+    f"accuracy that the full one gains over clean training",
+    "Taking the mixtures out of a layer needs few directions: low-rank updates purify, too.",
+    "low_rank",
+    ON_IMAGES,
+)  # fmt: skip
+def _low_rank_on_images(facts: Facts) -> Outcome:
+    clean = facts.at_clean_end(metrics.PGD)
+    low, full = facts.last(metrics.rank("robust", IMAGE_RANK)), facts.last(metrics.rank("robust", 0))
+    if clean is None or low is None or full is None or full.value <= clean.value:
+        return None, (clean, low, full)
+    return low.value - clean.value >= IMAGE_SHARE * (full.value - clean.value), (clean, low, full)
+
+
+@claim_rule(
+    11, "First-layer and deep features of networks on images purify",
+    f"after adversarial training: robust accuracy gains ≥ {IMAGE_GAIN:g}; mean cosine (w,w′) exceeds (w⁰,w) and "
+    f"(w⁰,w′) by ≥ {RELATED:g} in the first layer and is the largest of the three in every deeper one but the "
+    f"logits'; in each ‖βw′‖ > ‖w − βw′‖ for more than {MOST:g} of its units",
+    "The filters after adversarial training are those of clean training without the small mixture; deep layers, too.",
+    "layers",
+    ON_IMAGES,
+)  # fmt: skip
+def _layers_purify(facts: Facts) -> Outcome:
+    before, after = facts.at_clean_end(metrics.PGD), facts.now(metrics.PGD)
+    first = [facts.now(name) for name in metrics.PRINCIPLE1]
+    evidence: list[Figure | None] = [before, after, *first]
+    holds = [_kept(first, RELATED)]
+    for layer in facts.layers("layer", "active_share"):  # which the logits' layer has not
+        found = [facts.now(metrics.layer(layer, name)) for name in PRINCIPLE]
+        evidence += found
+        holds.append(_kept(found, 0.0))
+    if before is None or after is None or any(each is None for each in holds):
+        return None, evidence
+    gained = facts.adversarial and after.value >= before.value + IMAGE_GAIN
+    return gained and all(holds), evidence
+
+
+def _kept(found: Sequence[Figure | None], margin: float) -> bool | None:
+    """Whether w′ is nearer to w than either is to w⁰, by ``margin`` at least, and most units keep more than they lose.
+
+    ``found`` are the figures of :data:`PRINCIPLE`; None where one is missing.
+    """
+    values = [f.value for f in found if f is not None]
+    if len(values) < len(PRINCIPLE):
+        return None
+    start_clean, start_now, clean_now, share = values
+    return (
+        clean_now > max(start_clean, start_now) and clean_now >= max(start_clean, start_now) + margin and share > MOST
+    )

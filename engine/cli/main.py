@@ -1,0 +1,40 @@
+"""The command line: the same sessions, evaluations and figures as in the window, without one.
+
+Exit codes: 0 done, 1 the run or a file failed, 2 a wrong argument, knob or folder, 130 interrupted (resumable).
+torch is imported by the commands that need it, so that ``--help`` and wrong arguments are answered at once.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from cyclopts import CycloptsError
+
+from engine.cli import run, studies  # noqa: F401 - their commands enter themselves into the app
+from engine.cli.app import INTERRUPTED, app
+from engine.core.errors import ConfigError, DeviceError, ExplorerError, StoreError
+
+
+def run_command_line(arguments: list[str]) -> int:
+    """Run one command; errors for the user take one line on stderr."""
+    try:
+        code = app(arguments, exit_on_error=False, print_error=False)
+        return code if isinstance(code, int) else 0
+    except CycloptsError as error:
+        return _fail(" ".join(str(error).split()), 2)
+    except (ConfigError, DeviceError) as error:
+        return _fail(str(error), 2)
+    except StoreError as error:
+        return _fail(str(error), 2)
+    except ExplorerError as error:
+        return _fail(str(error), 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of a pipe has gone; python would complain about it at exit
+        return 1
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"error: {message}\n")
+    return code

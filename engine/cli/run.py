@@ -1,0 +1,222 @@
+"""The commands that train, evaluate and export a run, and list presets and knobs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from engine.cli.app import INTERRUPTED, Device, RunFolder, app, interruptible, say
+from engine.config.experiment import Config, parse_assignment, value_of, with_value
+from engine.config.experiment import knobs as all_knobs
+from engine.config.presets import load_preset, preset_names
+from engine.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from engine.run.session import Session
+
+
+@app.command
+def run(
+    preset: Annotated[str | None, Parameter(help="A preset's name, or the path of a .toml file.")] = None,
+    *,
+    out: Annotated[Path, Parameter(help="The run folder: a new or empty one; with --resume an existing run.")],
+    set_: Annotated[
+        list[str] | None, Parameter(name="--set", help="key=value, e.g. attack.tau=0.1; may be repeated.")
+    ] = None,
+    device: Device = None,
+    resume: Annotated[
+        bool, Parameter(help="Go on with the run in --out from its newest checkpoint.", negative="")
+    ] = False,
+) -> int:
+    """Train a preset through its schedule into a run folder, or resume such a run.
+
+    Ctrl+C saves a checkpoint and leaves a run that --resume continues.
+    """
+    assignments = [parse_assignment(text) for text in set_ or []]
+    if resume:
+        if preset is not None and preset not in preset_names() and not preset.endswith(".toml"):
+            raise ConfigError(f"preset: got {preset!r}; allowed: {', '.join(preset_names())} (or none with --resume)")
+        return _resume(out, assignments, device)
+    if preset is None:
+        raise ConfigError(f"preset: none was given; allowed: {', '.join(preset_names())}, or the path of a .toml file")
+    config = load_preset(preset)
+    for name, value in assignments:
+        config = with_value(config, name, value)
+    if device is not None:
+        config = with_value(config, "device", device)
+    from engine import worlds
+
+    return _train(worlds.create(config, out))
+
+
+def _resume(folder: Path, assignments: list[tuple[str, object]], device: str | None) -> int:
+    from engine import worlds
+    from engine.run.commands import SetKnob
+
+    session = worlds.resume(folder, device)
+    try:
+        for name, value in assignments:
+            session.apply(SetKnob(name, value))
+    except ConfigError:
+        session.close()
+        raise
+    return _train(session)
+
+
+def _train(session: Session) -> int:
+    from engine.cli.progress import progress
+
+    total = session.config.schedule.total
+    if not session.scheduled:
+        say("the schedule was left by a switch of the phase; going on until the scheduled number of steps")
+    with interruptible() as interrupted:
+        try:
+            with progress(total, session.steps_done) as advance:
+                while session.steps_done < total and not interrupted:
+                    session.step()
+                    advance(session)
+                while session.measuring and not interrupted:
+                    session.measure()
+                    advance(session)
+        finally:
+            session.close()
+        summary, stopped = session.summary(), bool(interrupted)
+    if stopped:
+        sys.stderr.write(
+            f"interrupted at step {session.steps_done}; go on with: "
+            f"python -m engine run --out {session.folder} --resume\n"
+        )
+        return INTERRUPTED
+    _report(summary)
+    say(f"run folder: {session.folder}")
+    return 0
+
+
+def _report(summary: dict[str, Any]) -> None:
+    for report in summary["reports"]:
+        say(f"after {report['step']} steps ({report['phase']}):")
+        for name, found in report.items():
+            if not isinstance(found, dict):
+                continue
+            interval = f" [{found['low']:.3f}, {found['high']:.3f}]  {found['text']}" if "low" in found else ""
+            say(f"  {name:<30}{found['value']:9.3f}{interval}")
+
+
+@app.command
+def evaluate(
+    folder: RunFolder,
+    *,
+    radius: Annotated[
+        list[float] | None, Parameter(help="Radius of the ball; may be repeated. Default: the run's attack.tau.")
+    ] = None,
+    attack: Annotated[
+        list[Literal["fgm", "pgd", "dense", "autoattack"]] | None,
+        Parameter(
+            help="May be repeated; autoattack (APGD-CE, APGD-T, Square and their worst case) is for images, dense for "
+            "the sparse-coding world. Default: fgm, pgd and, where it exists, dense."
+        ),
+    ] = None,
+    norm: Annotated[Literal["l2", "linf"] | None, Parameter(help="Default: the run's attack.norm.")] = None,
+    steps: Annotated[int, Parameter(help="PGD steps.")] = 40,
+    restarts: Annotated[int, Parameter(help="PGD restarts; the first starts at x, the others at random.")] = 5,
+    n: Annotated[int, Parameter(help="Held-out samples.")] = 1000,
+    checkpoint: Annotated[int | None, Parameter(help="Step of the checkpoint. Default: the newest.")] = None,
+    device: Device = "cpu",
+    json_: Annotated[bool, Parameter(name="--json", help="Print JSON.", negative="")] = False,
+) -> int:
+    """Print clean and robust accuracies of a run's network, each with its protocol and 95% Wilson interval."""
+    for name, value, high in (("--steps", steps, 10_000), ("--restarts", restarts, 1000), ("--n", n, 1_000_000)):
+        if not 1 <= value <= high:
+            raise ConfigError(f"{name}: got {value}; allowed: a whole number from 1 to {high}")
+    for tau in radius or []:
+        if not 0 <= tau <= 100:
+            raise ConfigError(f"--radius: got {tau}; allowed: a number from 0 to 100")
+    from engine import worlds
+
+    network = worlds.load(folder, checkpoint, device or "cpu")
+    knobs = network.config.attack
+    radii = radius or [knobs.tau]
+    rows = network.accuracies(attack or network.ATTACKS, norm or knobs.norm, radii, steps, restarts, n)
+    if json_:
+        figures = [
+            {**r.figure, "attack": r.protocol.attack, "norm": r.protocol.norm, "tau": r.protocol.tau} for r in rows
+        ]
+        say(
+            json.dumps({"run": network.run, "step": network.step, "phase": network.phase, "figures": figures}, indent=1)
+        )
+        return 0
+    say(f"{network.folder}: step {network.step}, phase {network.phase}, run {network.run}")
+    for row in rows:
+        f = row.figure
+        say(f"  {f['value']:.3f} [{f['low']:.3f}, {f['high']:.3f}]  {f['text']}")
+    return 0
+
+
+@app.command
+def export(
+    folder: RunFolder,
+    *,
+    view: Annotated[
+        list[str], Parameter(help="A view of the run, e.g. neurons, filters, robustness; or all. May be repeated.")
+    ],
+    out: Annotated[Path, Parameter(help="Folder to write to; made if it is not there.")],
+    checkpoint: Annotated[int | None, Parameter(help="Step of the checkpoint. Default: the newest.")] = None,
+    format_: Annotated[
+        list[Literal["png", "svg", "pdf"]] | None,
+        Parameter(name="--format", help="May be repeated. Default: all three."),
+    ] = None,
+    width: Annotated[float, Parameter(help="Width in inches; 3.25 is one column, 6.75 two.")] = 6.75,
+    option: Annotated[
+        list[str] | None, Parameter(help="name=value of the view, e.g. space=dictionary; may be repeated.")
+    ] = None,
+) -> int:
+    """Write a view of a run as figures, with the plotted data, a caption and a recipe that reproduces the run."""
+    from engine.figures.export import export as write
+
+    options = {}
+    for text in option or []:
+        name, separator, value = text.partition("=")
+        if not separator:
+            raise ConfigError(f"--option: got {text!r}; allowed: name=value, e.g. space=dictionary")
+        options[name] = value
+    write(
+        folder,
+        "all" if "all" in view else view,
+        out,
+        formats=tuple(format_ or ("png", "svg", "pdf")),
+        step=checkpoint,
+        options=options,
+        width=width,
+        progress=say,
+    )
+    return 0
+
+
+@app.command
+def presets() -> int:
+    """List the presets and the question that each answers."""
+    console = Console()
+    for name in preset_names():
+        config: Config = load_preset(name)
+        console.print(f"[bold]{name}[/]  {config.about.question}\n    {config.about.expect} ({config.about.time})")
+    return 0
+
+
+@app.command
+def knobs(preset: Annotated[str, Parameter(help="Show this preset's values.")] = "small") -> int:
+    """List every knob: value, allowed values, whether it is live, and what it means."""
+    console = Console()
+    config = load_preset(preset)
+    for knob in all_knobs(config):
+        if knob.group == "about":
+            continue
+        unit = f" {knob.unit}" if knob.unit else ""
+        when = "live" if knob.live else "restarts"
+        console.print(f"[bold]{knob.path}[/] = {value_of(config, knob.path)}{unit}  [dim]{when}; {knob.allowed}[/]")
+        console.print(f"    {knob.doc}", highlight=False)
+    return 0

@@ -1,0 +1,293 @@
+"""Whole experiments: groups of knobs put together, and how they are read, named, checked and changed.
+
+The window's form, the command line, the presets and the checks of typed values are all generated from them. A kind of
+experiment enters itself into :data:`kinds`; which data sets and networks there are, the kind asks their registries.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from types import UnionType
+from typing import Any, ClassVar, Literal, TypeVar, Union, cast, get_args, get_origin
+
+from pydantic import BaseModel, Field, ValidationError, create_model
+from pydantic.fields import FieldInfo
+
+from engine.config.knobs import (
+    About,
+    Attack,
+    Evaluation,
+    Group,
+    LowRank,
+    Model,
+    Schedule,
+    Storage,
+    Training,
+    World,
+    knob,
+)
+from engine.core.errors import ConfigError
+from engine.core.registry import Registry
+
+C = TypeVar("C", bound="Config")
+
+SPARSE_CODING, IMAGES = "sparse_coding", "images"  # the kinds of experiment that come with the explorer
+EVERY_KIND = (SPARSE_CODING, IMAGES)
+
+
+class Config(Group):
+    """A whole experiment: what every world has. Immutable: :func:`with_value` returns a changed copy.
+
+    It is always of one of the :data:`kinds`; ``world.name`` decides which. The groups ``world`` and ``model`` have a
+    ``name`` that chooses their class among the kind's :meth:`variants`.
+    """
+
+    kind: ClassVar[str] = ""
+
+    about: About = Field(default_factory=About)
+    seed: int = knob(0, "Seed of every named generator.", low=0, high=2**31 - 1)
+    device: Literal["auto", "cpu", "cuda", "mps"] = knob(
+        "auto", "Where the tensors live; auto takes cuda, then mps, then cpu."
+    )
+    threads: int = knob(0, "CPU threads of the training thread; 0 chooses.", low=0, high=256, unit="threads")
+    world: World
+    model: Model
+    training: Training = Field(default_factory=Training)
+    attack: Attack = Field(default_factory=Attack)
+    low_rank: LowRank = Field(default_factory=LowRank)
+    schedule: Schedule = Field(default_factory=Schedule)
+    evaluation: Evaluation = Field(default_factory=Evaluation)
+    storage: Storage = Field(default_factory=Storage)
+
+    @classmethod
+    def variants(cls) -> Mapping[str, Mapping[str, type[Group]]]:
+        """Group (``world``, ``model``) → name → the class of knobs that this name chooses."""
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """World and network in words, for captions."""
+        raise NotImplementedError
+
+    def expect(self, kind: type[C], refusal: str) -> C:
+        """This config as one of ``kind``; else :class:`ConfigError`, ``refusal`` saying what was needed."""
+        if self.kind != kind.kind:
+            raise ConfigError(f"{refusal}; world.name of this run is {self.world.name!r}")
+        return cast(C, self)
+
+
+kinds: Registry[type[Config]] = Registry("kind of experiment", "engine.theory.config", "engine.images.config")
+"""The kinds of experiment by name, the first one being that of a config that names no world."""
+
+
+@cache
+def _specialised(kind: type[Config], world: type[Group], model: type[Group]) -> type[Config]:
+    """``kind`` with these classes as its groups: an error then names just the knobs that there are."""
+    if (kind.model_fields["world"].annotation, kind.model_fields["model"].annotation) == (world, model):
+        return kind
+    groups: dict[str, Any] = {
+        "world": (world, Field(default_factory=world)),
+        "model": (model, Field(default_factory=model)),
+    }
+    made: type[Config] = create_model(kind.__name__, __base__=kind, __module__=kind.__module__, **groups)
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class KnobInfo:
+    """One knob as the form, the command line and the documentation see it.
+
+    ``path`` is its full name (``attack.tau``); ``kind`` one of ``int``, ``float``, ``bool``, ``choice``, ``text``;
+    ``choices`` is filled for ``choice`` only; ``low`` and ``high`` are inclusive or None.
+    """
+
+    path: str
+    group: str
+    name: str
+    kind: str
+    default: object
+    low: float | None
+    high: float | None
+    choices: tuple[str, ...]
+    unit: str
+    doc: str
+    live: bool
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values in words."""
+        if self.kind == "choice":
+            return ", ".join(self.choices)
+        if self.kind == "bool":
+            return "true, false"
+        if self.kind == "text":
+            return "a text"
+        noun = "a whole number" if self.kind == "int" else "a number"
+        if self.low is not None and self.high is not None:
+            low, high = (int(v) if self.kind == "int" else v for v in (self.low, self.high))
+            return f"{noun} from {low} to {high}" if self.kind == "int" else f"{noun} from {low:g} to {high:g}"
+        return noun
+
+
+def knobs(config: Config | None = None) -> tuple[KnobInfo, ...]:
+    """All knobs of ``config`` (or of the defaults), in the order of their declaration."""
+    whole = config or from_dict({})
+    return tuple(_walk(whole, ""))
+
+
+def _walk(
+    group: BaseModel, prefix: str, variants: Mapping[str, Mapping[str, type[Group]]] | None = None
+) -> Iterator[KnobInfo]:
+    variants = variants if variants is not None else cast(Config, group).variants()
+    for field_name, field in type(group).model_fields.items():
+        value = getattr(group, field_name)
+        name = field.alias or field_name
+        if isinstance(value, BaseModel):
+            yield from _walk(value, name, variants)
+            continue
+        info = _info(field, f"{prefix}.{name}" if prefix else name, prefix, name)
+        if name == "name" and prefix in variants:
+            info = replace(info, kind="choice", choices=tuple(variants[prefix]))
+        yield info
+
+
+def _info(field: FieldInfo, path: str, group: str, name: str) -> KnobInfo:
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    low = next((float(m.ge) for m in field.metadata if hasattr(m, "ge")), None)
+    high = next((float(m.le) for m in field.metadata if hasattr(m, "le")), None)
+    kind, choices = _kind(field.annotation)
+    return KnobInfo(
+        path=path, group=group, name=name, kind=kind, default=field.default, low=low, high=high, choices=choices,
+        unit=str(extra.get("unit", "")), doc=field.description or "", live=bool(extra.get("live", False)),
+    )  # fmt: skip
+
+
+def _kind(annotation: object) -> tuple[str, tuple[str, ...]]:
+    if get_origin(annotation) is Literal:
+        return "choice", tuple(str(a) for a in get_args(annotation))
+    if get_origin(annotation) in (Union, UnionType):
+        raise TypeError(f"a knob has one type, not {annotation}")
+    return {int: "int", float: "float", bool: "bool", str: "text"}[annotation], ()  # type: ignore[index]
+
+
+def resolve(name: str, config: Config | None = None) -> KnobInfo:
+    """The knob called ``name``: a full path (``attack.tau``) or a last part that is unique (``tau``).
+
+    Raises :class:`ConfigError` that names near misses for an unknown or ambiguous name.
+    """
+    table = knobs(config)
+    found = [k for k in table if k.path == name] or [k for k in table if k.name == name]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ConfigError(f"{name}: several knobs have this name; allowed: {', '.join(k.path for k in found)}")
+    near = difflib.get_close_matches(name, [k.path for k in table] + [k.name for k in table], n=3)
+    groups = dict.fromkeys(k.group or k.name for k in table)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"allowed: the knobs of {', '.join(groups)}"
+    raise ConfigError(f"{name}: no knob has this name; {hint}")
+
+
+def value_of(config: Config, path: str) -> object:
+    """The value of the knob at ``path``."""
+    node: object = config
+    for part in path.split("."):
+        node = getattr(node, "lambda_" if part == "lambda" else part)
+    return node
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """The config as plain nested dictionaries, with the names users see; :func:`from_dict` is its inverse."""
+    return config.model_dump(by_alias=True)
+
+
+def from_dict(data: Mapping[str, Any], *, source: str = "") -> Config:
+    """Validate nested dictionaries. Raises :class:`ConfigError` naming each field, its value and what is allowed.
+
+    ``world.name`` decides which kind of config it is; without it, it is the first of :data:`kinds`.
+    """
+    data = {name: dict(value) if isinstance(value, Mapping) else value for name, value in data.items()}
+    where = f"{source}: " if source else ""
+    kind = _kind_of(data, where)
+    variants, problems = kind.variants(), []
+    classes: dict[str, type[Group]] = {}
+    for group, known in variants.items():
+        given = data.get(group, {})
+        first = next(iter(known))
+        name = given.get("name", first) if isinstance(given, dict) else first
+        if not isinstance(name, str) or name not in known:
+            problems.append(f"{group}.name: got {name!r}; allowed: {', '.join(known)}")
+            name = first
+            data[group] = {}
+        classes[group] = known[name]
+    whole = _specialised(kind, classes["world"], classes["model"])
+    try:
+        made = whole.model_validate(data)
+    except ValidationError as error:
+        problems += [_explain(e, whole) for e in error.errors()]
+    if problems:
+        raise ConfigError(where + "; ".join(problems)) from None
+    return made
+
+
+def _kind_of(data: Mapping[str, Any], where: str) -> type[Config]:
+    world = data.get("world")
+    name = world.get("name") if isinstance(world, dict) else None
+    if name is None:
+        return kinds[next(iter(kinds))]
+    for kind in map(kinds.__getitem__, kinds):
+        if isinstance(name, str) and name in kind.variants()["world"]:
+            return kind
+    allowed = ", ".join(n for kind in map(kinds.__getitem__, kinds) for n in kind.variants()["world"])
+    raise ConfigError(f"{where}world.name: got {name!r}; allowed: {allowed}")
+
+
+def _explain(error: Any, whole: type[Config]) -> str:
+    path = ".".join(str(part) for part in error["loc"])
+    template = whole.model_validate({})  # of defaults: it knows which knobs there are
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    if error["type"] == "extra_forbidden":
+        try:
+            resolve(path, template)
+        except ConfigError as unknown:
+            return str(unknown)
+        return f"{path}: stands in the wrong group"
+    try:
+        allowed = resolve(path, template).allowed
+    except ConfigError:
+        allowed = "a table of knobs"
+    return f"{path}: got {error['input']!r}; allowed: {allowed}"
+
+
+def with_value(config: C, name: str, value: object) -> C:
+    """A copy of ``config`` with one knob changed, the whole validated again.
+
+    An int is accepted for a float knob. Raises :class:`ConfigError` for an unknown name or a value out of range.
+    """
+    path = resolve(name, config).path
+    data = to_dict(config)
+    node = data
+    *parents, leaf = path.split(".")
+    for part in parents:
+        node = node[part]
+    variants = config.variants()
+    if leaf == "name" and parents and parents[0] in variants and node[leaf] != value:
+        if value not in variants[parents[0]]:
+            raise ConfigError(f"{path}: got {value!r}; allowed: {', '.join(variants[parents[0]])}")
+        node = data[parents[0]] = {}  # a new name brings its group's defaults with it
+    node[leaf] = value
+    return cast(C, from_dict(data))
+
+
+def parse_assignment(text: str) -> tuple[str, object]:
+    """Split ``key=value`` of the command line; the value is read as TOML, else taken as text."""
+    name, separator, raw = text.partition("=")
+    if not separator or not name.strip():
+        raise ConfigError(f"--set: got {text!r}; allowed: key=value, e.g. attack.tau=0.1")
+    try:
+        return name.strip(), tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), raw.strip()

@@ -1,0 +1,145 @@
+"""The base classes of the groups of knobs, each knob declared once: default, range, unit, meaning, live or restart.
+
+A *live* knob may change between two training steps; the others take effect with a new run. What belongs to one world,
+data set or network alone is declared beside it; :mod:`engine.config.experiment` reads them all.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Objective = Literal["clean", "adversarial", "gaussian_noise"]
+Norm = Literal["l2", "linf"]
+
+
+def knob(
+    default: object,
+    doc: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    unit: str = "",
+    live: bool = False,
+    alias: str | None = None,
+) -> Any:
+    """Declare a knob. ``low`` and ``high`` are inclusive; ``doc`` may hold the formula it enters."""
+    return Field(
+        default=default,
+        ge=low,
+        le=high,
+        description=doc,
+        alias=alias,
+        json_schema_extra={"unit": unit, "live": live},
+    )
+
+
+class Group(BaseModel):
+    """A group of knobs: immutable, strict about types, and without room for unknown names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True)
+
+
+class About(Group):
+    """What a preset asks and what to expect of it; shown to the user, never computed with."""
+
+    title: str = knob("Untitled experiment", "Name shown in the window.")
+    question: str = knob("", "The question this preset answers.")
+    expect: str = knob("", "What one should see, and the paper's claim.")
+    time: str = knob("", "Measured running time, and on what.")
+
+
+class World(Group):
+    """Where the data come from; ``name`` says which class it is."""
+
+    name: str = knob("", "The world the data come from.")
+
+
+class Model(Group):
+    """The network; ``name`` says which class it is."""
+
+    name: str = knob("", "The network.")
+
+
+class Training(Group):
+    """What every training has."""
+
+    lr: float = knob(0.05, "Learning rate.", low=0, high=100, live=True)
+    batch_size: int = knob(256, "Samples per step.", low=1, high=8192, unit="samples", live=True)
+    noise: float = knob(
+        0.2, "Gaussian-noise training: x + N(0, noise²/d · I), so the noise has norm ≈ noise.",
+        low=0, high=100, unit="ℓ2 norm", live=True,
+    )  # fmt: skip
+
+
+class Attack(Group):
+    """The ball ‖δ‖ ≤ tau and the attack that adversarial training uses inside it."""
+
+    norm: Norm = knob("l2", "Norm of the ball: ℓ2 or ℓ∞.", live=True)
+    tau: float = knob(0.2, "Radius of the ball, ‖δ‖ ≤ tau; used in training and evaluation.", low=0, high=10, live=True)
+    steps: int = knob(
+        1, "Gradient steps while training: 1 is FGM, n > 1 is PGD with step 2.5·tau/n.", low=1, high=100, live=True
+    )
+    restarts: int = knob(1, "Restarts while training; the worst perturbation is kept.", low=1, high=20, live=True)
+    random_start: bool = knob(False, "Start the training attack at a random point of the ball.", live=True)
+
+
+class LowRank(Group):
+    """A phase that may change the weights only by a matrix of low rank, W = W_clean + U V (SPEC.md section 7)."""
+
+    rank: int = knob(
+        0,
+        "Rank of what a phase other than clean may change, W = W_clean + U V; 0, or at least min(m, d): no limit. "
+        "Read when such a phase begins: a change takes effect with the next switch.",
+        low=0,
+        high=4096,
+        live=True,
+    )
+
+
+class Schedule(Group):
+    """Clean training first, then the second objective; the user may switch at any step instead."""
+
+    clean_steps: int = knob(
+        1500, "Clean steps, and the length the bias ramp refers to.", low=0, high=10_000_000, unit="steps"
+    )
+    second: Objective = knob("adversarial", "What the second phase trains with.")
+    second_steps: int = knob(
+        1500, "Steps of the second phase; then the run rests.", low=0, high=10_000_000, unit="steps"
+    )
+
+    @property
+    def total(self) -> int:
+        """Steps after which the scheduled run rests."""
+        return self.clean_steps + self.second_steps
+
+
+class Evaluation(Group):
+    """The live estimate while training runs, and the fuller report at the end of each phase."""
+
+    every: int = knob(50, "Live evaluation every this many steps.", low=1, high=100_000, unit="steps", live=True)
+    size: int = knob(256, "Held-out samples of the live evaluation.", low=16, high=20_000, unit="samples", live=True)
+    steps: int = knob(10, "PGD steps of the live evaluation.", low=1, high=500, live=True)
+    restarts: int = knob(1, "PGD restarts of the live evaluation.", low=1, high=50, live=True)
+    report_size: int = knob(
+        1000, "Held-out samples of the report at a phase's end.", low=16, high=20_000, unit="samples", live=True
+    )
+    report_steps: int = knob(40, "PGD steps of that report.", low=1, high=1000, live=True)
+    report_restarts: int = knob(5, "PGD restarts of that report.", low=1, high=50, live=True)
+
+
+class Storage(Group):
+    """What is written besides the metrics."""
+
+    checkpoint_every: int = knob(
+        500, "Write a checkpoint every this many steps.", low=10, high=1_000_000, unit="steps", live=True
+    )
+    keep: int = knob(
+        64,
+        "Of those, how many to keep: older ones are thinned out. Phase switches and requests are always kept.",
+        low=2,
+        high=100_000,
+        unit="checkpoints",
+        live=True,
+    )

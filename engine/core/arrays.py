@@ -1,0 +1,24 @@
+"""From tensors to the read-only arrays that results are made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def frozen(tensor: Tensor) -> NDArray[Any]:
+    """A read-only copy in main memory: of a CPU tensor ``.numpy()`` alone would still show the living weights."""
+    array = np.array(tensor.detach().cpu().numpy(), copy=True)
+    array.flags.writeable = False
+    return array
+
+
+def picture_side(d: int) -> int | None:
+    """Side of the square picture that a vector of R^d makes, or None."""
+    side = round(d**0.5)
+    return side if side * side == d else None

@@ -1,0 +1,74 @@
+"""Names of recorded figures in words, for cards and captions."""
+
+from __future__ import annotations
+
+from engine.core import metrics
+
+_WORDS = {
+    metrics.CLEAN: "clean accuracy",
+    metrics.FGM: "accuracy under FGM",
+    metrics.PGD: "accuracy under PGD",
+    metrics.DENSE: "accuracy under the dense direction",
+    metrics.ALIGNMENT: "mean cosine of the FGM perturbation with −y·M w*",
+    metrics.mixture("dense_alignment", "mean"): "mean dense alignment",
+    metrics.mixture("purity", "mean"): "mean purity",
+    "principle1/cos_start_clean": "mean cosine (w⁰, w)",
+    "principle1/cos_start_now": "mean cosine (w⁰, w′)",
+    "principle1/cos_clean_now": "mean cosine (w, w′)",
+    "principle1/share": "share of neurons with ‖βw′‖ > ‖w − βw′‖",
+    "verified/clean": "verified clean accuracy",
+    "transfer/own": "accuracy under the clean net's own perturbations",
+    "transfer/other": "accuracy of another clean net under them",
+    "transfer/purified": "accuracy of the purified net under them",
+    "low_rank/robust": "robust accuracy of the low-rank update",
+    "low_rank/robust_full": "robust accuracy of the full update",
+    "low_rank/rank_used": "rank of the update",
+    "low_rank/cosine_used": "cosine of its first direction with M w*",
+}
+_QUANTITIES = {
+    "cos_start_clean": "mean cosine (w⁰, w)",
+    "cos_start_now": "mean cosine (w⁰, w′)",
+    "cos_clean_now": "mean cosine (w, w′)",
+    "share": "share of units with ‖βw′‖ > ‖w − βw′‖",
+    "active_share": "share of positive outputs",
+    "clean_before": "clean accuracy before its adversarial phase",
+    "clean_after": "clean accuracy after it",
+    "robust_before": "robust accuracy before its adversarial phase",
+    "robust_after": "robust accuracy after it",
+}
+MODELS = {
+    "network": "this network", "oracle": "ideal network", "linear": "linear", "quadratic": "polynomial, degree 2",
+    "cubic": "polynomial, degree 3", "ntk": "NTK",
+}  # fmt: skip
+TRAINED_BY = {"clean": "clean", "fgm": "FGM", "pgd": "PGD"}
+_ATTACKS = {
+    "fgm": "under FGM", "dense": "under the dense direction", "pgd": "under PGD", "apgd": "under APGD",
+    "square": "under Square", "apgd_ce": "under APGD-CE", "apgd_t": "after APGD-T, too",
+    "worst": "under the worst attack found",
+}  # fmt: skip
+
+
+def figure_name(name: str) -> str:
+    """A metric in words, e.g. ``rival/robust/ntk`` as ``NTK: robust accuracy``; one not known as it is."""
+    name = name.removeprefix(metrics.REPORT)
+    if name in _WORDS:
+        return _WORDS[name]
+    kind, _, rest = name.partition("/")
+    if kind == "verified":
+        attack, _, tau = rest.partition("@")
+        if attack == "certified":
+            return f"certified accuracy at radius {tau}"
+        if attack == "oracle":
+            return f"the ideal network's accuracy at radius {tau}"
+        if attack in _ATTACKS:
+            return f"accuracy {_ATTACKS[attack]}, radius {tau}"
+    if kind in ("layer", "local") and rest.rpartition("/")[2] in _QUANTITIES:
+        layer, _, quantity = rest.rpartition("/")
+        return f"{layer}{' trained alone' if kind == 'local' else ''}: {_QUANTITIES[quantity]}"
+    if kind == "low_rank" and "@" in rest:
+        what, _, rank = rest.partition("@")
+        return f"{what} accuracy of the {'full update' if rank == '0' else f'update of rank {rank}'}"
+    if kind == "rival":
+        what, _, model = rest.partition("/")
+        return f"{MODELS.get(model, model)}: {what} accuracy"
+    return name

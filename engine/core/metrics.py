@@ -1,0 +1,61 @@
+"""Names of the scalars in the store, declared once for engine, exporters and window.
+
+Metrics recorded at every step: ``loss``, ``train_accuracy``. The others at every live evaluation, except ``report/…``
+(the fuller evaluation at a phase's end). Accuracies carry a :class:`engine.core.measurement.Measurement` under the same
+name.
+"""
+
+LOSS = "loss"
+TRAIN_ACCURACY = "train_accuracy"
+
+CLEAN = "accuracy/clean"
+FGM = "accuracy/fgm"
+PGD = "accuracy/pgd"
+DENSE = "accuracy/dense"
+ACCURACIES = (CLEAN, FGM, PGD, DENSE)
+CERTIFIED = "accuracy/certified"  # share that no perturbation of the ball fools; at a lower cadence
+REPORT = "report/"  # prefix: report/accuracy/pgd is the fuller evaluation of accuracy/pgd
+
+ALIGNMENT = "alignment/fgm"  # mean cosine of the FGM perturbation with −y·M w_star
+COORDINATES90 = "anatomy/coordinates90"  # mean number of its dictionary coordinates that carry 90% of its energy
+
+# While a phase may change the weights by a matrix of low rank only; of W − W_clean:
+LOW_RANK_COSINE = "low_rank/cosine"  # |cosine| of its first right singular vector with M w_star
+LOW_RANK_SIGMA1 = "low_rank/sigma1"  # its largest singular value
+
+# Over alive neurons: median, 10% and 90% quantile, mean, as mixture/purity/median and so on.
+MIXTURE_QUANTITIES = ("purity", "pure", "magnitude", "relative", "dense_alignment")
+SUMMARIES = ("median", "q10", "q90", "mean")
+ALIVE = "mixture/alive"  # number of alive neurons
+
+PRINCIPLE1 = (
+    "principle1/cos_start_clean",
+    "principle1/cos_start_now",
+    "principle1/cos_clean_now",
+    "principle1/share",  # share of neurons with ‖βw′‖ > ‖w − βw′‖
+)
+ACTIVE_SHARE = "sparsity/active_share"
+
+# Of each layer of a network on images, as layer/conv1/share and so on: those of PRINCIPLE1, and the active share.
+LAYER_PRINCIPLE1 = ("cos_start_clean", "cos_start_now", "cos_clean_now", "share")
+LAYER_ACTIVE_SHARE = "active_share"
+
+
+def mixture(quantity: str, summary: str) -> str:
+    """Name of a summary of a per-neuron quantity, e.g. ``mixture('purity', 'q10')``."""
+    return f"mixture/{quantity}/{summary}"
+
+
+def layer(name: str, quantity: str) -> str:
+    """Name of a quantity of one layer of a network on images, e.g. ``layer('conv1', 'cos_start_clean')``."""
+    return f"layer/{name}/{quantity}"
+
+
+def local(layer: str, quantity: str) -> str:
+    """Name of a quantity of a layer that was drawn again and trained alone, e.g. ``local('conv1', 'robust_after')``."""
+    return f"local/{layer}/{quantity}"
+
+
+def rank(quantity: str, r: int) -> str:
+    """Name of a quantity after an adversarial phase of rank r (0: full), e.g. ``rank('robust', 4)``."""
+    return f"low_rank/{quantity}@{r}"

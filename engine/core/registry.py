@@ -1,0 +1,73 @@
+"""A name → object table filled by a decorator, and by importing the packages whose files fill it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Generic, TypeVar
+
+from engine.core.errors import ConfigError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Named things of one kind, such as attacks or views.
+
+    ``packages`` are imported with all their modules (modules with what they hold) before the first look-up, so that a
+    new file in one of them is found without being named anywhere; they are then listed by ``order`` and name, whichever
+    was imported first. A second registration of a name raises ``ValueError``
+    (a programming error); an unknown name raises :class:`ConfigError` that lists the known ones.
+    """
+
+    def __init__(self, kind: str, *packages: str) -> None:
+        self.kind = kind
+        self._packages = packages
+        self._discovered = not packages
+        self._items: dict[str, T] = {}
+        self._order: dict[str, int] = {}
+
+    def register(self, name: str, *, order: int = 0) -> Callable[[T], T]:
+        """Return a decorator that files its object under ``name``; those of lower ``order`` are listed first."""
+
+        def add(item: T) -> T:
+            if name in self._items:
+                raise ValueError(f"{self.kind} {name!r} is registered twice")
+            self._items[name] = item
+            self._order[name] = order
+            return item
+
+        return add
+
+    def remove(self, name: str) -> None:
+        """Take back a registration, as a test does that has made one."""
+        del self._items[name], self._order[name]
+
+    def _discover(self) -> None:
+        if self._discovered:
+            return
+        self._discovered = True  # what is imported now may look things up itself
+        try:
+            for package in self._packages:
+                module = import_module(package)
+                for info in iter_modules(getattr(module, "__path__", ())):
+                    import_module(f"{package}.{info.name}")
+        except BaseException:
+            self._discovered = False
+            raise
+
+    def __getitem__(self, name: str) -> T:
+        self._discover()
+        if name not in self._items:
+            raise ConfigError(f"{self.kind}: got {name!r}; allowed: {', '.join(self)}")
+        return self._items[name]
+
+    def __iter__(self) -> Iterator[str]:
+        self._discover()
+        by_name = bool(self._packages)
+        return iter(sorted(self._items, key=lambda name: (self._order[name], name if by_name else "")))
+
+    def __len__(self) -> int:
+        self._discover()
+        return len(self._items)

@@ -1,0 +1,35 @@
+"""The images of a run: loaded by its config, on its device, with the held-out ones in a fixed order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from engine.data import catalogue
+from engine.data.images import Images
+from engine.images.config import ImageConfig
+from engine.models.base import DataFacts
+
+Progress = Callable[[float, str], None]
+_latest: tuple[object, Images] | None = None  # decoding takes seconds, and a reset wants the same again
+
+
+def load(config: ImageConfig, progress: Progress | None = None) -> Images:
+    """The data set of ``config`` with its ``world.train_size`` training images, in main memory.
+
+    Raises :class:`ConfigError` naming the field for a folder that does not hold what it should.
+    """
+    global _latest
+    world = config.world
+    folder, side = getattr(world, "folder", ""), getattr(world, "side", 0)
+    installed = next(each for each in catalogue.survey(folder) if each.name == world.name)
+    changed = Path(installed.where).stat().st_mtime if installed.installed and Path(installed.where).exists() else None
+    key = (world.name, installed.where, side, installed.size_bytes, changed)
+    if _latest is None or _latest[0] != key:
+        _latest = (key, catalogue.load(world.name, folder=folder, side=side, progress=progress))
+    return _latest[1].subset(world.train_size, config.seed)
+
+
+def describe(images: Images) -> DataFacts:
+    """What a network must know of its data; mean and deviation are the training images'."""
+    return DataFacts.of(images.train_x, len(images.classes))

@@ -1,0 +1,133 @@
+"""A network on images as a run folder keeps it, ready to be measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from engine.core.device import choose, prepare_thread
+from engine.core.errors import ConfigError, StoreError
+from engine.core.generators import seeded
+from engine.core.measurement import Measurement
+from engine.core.results import LayerInfo
+from engine.core.slices import finish
+from engine.data.images import BOX, HeldOut, Images
+from engine.images.config import ImageConfig, images
+from engine.images.data import load
+from engine.images.training import start
+from engine.models.classifier import ImageClassifier
+from engine.models.layers import layers
+from engine.probes.autoattack import autoattack
+from engine.probes.layers import CHUNK
+from engine.probes.robustness import Measured, accuracy, protocols_of
+from engine.run.store import Checkpoint, Store
+
+Moment = Literal["start", "clean", "now"]
+PREFIX = {"start": "init.", "clean": "clean.", "now": "now."}
+
+
+@dataclass(frozen=True)
+class ImageNetwork:
+    """The network of one checkpoint with its data; ``data`` is on the CPU, what is measured on ``device``."""
+
+    folder: Path
+    run: str
+    checkpoint: Checkpoint
+    config: ImageConfig
+    data: Images
+    device: torch.device
+
+    ATTACKS: ClassVar[tuple[str, ...]] = ("fgm", "pgd")
+
+    @classmethod
+    def load(cls, folder: Path, step: int | None = None, device: str = "cpu") -> ImageNetwork:
+        """Read the checkpoint at ``step``, the newest by default.
+
+        Raises :class:`StoreError` for the folder, :class:`ConfigError` for its data.
+        """
+        store = Store.open(folder, read_only=True)
+        try:
+            return cls.of(store, store.load(step), device)
+        finally:
+            store.close()
+
+    @classmethod
+    def of(cls, store: Store, checkpoint: Checkpoint, device: str = "cpu") -> ImageNetwork:
+        """The network of ``checkpoint``."""
+        config = images(checkpoint.config, "this")
+        where = choose(device)
+        prepare_thread(config.threads)
+        data = load(config)
+        if data.digest() != checkpoint.state["data_hash"]:
+            raise StoreError(f"{store.folder}: the images of {config.world.name} are not those that it was trained on")
+        return cls(store.folder, store.run, checkpoint, config, data, where)
+
+    @property
+    def step(self) -> int:
+        """Training steps behind it."""
+        return self.checkpoint.step
+
+    @property
+    def phase(self) -> str:
+        """The objective then."""
+        return self.checkpoint.phase
+
+    @property
+    def has_clean(self) -> bool:
+        """Whether clean training had ended."""
+        return any(name.startswith("clean.") for name in self.checkpoint.arrays)
+
+    @property
+    def layers(self) -> tuple[LayerInfo, ...]:
+        """The layers with weights, the first one first."""
+        return tuple(each.info for each in layers(self.network("now")))
+
+    def network(self, moment: Moment) -> nn.Module:
+        """A new copy of the network at its start, after clean training or now; in evaluation mode, without gradients.
+
+        Raises :class:`StoreError` if clean training had not ended.
+        """
+        prefix = PREFIX[moment]
+        arrays = self.checkpoint.arrays
+        state = {n.removeprefix(prefix): torch.from_numpy(a.copy()) for n, a in arrays.items() if n.startswith(prefix)}
+        if not state:
+            raise StoreError(f"{self.folder}: clean training had not ended at step {self.step}")
+        network = start(self.config, self.data, self.device)
+        network.load_state_dict(state)
+        return network.requires_grad_(False).eval()
+
+    def classifier(self, moment: Moment = "now") -> ImageClassifier:
+        """That network as attacks see it."""
+        return ImageClassifier(self.network(moment), autocast=self.config.training.bf16)
+
+    def held_out(self, n: int) -> tuple[Tensor, Tensor]:
+        """The first ``n`` test images (all, if there are fewer): x (n, C, H, W) in [0, 1], y (n,)."""
+        x, y = HeldOut(self.data).take(n)
+        return x.to(self.device), y.to(self.device)
+
+    def accuracies(
+        self, attacks: Sequence[str], norm: str, radii: Sequence[float], steps: int, restarts: int, n: int
+    ) -> list[Measured]:
+        """Clean accuracy, then that under each attack at each radius."""
+        if "dense" in attacks:
+            raise ConfigError("--attack: dense needs the sparse-coding world; allowed here: fgm, pgd, autoattack")
+        x, y = self.held_out(n)
+        model = self.classifier()
+        plain = [attack for attack in attacks if attack != "autoattack"]
+        rows = [
+            self._measure(model, x, y, protocol)
+            for protocol in protocols_of(plain, norm, radii, steps, restarts, len(y))
+        ]
+        if "autoattack" in attacks:
+            found = finish(autoattack(model, x, y, norm, radii, self.config.seed, chunk=CHUNK))
+            rows += [measured for at in found.radii for measured in (*at.attacks, at.worst)]
+        return rows
+
+    def _measure(self, model: ImageClassifier, x: Tensor, y: Tensor, protocol: Measurement) -> Measured:
+        generator = seeded(self.config.seed, f"evaluate {self.step} {protocol.text()}", x.device)
+        return finish(accuracy(model, x, y, protocol, None, generator, box=BOX, chunk=CHUNK))

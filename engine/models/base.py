@@ -1,0 +1,84 @@
+"""The table of networks on images: what each declares, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from engine.config.knobs import Model
+from engine.core.errors import ConfigError
+from engine.core.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class DataFacts:
+    """What a network must know of its data: ``shape`` (C, H, W), number of ``classes``, ``mean`` and ``std`` (C,)."""
+
+    shape: tuple[int, int, int]
+    classes: int
+    mean: Tensor
+    std: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor, classes: int) -> DataFacts:
+        """From training images x uint8 (N, C, H, W)."""
+        import torch
+
+        levels = torch.arange(256, dtype=torch.float64) / 255
+        mean, std = [], []
+        for channel in x.unbind(1):  # by the histogram: no copy of the data set in floats
+            share = torch.bincount(channel.flatten().int(), minlength=256).double() / channel.numel()
+            mean.append(float((share * levels).sum()))
+            std.append(max(1e-3, float((share * levels.square()).sum() - mean[-1] ** 2) ** 0.5))
+        _, c, h, w = x.shape
+        return cls((c, h, w), classes, torch.tensor(mean), torch.tensor(std))
+
+
+Build = Callable[[Any, DataFacts], "nn.Module"]
+Reset = Callable[["nn.Conv2d | nn.Linear"], None]
+
+
+def _as_torch_does(module: nn.Conv2d | nn.Linear) -> None:
+    module.reset_parameters()
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A kind of network on images.
+
+    ``knobs`` is its group of knobs, whose ``name`` has the network's own as default; ``title`` says what it is, in a
+    sentence; ``build`` makes one at a random start from knobs and :class:`DataFacts`; ``reset``
+    draws one of its convolutions or linear layers again, as ``build`` does.
+    """
+
+    knobs: type[Model]
+    title: str
+    build: Build
+    reset: Reset = _as_torch_does
+
+
+networks: Registry[Network] = Registry("model.name", "engine.models.networks")
+
+
+def network(
+    knobs: type[Model], title: str, reset: Reset = _as_torch_does, *, order: int = 9
+) -> Callable[[Build], Build]:
+    """Enter the function that builds a network into :data:`networks`, by the name that its ``knobs`` have.
+
+    ``order`` is its place where networks are offered.
+    """
+
+    def add(build: Build) -> Build:
+        networks.register(str(knobs.model_fields["name"].default), order=order)(Network(knobs, title, build, reset))
+        return build
+
+    return add
+
+
+def too_small(field: str, value: int, allowed: int, side: int) -> ConfigError:
+    """The error for images on which a layer finds no place."""
+    return ConfigError(f"{field}: got {value}; allowed for images of {side} pixels: at most {allowed}")

@@ -1,0 +1,136 @@
+"""Writes a run's record from a thread of its own, so that a slow disk never delays a training step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from engine.config.experiment import Config
+from engine.config.knobs import Objective
+from engine.core.errors import StoreError
+from engine.core.history import History
+from engine.core.measurement import Measurement
+from engine.run.snapshot import Event, ProtocolLog, protocol_at
+from engine.run.store import Store
+
+BATCH = 2000  # scalars that wait for one transaction
+
+
+class Recorder:
+    """Keeps the lossless history in memory and sends the same to the store, in order, through one writer thread.
+
+    An error of the writer (a full disk, say) is raised by the next call as :class:`StoreError`.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.history = History()
+        self.events: tuple[Event, ...] = store.events()
+        self.protocols: Mapping[str, ProtocolLog] = {}
+        self._waiting: list[tuple[int, str, float]] = []
+        self._jobs: list[Future[Any]] = []
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
+        for step, name, value in store.metrics():
+            self.history.append(step, name, float("nan") if value is None else value)
+        for step, name, protocol in store.protocols():
+            self._remember(step, name, protocol)
+        marked = {event.step for event in self.events if event.name in ("phase", "checkpoint")}
+        marked.add(store.config.schedule.total)
+        self._cadence = [s for s in store.checkpoints() if s and s not in marked]
+
+    def scalar(self, step: int, name: str, value: float) -> None:
+        """Record one value."""
+        self.history.append(step, name, value)
+        self._waiting.append((step, name, value))
+        if len(self._waiting) >= BATCH:
+            self.flush()
+
+    def measured_by(self, step: int, name: str, protocol: Measurement) -> None:
+        """Say how ``name`` is measured from ``step`` on, if that is new."""
+        known = self.protocols.get(name)
+        if known is None or known[-1][1] != protocol:
+            self._remember(step, name, protocol)
+            self._submit(self.store.set_protocol, step, name, protocol)
+
+    def _remember(self, step: int, name: str, protocol: Measurement) -> None:
+        log = tuple(entry for entry in self.protocols.get(name, ()) if entry[0] != step)
+        self.protocols = {**self.protocols, name: (*log, (step, protocol))}  # a snapshot may hold the old mapping
+
+    def protocol_at(self, name: str, step: int) -> Measurement | None:
+        """How ``name`` was measured at ``step``."""
+        return protocol_at(self.protocols.get(name, ()), step)
+
+    def event(self, step: int, name: str, old: object, new: object) -> None:
+        """Record one change."""
+        event = Event.now(step, name, str(old), str(new))
+        self.events = (*self.events, event)
+        self._submit(self.store.event, event)
+
+    def flush(self) -> None:
+        """Send the scalars that wait."""
+        if self._waiting:
+            batch, self._waiting = self._waiting, []
+            self._submit(self.store.record, batch)
+
+    def checkpoint(
+        self,
+        step: int,
+        arrays: Mapping[str, np.ndarray[Any, Any]],
+        config: Config,
+        phase: Objective,
+        state: Any,
+        *,
+        keep: bool,
+    ) -> None:
+        """Write a checkpoint; unless ``keep``, it may be thinned out later (``storage.keep``)."""
+        self.flush()
+        self._submit(self.store.save, step, arrays, config, phase, state)
+        if keep:
+            self._cadence = [s for s in self._cadence if s != step]
+        elif step not in self._cadence:
+            self._cadence.append(step)
+        while len(self._cadence) > config.storage.keep:
+            self._submit(self.store.delete_checkpoint, self._cadence.pop(crowded(self._cadence)))
+
+    def summary(self, summary: Mapping[str, Any]) -> None:
+        """Write ``summary.json``."""
+        self._submit(self.store.write_summary, summary)
+
+    def wait(self) -> None:
+        """Return when everything sent so far is on disk."""
+        self._writer.submit(int).result()
+        self._check()
+
+    def close(self) -> None:
+        """Write all that waits, end the thread and close the store."""
+        try:
+            self.flush()
+        finally:
+            self._writer.shutdown(wait=True)
+            self.store.close()
+        self._check()
+
+    def _submit(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self._check()
+        self._jobs.append(self._writer.submit(function, *arguments))
+
+    def _check(self) -> None:
+        while self._jobs and self._jobs[0].done():
+            error = self._jobs.pop(0).exception()
+            if isinstance(error, StoreError):
+                raise error
+            if error is not None:
+                raise StoreError(f"{self.store.folder} cannot be written: {error}") from error
+
+
+def crowded(steps: list[int]) -> int:
+    """Index of the checkpoint to give up: the one that leaves the smallest gap in proportion to its age.
+
+    So the record stays dense near the present and thins out towards the past. The last one is never chosen.
+    """
+    now = steps[-1]
+    gaps = [(steps[i + 1] - (steps[i - 1] if i else 0)) / (now - steps[i]) for i in range(len(steps) - 1)]
+    return int(np.argmin(gaps))

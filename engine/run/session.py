@@ -1,0 +1,421 @@
+"""A run: trains step by step, measures in slices between the steps, and takes commands at any step."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.attacks.objectives import objectives
+from engine.config.experiment import Config, resolve, value_of, with_value
+from engine.config.knobs import Objective
+from engine.core import metrics
+from engine.core.arrays import frozen
+from engine.core.device import choose, prepare_thread
+from engine.core.errors import ConfigError, ExplorerError
+from engine.core.generators import seeded
+from engine.core.measurement import Measurement
+from engine.run.commands import Command, EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase
+from engine.run.recorder import Recorder
+from engine.run.scheduler import LiveProbe, Scheduler
+from engine.run.snapshot import Snapshot
+from engine.run.store import Checkpoint, Store
+from engine.run.summary import summarise
+
+Record = Callable[[int, str, float], None]  # step, metric, value
+MeasuredBy = Callable[[int, str, Measurement], None]
+RING = 64  # steps whose loss stays on the device before it is recorded: one synchronisation for all of them
+
+
+class Waiting(Protocol):
+    """A state of the network that is to be measured, with weights of its own."""
+
+    @property
+    def step(self) -> int:
+        """The step that it is of."""
+
+    @property
+    def report(self) -> bool:
+        """Whether it is the fuller evaluation of a phase's end."""
+
+    def slices(self) -> int:
+        """About how many slices measuring it takes."""
+
+
+class Session(ABC):
+    """One run, in one thread: create or resume it, :meth:`step` it, :meth:`close` it.
+
+    A step is one training step and one slice of whatever is being measured. What is trained depends on config, seed
+    and commands alone, never on measuring or on snapshots: with and without a window the history is the same, bit for
+    bit on the same device and thread count.
+
+    Subclasses, one a kind of world, supply what is trained and measured: the methods under "what a world supplies".
+    """
+
+    GENERATORS: ClassVar[tuple[str, ...]]  # names of the random generators that training uses
+    REMEDY: ClassVar[str]  # the knobs to lower where training diverges
+
+    def __init__(self, store: Store, config: Config, checkpoint: Checkpoint | None) -> None:
+        self.threads = prepare_thread(config.threads)
+        self.device = choose(config.device)
+        self.config = config
+        self._generators = {name: seeded(config.seed, name, self.device) for name in self.GENERATORS}
+        self.steps_done = 0
+        self.scheduled = True
+        self.diverged = False
+        self.phase: Objective = "clean"
+        self.clean_step = 0  # the step at which the clean phase last ended
+        if checkpoint is None:
+            if config.schedule.clean_steps == 0:
+                self.phase = config.schedule.second
+            self._start()
+            waiting: Sequence[Waiting] = ()
+        else:
+            self.steps_done, self.phase = checkpoint.step, checkpoint.phase
+            self.scheduled = bool(checkpoint.state["scheduled"])
+            self._restore_generators(checkpoint)
+            self._restore(checkpoint)
+            waiting = self._unpack_requests(checkpoint)
+            store.rewind(checkpoint.step, checkpoint.events)  # only now: the checkpoint fits
+        self._ring = torch.empty(2, RING, device=self.device)
+        self._in_ring = 0
+        self._recorder = Recorder(store)
+        self._job: Generator[None, None, None] | None = None
+        self._slices_a_step = 1
+        self._pending: deque[Any] = deque()  # of Waiting, each of the subclass's own kind
+        self._saved_at = -1
+        self._closed = False
+        self._live_probes: dict[type, LiveProbe[Any]] = self._make_live_probes()
+        self._scheduler = Scheduler(self._live_probes.values())
+        self._constant: dict[str, Any] = {}
+        if checkpoint is None:
+            self._request(report=False)
+            self._save(keep=True)
+        else:
+            for request in waiting:
+                self._enqueue(request)
+            self._saved_at = checkpoint.step
+
+    def _restore_generators(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.state["device"] == self.device.type:
+            for name, generator in self._generators.items():
+                generator.set_state(torch.from_numpy(checkpoint.arrays[f"generator.{name}"].copy()))
+        else:  # another device has other generators: go on reproducibly, though not with the same numbers
+            for name in self.GENERATORS:
+                self._generators[name] = seeded(self.config.seed, f"{name} {self.steps_done}", self.device)
+
+    # --- what a world supplies
+
+    @abstractmethod
+    def _start(self) -> None:
+        """Draw the network's start (on the CPU, so that a seed means the same on every device) and begin the phase."""
+
+    @abstractmethod
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to the state of ``checkpoint``. A KeyError or ValueError says that it does not fit."""
+
+    @abstractmethod
+    def _train(self, loss: Tensor, accuracy: Tensor) -> None:
+        """One training step; its loss and the batch's accuracy before it are written into the 0-d tensors."""
+
+    @abstractmethod
+    def _begin_phase(self) -> None:
+        """The phase has just become :attr:`phase`."""
+
+    @abstractmethod
+    def _end_clean(self) -> None:
+        """Clean training has just ended: keep its weights."""
+
+    @abstractmethod
+    def _frozen(self, *, report: bool) -> Waiting:
+        """The state now, to be measured later."""
+
+    @abstractmethod
+    def _evaluate(self, request: Any) -> Generator[None, None, None]:
+        """Measure what :meth:`_frozen` gave, in slices, into :attr:`_recorder`."""
+
+    @abstractmethod
+    def _make_live_probes(self) -> dict[type, LiveProbe[Any]]:
+        """What is measured only while somebody looks, by the type of its result."""
+
+    @abstractmethod
+    def _result(self, kind: type) -> object | None:
+        """Any other result (:mod:`engine.core.results`), None if there is none of this kind (yet)."""
+
+    @abstractmethod
+    def _sound(self) -> bool:
+        """Whether all weights are finite."""
+
+    @abstractmethod
+    def _arrays(self) -> dict[str, np.ndarray[Any, Any]]:
+        """What a checkpoint holds, by name; the generators' states as far as they differ from the present ones."""
+
+    @abstractmethod
+    def _state(self) -> dict[str, Any]:
+        """What else it needs, as JSON."""
+
+    @abstractmethod
+    def _pack_requests(self) -> tuple[dict[str, np.ndarray[Any, Any]], list[dict[str, Any]]]:
+        """Arrays and JSON of what is still to be measured."""
+
+    @abstractmethod
+    def _unpack_requests(self, checkpoint: Checkpoint) -> Sequence[Waiting]:
+        """Inverse of :meth:`_pack_requests`."""
+
+    # --- opening and closing
+
+    def close(self) -> None:
+        """Save a checkpoint of the current step, write what waits, close the folder. Harmless when closed already."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            with suppress(ExplorerError):  # it has diverged: the last sound checkpoint stays the newest
+                self._empty_ring()
+            if self._saved_at != self.steps_done and not self.diverged:
+                self._save(keep=False)
+            self._recorder.summary(self.summary())
+        finally:
+            self._scheduler.close()
+            if self._job is not None:
+                self._job.close()
+            self._recorder.close()
+
+    # --- training
+
+    @property
+    def finished(self) -> bool:
+        """Whether the preset's schedule has just run to its end; a further step goes on all the same."""
+        return self.scheduled and self.steps_done >= self.config.schedule.total
+
+    @property
+    def measuring(self) -> bool:
+        """Whether evaluations are under way or waiting."""
+        return bool(self._pending) or self._scheduler.behind
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self._recorder.store.folder
+
+    @property
+    def run(self) -> str:
+        """The run's id."""
+        return self._recorder.store.run
+
+    def step(self) -> None:
+        """One training step, then one slice of measuring.
+
+        Raises :class:`ExplorerError` when training has diverged; the last checkpoint is still sound then.
+        """
+        if self.diverged:
+            raise ExplorerError(self._divergence())
+        if self.finished:
+            self.scheduled = False
+        self._train(self._ring[0, self._in_ring], self._ring[1, self._in_ring])
+        self._in_ring += 1
+        self.steps_done += 1
+        self._after_step()
+        for _ in range(self._slices_a_step):
+            self._measure()
+        self._scheduler.beside_training()
+
+    def _after_step(self) -> None:
+        step, schedule = self.steps_done, self.config.schedule
+        if self._in_ring == RING:
+            self._empty_ring()
+        if step % self.config.evaluation.every == 0:
+            self._request(report=False)
+        if self.scheduled and step == schedule.total:
+            self._end_phase()
+            self._save(keep=True)
+        elif self.scheduled and step == schedule.clean_steps and self.phase != schedule.second:
+            self._switch(schedule.second)
+        elif step % self.config.storage.checkpoint_every == 0:
+            self._save(keep=False)
+
+    def _empty_ring(self) -> None:
+        """Record the losses that wait on the device."""
+        count, self._in_ring = self._in_ring, 0
+        if not count or self.diverged:
+            return
+        losses, accuracies = self._ring[:, :count].tolist()
+        first = self.steps_done - count + 1
+        for offset in range(count):
+            self._recorder.scalar(first + offset, metrics.LOSS, losses[offset])
+            self._recorder.scalar(first + offset, metrics.TRAIN_ACCURACY, accuracies[offset])
+        if not all(map(math.isfinite, losses)):
+            self.diverged = True
+            raise ExplorerError(self._divergence())
+
+    def _divergence(self) -> str:
+        saved = max((s for s in self._recorder.store.checkpoints() if s <= self.steps_done), default=0)
+        return (
+            f"training diverged before step {self.steps_done}: the loss is not finite; "
+            f"lower {self.REMEDY}. "
+            f"The checkpoint at step {saved} is sound: open the run folder again to go on from it"
+        )
+
+    # --- phases and commands
+
+    def apply(self, command: Command) -> None:
+        """Carry out a command between two steps.
+
+        Raises :class:`ConfigError`, and changes nothing, for an unknown knob, a value that is not allowed or a knob
+        that takes effect with a new run only.
+        """
+        match command:
+            case SetKnob(path, value):
+                self._set_knob(path, value)
+            case SwitchPhase(to):
+                if to not in objectives:
+                    raise ConfigError(f"phase: got {to!r}; allowed: {', '.join(objectives)}")
+                if to != self.phase:
+                    self.scheduled = False
+                    self._switch(to)
+            case SaveCheckpoint():
+                self._recorder.event(self.steps_done, "checkpoint", "", "")
+                self._save(keep=True)
+                self._recorder.wait()  # whoever asked for it is about to read it
+            case EvaluateNow():
+                self._request(report=False)
+
+    def _set_knob(self, path: str, value: object) -> None:
+        knob = resolve(path, self.config)
+        if not knob.live:
+            raise ConfigError(f"{knob.path}: takes effect with a new run only; reset to apply it")
+        changed = with_value(self.config, knob.path, value)
+        old, new = value_of(self.config, knob.path), value_of(changed, knob.path)
+        if old != new:
+            self.config = changed
+            self._saved_at = -1  # a checkpoint of this step would not know it
+            self._recorder.event(self.steps_done, knob.path, old, new)
+
+    def _switch(self, to: Objective) -> None:
+        old, self.phase = self.phase, to
+        self._end_phase(old)
+        self._begin_phase()
+        self._recorder.event(self.steps_done, "phase", old, to)
+        self._save(keep=True)
+
+    def _end_phase(self, ended: Objective | None = None) -> None:
+        if (ended or self.phase) == "clean":
+            self.clean_step = self.steps_done
+            self._end_clean()
+        self._request(report=True)
+
+    # --- measuring
+
+    def measure(self) -> None:
+        """One slice of what is being measured, if anything is."""
+        if self._pending:
+            self._measure()
+        else:
+            self._scheduler.slice()
+
+    def _measure(self) -> None:
+        if self._job is None:
+            if not self._pending:
+                return
+            self._job = self._evaluate(self._pending[0])
+        try:
+            next(self._job)
+        except StopIteration:
+            self._job = None
+            done = self._pending.popleft()
+            self._slices_a_step = self._pace()
+            if done.report:
+                self._recorder.flush()
+                self._recorder.summary(self.summary())
+
+    def _request(self, *, report: bool) -> None:
+        if self.diverged:
+            return
+        self._saved_at = -1
+        self._enqueue(self._frozen(report=report))
+
+    def _enqueue(self, request: Waiting) -> None:
+        # Live estimates go first, reports fill the time between them; what is under way is finished before.
+        place = len(self._pending)
+        if not request.report:
+            running = 1 if self._job is not None else 0
+            place = next((i for i, r in enumerate(self._pending) if i >= running and r.report), place)
+        self._pending.insert(place, request)
+        self._slices_a_step = self._pace()
+
+    def _pace(self) -> int:
+        """Slices a step: as many as keep up with the live evaluations, whatever the knobs ask for."""
+        live: int = sum(r.slices() for r in self._pending if not r.report)
+        return max(1, -(-live // self.config.evaluation.every))
+
+    # --- what others see
+
+    def snapshot(self, wanted: frozenset[type] = frozenset()) -> Snapshot:
+        """A picture of this moment with the results of the types in ``wanted`` (:mod:`engine.core.results`)."""
+        self._empty_ring()
+        asked = (
+            (kind, probe.ask() if (probe := self._live_probes.get(kind)) else self._result(kind)) for kind in wanted
+        )
+        results = {kind: found for kind, found in asked if found is not None}
+        return Snapshot(
+            run=self.run,
+            folder=self.folder,
+            step=self.steps_done,
+            phase=self.phase,
+            scheduled=self.scheduled,
+            finished=self.finished,
+            device=self.device.type,
+            threads=self.threads,
+            config=self.config,
+            history=self._recorder.history,
+            events=self._recorder.events,
+            protocols=self._recorder.protocols,
+            results=results,
+        )
+
+    def _once(self, name: str, tensor: Tensor) -> Any:
+        """The frozen copy of a tensor that is never written again, made once."""
+        known = self._constant.get(name)
+        if known is None or known[0] is not tensor:
+            known = self._constant[name] = (tensor, frozen(tensor))
+        return known[1]
+
+    def summary(self) -> dict[str, Any]:
+        """Figures of the run so far, with protocols: what ``summary.json`` holds."""
+        recorder = self._recorder
+        return summarise(
+            recorder.store, recorder.history, recorder.events, recorder.protocol_at,
+            steps=self.steps_done, phase=self.phase, device=self.device.type, threads=self.threads,
+        )  # fmt: skip
+
+    # --- checkpoints
+
+    def _save(self, *, keep: bool) -> None:
+        self._empty_ring()
+        if self.diverged:
+            return
+        if not self._sound():  # the loss will say so one step later
+            self.diverged = True
+            raise ExplorerError(self._divergence())
+        waiting, pending = self._pack_requests()
+        arrays = {f"generator.{name}": frozen(generator.get_state()) for name, generator in self._generators.items()}
+        arrays |= self._arrays() | waiting
+        state = {
+            "scheduled": self.scheduled,
+            "clean_step": self.clean_step,
+            "pending": pending,
+            "device": self.device.type,
+            "threads": self.threads,
+            "torch": torch.__version__,
+            **self._state(),
+        }
+        self._recorder.checkpoint(self.steps_done, arrays, self.config, self.phase, state, keep=keep)
+        self._saved_at = self.steps_done

@@ -1,0 +1,74 @@
+"""What the window sees: a frozen picture of a session between two steps."""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from engine.config.experiment import Config
+from engine.config.knobs import Objective
+from engine.core.history import History
+from engine.core.measurement import Measurement
+
+R = TypeVar("R")
+ProtocolLog = tuple[tuple[int, Measurement], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A change somebody or the schedule made: knob ``name`` (or ``phase``, ``checkpoint``) from ``old`` to ``new``."""
+
+    step: int
+    time: float
+    name: str
+    old: str
+    new: str
+
+    @classmethod
+    def now(cls, step: int, name: str, old: str, new: str) -> Event:
+        """The change made at this moment."""
+        return cls(step, clock.time(), name, old, new)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """State of the run ``run`` after ``step`` steps.
+
+    ``phase`` is the current objective; ``scheduled`` whether the preset's schedule still applies; ``finished`` whether
+    it has run to its end; ``history`` the lossless scalars (shared, append-only, safe to read from any thread);
+    ``protocols`` for each accuracy in it the protocols in their order, each with the first step measured by it;
+    ``results`` the probes that were asked for, by the type of their result (:mod:`engine.core.results`). Arrays are
+    read-only and never change after the snapshot is made.
+    """
+
+    run: str
+    folder: Path
+    step: int
+    phase: Objective
+    scheduled: bool
+    finished: bool
+    device: str
+    threads: int
+    config: Config
+    history: History
+    events: tuple[Event, ...]
+    protocols: Mapping[str, ProtocolLog]
+    results: Mapping[type, object]
+
+    def protocol(self, name: str) -> Measurement | None:
+        """How the accuracy ``name`` is measured now; None if it was not measured yet."""
+        log = self.protocols.get(name)
+        return log[-1][1] if log else None
+
+    def get(self, kind: type[R]) -> R | None:
+        """The result of type ``kind``, e.g. ``snapshot.get(Mixture)``, or None if nobody asked for it."""
+        found = self.results.get(kind)
+        return found if isinstance(found, kind) else None
+
+
+def protocol_at(log: ProtocolLog, step: int) -> Measurement | None:
+    """The protocol of ``log`` that was in force at ``step``."""
+    return next((protocol for first, protocol in reversed(log) if first <= step), None)

@@ -1,0 +1,83 @@
+"""``summary.json``: the figures of a run at the end of each phase and now, each with its protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from engine.core import metrics
+from engine.core.history import History
+from engine.core.measurement import Measurement, figure
+from engine.run.snapshot import Event
+from engine.run.store import Store
+
+PLAIN = (
+    metrics.ALIGNMENT,
+    metrics.COORDINATES90,
+    metrics.mixture("purity", "mean"),
+    metrics.mixture("magnitude", "mean"),
+    metrics.mixture("dense_alignment", "mean"),
+    metrics.ALIVE,
+    metrics.ACTIVE_SHARE,
+    *metrics.PRINCIPLE1,
+    metrics.LOW_RANK_COSINE,
+    metrics.LOW_RANK_SIGMA1,
+)
+
+
+def summarise(
+    store: Store,
+    history: History,
+    events: tuple[Event, ...],
+    protocol_at: Callable[[str, int], Measurement | None],
+    *,
+    steps: int,
+    phase: str,
+    device: str,
+    threads: int,
+) -> dict[str, Any]:
+    """The report of each phase's end and the newest live figures.
+
+    A report's phase is the objective that ended at its step. ``protocol_at(name, step)`` says how a metric was
+    measured.
+    """
+    ends = {e.step: e.old for e in events if e.name == "phase"}
+    return {
+        "run": store.run,
+        "steps": steps,
+        "phase": phase,
+        "device": device,
+        "threads": threads,
+        "reports": [
+            {"step": step, "phase": ends.get(step, phase), **_at(history, protocol_at, metrics.REPORT, step)}
+            for step in _steps(history, metrics.REPORT + _last_measured(history, metrics.REPORT))
+        ],
+        "latest": _at(
+            history, protocol_at, "", next(iter(reversed(_steps(history, _last_measured(history, "")))), None)
+        ),
+    }
+
+
+def _last_measured(history: History, prefix: str) -> str:
+    """The accuracy that is measured last, so that with it all of an evaluation's are there."""
+    known = [name for name in metrics.ACCURACIES if prefix + name in history]
+    return known[-1] if known else metrics.ACCURACIES[-1]
+
+
+def _steps(history: History, name: str) -> list[int]:
+    return history[name].steps.tolist() if name in history else []
+
+
+def _at(
+    history: History, protocol_at: Callable[[str, int], Measurement | None], prefix: str, step: int | None
+) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    for name in (*metrics.ACCURACIES, metrics.CERTIFIED, *PLAIN):
+        series = history.get(prefix + name)
+        index = [] if series is None or step is None else (series.steps == step).nonzero()[0]
+        if series is None or step is None or not len(index):
+            continue
+        value = float(series.values[index[-1]])
+        protocol = protocol_at(prefix + name, step)
+        figures[name] = {"value": value} if protocol is None else figure(value, protocol)
+    return figures

@@ -1,0 +1,97 @@
+"""An experiment in the world of the theory: its knobs, and which belong together. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from engine.config.experiment import SPARSE_CODING, Config, kinds
+from engine.config.knobs import Evaluation, Group, Model, Training, knob
+from engine.core.arrays import picture_side
+from engine.data.sparse_coding import SparseCodingWorld
+
+DICTIONARY_NAMES = {"dct": "DCT", "haar": "Haar wavelet", "random": "random orthogonal"}
+
+
+class SymmetricReluModel(Model):
+    """f(x) = Σᵢ [ReLU(⟨wᵢ,x⟩ + ρᵢ − b) − ReLU(−⟨wᵢ,x⟩ + ρᵢ − b)] (SPEC.md section 2)."""
+
+    name: Literal["symmetric_relu"] = knob("symmetric_relu", "The network.")
+    m: int = knob(400, "Number of hidden neurons m.", low=1, high=16384)
+    sigma_0: float = knob(0.01, "Initial weights: wᵢ ~ N(0, sigma_0² I).", low=1e-6, high=1)
+    sigma_rho: float = knob(
+        0.1, "Pre-activation noise while training: ρᵢ ~ N(0, sigma_rho²).", low=0, high=2, live=True
+    )
+    b_end: float = knob(
+        0.3, "Bias at the end of its ramp; it starts at sigma_0·√(2 ln d) and grows linearly.", low=0, high=5, live=True
+    )
+    bias_ramp: float = knob(
+        0.6, "Share of the scheduled clean phase over which the bias grows.", low=0.01, high=1, live=True
+    )
+    lambda_: float = knob(
+        1e-4, "Weight decay: lambda · Σᵢ (‖wᵢ‖²/2 + ‖wᵢ‖³/3).", low=0, high=0.1, live=True, alias="lambda"
+    )
+
+
+class SgdTraining(Training):
+    """Plain SGD; every batch is fresh."""
+
+    lr: float = knob(1.5, "Learning rate of plain SGD.", low=0, high=100, live=True)
+    batch_size: int = knob(256, "Fresh samples per step.", low=1, high=8192, unit="samples", live=True)
+
+
+class CertifiedEvaluation(Evaluation):
+    """The evaluation of a network that has a certificate (SPEC.md section 5)."""
+
+    certify_every: int = knob(
+        1000, "Certified accuracy at tau every this many steps, and in reports; 0 never.", low=0, high=100_000,
+        unit="steps", live=True,
+    )  # fmt: skip
+
+
+@kinds.register(SPARSE_CODING, order=-1)
+class SparseCodingConfig(Config):
+    """An experiment in the world of the theory."""
+
+    kind: ClassVar[str] = SPARSE_CODING
+
+    world: SparseCodingWorld = Field(default_factory=SparseCodingWorld)
+    model: SymmetricReluModel = Field(default_factory=SymmetricReluModel)
+    training: SgdTraining = Field(default_factory=SgdTraining)
+    evaluation: CertifiedEvaluation = Field(default_factory=CertifiedEvaluation)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> SparseCodingConfig:
+        w = self.world
+        if max(w.k, w.p_large) > w.d:
+            raise ValueError(f"world.k = {w.k:g} and world.p_large = {w.p_large:g} must not exceed world.d = {w.d}")
+        if w.dictionary in ("dct", "haar") and picture_side(w.d) is None:
+            raise ValueError(
+                f"world.dictionary = {w.dictionary!r} needs world.d to be a square (64, 144, 256); got {w.d}"
+            )
+        if w.dictionary == "haar" and round(w.d**0.5) % 2:
+            raise ValueError(
+                f"world.dictionary = 'haar' needs world.d to be the square of an even number (64, 144, 256); got {w.d}"
+            )
+        return self
+
+    @classmethod
+    def variants(cls) -> Mapping[str, Mapping[str, type[Group]]]:
+        """One world, one network."""
+        return {"world": {"sparse_coding": SparseCodingWorld}, "model": {"symmetric_relu": SymmetricReluModel}}
+
+    def describe(self) -> str:
+        """World and network in words, for captions."""
+        world = self.world
+        dictionary = DICTIONARY_NAMES.get(world.dictionary, world.dictionary)
+        return (
+            f"Sparse-coding world ({dictionary} dictionary, d = {world.d}, k = {world.k:g}), "
+            f"symmetric ReLU network with m = {self.model.m} neurons"
+        )
+
+
+def sparse_coding(config: Config, what: str) -> SparseCodingConfig:
+    """``config``, if it is of the world of the theory; else :class:`ConfigError` that says ``what`` needs it."""
+    return config.expect(SparseCodingConfig, f"{what} needs the sparse-coding world")

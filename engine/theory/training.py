@@ -1,0 +1,87 @@
+"""The training step of the theory, without a record: what a session and every comparison with it have in common."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Mapping
+
+import torch
+from torch import Tensor
+
+from engine.attacks.objectives import objectives
+from engine.config.knobs import Objective
+from engine.core.generators import seeded
+from engine.data.sparse_stream import SparseCoding, Stream
+from engine.models.low_rank import Factors
+from engine.models.symmetric_relu import NoisyRelu, SymmetricRelu
+from engine.theory.config import SparseCodingConfig
+
+GENERATORS = ("pool", "input_noise", "rho", "attack")
+
+
+def bias_at(config: SparseCodingConfig, step: int) -> float:
+    """The bias b in the step after ``step`` steps (SPEC.md section 2)."""
+    model, schedule = config.model, config.schedule
+    first = model.sigma_0 * math.sqrt(2 * math.log(config.world.d))
+    ramp = model.bias_ramp * schedule.clean_steps
+    return first + (model.b_end - first) * (min(1.0, step / ramp) if ramp else 1.0)
+
+
+def initial_weight(config: SparseCodingConfig, seed: int) -> Tensor:
+    """The random start w⁰ (m, d); drawn on the CPU, so that a seed means the same on every device."""
+    empty = torch.empty(config.model.m, config.world.d)
+    return empty.normal_(0, config.model.sigma_0, generator=seeded(seed, "weight"))
+
+
+class Trainer:
+    """Trains ``model`` by plain SGD on fresh batches of ``stream``; ``generators`` are those of :data:`GENERATORS`.
+
+    With ``factors`` the update keeps to their rank (SPEC.md section 7); None is the ordinary step.
+    """
+
+    def __init__(self, model: SymmetricRelu, stream: Stream, generators: Mapping[str, torch.Generator]) -> None:
+        self.model = model
+        self.stream = stream
+        self.generators = generators
+        self.factors: Factors | None = None
+        self._noisy = NoisyRelu(model)
+        self._x = model.weight.new_empty(0, model.weight.shape[1])
+        self._y = model.weight.new_empty(0)
+
+    def step(self, config: SparseCodingConfig, objective: Objective, steps_done: int) -> Tensor:
+        """One step after ``steps_done`` others; returns the batch's margins (n,) before it, the caller's to overwrite.
+
+        The bias follows its ramp; everything else is read from ``config`` anew.
+        """
+        n = config.training.batch_size
+        if len(self._y) != n:
+            self._x = self._x.new_empty(n, config.world.d)
+            self._y = self._y.new_empty(n)
+        x, y = self._x, self._y
+        self.model.bias = bias_at(config, steps_done)
+        self.stream.fill(x, y, config.world.sigma_x)
+        self._noisy.draw(n, config.model.sigma_rho, self.generators["rho"])
+        objectives[objective](config, self._noisy, x, y, self.generators["attack"])
+        if self.factors is None:
+            return self._noisy.sgd_step(x, y, config.training.lr, config.model.lambda_)
+        return self.factors.sgd_step(self._noisy, x, y, config.training.lr, config.model.lambda_)
+
+
+def retrain(
+    config: SparseCodingConfig, world: SparseCoding, weight: Tensor, objective: Objective, first: int, steps: int,
+    name: str, seed: int, factors: Factors | None = None,
+) -> Generator[float, None, SymmetricRelu]:  # fmt: skip
+    """Train ``weight`` (m, d), overwritten, for ``steps`` steps as a session would after ``first`` steps.
+
+    Batches and noise come from generators named by ``name`` and ``seed`` alone. Yields the share done after each step
+    and returns the network with the bias reached.
+    """
+    generators = {kind: seeded(seed, f"{name}{kind}", weight.device) for kind in GENERATORS}
+    model = SymmetricRelu(weight, bias_at(config, first))
+    trainer = Trainer(model, Stream(world, generators["pool"], generators["input_noise"]), generators)
+    trainer.factors = factors
+    for done in range(steps):
+        trainer.step(config, objective, first + done)
+        yield (done + 1) / steps
+    model.bias = bias_at(config, first + steps)
+    return model

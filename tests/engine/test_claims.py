@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from engine import worlds
-from engine.claims import base
+from engine.claims import theory
 from engine.claims.base import Claim, check
 from engine.config.experiment import Config, with_value
 from engine.config.presets import load_preset
@@ -25,7 +25,7 @@ from engine.studies.decide import claims_of, over_seeds, table
 from tests.tiny_runs import drain, tiny_config
 
 CLEAN_END, NOW = 100, 200
-DENSE = base.DENSE_ALIGNMENT
+DENSE = theory.DENSE_ALIGNMENT
 PROTOCOL = Measurement("pgd", "l2", 0.2, 40, 5, 1000)
 
 # A run in which every claim holds: (name, step) → value.
@@ -37,10 +37,10 @@ GOOD: dict[tuple[str, int], float] = {
     (DENSE, 0): 0.1,
     (f"report/{DENSE}", CLEAN_END): 0.6,
     (f"report/{DENSE}", NOW): 0.02,
-    (f"report/{base.PURITY}", NOW): 0.99,
+    (f"report/{theory.PURITY}", NOW): 0.99,
     ("verified/certified@0.2", NOW): 0.8,
     ("verified/worst@0.2", NOW): 0.87,
-    **{(f"rival/robust/{name}", NOW): 0.6 for name in base.BASELINES},
+    **{(f"rival/robust/{name}", NOW): 0.6 for name in theory.BASELINES},
     **{(f"report/{n}", NOW): v for n, v in zip(metrics.PRINCIPLE1, (0.2, 0.1, 0.8, 0.9), strict=True)},
     ("low_rank/robust", NOW): 0.85,
     ("low_rank/robust_full", NOW): 0.87,
@@ -97,21 +97,21 @@ def test_all_nine_hold_on_a_run_as_the_paper_has_it() -> None:
 @pytest.mark.parametrize(
     ("claim", "name", "step", "value"),
     [
-        (1, "report/accuracy/clean", CLEAN_END, base.ACCURATE - 0.001),
-        (1, "report/accuracy/pgd", CLEAN_END, base.FRAGILE + 0.001),
-        (2, "report/alignment/fgm", CLEAN_END, base.ALIGNED - 0.001),
-        (3, f"report/{DENSE}", CLEAN_END, base.MIXED - 0.001),
+        (1, "report/accuracy/clean", CLEAN_END, theory.ACCURATE - 0.001),
+        (1, "report/accuracy/pgd", CLEAN_END, theory.FRAGILE + 0.001),
+        (2, "report/alignment/fgm", CLEAN_END, theory.ALIGNED - 0.001),
+        (3, f"report/{DENSE}", CLEAN_END, theory.MIXED - 0.001),
         (3, DENSE, 0, 0.31),
-        (4, f"report/{DENSE}", NOW, 0.6 * base.MELTED + 0.001),
-        (4, f"report/{base.PURITY}", NOW, base.PURE - 0.001),
-        (5, "verified/certified@0.2", NOW, base.CERTIFIED - 0.001),
-        (6, "rival/robust/cubic", NOW, 0.87 - base.GAP + 0.001),
-        (7, f"report/{metrics.PRINCIPLE1[0]}", NOW, base.UNRELATED + 0.001),
-        (7, f"report/{metrics.PRINCIPLE1[2]}", NOW, 0.2 + base.RELATED - 0.001),
-        (7, f"report/{metrics.PRINCIPLE1[3]}", NOW, base.MOST),
-        (9, "low_rank/robust", NOW, 0.87 - base.LOW_RANK_LOSS - 0.001),
-        (10, "transfer/other", NOW, 0.2 + base.TRANSFERS + 0.001),
-        (10, "transfer/purified", NOW, base.IMMUNE - 0.001),
+        (4, f"report/{DENSE}", NOW, 0.6 * theory.MELTED + 0.001),
+        (4, f"report/{theory.PURITY}", NOW, theory.PURE - 0.001),
+        (5, "verified/certified@0.2", NOW, theory.CERTIFIED - 0.001),
+        (6, "rival/robust/cubic", NOW, 0.87 - theory.GAP + 0.001),
+        (7, f"report/{metrics.PRINCIPLE1[0]}", NOW, theory.UNRELATED + 0.001),
+        (7, f"report/{metrics.PRINCIPLE1[2]}", NOW, 0.2 + theory.RELATED - 0.001),
+        (7, f"report/{metrics.PRINCIPLE1[3]}", NOW, theory.MOST),
+        (9, "low_rank/robust", NOW, 0.87 - theory.LOW_RANK_LOSS - 0.001),
+        (10, "transfer/other", NOW, 0.2 + theory.TRANSFERS + 0.001),
+        (10, "transfer/purified", NOW, theory.IMMUNE - 0.001),
     ],
 )
 def test_each_threshold_decides(claim: int, name: str, step: int, value: float) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from engine import worlds
-from engine.claims.base import BASELINES
 from engine.claims.images import IMAGE_RANK
+from engine.claims.theory import BASELINES
 from engine.core.errors import ConfigError
 from engine.run.store import Store
 from engine.studies.comparison import CURVE_POINTS, compare

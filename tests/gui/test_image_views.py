@@ -416,15 +416,15 @@ def test_a_deep_layer_needs_features_and_asks_when_told(qtbot):
     assert view.wants == {Filters}
     choose(view, "conv2")
     assert view.wants == {Filters, Features}
-    assert view.input_gradient.isVisible()
+    assert view.ascent.isVisible()
     assert not view.bar.isVisible()
     assert not view.sort.isVisible()
     assert asked == []
     assert all(g.placeholder.text() == PRESS_START for g in view.galleries)
-    view.input_gradient.start.click()
+    view.ascent.start.click()
     assert asked == [Visualise(request())]
-    assert not view.input_gradient.start.isEnabled()
-    view.input_gradient.next.click()  # live: the next page follows at once
+    assert not view.ascent.start.isEnabled()
+    view.ascent.next.click()  # live: the next page follows at once
     assert asked[-1] == Visualise(request(units=tuple(range(9, 18))))
     choose(view, "fc")  # and so does another layer, which has no unit 10
     assert asked[-1] == Visualise(request("fc"))
@@ -433,10 +433,10 @@ def test_a_deep_layer_needs_features_and_asks_when_told(qtbot):
     assert view.bar.isVisible()
     assert pixel(view, 2, 0, 0, 0)[3] == 255
     choose(view, "fc")
-    view.input_gradient.stop.click()
+    view.ascent.stop.click()
     assert asked[-1] == Visualise(NOTHING)
     assert NOTHING.units == ()
-    assert view.input_gradient.start.isEnabled()
+    assert view.ascent.start.isEnabled()
     count = len(asked)
     choose(view, "conv2")
     assert len(asked) == count
@@ -447,7 +447,7 @@ def test_features_are_filled_in_progressively(qtbot):
     view.set_options({"layer": "conv2"})
     view.render(make(filters()))
     assert view.wants == {Filters, Features}
-    view.input_gradient.start.click()
+    view.ascent.start.click()
     assert "Making" in view.galleries[0].placeholder.text()
     for share_done in (0.25, 0.5, 1.0):
         found = features(share=share_done, seed=int(100 * share_done))
@@ -456,8 +456,8 @@ def test_features_are_filled_in_progressively(qtbot):
             for i, unit in enumerate(found.request.units):
                 expected = image_colours(found.pictures[moment][i : i + 1])[0, 7, 5].tolist()
                 assert pixel(view, which, unit, 7, 5) == expected
-        assert view.input_gradient.bar.value() == round(100 * share_done)
-        assert view.input_gradient.bar.isVisible()
+        assert view.ascent.bar.value() == round(100 * share_done)
+        assert view.ascent.bar.isVisible()
         assert "done" not in view.rule.text()
     text = view.rule.text()
     for part in ("Gradient ascent, 40 steps", "ℓ2 ≤ 8 from noise", "seed 0", "estimate, step 1,200"):
@@ -536,10 +536,10 @@ def test_units_that_cannot_be_read_are_said(qtbot, text):
     asked = commands(view)
     view.set_options({"layer": "conv2"})
     view.render(make(filters()))
-    view.input_gradient.units.setText(text)
-    assert view.input_gradient.problem.isVisible()
-    assert not view.input_gradient.start.isEnabled()
-    qtbot.keyClick(view.input_gradient.units, Qt.Key.Key_Return)
+    view.ascent.units.setText(text)
+    assert view.ascent.problem.isVisible()
+    assert not view.ascent.start.isEnabled()
+    qtbot.keyClick(view.ascent.units, Qt.Key.Key_Return)
     assert asked == []
 
 
@@ -548,13 +548,13 @@ def test_paging_ends_at_the_first_and_the_last_unit(qtbot):
     view.set_options({"layer": "conv2"})
     view.render(make(filters()))
     pages = []
-    while view.input_gradient.next.isEnabled():
-        view.input_gradient.next.click()
-        pages.append(view.input_gradient.units.text())
+    while view.ascent.next.isEnabled():
+        view.ascent.next.click()
+        pages.append(view.ascent.units.text())
     assert pages == ["9-17", "18-26", "27-31"]
-    while view.input_gradient.previous.isEnabled():
-        view.input_gradient.previous.click()
-    assert view.input_gradient.units.text() == "0-8"
+    while view.ascent.previous.isEnabled():
+        view.ascent.previous.click()
+    assert view.ascent.units.text() == "0-8"
     assert units_text(9, 10) == "9"
     with pytest.raises(ValueError, match="at most 36"):
         parse_units("0-36", 100)

@@ -55,7 +55,7 @@ def export(
     try:
         checkpoint = store.load(step)
         chosen = _drawable(chosen, checkpoint.config, named=views != "all")
-        completed = {view: figures[view].complete(given) for view in chosen}
+        completed = {view: figures[view].view.complete(given) for view in chosen}
         content: dict[Path, bytes] = {}
         for view in chosen:
             say(f"{view}: reading")
@@ -89,7 +89,7 @@ def _check(views: Sequence[str], given: Mapping[str, str], formats: Sequence[str
     for form in formats:
         check_format(form)
     check_width(width)
-    known = dict.fromkeys(o.name for view in views for o in figures[view].options)
+    known = dict.fromkeys(o.name for view in views for o in figures[view].view.options)
     for name in given:
         if name not in known:
             allowed = ", ".join(known) or "none for this view"
@@ -98,7 +98,7 @@ def _check(views: Sequence[str], given: Mapping[str, str], formats: Sequence[str
 
 def _drawable(views: Sequence[str], config: Config, *, named: bool) -> tuple[str, ...]:
     """Those of ``views`` that a run of ``config`` has; with ``named`` each must be one of them."""
-    fitting = tuple(view for view in figures if config.kind in figures[view].kinds)
+    fitting = tuple(view for view in figures if config.kind in figures[view].view.kinds)
     for view in views:
         if named and view not in fitting:
             raise ConfigError(f"view: got {view!r}; allowed for a run on {config.world.name}: {', '.join(fitting)}")

@@ -118,6 +118,7 @@ class Neurons(Drawer):
             f"{moment} phase). n = {n} {which} (m = {m}, {alive} alive now; {alive_rule()}), "
             f"sorted by {options['sort']} now{descending}; the same order in every panel, read line by line. "
             f"One colour scale for all panels, from −{level:.3g} (blue) over zero (white) to +{level:.3g} (orange); "
-            f"{100 * contrast:g}% of the weights of the alive neurons lie within.{scaled}\nProtocol: weights as stored, no attack and no data enter. {training(store, checkpoint)}\n"
+            f"{100 * contrast:g}% of the weights of the alive neurons lie within.{scaled}\n"
+            f"Protocol: weights as stored, no attack and no data enter. {training(store, checkpoint)}\n"
             f"{provenance(store, checkpoint)}"
         )

@@ -61,7 +61,9 @@ VIEW = ViewDeclaration(
     "robustness", "Robustness",
     "Accuracy on clean and on perturbed held-out samples over training steps, with 95% Wilson intervals.",
     options=(
-        switch("alignment", False, "Also draw the mean cosine of the FGM perturbation with −y·M w*, the dense mixture."),
+        switch(
+            "alignment", False, "Also draw the mean cosine of the FGM perturbation with −y·M w*, the dense mixture."
+        ),
     ),
     looks={
         metrics.CLEAN: Look(
@@ -144,7 +146,7 @@ class Robustness(FigureData):
                 markevery=(min(i * stride // 4, len(found.steps) - 1), stride), label=_entry(found),
             )  # fmt: skip
         for i, found in enumerate(self.reports):
-            look = VIEW.looks[found.name.removeprefix(metrics.REPORT)]
+            look = _look(found)
             colour, marker = look.light, MARKERS[look.marker]
             # Points of one step are set side by side, so that their intervals can be told apart.
             place = found.steps + (i - (len(self.reports) - 1) / 2) * 0.009 * max(self.end, 1)
@@ -171,10 +173,14 @@ class Robustness(FigureData):
         axes.set_axisbelow(True)
 
 
+def _look(found: Curve) -> Look:
+    return VIEW.looks[found.name.removeprefix(metrics.REPORT)]
+
+
 def _entry(found: Curve) -> str:
     """Legend entry: the latest protocol in short, with a star if there were others before."""
     used = found.changes()
-    text = short(used[-1][1]) if used else VIEW.looks[found.name.removeprefix(metrics.REPORT)].label
+    text = short(used[-1][1]) if used else _look(found).label
     return text + (" *" if len(used) > 1 else "")
 
 
@@ -275,9 +281,7 @@ def _caption(
     for found in (*live, *reports):
         used = "; ".join(f"from step {s}: {p.text()}" if i else p.text() for i, (s, p) in enumerate(found.changes()))
         kind = "report, " if found.name.startswith(metrics.REPORT) else ""
-        lines.append(
-            f"Protocol, {kind}{VIEW.looks[found.name.removeprefix(metrics.REPORT)].label}: {used or 'not recorded'}."
-        )
+        lines.append(f"Protocol, {kind}{_look(found).label}: {used or 'not recorded'}.")
     if not live and not reports:
         lines.append("Protocol: no evaluation was recorded up to this step (n = 0).")
     lines.append(" ".join(filter(None, (training(store, checkpoint), knob_key(changes)))))

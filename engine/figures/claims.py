@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.claims.base import Verdict
 from engine.core.labels import figure_name
 from engine.figures.base import Column, Drawer, FigureData, figures, provenance, training
 from engine.figures.declare import (
@@ -41,7 +40,6 @@ VIEW = ViewDeclaration(
         "not measured": Look("–", GREY, PALE_GREY),
     },
 )  # fmt: skip
-ORDER: tuple[Verdict, ...] = ("not measured", "does not hold", "holds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +125,6 @@ class ClaimsDrawer(Drawer):
         records = read_claims(store.folder)
         evidence = [(r.id, f) for r in records for f in r.evidence]
         nan = float("nan")
-        verdicts = np.array([ORDER.index(r.verdict) - 1 for r in records], np.int64)
         tables = {
             "": (
                 Column("claim", "number", np.array([r.id for r in records], np.int64)),
@@ -145,12 +142,6 @@ class ClaimsDrawer(Drawer):
                 Column("protocol", "text", np.array([f.protocol for _, f in evidence], np.str_)),
             ),
         }
-        arrays = {
-            "claim": np.array([r.id for r in records], np.int64),
-            "verdict": verdicts,  # 1 holds, 0 does not hold, −1 not measured
-            "evidence_claim": np.array([i for i, _ in evidence], np.int64),
-            "evidence_value": np.array([f.value for _, f in evidence], np.float64),
-        }
         protocols = dict.fromkeys(f.protocol for _, f in evidence if f.protocol)
         caption = "\n".join(
             [
@@ -160,4 +151,4 @@ class ClaimsDrawer(Drawer):
                 provenance(store, checkpoint),
             ]
         )
-        return ClaimsTable(tables, arrays, caption, records)
+        return ClaimsTable(tables, caption, records)

@@ -156,7 +156,7 @@ class ExamplesDrawer(Drawer):
             Column("probability of the class for x + δ", "1", found.after[right, found.y][which]),
             Column("size of δ", f"{NORM_SIGN[found.protocol.norm]} norm", sizes[which]),
         )
-        names = ("x", "delta", "y", "before", "after")
+        names = ("x", "delta", "before", "after")
         return ExampleRows(
             tables={"": table}, arrays={n: getattr(found, n)[which] for n in names} | {"classes": classes},
             caption=_caption(store, checkpoint, found, which, factor, options["moment"]),

@@ -122,10 +122,7 @@ class FeaturesDrawer(Drawer):
             ),
             *(Column(f"fine waves {m}", "share of energy", fine[m]) for m in titles),
         )
-        arrays: dict[str, Array] = {"origin": found.origin, "units": np.array(request.units, np.int64)}
-        arrays |= {f"pictures_{m}": found.pictures[m] for m in titles}
-        arrays |= {f"activations_{m}": found.activations[m] for m in titles}
-        arrays |= {f"fineness_{m}": fine[m] for m in titles}
+        arrays: dict[str, Array] = {"origin": found.origin} | {f"pictures_{m}": found.pictures[m] for m in titles}
         return FeatureRows(
             tables={"": table},
             arrays=arrays,

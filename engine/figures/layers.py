@@ -155,15 +155,8 @@ class LayersDrawer(Drawer):
         tables = {"": _table(layers, found, active)}
         if found is not None:
             tables["units"] = _units(layers, found)
-        arrays = {
-            f"{layer.name}_{part}": getattr(found[layer.name], part)
-            for layer in (layers if found is not None else ())
-            for part in PER_UNIT
-        } if found is not None else {}  # fmt: skip
-        for moment, shares in active.items():
-            arrays[f"active_{moment}"] = np.array([shares[layer.name] for layer in layers[:-1]])
         return Layers(
-            tables=tables, arrays=arrays, caption=_caption(store, checkpoint, found, chosen, n),
+            tables=tables, caption=_caption(store, checkpoint, found, chosen, n),
             layers=layers, of=found, chosen=chosen, active=active, titles=titles, n=n,
         )  # fmt: skip
 

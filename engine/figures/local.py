@@ -143,8 +143,7 @@ class LocalDrawer(Drawer):
         """Read ``local.json`` of the run."""
         study = read_local(store.folder)
         tables: dict[str, Table] = {"": _layers(study), "units": _units(study)}
-        arrays = {f"{key}_{i}": c.values for key, t in tables.items() for i, c in enumerate(t) if c.values.size}
-        return LocalFigure(tables, arrays, _caption(store, checkpoint, study), study)
+        return LocalFigure(tables, _caption(store, checkpoint, study), study)
 
 
 def _layers(study: Local) -> Table:

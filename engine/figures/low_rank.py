@@ -91,8 +91,7 @@ class LowRankDrawer(Drawer):
             Column("rank", "1", np.array(ranks, np.float64), whole=True),
             *(Column(name, "1", np.array([getattr(r, f) for _, r in rows], np.float64)) for name, f in COLUMNS),
         )
-        arrays = {f"_{i}": c.values for i, c in enumerate(table)}
-        return LowRankFigure({"": table}, arrays, self._caption(store, checkpoint, study), study)
+        return LowRankFigure({"": table}, self._caption(store, checkpoint, study), study)
 
     @staticmethod
     def _caption(store: Store, checkpoint: Checkpoint, study: LowRankStudy) -> str:

@@ -13,7 +13,6 @@ from engine.config.experiment import SPARSE_CODING
 from engine.core import metrics
 from engine.core.results import Mixture
 from engine.figures.base import (
-    Array,
     Column,
     Drawer,
     FigureData,
@@ -171,15 +170,10 @@ class MixturesDrawer(Drawer):
                 Column("alive", "neurons", alive, whole=True),
             ),
         }
-        values: dict[str, Array] = {"steps": steps, "over_time": over_time, "alive_over_time": alive}
-        for name, found in (("now", now), ("clean", clean)):
-            if found is not None:
-                fields = ("feature", "pure", "mixture", "relative", "purity", "dense_alignment", "norm", "alive")
-                values |= {f"{name}_{f}": getattr(found, f) for f in fields}
         if clean is not None:
             tables["after_clean"] = neuron_table(np.arange(len(clean.norm)), clean)
         return Mixtures(
-            tables=tables, arrays=values, caption=self._caption(store, checkpoint, quantity, now, clean, events),
+            tables=tables, caption=self._caption(store, checkpoint, quantity, now, clean, events),
             quantity=quantity, now=now, clean=clean, now_name=f"now (step {checkpoint.step})",
             steps=steps, over_time=over_time, events=events, end=checkpoint.step,
             spans=phases(store, checkpoint),

@@ -77,7 +77,7 @@ class Neurons(Drawer):
         kind = "weight / neuron's norm" if options["normalise"] == "true" else "weight"
         return PicturePanels(
             tables={"": neuron_table(order, found)},
-            arrays={k: arrays[k] for k in keep if k in arrays} | {"order": order, "level": np.array(level)},
+            arrays={k: arrays[k] for k in keep if k in arrays},
             caption=self._caption(store, checkpoint, options, found, len(order), level),
             panels=panels,
             level=level,

@@ -168,10 +168,15 @@ class PerturbationDrawer(Drawer):
                 Column("sum", "input", found.x[sample] + found.delta[sample]),
             ),
             "inputs": per_input,
+            "margins": (
+                Column("input", "index", np.arange(1, len(found.y) + 1)),
+                Column("label", "+1 or -1", found.y),
+                Column("margin of x", "1", found.before),
+                Column("margin of the sum", "1", found.after),
+            ),
         }
-        names = ("cosine", "coordinates90", "x", "delta", "y", "before", "after", "coefficients", "target")
         return Perturbation(
-            tables=tables, arrays={name: getattr(found, name) for name in names},
+            tables=tables,
             caption=_caption(store, checkpoint, found, sample, scale, factor),
             perturbations=found, sample=sample, scale=scale, factor=factor,
         )  # fmt: skip

@@ -171,8 +171,7 @@ class RaceDrawer(Drawer):
                 Column("d", "1", np.array([d for _, d, _ in swept], np.float64), whole=True),
                 Column("robust accuracy", "1", np.array([v for _, _, v in swept], np.float64)),
             )
-        arrays = {f"{key}_{i}": c.values for key, t in tables.items() for i, c in enumerate(t) if c.values.size}
-        return RaceFigure(tables, arrays, self._caption(store, checkpoint, race), race)
+        return RaceFigure(tables, self._caption(store, checkpoint, race), race)
 
     @staticmethod
     def _table(entries: list[tuple[str, Entry]], race: Comparison) -> Table:

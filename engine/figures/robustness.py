@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -204,12 +204,9 @@ class RobustnessDrawer(Drawer):
             Column("step", "steps", np.array([e.step for e in events], np.int64)),
             *(Column(k, "text", np.array([getattr(e, k) for e in events], np.str_)) for k in ("name", "old", "new")),
         )
-        arrays = dict(_arrays((*live, *reports)))
-        if aligned is not None:
-            arrays |= {"alignment_fgm_steps": aligned.steps, "alignment_fgm_values": aligned.values}
         changes = knob_events(store, checkpoint)
         return Robustness(
-            tables=tables, arrays=arrays,
+            tables=tables,
             caption=_caption(store, checkpoint, live, reports, aligned is not None, changes),
             live=live, reports=reports, alignment=aligned, events=changes, end=step,
             spans=phases(store, checkpoint),
@@ -257,12 +254,6 @@ def _long(curves: tuple[Curve, ...]) -> Table:
         Column("high", "1", joined([c.high for c in curves], np.float64)),
         Column("protocol", "text", np.array(texts, np.str_)),
     )
-
-
-def _arrays(curves: tuple[Curve, ...]) -> Iterator[tuple[str, Array]]:
-    for c in curves:
-        for part in ("steps", "values", "low", "high"):
-            yield f"{c.name}_{part}".replace("/", "_"), getattr(c, part)
 
 
 def _caption(

@@ -34,7 +34,7 @@ ASCENT = (  # options of the ascent, on every view that shows its pictures
     Option("steps", "60", {}, "Steps of gradient ascent for each picture.", number=True),
 )  # fmt: skip
 VIEW = ViewDeclaration(
-    "features", "Feature visualisation", "Pictures made by gradient ascent on the input, nothing else (SPEC.md "
+    "features", "Feature visualisation", 90, "Pictures made by gradient ascent on the input, nothing else (SPEC.md "
     "section 8).", (IMAGES,),
     options=(
         TextOption("layer", "auto", {"auto": "the last convolution"}, "Which layer, by name, or by number from 1.",
@@ -91,7 +91,7 @@ class FeatureRows(FigureData):
         return size, size * h / w
 
 
-@figures.register(VIEW.name)
+@figures.register(VIEW.name, order=VIEW.order)
 class FeaturesDrawer(Drawer):
     """Pictures made by gradient ascent on the input, nothing else (SPEC.md section 8)."""
 

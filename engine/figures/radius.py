@@ -41,7 +41,7 @@ LARGEST = 20_000  # held-out samples
 STEPS, RESTARTS = 20, 2  # of PGD, at every radius
 IMAGE_STEPS = 10  # the same for networks on images, whose gradients cost more; one restart
 VIEW = ViewDeclaration(
-    "radius", "Radius",
+    "radius", "Radius", 60,
     "Accuracy against the radius, now and after clean training: PGD above, certificate below (SPEC.md section 5).",
     options=(
         Option("n", "500", {}, "Held-out samples.", number=True),
@@ -129,7 +129,7 @@ class Radius(FigureData):
             )
 
 
-@figures.register(VIEW.name)
+@figures.register(VIEW.name, order=VIEW.order)
 class RadiusDrawer(Drawer):
     """Accuracy against the radius, now and after clean training: PGD above, certificate below (SPEC.md section 5).
 

@@ -141,7 +141,8 @@ class Contrast:
 class ViewDeclaration:
     """A view: its command-line ``name``, its ``title``, the ``kinds`` of run that have it, its options and looks.
 
-    Views are shown and listed by ``order``. ``looks`` are by the quantity's name. ``contrast`` is set where weights are pictures.
+    Views are shown and listed by ``order``. ``looks`` are by the quantity's name. ``contrast`` is set where weights are
+    pictures.
     """
 
     name: str

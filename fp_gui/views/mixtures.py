@@ -16,9 +16,10 @@ from engine.core.results import FloatArray, Mixture, Weights
 from engine.run.snapshot import Snapshot
 from fp_gui.theme import BLUE, ORANGE, SKY, Theme
 from fp_gui.views.base import View, views
-from fp_gui.views.chrome import Choice, Pages, Switch, ceiling, line, restore, tint
 from fp_gui.views.curves import TimePlot, phases
 from fp_gui.views.ghost import Ghost
+from fp_gui.views.plots import add_items, new_plot, theme_plot
+from fp_gui.views.widgets import Choice, Pages, Switch, ceiling, line, restore, tint
 
 QUANTITIES = {
     "purity": "purity  |C_ij|/‖C_i‖",
@@ -60,25 +61,22 @@ class MixturesView(View):
             "Ghost: after clean", "Draw where the neurons were after clean training, faintly.", on=True
         )
 
-        self.scatter = self._plot("pure magnitude |C_ij| (weight units)", "mixture ‖v_i‖ (ℓ2, weight units)")
+        self.scatter = new_plot("pure magnitude |C_ij| (weight units)", "mixture ‖v_i‖ (ℓ2, weight units)")
         self.rays = pg.PlotCurveItem(connect="pairs")
         self.ghosts = pg.ScatterPlotItem(symbol="o", size=5)
         self.dead = pg.ScatterPlotItem(symbol="x", size=6)
         self.alive = pg.ScatterPlotItem(symbol="o", size=6)
         self.ring = pg.ScatterPlotItem(symbol="o", size=15)
-        for item in (self.rays, self.ghosts, self.dead, self.alive, self.ring):
-            self.scatter.addItem(item, ignoreBounds=True)
+        add_items(self.scatter, (self.rays, self.ghosts, self.dead, self.alive, self.ring))
         self.ray_names = [pg.TextItem(f"purity {p:g}" if p > 0.9 else f"{p:g}") for p in PURITIES]
-        for text in self.ray_names:
-            self.scatter.addItem(text, ignoreBounds=True)
+        add_items(self.scatter, self.ray_names)
         self.key = line()
         self.time = TimePlot("purity")
         self.time.add_curve("median", "median", BLUE, SKY, "o")
-        self.histogram = self._plot("dense alignment (1: the dense mixture)", "alive neurons")
+        self.histogram = new_plot("dense alignment (1: the dense mixture)", "alive neurons")
         self.bars = pg.PlotCurveItem([0.0, 1.0], [0.0], stepMode="center", fillLevel=0)
         self.ghost_bars = pg.PlotCurveItem([0.0, 1.0], [0.0], stepMode="center")
-        for item in (self.bars, self.ghost_bars):
-            self.histogram.addItem(item, ignoreBounds=True)
+        add_items(self.histogram, (self.bars, self.ghost_bars))
 
         left = QWidget()
         column = QVBoxLayout(left)
@@ -121,20 +119,6 @@ class MixturesView(View):
         self.scatter.scene().sigMouseClicked.connect(self._click)
         self.scatter.viewport().installEventFilter(self)
         self.set_theme(self.theme)
-
-    @staticmethod
-    def _plot(x: str, y: str) -> pg.PlotWidget:
-        plot = pg.PlotWidget()
-        item = plot.getPlotItem()
-        item.setMenuEnabled(False)
-        item.hideButtons()
-        item.setLabel("bottom", x)
-        item.setLabel("left", y)
-        for axis in ("left", "bottom"):
-            item.getAxis(axis).enableAutoSIPrefix(False)
-        item.getViewBox().disableAutoRange()
-        item.getViewBox().setMouseEnabled(x=False, y=False)
-        return plot
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Show the mixtures of ``snapshot`` and its history."""
@@ -301,11 +285,7 @@ class MixturesView(View):
         self.pages.set_theme(theme)
         main, other = QColor(SKY if theme.dark else BLUE), QColor(ORANGE if theme.dark else AMBER)
         for plot in (self.scatter, self.histogram):
-            plot.setBackground(theme.base)
-            for name in ("left", "bottom"):
-                axis = plot.getPlotItem().getAxis(name)
-                axis.setPen(pg.mkPen(theme.grid))
-                axis.setTextPen(pg.mkPen(theme.text))
+            theme_plot(plot, theme)
         faint = QColor(other)
         faint.setAlpha(110)
         self.rays.setPen(pg.mkPen(theme.grid, width=1))  # dots would take ten times as long to paint

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-import pyqtgraph as pg  # type: ignore[import-untyped]
 from numpy.typing import ArrayLike
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor, QPainter, QPixmap
+from PySide6.QtGui import QPixmap
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from engine.config.experiment import IMAGES
@@ -18,8 +17,9 @@ from engine.core.measurement import Z95
 from engine.run.snapshot import ProtocolLog, Snapshot
 from fp_gui.theme import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW, Theme
 from fp_gui.views.base import View, views
-from fp_gui.views.chrome import Pages, Switch, line, restore, tint
-from fp_gui.views.curves import Floats, TimePlot, phases
+from fp_gui.views.curves import TimePlot, phases
+from fp_gui.views.plots import Floats, swatch
+from fp_gui.views.widgets import Pages, Switch, line, restore, tint
 
 # key: (name, colour on light, colour on dark, marker)
 CURVES = {
@@ -66,22 +66,6 @@ def figure_text(series: Series | None, band: tuple[Floats, Floats] | None) -> st
         return "–"
     text = f"{series.values[-1]:.3f}"
     return text if band is None else f"{text} [{band[0][-1]:.3f}, {band[1][-1]:.3f}]"
-
-
-def swatch(ratio: float, colour: QColor, symbol: str, style: Qt.PenStyle = Qt.PenStyle.SolidLine) -> QPixmap:
-    """A piece of a curve with its marker, as it looks in the plot, for a screen of ``ratio`` pixels a point."""
-    pixmap = QPixmap(round(28 * ratio), round(14 * ratio))
-    pixmap.setDevicePixelRatio(ratio)
-    pixmap.fill(Qt.GlobalColor.transparent)
-    painter = QPainter(pixmap)
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.setPen(pg.mkPen(colour, style=style))
-    painter.drawLine(0, 7, 28, 7)
-    painter.translate(14, 7)
-    drawn = pg.graphicsItems.ScatterPlotItem.Symbols[symbol]
-    pg.graphicsItems.ScatterPlotItem.drawSymbol(painter, drawn, 9, pg.mkPen(colour), pg.mkBrush(colour))
-    painter.end()
-    return pixmap
 
 
 class Row:

@@ -17,12 +17,12 @@ from engine.run.snapshot import Event, Snapshot
 from fp_gui.theme import DARK, LIGHT
 from fp_gui.views import curves
 from fp_gui.views.base import views
-from fp_gui.views.chrome import ceiling
 from fp_gui.views.gallery import contrast, quantise, tile
 from fp_gui.views.ghost import Ghost
 from fp_gui.views.mixtures import QUANTITIES, MixturesView
 from fp_gui.views.neurons import NeuronsView
 from fp_gui.views.robustness import RobustnessView, sample_sizes, wilson_band
+from fp_gui.views.widgets import ceiling
 
 # The offscreen platform says this of every window that is shown.
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints")

@@ -57,6 +57,13 @@ class Mixture:
 
 
 @dataclass(frozen=True, slots=True)
+class CleanMixture:
+    """The :class:`Mixture` of the weights at the end of clean training."""
+
+    mixture: Mixture
+
+
+@dataclass(frozen=True, slots=True)
 class Principle1:
     """Principle 1 per neuron (m,), with w⁰, w, w′ the weights at the start, at the end of clean training, now.
 

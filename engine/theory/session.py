@@ -10,7 +10,17 @@ from torch import Tensor
 
 from engine.core.arrays import frozen
 from engine.core.generators import seeded
-from engine.core.results import LowRank, Mixture, Perturbations, Principle1, RadiusCurves, Sparsity, Weights, Winners
+from engine.core.results import (
+    CleanMixture,
+    LowRank,
+    Mixture,
+    Perturbations,
+    Principle1,
+    RadiusCurves,
+    Sparsity,
+    Weights,
+    Winners,
+)
 from engine.data.sparse_stream import SparseCoding, Stream
 from engine.models.low_rank import Factors
 from engine.models.symmetric_relu import SymmetricRelu
@@ -64,6 +74,7 @@ class TheorySession(Session):
         self.held_out = HeldOut(self.world, self.config.seed)
         self._trainer = Trainer(self.model, self.stream, self._generators)
         self._radius_cache: radius.Cache = {}
+        self._clean_mixture: tuple[Tensor, CleanMixture] | None = None
 
     def bias_at(self, step: int) -> float:
         """The bias b in the step after ``step`` steps (SPEC.md section 2)."""
@@ -133,6 +144,8 @@ class TheorySession(Session):
             )
         if kind is Mixture:
             return mixture(weight, world.dictionary, world.target)
+        if kind is CleanMixture:
+            return None if clean is None else self._mixture_after_clean(clean)
         if kind is Principle1:
             return None if clean is None else principle1(self.weight_init, clean, weight)
         if kind is Sparsity:
@@ -148,6 +161,14 @@ class TheorySession(Session):
         if kind is LowRank:
             return None if clean is None else low_rank(weight, clean, world.dense_direction, self.rank)
         return None  # of another world
+
+    def _mixture_after_clean(self, clean: Tensor) -> CleanMixture:
+        """Measured once: these weights never change."""
+        known = self._clean_mixture
+        if known is None or known[0] is not clean:
+            found = CleanMixture(mixture(clean, self.world.dictionary, self.world.target))
+            known = self._clean_mixture = (clean, found)
+        return known[1]
 
     # --- checkpoints
 

@@ -6,7 +6,6 @@ group of neighbours, so that no dip or peak disappears; zooming in brings every 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +16,7 @@ from PySide6.QtGui import QColor, QCursor, QPainterPath, QPen
 from PySide6.QtWidgets import QGraphicsItem, QGraphicsPathItem, QGraphicsRectItem, QToolTip, QVBoxLayout, QWidget
 
 from engine.run.snapshot import Event
+from engine.run.timeline import Span
 from fp_gui.theme import GREEN, LIGHT, ORANGE, SKY, Theme
 from fp_gui.views.plots import NONE, Floats, add_items, new_plot, theme_plot, translucent
 from fp_gui.views.widgets import line, tint
@@ -31,24 +31,6 @@ PHASE_TEXT = {
     "gaussian_noise": "Gaussian-noise training",
 }
 PHASE_COLOUR = {"clean": SKY, "adversarial": ORANGE, "gaussian_noise": GREEN}
-
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """The steps ``start``..``end`` trained with one objective."""
-
-    start: int
-    end: int
-    objective: str
-
-
-def phases(events: Iterable[Event], current: str, end: int) -> tuple[Phase, ...]:
-    """The phases of a run that stands at step ``end`` and trains with ``current``, from its events."""
-    switches = [e for e in events if e.name == "phase" and e.old and e.step <= end]
-    starts = [0, *(e.step for e in switches)]
-    names = [switches[0].old if switches else current, *(e.new for e in switches)]
-    ends = [*starts[1:], end]
-    return tuple(Phase(a, b, n) for a, b, n in zip(starts, ends, names, strict=True) if b > a or b == end)
 
 
 def event_text(event: Event) -> str:
@@ -129,7 +111,7 @@ class TimePlot(QWidget):
         self.theme = LIGHT
         self.curves: dict[str, TimeCurve] = {}
         self.shades: list[QGraphicsRectItem] = []
-        self.phases: tuple[Phase, ...] = ()
+        self.phases: tuple[Span, ...] = ()
         self.events: tuple[Event, ...] = ()
         self.ticks = pg.PlotCurveItem(connect="pairs")
         self.cross = pg.InfiniteLine(angle=90)
@@ -179,11 +161,13 @@ class TimePlot(QWidget):
         curve.bars.setData(np.repeat(at, 2), np.stack([low, high], axis=1).ravel() if len(at) else NONE)
 
     def clear(self) -> None:
-        """Forget all curves and marks, and the length of the run: another one begins."""
+        """Forget all curves, marks, phases and events, and the length of the run: another one begins."""
         for key in self.curves:
             self.set_curve(key, NONE, NONE)
             self.set_points(key, NONE, NONE, NONE, NONE)
         self.x_end, self.follow = 0.0, True
+        self.phases, self.events = (), ()
+        self._draw_time()
 
     def set_visible(self, key: str, visible: bool) -> None:
         """Show or hide a curve with all that belongs to it."""
@@ -199,7 +183,7 @@ class TimePlot(QWidget):
         self.box.setYRange(low, high, padding=0.02)
         self._draw_time()
 
-    def set_time(self, step: int, total: int, spans: tuple[Phase, ...], events: tuple[Event, ...]) -> None:
+    def set_time(self, step: int, total: int, spans: tuple[Span, ...], events: tuple[Event, ...]) -> None:
         """Where the run stands: the axis ends at ``total``, or somewhat beyond ``step`` once that has passed it."""
         end = float(total) if total >= step else (self.x_end if self.x_end >= step else step * 1.1)
         end = max(end, 1.0)
@@ -213,7 +197,7 @@ class TimePlot(QWidget):
         if changed:
             self._draw_time()
 
-    def _differs(self, spans: tuple[Phase, ...]) -> bool:
+    def _differs(self, spans: tuple[Span, ...]) -> bool:
         """Whether the shading must be drawn again: the current phase grows at every step, the eye needs 0.5% of it."""
         if [(p.start, p.objective) for p in spans] != [(p.start, p.objective) for p in self.phases]:
             return True

@@ -12,13 +12,12 @@ from PySide6.QtGui import QColor, QPainterPath, QPen
 from PySide6.QtWidgets import QGraphicsPathItem, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from engine.config.experiment import IMAGES
-from engine.core.measurement import NORM_SIGN, Measurement
+from engine.core.measurement import NORM_SIGN, Measurement, wilson_bounds
 from engine.core.results import RadiusCurves
 from engine.run.snapshot import Snapshot
 from fp_gui.theme import BLUE, GREEN, SKY, VERMILION, Theme
 from fp_gui.views.base import View, views
 from fp_gui.views.plots import NONE, Floats, add_items, new_plot, swatch, theme_plot, translucent
-from fp_gui.views.robustness import wilson_band
 from fp_gui.views.widgets import Pages, Switch, line, restore, tint
 
 TOP = 1.07  # of the y axis: room for the name of tau above the curves
@@ -213,7 +212,7 @@ class RadiusView(View):
         for key, curve in self.curves.items():
             values = getattr(result, key)
             curve.y = NONE if values is None else np.asarray(values, np.float64)
-            curve.low, curve.high = wilson_band(curve.y, np.full(len(curve.y), result.n))
+            curve.low, curve.high = wilson_bounds(curve.y * result.n, np.full(len(curve.y), result.n))
             x = radii[: len(curve.y)]
             curve.line.setData(x, curve.y)
             curve.marks.setData(x, curve.y)

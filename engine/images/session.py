@@ -266,6 +266,7 @@ class ImageSession(Session):
                 now=frozen(first.module.weight).reshape(shape),
                 start=self._once("start filters", self.init[name]).reshape(shape),
                 clean=None if clean is None else clean.reshape(shape),
+                held_out=len(self.held_out),
             )
         return None  # of another world
 

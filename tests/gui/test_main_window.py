@@ -454,7 +454,7 @@ def test_pending_network_applies_with_reset(both: MainWindow, factory: FakeFacto
 
 def test_real_session_plays_switches_resets_and_closes(qapp: QApplication, qtbot: QtBot, tmp_path: Path) -> None:
     from engine import worlds
-    from fp_gui.views.catalogue import view_types
+    from fp_gui.views.base import view_types
 
     config = with_value(load_preset("small"), "model.m", 40)
     settings = QSettings()

@@ -50,7 +50,12 @@ def moments_of(network: ImageNetwork, checkpoint: Checkpoint) -> Mapping[str, st
 
 
 def layer_named(value: str, layers: tuple[LayerInfo, ...]) -> LayerInfo:
-    """The layer that an option names, by name or by number from 1. Raises :class:`ConfigError` if there is none."""
+    """The layer that an option names, by name or by number from 1, else the first for an empty text.
+
+    Raises :class:`ConfigError` if there is none.
+    """
+    if not value:
+        return layers[0]
     if value.isdecimal() and 1 <= int(value) <= len(layers):
         return layers[int(value) - 1]
     for layer in layers:
@@ -65,8 +70,3 @@ def colours(pictures: Array) -> Array:
     n, channels, h, w = pictures.shape
     shown = pictures[:, :3] if channels >= 3 else np.broadcast_to(pictures[:, :1], (n, 3, h, w))
     return np.clip(np.moveaxis(shown, 1, -1), 0, 1).astype(np.float32)
-
-
-def signed(pictures: Array, level: float) -> Array:
-    """Values from −``level`` to ``level`` as values from 0 to 1: zero is middle grey, in every channel."""
-    return np.asarray(0.5 + pictures / (2 * level), np.float32)

@@ -161,9 +161,9 @@ def features_task(session: ImageSession) -> ProbeTask[Features] | None:
         if session.clean is not None:
             networks["clean"] = session.classifier_of(session.clean)
         networks["now"] = session.classifier.copy()
-        x, _ = session.held_out.take(request.image + 1)
+        image = session.held_out.take(request.image + 1)[0][-1] if request.origin == "image" else None
         return visualise(
-            {moment: each.module for moment, each in networks.items()}, request, x[-1], session.images.shape, step,
+            {moment: each.module for moment, each in networks.items()}, request, image, session.images.shape, step,
             session.config.seed,
         )  # fmt: skip
 

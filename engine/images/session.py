@@ -69,9 +69,10 @@ class ImageSession(Session):
                 f"({self.images.source})"
             )
         self.network = start(self.config, self.images, self.device)
-        self.network.load_state_dict(self._state_of(checkpoint, "now."))
         self.init = self._state_of(checkpoint, "init.")
         self.clean = self._state_of(checkpoint, "clean.") or None
+        for fitting in (self.init, self.clean or self.init, self._state_of(checkpoint, "now.")):
+            self.network.load_state_dict(fitting)  # the first two to see that they fit, too
         self.clean_step = int(state["clean_step"])
         self.redrawn = bool(state["redrawn"])
         self.phase_start = int(state["phase_start"])

@@ -57,6 +57,13 @@ class Mixture:
 
 
 @dataclass(frozen=True, slots=True)
+class CleanMixture:
+    """The :class:`Mixture` of the weights at the end of clean training."""
+
+    mixture: Mixture
+
+
+@dataclass(frozen=True, slots=True)
 class Principle1:
     """Principle 1 per neuron (m,), with w⁰, w, w′ the weights at the start, at the end of clean training, now.
 
@@ -263,12 +270,14 @@ class Filters:
     """The first layer's weights as pictures, each (units, C, h, w); C is 1 (grey) or 3 (colour).
 
     ``clean`` is None until the clean phase has ended. ``layers`` are all of the network's, the first one's first.
+    ``held_out`` is the number of held-out images that feature visualisation may begin from, 0 if that is not told.
     """
 
     layers: tuple[LayerInfo, ...]
     now: FloatArray
     start: FloatArray
     clean: FloatArray | None
+    held_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)

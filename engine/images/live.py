@@ -103,6 +103,7 @@ def filters(session: ImageSession) -> Filters:
         now=frozen(first.module.weight).reshape(shape),
         start=session.frozen_once("start filters", session.init[name]).reshape(shape),
         clean=None if clean is None else session.frozen_once("clean filters", clean[name]).reshape(shape),
+        held_out=len(session.held_out),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -61,12 +61,18 @@ class FigureData(ABC):
     """Everything that is plotted, and how.
 
     ``tables`` go to CSV files: the one under ``""`` is ``<view>.csv``, one under ``x`` is ``<view>.x.csv``.
-    ``arrays`` go to ``<view>.npz``. ``caption`` names what is shown, n, the protocols, the step and the run.
+    ``arrays``, what is no table (pictures, matrices), go to ``<view>.npz`` under their names, if there are any; no
+    number stands in both. ``caption`` names what is shown, n, the protocols, the step and the run.
     """
 
     tables: Mapping[str, Table]
-    arrays: Mapping[str, Array]
     caption: str
+    arrays: Mapping[str, Array] = field(default_factory=dict, kw_only=True)
+
+    def names(self) -> list[str]:
+        """The texts in the data, such as names of classes and layers."""
+        columns = [c.values for table in self.tables.values() for c in table]
+        return [str(v) for values in (*columns, *self.arrays.values()) if values.dtype.kind == "U" for v in values]
 
     @abstractmethod
     def height(self, width: float) -> float:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.claims.base import Verdict
 from engine.core.labels import figure_name
 from engine.figures.base import Column, Drawer, FigureData, figures, provenance, training
 from engine.figures.declare import (
@@ -34,14 +33,13 @@ LINE = 0.135  # inches from one line of text to the next
 GAP = 0.10  # inches between two claims
 CHARACTER = 0.062  # inches that a character of 7 pt takes, on average and with some reserve
 VIEW = ViewDeclaration(
-    "claims", "Claims", "The paper's claims as decided last on this run (SPEC.md section 10).",
+    "claims", "Claims", 130, "The paper's claims as decided last on this run (SPEC.md section 10).",
     looks={  # labels are signs
         "holds": Look("✓", DARK_GREEN, GREEN),
         "does not hold": Look("✗", VERMILION, BRIGHT_VERMILION),
         "not measured": Look("–", GREY, PALE_GREY),
     },
 )  # fmt: skip
-ORDER: tuple[Verdict, ...] = ("not measured", "does not hold", "holds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +114,7 @@ class ClaimsTable(FigureData):
             figure.add_artist(Line2D([0.01, 0.99], [rule_y, rule_y], color="0.85", lw=0.5))
 
 
-@figures.register(VIEW.name)
+@figures.register(VIEW.name, order=VIEW.order)
 class ClaimsDrawer(Drawer):
     """The claims as decided last on this run (SPEC.md section 10)."""
 
@@ -127,7 +125,6 @@ class ClaimsDrawer(Drawer):
         records = read_claims(store.folder)
         evidence = [(r.id, f) for r in records for f in r.evidence]
         nan = float("nan")
-        verdicts = np.array([ORDER.index(r.verdict) - 1 for r in records], np.int64)
         tables = {
             "": (
                 Column("claim", "number", np.array([r.id for r in records], np.int64)),
@@ -145,12 +142,6 @@ class ClaimsDrawer(Drawer):
                 Column("protocol", "text", np.array([f.protocol for _, f in evidence], np.str_)),
             ),
         }
-        arrays = {
-            "claim": np.array([r.id for r in records], np.int64),
-            "verdict": verdicts,  # 1 holds, 0 does not hold, −1 not measured
-            "evidence_claim": np.array([i for i, _ in evidence], np.int64),
-            "evidence_value": np.array([f.value for _, f in evidence], np.float64),
-        }
         protocols = dict.fromkeys(f.protocol for _, f in evidence if f.protocol)
         caption = "\n".join(
             [
@@ -160,4 +151,4 @@ class ClaimsDrawer(Drawer):
                 provenance(store, checkpoint),
             ]
         )
-        return ClaimsTable(tables, arrays, caption, records)
+        return ClaimsTable(tables, caption, records)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from engine.run.store import Checkpoint, Store
 
 VIEW = ViewDeclaration(
-    "examples", "Perturbation", "Some test images under PGD at the radius of the run.", (IMAGES,),
+    "examples", "Perturbation", 80, "Some test images under PGD at the radius of the run.", (IMAGES,),
     options=(
         Option("sample", "1", {}, "Which test image is shown, the first if there are several.", number=True,
                was="first"),
@@ -121,7 +121,7 @@ def _share(box: tuple[float, float, float, float], width: float, height: float) 
     return x / width, y / height, w / width, h / height
 
 
-@figures.register(VIEW.name)
+@figures.register(VIEW.name, order=VIEW.order)
 class ExamplesDrawer(Drawer):
     """Test images under PGD at the radius of the run."""
 
@@ -156,7 +156,7 @@ class ExamplesDrawer(Drawer):
             Column("probability of the class for x + δ", "1", found.after[right, found.y][which]),
             Column("size of δ", f"{NORM_SIGN[found.protocol.norm]} norm", sizes[which]),
         )
-        names = ("x", "delta", "y", "before", "after")
+        names = ("x", "delta", "before", "after")
         return ExampleRows(
             tables={"": table}, arrays={n: getattr(found, n)[which] for n in names} | {"classes": classes},
             caption=_caption(store, checkpoint, found, which, factor, options["moment"]),

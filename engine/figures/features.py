@@ -34,7 +34,7 @@ ASCENT = (  # options of the ascent, on every view that shows its pictures
     Option("steps", "60", {}, "Steps of gradient ascent for each picture.", number=True),
 )  # fmt: skip
 VIEW = ViewDeclaration(
-    "features", "Feature visualisation", "Pictures made by gradient ascent on the input, nothing else (SPEC.md "
+    "features", "Feature visualisation", 90, "Pictures made by gradient ascent on the input, nothing else (SPEC.md "
     "section 8).", (IMAGES,),
     options=(
         TextOption("layer", "auto", {"auto": "the last convolution"}, "Which layer, by name, or by number from 1.",
@@ -91,7 +91,7 @@ class FeatureRows(FigureData):
         return size, size * h / w
 
 
-@figures.register(VIEW.name)
+@figures.register(VIEW.name, order=VIEW.order)
 class FeaturesDrawer(Drawer):
     """Pictures made by gradient ascent on the input, nothing else (SPEC.md section 8)."""
 
@@ -122,10 +122,7 @@ class FeaturesDrawer(Drawer):
             ),
             *(Column(f"fine waves {m}", "share of energy", fine[m]) for m in titles),
         )
-        arrays: dict[str, Array] = {"origin": found.origin, "units": np.array(request.units, np.int64)}
-        arrays |= {f"pictures_{m}": found.pictures[m] for m in titles}
-        arrays |= {f"activations_{m}": found.activations[m] for m in titles}
-        arrays |= {f"fineness_{m}": fine[m] for m in titles}
+        arrays: dict[str, Array] = {"origin": found.origin} | {f"pictures_{m}": found.pictures[m] for m in titles}
         return FeatureRows(
             tables={"": table},
             arrays=arrays,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from engine.run.store import Checkpoint, Store
 
 VIEW = ViewDeclaration(
-    "filters", "Neurons",
+    "filters", "Neurons", 30,
     "The first layer's weights as pictures, the same units in the same order at each moment; of a deeper layer the "
     "pictures that activate its units most.",
     (IMAGES,),
@@ -42,7 +42,7 @@ VIEW = ViewDeclaration(
 )  # fmt: skip
 
 
-@figures.register(VIEW.name)
+@figures.register(VIEW.name, order=VIEW.order)
 class FiltersDrawer(Drawer):
     """The first layer's weights, or the features of a deeper one."""
 

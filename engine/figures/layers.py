@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LARGEST = 20_000  # test images
 VIEW = ViewDeclaration(
-    "layers", "Mixtures", "Principle 1 layer by layer, kernels as rows (SPEC.md sections 4 and 8).", (IMAGES,),
+    "layers", "Mixtures", 40, "Principle 1 layer by layer, kernels as rows (SPEC.md sections 4 and 8).", (IMAGES,),
     options=(
         TextOption("layer", "", {"": "first layer"}, "Whose units are drawn: a layer by name, or by number from 1.",
                    meaning="a layer's name or number"),
@@ -138,7 +138,7 @@ def summary(found: Principle1, name: str) -> NDArray[np.float64]:
     return np.asarray(np.quantile(values.astype(np.float64), QUANTILES))
 
 
-@figures.register(VIEW.name)
+@figures.register(VIEW.name, order=VIEW.order)
 class LayersDrawer(Drawer):
     """Principle 1 layer by layer, convolution kernels as rows (SPEC.md sections 4 and 8)."""
 
@@ -155,15 +155,8 @@ class LayersDrawer(Drawer):
         tables = {"": _table(layers, found, active)}
         if found is not None:
             tables["units"] = _units(layers, found)
-        arrays = {
-            f"{layer.name}_{part}": getattr(found[layer.name], part)
-            for layer in (layers if found is not None else ())
-            for part in PER_UNIT
-        } if found is not None else {}  # fmt: skip
-        for moment, shares in active.items():
-            arrays[f"active_{moment}"] = np.array([shares[layer.name] for layer in layers[:-1]])
         return Layers(
-            tables=tables, arrays=arrays, caption=_caption(store, checkpoint, found, chosen, n),
+            tables=tables, caption=_caption(store, checkpoint, found, chosen, n),
             layers=layers, of=found, chosen=chosen, active=active, titles=titles, n=n,
         )  # fmt: skip
 

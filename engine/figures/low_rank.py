@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from engine.run.store import Checkpoint, Store
 
 VIEW = ViewDeclaration(
-    "low_rank", "Low rank", "How small a rank is enough for adversarial training (SPEC.md section 7).",
+    "low_rank", "Low rank", 120, "How small a rank is enough for adversarial training (SPEC.md section 7).",
     looks=ACCURACY_LOOKS,
 )  # fmt: skip
 CURVES = {"clean": ("clean", "clean_low", "clean_high"), "robust": ("robust", "low", "high")}
@@ -75,7 +75,7 @@ class LowRankFigure(FigureData):
             axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
 
 
-@figures.register(VIEW.name)
+@figures.register(VIEW.name, order=VIEW.order)
 class LowRankDrawer(Drawer):
     """How small a rank is enough for adversarial training (SPEC.md section 7)."""
 
@@ -91,8 +91,7 @@ class LowRankDrawer(Drawer):
             Column("rank", "1", np.array(ranks, np.float64), whole=True),
             *(Column(name, "1", np.array([getattr(r, f) for _, r in rows], np.float64)) for name, f in COLUMNS),
         )
-        arrays = {f"_{i}": c.values for i, c in enumerate(table)}
-        return LowRankFigure({"": table}, arrays, self._caption(store, checkpoint, study), study)
+        return LowRankFigure({"": table}, self._caption(store, checkpoint, study), study)
 
     @staticmethod
     def _caption(store: Store, checkpoint: Checkpoint, study: LowRankStudy) -> str:

@@ -13,7 +13,6 @@ from engine.config.experiment import SPARSE_CODING
 from engine.core import metrics
 from engine.core.results import Mixture
 from engine.figures.base import (
-    Array,
     Column,
     Drawer,
     FigureData,
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from engine.run.store import Checkpoint, Store
 
 VIEW = ViewDeclaration(
-    "mixtures", "Mixtures", "Pure and mixed parts of the neurons in the dictionary (SPEC.md section 4).",
+    "mixtures", "Mixtures", 20, "Pure and mixed parts of the neurons in the dictionary (SPEC.md section 4).",
     (SPARSE_CODING,),
     options=(
         Option(
@@ -140,7 +139,7 @@ class Mixtures(FigureData):
         return [(record, name, look.light, MARKERS[look.marker]) for record, name, look in looks]
 
 
-@figures.register(VIEW.name)
+@figures.register(VIEW.name, order=VIEW.order)
 class MixturesDrawer(Drawer):
     """Pure and mixed parts of the neurons in the dictionary (SPEC.md section 4)."""
 
@@ -171,15 +170,10 @@ class MixturesDrawer(Drawer):
                 Column("alive", "neurons", alive, whole=True),
             ),
         }
-        values: dict[str, Array] = {"steps": steps, "over_time": over_time, "alive_over_time": alive}
-        for name, found in (("now", now), ("clean", clean)):
-            if found is not None:
-                fields = ("feature", "pure", "mixture", "relative", "purity", "dense_alignment", "norm", "alive")
-                values |= {f"{name}_{f}": getattr(found, f) for f in fields}
         if clean is not None:
             tables["after_clean"] = neuron_table(np.arange(len(clean.norm)), clean)
         return Mixtures(
-            tables=tables, arrays=values, caption=self._caption(store, checkpoint, quantity, now, clean, events),
+            tables=tables, caption=self._caption(store, checkpoint, quantity, now, clean, events),
             quantity=quantity, now=now, clean=clean, now_name=f"now (step {checkpoint.step})",
             steps=steps, over_time=over_time, events=events, end=checkpoint.step,
             spans=phases(store, checkpoint),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from engine.run.store import Checkpoint, Store
 
 VIEW = ViewDeclaration(
-    "neurons", "Neurons",
+    "neurons", "Neurons", 10,
     "Weights of the hidden neurons as pictures, the same neurons in the same order at each moment.",
     (SPARSE_CODING,),
     options=(
@@ -53,7 +53,7 @@ def space_name(space: str) -> str:
     return "pixel space" if space == "pixel" else "the dictionary"
 
 
-@figures.register(VIEW.name)
+@figures.register(VIEW.name, order=VIEW.order)
 class Neurons(Drawer):
     """Weights of the hidden neurons as pictures, the same neurons in the same order at each moment."""
 
@@ -77,7 +77,7 @@ class Neurons(Drawer):
         kind = "weight / neuron's norm" if options["normalise"] == "true" else "weight"
         return PicturePanels(
             tables={"": neuron_table(order, found)},
-            arrays={k: arrays[k] for k in keep if k in arrays} | {"order": order, "level": np.array(level)},
+            arrays={k: arrays[k] for k in keep if k in arrays},
             caption=self._caption(store, checkpoint, options, found, len(order), level),
             panels=panels,
             level=level,
@@ -118,6 +118,7 @@ class Neurons(Drawer):
             f"{moment} phase). n = {n} {which} (m = {m}, {alive} alive now; {alive_rule()}), "
             f"sorted by {options['sort']} now{descending}; the same order in every panel, read line by line. "
             f"One colour scale for all panels, from −{level:.3g} (blue) over zero (white) to +{level:.3g} (orange); "
-            f"{100 * contrast:g}% of the weights of the alive neurons lie within.{scaled}\nProtocol: weights as stored, no attack and no data enter. {training(store, checkpoint)}\n"
+            f"{100 * contrast:g}% of the weights of the alive neurons lie within.{scaled}\n"
+            f"Protocol: weights as stored, no attack and no data enter. {training(store, checkpoint)}\n"
             f"{provenance(store, checkpoint)}"
         )

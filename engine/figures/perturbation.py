@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 N = 1000  # held-out inputs that are perturbed
 VIEW = ViewDeclaration(
-    "perturbation", "Perturbation",
+    "perturbation", "Perturbation", 70,
     "One input with its FGM perturbation, and the perturbations of many in the dictionary (SPEC.md section 4).",
     (SPARSE_CODING,),
     options=(
@@ -135,7 +135,7 @@ def reference(found: Perturbations, sample: int) -> NDArray[np.float64]:
     return result
 
 
-@figures.register(VIEW.name)
+@figures.register(VIEW.name, order=VIEW.order)
 class PerturbationDrawer(Drawer):
     """One input with its FGM perturbation, and the perturbations of many in the dictionary (SPEC.md section 4)."""
 
@@ -168,10 +168,15 @@ class PerturbationDrawer(Drawer):
                 Column("sum", "input", found.x[sample] + found.delta[sample]),
             ),
             "inputs": per_input,
+            "margins": (
+                Column("input", "index", np.arange(1, len(found.y) + 1)),
+                Column("label", "+1 or -1", found.y),
+                Column("margin of x", "1", found.before),
+                Column("margin of the sum", "1", found.after),
+            ),
         }
-        names = ("cosine", "coordinates90", "x", "delta", "y", "before", "after", "coefficients", "target")
         return Perturbation(
-            tables=tables, arrays={name: getattr(found, name) for name in names},
+            tables=tables,
             caption=_caption(store, checkpoint, found, sample, scale, factor),
             perturbations=found, sample=sample, scale=scale, factor=factor,
         )  # fmt: skip

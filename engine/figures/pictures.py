@@ -65,8 +65,3 @@ def colours(pictures: Array) -> Array:
     n, channels, h, w = pictures.shape
     shown = pictures[:, :3] if channels >= 3 else np.broadcast_to(pictures[:, :1], (n, 3, h, w))
     return np.clip(np.moveaxis(shown, 1, -1), 0, 1).astype(np.float32)
-
-
-def signed(pictures: Array, level: float) -> Array:
-    """Values from −``level`` to ``level`` as values from 0 to 1: zero is middle grey, in every channel."""
-    return np.asarray(0.5 + pictures / (2 * level), np.float32)

@@ -46,7 +46,7 @@ _LOOKS: Mapping[str, Look] = {
     "ntk": Look("", VERMILION, BRIGHT_VERMILION, "star", "dashed"),
 }
 VIEW = ViewDeclaration(
-    "race", "Race", "The network against models that the paper proves cannot be robust (SPEC.md section 6).",
+    "race", "Race", 100, "The network against models that the paper proves cannot be robust (SPEC.md section 6).",
     (SPARSE_CODING,), looks={name: replace(look, label=MODELS[name]) for name, look in _LOOKS.items()},
 )  # fmt: skip
 NAN = float("nan")
@@ -144,7 +144,7 @@ class RaceFigure(FigureData):
         axes.plot(xs, ys, markevery=every, label=look.label, **style)  # type: ignore[arg-type]
 
 
-@figures.register(VIEW.name)
+@figures.register(VIEW.name, order=VIEW.order)
 class RaceDrawer(Drawer):
     """The network against what the paper proves cannot be robust (SPEC.md section 6)."""
 
@@ -171,8 +171,7 @@ class RaceDrawer(Drawer):
                 Column("d", "1", np.array([d for _, d, _ in swept], np.float64), whole=True),
                 Column("robust accuracy", "1", np.array([v for _, _, v in swept], np.float64)),
             )
-        arrays = {f"{key}_{i}": c.values for key, t in tables.items() for i, c in enumerate(t) if c.values.size}
-        return RaceFigure(tables, arrays, self._caption(store, checkpoint, race), race)
+        return RaceFigure(tables, self._caption(store, checkpoint, race), race)
 
     @staticmethod
     def _table(entries: list[tuple[str, Entry]], race: Comparison) -> Table:

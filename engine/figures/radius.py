@@ -13,7 +13,7 @@ from engine.config.experiment import IMAGES
 from engine.core.errors import ConfigError
 from engine.core.labels import MODELS
 from engine.core.measurement import NORM_SIGN, Measurement, wilson
-from engine.figures.base import Array, Column, Drawer, FigureData, figures, provenance, training
+from engine.figures.base import Column, Drawer, FigureData, figures, provenance, training
 from engine.figures.declare import (
     BLUE,
     BRIGHT_VERMILION,
@@ -41,7 +41,7 @@ LARGEST = 20_000  # held-out samples
 STEPS, RESTARTS = 20, 2  # of PGD, at every radius
 IMAGE_STEPS = 10  # the same for networks on images, whose gradients cost more; one restart
 VIEW = ViewDeclaration(
-    "radius", "Radius",
+    "radius", "Radius", 60,
     "Accuracy against the radius, now and after clean training: PGD above, certificate below (SPEC.md section 5).",
     options=(
         Option("n", "500", {}, "Held-out samples.", number=True),
@@ -129,7 +129,7 @@ class Radius(FigureData):
             )
 
 
-@figures.register(VIEW.name)
+@figures.register(VIEW.name, order=VIEW.order)
 class RadiusDrawer(Drawer):
     """Accuracy against the radius, now and after clean training: PGD above, certificate below (SPEC.md section 5).
 
@@ -151,7 +151,6 @@ class RadiusDrawer(Drawer):
         else:
             curves = measure(checkpoint, radii, n, clean=clean)
         columns = [Column("radius", f"{NORM_SIGN[attack.norm]} norm", radii)]
-        arrays: dict[str, Array] = {"radii": radii}
         for c in curves:
             columns += [
                 Column(c.name, "1", c.values),
@@ -159,9 +158,8 @@ class RadiusDrawer(Drawer):
                 Column(f"{c.name} high", "1", c.high),
                 Column(f"{c.name} n", "samples", np.array([p.n for p in c.protocols], np.int64)),
             ]
-            arrays |= {c.name: c.values, f"{c.name}_low": c.low, f"{c.name}_high": c.high}
         return Radius(
-            tables={"": tuple(columns)}, arrays=arrays, caption=_caption(store, checkpoint, radii, curves),
+            tables={"": tuple(columns)}, caption=_caption(store, checkpoint, radii, curves),
             radii=radii, curves=curves, tau=attack.tau, norm=attack.norm, intervals=options["intervals"] == "true",
         )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -58,10 +58,12 @@ if TYPE_CHECKING:
     from engine.run.store import Checkpoint, Store
 
 VIEW = ViewDeclaration(
-    "robustness", "Robustness",
+    "robustness", "Robustness", 50,
     "Accuracy on clean and on perturbed held-out samples over training steps, with 95% Wilson intervals.",
     options=(
-        switch("alignment", False, "Also draw the mean cosine of the FGM perturbation with −y·M w*, the dense mixture."),
+        switch(
+            "alignment", False, "Also draw the mean cosine of the FGM perturbation with −y·M w*, the dense mixture."
+        ),
     ),
     looks={
         metrics.CLEAN: Look(
@@ -144,7 +146,7 @@ class Robustness(FigureData):
                 markevery=(min(i * stride // 4, len(found.steps) - 1), stride), label=_entry(found),
             )  # fmt: skip
         for i, found in enumerate(self.reports):
-            look = VIEW.looks[found.name.removeprefix(metrics.REPORT)]
+            look = _look(found)
             colour, marker = look.light, MARKERS[look.marker]
             # Points of one step are set side by side, so that their intervals can be told apart.
             place = found.steps + (i - (len(self.reports) - 1) / 2) * 0.009 * max(self.end, 1)
@@ -171,14 +173,18 @@ class Robustness(FigureData):
         axes.set_axisbelow(True)
 
 
+def _look(found: Curve) -> Look:
+    return VIEW.looks[found.name.removeprefix(metrics.REPORT)]
+
+
 def _entry(found: Curve) -> str:
     """Legend entry: the latest protocol in short, with a star if there were others before."""
     used = found.changes()
-    text = short(used[-1][1]) if used else VIEW.looks[found.name.removeprefix(metrics.REPORT)].label
+    text = short(used[-1][1]) if used else _look(found).label
     return text + (" *" if len(used) > 1 else "")
 
 
-@figures.register(VIEW.name)
+@figures.register(VIEW.name, order=VIEW.order)
 class RobustnessDrawer(Drawer):
     """Accuracy on clean and on perturbed held-out samples over training steps, with 95% Wilson intervals."""
 
@@ -198,12 +204,9 @@ class RobustnessDrawer(Drawer):
             Column("step", "steps", np.array([e.step for e in events], np.int64)),
             *(Column(k, "text", np.array([getattr(e, k) for e in events], np.str_)) for k in ("name", "old", "new")),
         )
-        arrays = dict(_arrays((*live, *reports)))
-        if aligned is not None:
-            arrays |= {"alignment_fgm_steps": aligned.steps, "alignment_fgm_values": aligned.values}
         changes = knob_events(store, checkpoint)
         return Robustness(
-            tables=tables, arrays=arrays,
+            tables=tables,
             caption=_caption(store, checkpoint, live, reports, aligned is not None, changes),
             live=live, reports=reports, alignment=aligned, events=changes, end=step,
             spans=phases(store, checkpoint),
@@ -253,12 +256,6 @@ def _long(curves: tuple[Curve, ...]) -> Table:
     )
 
 
-def _arrays(curves: tuple[Curve, ...]) -> Iterator[tuple[str, Array]]:
-    for c in curves:
-        for part in ("steps", "values", "low", "high"):
-            yield f"{c.name}_{part}".replace("/", "_"), getattr(c, part)
-
-
 def _caption(
     store: Store, checkpoint: Checkpoint, live: tuple[Curve, ...], reports: tuple[Curve, ...], aligned: bool,
     changes: tuple[Event, ...],
@@ -275,9 +272,7 @@ def _caption(
     for found in (*live, *reports):
         used = "; ".join(f"from step {s}: {p.text()}" if i else p.text() for i, (s, p) in enumerate(found.changes()))
         kind = "report, " if found.name.startswith(metrics.REPORT) else ""
-        lines.append(
-            f"Protocol, {kind}{VIEW.looks[found.name.removeprefix(metrics.REPORT)].label}: {used or 'not recorded'}."
-        )
+        lines.append(f"Protocol, {kind}{_look(found).label}: {used or 'not recorded'}.")
     if not live and not reports:
         lines.append("Protocol: no evaluation was recorded up to this step (n = 0).")
     lines.append(" ".join(filter(None, (training(store, checkpoint), knob_key(changes)))))

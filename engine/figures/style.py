@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from engine.core.errors import ConfigError
 from engine.figures.base import FigureData
 from engine.figures.declare import SHADE, Dash, Marker, phase
+from engine.figures.fonts import families, outlines_only
 from engine.run.timeline import Span
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ STYLE: dict[str, Any] = {
     "lines.markersize": 3.5,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
+    "text.parse_math": False,  # a class may be called "$a_b$"
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "feature-purification-explorer",  # else element names are drawn anew in every file
     "pdf.fonttype": 42,  # TrueType: text can be searched and edited
@@ -77,10 +80,16 @@ def render(data: FigureData, form: str, width: float) -> bytes:
         mpl.rcdefaults()  # a user's own matplotlibrc must not change a published figure
         for key, value in STYLE.items():
             mpl.rcParams[key] = value  # type: ignore[index]
+        fonts = families(" ".join((data.caption, *data.names())))
+        if len(fonts) > 1:
+            mpl.rcParams["font.family"] = list(fonts)
+            mpl.rcParams["pdf.fonttype"] = 3 if outlines_only(fonts) else 42
         figure = Figure(figsize=(width, data.height(width)))
         data.draw(figure)
         file = io.BytesIO()
-        figure.savefig(file, format=form, dpi=DPI, metadata=metadata.get(form))
+        with warnings.catch_warnings():  # which names have no glyphs, the caption says
+            warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+            figure.savefig(file, format=form, dpi=DPI, metadata=metadata.get(form))
     return file.getvalue()
 
 

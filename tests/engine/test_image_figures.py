@@ -22,7 +22,7 @@ from engine.core.measurement import wilson
 from engine.figures import figures
 from engine.figures.export import export, table_csv
 from engine.figures.features import fineness
-from engine.figures.pictures import colours, signed, tiles
+from engine.figures.pictures import colours
 from engine.figures.style import FORMATS, STYLE, WIDTHS, render
 from engine.images.loading import ImageNetwork
 from engine.probes.principle1 import principle1
@@ -80,7 +80,7 @@ def network(store: Store) -> ImageNetwork:
 
 def collect(store: Store, view: str, step: int | None = None, **options: str) -> Any:
     drawer = figures[view]
-    return drawer().collect(store, store.load(step), drawer.complete(CHEAP | options))
+    return drawer().collect(store, store.load(step), drawer.view.complete(CHEAP | options))
 
 
 def columns(table: Any) -> dict[str, list[str]]:
@@ -164,8 +164,8 @@ def test_an_export_of_all_takes_what_a_network_on_images_has(run: Path, tmp_path
 
 @pytest.mark.parametrize("view", ["filters", "layers", "examples", "features"])
 def test_they_are_for_images_alone(view: str) -> None:
-    assert figures[view].kinds == (IMAGES,)
-    assert SPARSE_CODING not in figures[view].kinds
+    assert figures[view].view.kinds == (IMAGES,)
+    assert SPARSE_CODING not in figures[view].view.kinds
 
 
 # --- filters

@@ -17,7 +17,7 @@ from engine.core.measurement import Measurement, wilson
 from engine.core.slices import finish
 from engine.figures import figures
 from engine.figures.export import table_csv
-from engine.figures.perturbation import picture, reference
+from engine.figures.perturbation import reference
 from engine.figures.style import render
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes import certificate, oracle, perturbation, robustness
@@ -30,7 +30,7 @@ N = 60
 
 def collect(store: Store, view: str, step: int | None = None, **options: str) -> Any:
     drawer = figures[view]
-    return drawer().collect(store, store.load(step), drawer.complete(options))
+    return drawer().collect(store, store.load(step), drawer.view.complete(options))
 
 
 def columns(table: Any) -> dict[str, list[float]]:

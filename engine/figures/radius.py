@@ -187,7 +187,7 @@ def measure(checkpoint: Checkpoint, radii: NDArray[np.float64], n: int, *, clean
         step = clean_step(checkpoint)
         before = SymmetricRelu(tensor(checkpoint, "weight_clean", cpu), bias)
         found += _both(before, x, y, protocols, config.seed, "_clean", f"after clean training, step {step}")
-    ceilings = finish(oracle.ceilings(world, config.seed, x, y, protocols, CACHE))
+    ceilings = finish(oracle.measure(world, config.seed, x, y, protocols, CACHE))
     return (*found, _bound("oracle", f"ideal network, {_attack(protocols[0])}", [c.measured for c in ceilings]))
 
 

@@ -21,7 +21,7 @@ from engine.models.classifier import ImageClassifier
 from engine.models.layers import Layer, layers
 from engine.probes import robustness
 from engine.probes.features import visualise
-from engine.probes.layers import CHUNK, Weights, activity, matrices, principle1_of
+from engine.probes.layers import CHUNK, Matrices, activity, matrices, principle1_of
 from engine.probes.radius import POINTS, REACH, RESTARTS, STEPS, Cache, Values
 from engine.run.live import ProbeTask, at_once, in_slices
 
@@ -52,7 +52,7 @@ def examples(
 
 
 def layers_principle1(
-    start: Weights, clean: Weights, model: ImageClassifier, x: Tensor, step: int
+    start: Matrices, clean: Matrices, model: ImageClassifier, x: Tensor, step: int
 ) -> Generator[None, None, LayersPrinciple1]:
     """Principle 1 of every layer, and the activity on the images x (n, C, H, W)."""
     found = principle1_of(start, clean, matrices(model))

@@ -98,7 +98,7 @@ def test_curves_after_live_changes_are_those_of_the_knobs_of_now(new_session: Cr
     x, y = session.held_out.take(radius.SIZE, 0.4)
     world = SparseCoding(session.config.world, session.world.dictionary, session.world.target)
     protocols = [Measurement("pgd", "l2", float(r), radius.STEPS, radius.RESTARTS, len(y), True) for r in found.radii]
-    expected = finish(oracle.ceilings(world, session.config.seed, x, y, protocols, None, radius.SIZE))
+    expected = finish(oracle.measure(world, session.config.seed, x, y, protocols, None, radius.SIZE))
     assert found.oracle is not None
     assert found.oracle.tolist() == [each.measured.accuracy for each in expected]
     assert session.weight_clean is not None

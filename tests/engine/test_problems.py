@@ -94,10 +94,10 @@ def test_an_evaluation_that_fails_is_reported_and_training_is_the_same(
     whole = run(tiny_config(), tmp_path / "whole")
     real = robustness.accuracy
 
-    def accuracy(model, x, y, protocol, *rest):  # type: ignore[no-untyped-def]
+    def accuracy(model, x, y, protocol, *rest, **options):  # type: ignore[no-untyped-def]
         if protocol.attack == "pgd" and not protocol.estimate:
             raise error
-        return (yield from real(model, x, y, protocol, *rest))
+        return (yield from real(model, x, y, protocol, *rest, **options))
 
     monkeypatch.setattr(robustness, "accuracy", accuracy)
     session = worlds.create(tiny_config(), tmp_path / "run")
@@ -130,7 +130,7 @@ def test_a_record_that_cannot_be_written_stops_the_run(new_session: Create, monk
 def test_problems_do_not_pile_up(new_session: Create, monkeypatch: pytest.MonkeyPatch) -> None:
     session = new_session(every=1)
 
-    def accuracy(*_: object) -> None:
+    def accuracy(*_: object, **__: object) -> None:
         raise RuntimeError(f"tried to allocate {session.steps_done} bytes")
 
     monkeypatch.setattr(robustness, "accuracy", accuracy)

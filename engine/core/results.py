@@ -231,7 +231,7 @@ class RadiusCurves:
     ``pgd`` (k,) under PGD with ``steps`` and ``restarts`` (an upper bound of robust accuracy) and ``certified`` (k,)
     (a lower bound; None for networks without a certificate), for the weights after ``step`` steps; ``pgd_clean`` and
     ``certified_clean`` the same for the weights at the end of clean training, None before that; ``oracle`` (k,) the
-    ideal network's PGD accuracy, None until it is known, or where there is none. ``norm`` is ``l2`` or ``linf``. All
+    oracle's PGD accuracy, None until it is known, or where there is none. ``norm`` is ``l2`` or ``linf``. All
     are live estimates.
     """
 

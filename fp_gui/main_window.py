@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QSettings, QTimer, QUrl, Slot
+from PySide6.QtCore import QSettings, Qt, QTimer, QUrl, Slot
 from PySide6.QtGui import QAction, QCloseEvent, QDesktopServices, QGuiApplication, QKeySequence, QShowEvent, QUndoStack
 from PySide6.QtWidgets import (
     QAbstractButton,
@@ -25,7 +25,8 @@ from fp_gui.banner import Banner
 from fp_gui.bridge.controller import Controller
 from fp_gui.bridge.worker import RunInfo
 from fp_gui.data_dialog import DataDialog, chosen_folder
-from fp_gui.export import ExportDialog, Exporter, ExportJob, ExportProgress
+from fp_gui.export import Exporter, ExportProgress, ExportRequest
+from fp_gui.export_dialog import ExportDialog
 from fp_gui.form import Form
 from fp_gui.icons import icon
 from fp_gui.panels import Panels
@@ -64,12 +65,11 @@ class MainWindow(QMainWindow):
         self._label, self._config = label, config
         self._opening = label
         self._playing = False
-        self._export: list[ExportJob] = []
         self._data: DataDialog | None = None
         self._types = {view.name: view for view in view_types}
         self._made: dict[str, View] = {}
         self.undo_stack = QUndoStack(self)
-        self.exporter = Exporter(self)
+        self.exporter = Exporter(controller.save_checkpoint, self)
         self.tasks = Tasks(controller.save_checkpoint, self)
         self.actions_ = make_actions(self)
         self.toolbar = Toolbar(self.actions_)
@@ -77,9 +77,7 @@ class MainWindow(QMainWindow):
         self._make_banner()
         self.status = StatusBar()
         self.setStatusBar(self.status)
-        progress = ExportProgress(self.exporter)
-        self.status.addWidget(progress)
-        progress.hide()
+        self.status.addWidget(ExportProgress(self.exporter))
         self.form = Form(config)
         self.panels = self._make_panels()
         self._make_menus()
@@ -200,10 +198,7 @@ class MainWindow(QMainWindow):
         c.run_changed.connect(self._show_run)
         c.config_changed.connect(self.form.sync)
         c.snapshot_rendered.connect(self._show_snapshot)
-        c.checkpoint_saved.connect(self._checkpoint_saved)
-        c.opening.connect(self.tasks.forget)
         c.opening.connect(self._show_opening)
-        c.error.connect(self.tasks.forget)
         c.error.connect(self._show_failed)
         self.exporter.done.connect(self._export_done)
         self.exporter.failed.connect(self.banner.error)
@@ -378,26 +373,21 @@ class MainWindow(QMainWindow):
         if self.exporter.busy or self.controller.run is None:
             self.banner.notice("An export is under way." if self.exporter.busy else "No run is open yet.")
             return
+        folder = self.controller.run.folder
         titles = {view.name: view.title for view in self.views}
-        visible = frozenset(view.name for view in self.views if not view.visibleRegion().isEmpty())
-        dialog = ExportDialog(titles, visible, self.controller.run.folder / "figures", self)
-        if dialog.exec():
-            self.export(dialog.jobs({view.name: view.options() for view in self.views}))
-        dialog.deleteLater()
-
-    def export(self, jobs: list[ExportJob]) -> None:
-        """Save a checkpoint, then draw ``jobs`` from it while training goes on."""
-        self._export = jobs
-        self.controller.save_checkpoint()
+        visible = [view.name for view in self.views if not view.visibleRegion().isEmpty()]
+        empty = [v.name for v in self.views if isinstance(v, TaskView) and not (folder / v.file).is_file()]
+        dialog = ExportDialog(titles, visible, empty, folder / "figures", self)
+        dialog.accepted.connect(self._export_chosen)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.open()
 
     @Slot()
-    def _checkpoint_saved(self) -> None:
-        jobs, self._export = self._export, []
-        if self.controller.run is None:
-            return
-        if jobs:
-            self.exporter.start(self.controller.run.folder, jobs)
-        self.tasks.saved(self.controller.run.folder)
+    def _export_chosen(self) -> None:
+        dialog = self.sender()
+        if isinstance(dialog, ExportDialog):
+            options = {view.name: view.options() for view in self.views if view.name in dialog.chosen}
+            self.exporter.request(ExportRequest(options, dialog.out, dialog.chosen_formats))
 
     @Slot(str)
     def _export_done(self, folder: str) -> None:

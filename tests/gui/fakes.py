@@ -34,6 +34,9 @@ class FakeSession:
         self.threads: set[int] = set()
         self.closed = 0
         self.fail_at = -1
+        self.fail_measure = False
+        self.fail_save = ""
+        self.fail_results = False
         self.delay = 0.001
         self.history = History()
 
@@ -53,8 +56,10 @@ class FakeSession:
             self.finished = True
 
     def measure(self) -> None:
-        self.to_measure -= 1
         self.log.append("measure")
+        if self.fail_measure:
+            raise MemoryError("no room for this")
+        self.to_measure -= 1
 
     def apply(self, command: Command) -> None:
         self.threads.add(threading.get_ident())
@@ -62,12 +67,16 @@ class FakeSession:
             if not resolve(command.path, self.config).live:
                 raise ConfigError(f"{command.path}: takes effect with a new run only")
             self.config = with_value(self.config, command.path, command.value)
+        elif isinstance(command, SaveCheckpoint) and self.fail_save:
+            raise StoreError(self.fail_save)
         elif isinstance(command, SwitchPhase):
             self.phase, self.scheduled = command.to, False
         self.log.append(command)
 
     def snapshot(self, wanted: frozenset[type] = frozenset()) -> Snapshot:
         self.wanted.append(wanted)
+        if self.fail_results and wanted:
+            raise MemoryError("no room for results")
         return Snapshot(
             run=self.run,
             folder=self.folder,

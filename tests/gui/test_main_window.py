@@ -16,9 +16,7 @@ from engine.config.presets import load_preset
 from engine.core.results import Filters, LayersPrinciple1, Mixture, Weights
 from engine.images.config import ImageConfig
 from engine.run.commands import SetKnob, SwitchPhase
-from fp_gui import export
 from fp_gui.bridge.controller import Controller
-from fp_gui.export import ExportDialog, ExportJob, arguments
 from fp_gui.main_window import MainWindow
 from fp_gui.theme import DARK, LIGHT, ThemeManager
 from fp_gui.views.base import View
@@ -211,49 +209,6 @@ def test_every_toolbar_control_has_a_tooltip_and_takes_focus(window: MainWindow)
     for control in controls:
         assert control.toolTip(), control
         assert control.focusPolicy() & Qt.FocusPolicy.TabFocus, control
-
-
-def test_export_runs_beside_the_training(
-    window: MainWindow, factory: FakeFactory, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def pretend(run: Path, job: ExportJob) -> list[str]:
-        return ["-c", f"import pathlib; pathlib.Path({str(tmp_path / job.view)!r}).write_text({str(run)!r})"]
-
-    monkeypatch.setattr(export, "arguments", pretend)
-    with qtbot.waitSignal(window.exporter.done, timeout=10_000):
-        window.export([ExportJob("neurons", tmp_path), ExportJob("mixtures", tmp_path)])
-    assert (tmp_path / "neurons").read_text() == str(factory.last.folder)
-    assert (tmp_path / "mixtures").exists()
-    assert str(tmp_path) in window.banner.text
-
-
-def test_failed_and_cancelled_export_say_so(
-    window: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    code = "import sys; sys.exit('export: no such view')"
-    monkeypatch.setattr(export, "arguments", lambda run, job: ["-c", code])
-    with qtbot.waitSignal(window.exporter.failed, timeout=10_000):
-        window.export([ExportJob("neurons", tmp_path)])
-    assert "no such view" in window.banner.text
-    monkeypatch.setattr(export, "arguments", lambda run, job: ["-c", "import time; time.sleep(60)"])
-    with qtbot.waitSignal(window.exporter.started):
-        window.export([ExportJob("neurons", tmp_path)])
-    with qtbot.waitSignal(window.exporter.failed) as met:
-        window.exporter.cancel()
-    assert "cancelled" in met.args[0]
-
-
-def test_export_command_line_and_dialog(qtbot: QtBot, tmp_path: Path) -> None:
-    dialog = ExportDialog({"neurons": "Neurons", "mixtures": "Mixtures"}, frozenset({"neurons"}), tmp_path)
-    qtbot.addWidget(dialog)
-    dialog.formats["pdf"].setChecked(False)
-    (job,) = dialog.jobs({"neurons": {"sort": "purity"}})
-    assert job == ExportJob("neurons", tmp_path, ("png", "svg"), (("sort", "purity"),))
-    line = arguments(tmp_path / "run", job)
-    assert line[:4] == ["-m", "engine", "export", str(tmp_path / "run")]
-    assert "sort=purity" in line
-    dialog.views["neurons"].setChecked(False)
-    assert not dialog.export_button.isEnabled()
 
 
 def test_no_heavy_import() -> None:

@@ -172,17 +172,24 @@ def export(
     ] = None,
     width: Annotated[float, Parameter(help="Width in inches; 3.25 is one column, 6.75 two.")] = 6.75,
     option: Annotated[
-        list[str] | None, Parameter(help="name=value of the view, e.g. space=dictionary; may be repeated.")
+        list[str] | None,
+        Parameter(
+            help="view.name=value, e.g. neurons.sort=norm, or name=value for every view that has it; may be repeated."
+        ),
     ] = None,
 ) -> int:
-    """Write a view of a run as figures, with the plotted data, a caption and a recipe that reproduces the run."""
+    """Write views of a run as figures, with the plotted data, captions and a recipe that reproduces the run.
+
+    All views are drawn from one checkpoint. Those that fail are named at the end; the others are written.
+    """
+    from engine.cli.studies import Progress
     from engine.figures.export import export as write
 
     options = {}
     for text in option or []:
         name, separator, value = text.partition("=")
         if not separator:
-            raise ConfigError(f"--option: got {text!r}; allowed: name=value, e.g. space=dictionary")
+            raise ConfigError(f"--option: got {text!r}; allowed: name=value, e.g. neurons.space=dictionary")
         options[name] = value
     write(
         folder,
@@ -192,7 +199,7 @@ def export(
         step=checkpoint,
         options=options,
         width=width,
-        progress=say,
+        progress=Progress(),
     )
     return 0
 

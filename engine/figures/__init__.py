@@ -1,41 +1,9 @@
 """Publication figures drawn from a run folder: one view a file, filed in :data:`figures`.
 
-Importing this package imports neither matplotlib nor torch.
+Importing this package imports neither matplotlib nor torch. A file of this package that registers a view is found by
+itself; its ``VIEW`` declares options, looks and contrast for the live view as well.
 """
 
-from engine.figures import (
-    claims,
-    examples,
-    features,
-    filters,
-    layers,
-    local,
-    low_rank,
-    mixtures,
-    neurons,
-    perturbation,
-    race,
-    radius,
-    robustness,
-)
-from engine.figures.base import Drawer, FigureData, Option, figures
+from engine.figures.base import Drawer, FigureData, figures
 
-__all__ = [
-    "Drawer",
-    "FigureData",
-    "Option",
-    "claims",
-    "examples",
-    "features",
-    "figures",
-    "filters",
-    "layers",
-    "local",
-    "low_rank",
-    "mixtures",
-    "neurons",
-    "perturbation",
-    "race",
-    "radius",
-    "robustness",
-]
+__all__ = ["Drawer", "FigureData", "figures"]

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.config.experiment import SPARSE_CODING
 from engine.config.knobs import Attack
-from engine.core.errors import ConfigError
 from engine.core.measurement import NORM_SIGN, Measurement, wilson
 from engine.core.registry import Registry
 from engine.core.results import ALIVE, Mixture
+from engine.figures.declare import ViewDeclaration, attack_name, phase
 from engine.run.timeline import phases, until
 
 if TYPE_CHECKING:
@@ -28,33 +27,6 @@ if TYPE_CHECKING:
     from engine.run.store import Checkpoint, Store
 
 Array = NDArray[Any]
-PHASE_NAMES: Mapping[str, str] = {
-    "clean": "clean",
-    "adversarial": "adversarial",
-    "gaussian_noise": "Gaussian noise",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """A choice that a figure offers. With ``number`` a positive whole number is allowed beside the ``choices``."""
-
-    name: str
-    default: str
-    choices: tuple[str, ...]
-    doc: str
-    number: bool = False
-
-    @property
-    def allowed(self) -> str:
-        """The allowed values in words."""
-        return ", ".join((("a whole number from 1",) if self.number else ()) + self.choices)
-
-    def check(self, value: str) -> str:
-        """Return ``value`` if it is allowed; else raise :class:`ConfigError` naming the option."""
-        if value in self.choices or (self.number and value.isdecimal() and int(value) > 0):
-            return value
-        raise ConfigError(f"{self.name}: got {value!r}; allowed: {self.allowed}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +61,18 @@ class FigureData(ABC):
     """Everything that is plotted, and how.
 
     ``tables`` go to CSV files: the one under ``""`` is ``<view>.csv``, one under ``x`` is ``<view>.x.csv``.
-    ``arrays`` go to ``<view>.npz``. ``caption`` names what is shown, n, the protocols, the step and the run.
+    ``arrays``, what is no table (pictures, matrices), go to ``<view>.npz`` under their names, if there are any; no
+    number stands in both. ``caption`` names what is shown, n, the protocols, the step and the run.
     """
 
     tables: Mapping[str, Table]
-    arrays: Mapping[str, Array]
     caption: str
+    arrays: Mapping[str, Array] = field(default_factory=dict, kw_only=True)
+
+    def names(self) -> list[str]:
+        """The texts in the data, such as names of classes and layers."""
+        columns = [c.values for table in self.tables.values() for c in table]
+        return [str(v) for values in (*columns, *self.arrays.values()) if values.dtype.kind == "U" for v in values]
 
     @abstractmethod
     def height(self, width: float) -> float:
@@ -106,25 +84,18 @@ class FigureData(ABC):
 
 
 class Drawer(ABC):
-    """A view that can be exported: its options, and the reading of its numbers from a run."""
+    """A view that can be exported: what it is, and the reading of its numbers from a run."""
 
-    options: ClassVar[tuple[Option, ...]] = ()
-    kinds: ClassVar[tuple[str, ...]] = (SPARSE_CODING,)  # kinds of run that it can be drawn of
+    view: ClassVar[ViewDeclaration]
 
     @abstractmethod
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> FigureData:
-        """Read what is plotted at ``checkpoint``; ``options`` is complete and checked (:meth:`complete`)."""
-
-    @classmethod
-    def complete(cls, given: Mapping[str, str]) -> dict[str, str]:
-        """The view's options with defaults filled in; other names in ``given`` are left out.
-
-        Raises :class:`ConfigError` for a value that is not allowed.
+        """Read what is plotted at ``checkpoint``; ``options`` is complete and checked, as
+        :meth:`ViewDeclaration.complete` makes it.
         """
-        return {o.name: o.check(given.get(o.name, o.default)) for o in cls.options}
 
 
-figures: Registry[type[Drawer]] = Registry("view")
+figures: Registry[type[Drawer]] = Registry("view", "engine.figures")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +174,7 @@ def training(store: Store, checkpoint: Checkpoint) -> str:
     """How the weights came about, in two sentences: world, network, seed, phases, radius."""
     config = checkpoint.config
     spans = phases(store, checkpoint)
-    trained = ", then ".join(f"{s.end - s.start} steps of {PHASE_NAMES[s.objective]} training" for s in spans)
+    trained = ", then ".join(f"{s.end - s.start} steps of {phase(s.objective).training}" for s in spans)
     attack = ""
     if any(s.objective == "adversarial" for s in spans):
         attack = f" Training perturbations at this step: {_attack_text(checkpoint.config.attack)}."
@@ -211,11 +182,10 @@ def training(store: Store, checkpoint: Checkpoint) -> str:
 
 
 def _attack_text(attack: Attack) -> str:
-    name = "FGM" if attack.steps == 1 and attack.restarts == 1 and not attack.random_start else f"PGD-{attack.steps}"
-    times = f" × {attack.restarts} restarts" if attack.restarts > 1 else ""
-    return f"{name}{times}, {NORM_SIGN[attack.norm]} radius {attack.tau:g}"
+    name = attack_name(attack.steps, attack.restarts, attack.random_start)
+    return f"{name}, {NORM_SIGN[attack.norm]} radius {attack.tau:g}"
 
 
 def provenance(store: Store, checkpoint: Checkpoint) -> str:
     """Last line of every caption: run and step."""
-    return f"Run {store.run}, checkpoint at step {checkpoint.step} ({PHASE_NAMES[checkpoint.phase]} phase)."
+    return f"Run {store.run}, checkpoint at step {checkpoint.step} ({phase(checkpoint.phase).name} phase)."

@@ -9,11 +9,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.claims.base import Verdict
-from engine.config.experiment import EVERY_KIND
 from engine.core.labels import figure_name
 from engine.figures.base import Column, Drawer, FigureData, figures, provenance, training
-from engine.figures.style import GREEN, VERMILLION, narrow
+from engine.figures.declare import (
+    BRIGHT_VERMILION,
+    DARK_GREEN,
+    GREEN,
+    GREY,
+    PALE_GREY,
+    VERMILION,
+    Look,
+    ViewDeclaration,
+)
+from engine.figures.style import narrow
 from engine.studies.files import Record, checked_at, read_claims
 
 if TYPE_CHECKING:
@@ -24,9 +32,14 @@ if TYPE_CHECKING:
 LINE = 0.135  # inches from one line of text to the next
 GAP = 0.10  # inches between two claims
 CHARACTER = 0.062  # inches that a character of 7 pt takes, on average and with some reserve
-SIGNS: Mapping[Verdict, str] = {"holds": "✓", "does not hold": "✗", "not measured": "–"}
-COLOURS: Mapping[Verdict, str] = {"holds": GREEN, "does not hold": VERMILLION, "not measured": "0.45"}
-ORDER: tuple[Verdict, ...] = ("not measured", "does not hold", "holds")
+VIEW = ViewDeclaration(
+    "claims", "Claims", "The paper's claims as decided last on this run (SPEC.md section 10).",
+    looks={  # labels are signs
+        "holds": Look("✓", DARK_GREEN, GREEN),
+        "does not hold": Look("✗", VERMILION, BRIGHT_VERMILION),
+        "not measured": Look("–", GREY, PALE_GREY),
+    },
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +102,9 @@ class ClaimsTable(FigureData):
                 write(0.3, top - i * LINE, text, weight="bold")
             for i, text in enumerate(row.rule, len(row.title)):
                 write(0.3, top - i * LINE, text, color="0.4")
-            verdict = f"{SIGNS[record.verdict]} {record.verdict}"
-            style = {"weight": "bold", "color": COLOURS[record.verdict]}
+            look = VIEW.looks[record.verdict]
+            verdict = f"{look.label} {record.verdict}"
+            style = {"weight": "bold", "color": look.light}
             below = len(row.title) + len(row.rule)
             write(0.3 if row.stacked else 0.44 * width, top - below * LINE if row.stacked else top, verdict, **style)
             for i, text in enumerate(row.figures, below + 1 if row.stacked else 0):
@@ -100,18 +114,17 @@ class ClaimsTable(FigureData):
             figure.add_artist(Line2D([0.01, 0.99], [rule_y, rule_y], color="0.85", lw=0.5))
 
 
-@figures.register("claims")
+@figures.register(VIEW.name)
 class ClaimsDrawer(Drawer):
     """The claims as decided last on this run (SPEC.md section 10)."""
 
-    kinds = EVERY_KIND
+    view = VIEW
 
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> ClaimsTable:
         """Read ``claims.json`` of the run."""
         records = read_claims(store.folder)
         evidence = [(r.id, f) for r in records for f in r.evidence]
         nan = float("nan")
-        verdicts = np.array([ORDER.index(r.verdict) - 1 for r in records], np.int64)
         tables = {
             "": (
                 Column("claim", "number", np.array([r.id for r in records], np.int64)),
@@ -129,12 +142,6 @@ class ClaimsDrawer(Drawer):
                 Column("protocol", "text", np.array([f.protocol for _, f in evidence], np.str_)),
             ),
         }
-        arrays = {
-            "claim": np.array([r.id for r in records], np.int64),
-            "verdict": verdicts,  # 1 holds, 0 does not hold, −1 not measured
-            "evidence_claim": np.array([i for i, _ in evidence], np.int64),
-            "evidence_value": np.array([f.value for _, f in evidence], np.float64),
-        }
         protocols = dict.fromkeys(f.protocol for _, f in evidence if f.protocol)
         caption = "\n".join(
             [
@@ -144,4 +151,4 @@ class ClaimsDrawer(Drawer):
                 provenance(store, checkpoint),
             ]
         )
-        return ClaimsTable(tables, arrays, caption, records)
+        return ClaimsTable(tables, caption, records)

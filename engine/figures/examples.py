@@ -13,9 +13,21 @@ from engine.config.experiment import IMAGES
 from engine.core.errors import ConfigError
 from engine.core.measurement import NORM_SIGN
 from engine.core.results import Examples
-from engine.figures.base import PHASE_NAMES, Array, Column, Drawer, FigureData, Option, figures, provenance, training
-from engine.figures.pictures import FACTORS, colours, network_of, signed
-from engine.figures.style import BLUE, VERMILLION, narrow
+from engine.figures.base import Array, Column, Drawer, FigureData, figures, provenance, training
+from engine.figures.declare import (
+    BLUE,
+    ORANGE,
+    SKY,
+    VERMILION,
+    Look,
+    Option,
+    ViewDeclaration,
+    amplification,
+    factor_option,
+    phase,
+)
+from engine.figures.pictures import colours, network_of
+from engine.figures.style import narrow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +35,19 @@ if TYPE_CHECKING:
 
     from engine.run.store import Checkpoint, Store
 
+VIEW = ViewDeclaration(
+    "examples", "Perturbation", "Some test images under PGD at the radius of the run.", (IMAGES,),
+    options=(
+        Option("sample", "1", {}, "Which test image is shown, the first if there are several.", number=True,
+               was="first"),
+        Option("count", "4", {}, "How many images are shown.", number=True),
+        Option("moment", "now", {"now": "now", "clean": "after clean training", "start": "start"},
+               "Whose perturbations: those of the weights now, or of earlier ones."),
+        factor_option("by the round factor in its title, the same for all images."),
+    ),
+    looks={"before": Look("x", BLUE, SKY), "after": Look("x + δ", VERMILION, ORANGE)},
+)  # fmt: skip
+GREY = 0.5  # what is drawn where δ is zero
 SHOWN = 5  # classes of which probabilities are drawn
 ROW, NARROW_ROW, TITLE, AXIS, GAP = 0.95, 0.78, 0.24, 0.40, 0.05  # inches
 
@@ -65,15 +90,15 @@ class ExampleRows(FigureData):
 
     def _pictures(self, i: int) -> tuple[Array, ...]:
         x, delta = self.found.x[i], self.found.delta[i]
-        return tuple(colours(p[None])[0] for p in (x, signed(delta * self.factor, 1.0), x + delta))
+        return tuple(colours(p[None])[0] for p in (x, GREY + delta * self.factor, x + delta))
 
     def _probabilities(self, axes: Axes, i: int, *, last: bool, short: bool) -> None:
         found = self.found
         before, after = found.before[i], found.after[i]
         shown = np.argsort(-np.maximum(before, after), kind="stable")[:SHOWN]
         at = np.arange(len(shown))
-        axes.barh(at - 0.19, before[shown], 0.36, color=BLUE, label="x")
-        axes.barh(at + 0.19, after[shown], 0.36, color=VERMILLION, label="x + δ")
+        for values, look, place in zip((before, after), VIEW.looks.values(), (at - 0.19, at + 0.19), strict=True):
+            axes.barh(place, values[shown], 0.36, color=look.light, label=look.label)
         limit = 8 if short else 14
         names = [c if len(c) <= limit else c[: limit - 1] + "…" for c in (found.classes[k] for k in shown)]
         axes.set_yticks(at, [n + (" ✓" if k == found.y[i] else "") for n, k in zip(names, shown, strict=True)])
@@ -96,18 +121,11 @@ def _share(box: tuple[float, float, float, float], width: float, height: float) 
     return x / width, y / height, w / width, h / height
 
 
-@figures.register("examples")
+@figures.register(VIEW.name)
 class ExamplesDrawer(Drawer):
-    """The first test images under PGD at the radius of the run."""
+    """Test images under PGD at the radius of the run."""
 
-    kinds = (IMAGES,)
-
-    options = (
-        Option("count", "4", (), "How many images are shown.", number=True),
-        Option("first", "1", (), "The first of them, counted from 1.", number=True),
-        Option("moment", "now", ("now", "clean", "start"), "Whose perturbations: the weights now, or earlier ones."),
-        Option("factor", "auto", ("auto", "1"), "How δ is drawn: enlarged by a round factor, or as it is."),
-    )
+    view = VIEW
 
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> ExampleRows:
         """Attack the images on the weights of the checkpoint; imports torch."""
@@ -116,19 +134,16 @@ class ExamplesDrawer(Drawer):
 
         network, config = network_of(store, checkpoint), checkpoint.config
         x, y = network.held_out(EXAMPLES)
-        first, count = int(options["first"]) - 1, int(options["count"])
-        for name, value, end in (("first", first + 1, len(y)), ("count", count, len(y) - first)):
-            if value > end:
-                raise ConfigError(f"{name}: got {value}; allowed: a whole number from 1 to {end}")
+        first = int(options["sample"]) - 1
+        if first >= len(y):
+            raise ConfigError(f"sample: got {first + 1}; allowed: a whole number from 1 to {len(y)}")
         model = network.classifier(options["moment"])  # type: ignore[arg-type]
         found = finish(
             examples(model, x, y, network.data.classes, config.attack, config.evaluation.steps, checkpoint.step,
                      config.seed)
         )  # fmt: skip
-        which = np.arange(first, first + count)
-        largest = float(np.abs(found.delta[which]).max(initial=0.0))
-        fitting = [f for f in FACTORS if f * largest <= 1.0] if options["factor"] == "auto" and largest > 0 else []
-        factor = max(fitting, default=1)
+        which = np.arange(first, min(first + int(options["count"]), len(y)))
+        factor = amplification(found.delta, GREY) if options["factor"] == "auto" else 1
         order = {"l2": 2, "linf": np.inf}[found.protocol.norm]
         sizes = np.linalg.norm(found.delta.reshape(len(y), -1), ord=order, axis=1)
         classes, right = np.array(found.classes, np.str_), np.arange(len(y))
@@ -141,7 +156,7 @@ class ExamplesDrawer(Drawer):
             Column("probability of the class for x + δ", "1", found.after[right, found.y][which]),
             Column("size of δ", f"{NORM_SIGN[found.protocol.norm]} norm", sizes[which]),
         )
-        names = ("x", "delta", "y", "before", "after")
+        names = ("x", "delta", "before", "after")
         return ExampleRows(
             tables={"": table}, arrays={n: getattr(found, n)[which] for n in names} | {"classes": classes},
             caption=_caption(store, checkpoint, found, which, factor, options["moment"]),
@@ -153,7 +168,7 @@ def _caption(
     store: Store, checkpoint: Checkpoint, found: Examples, which: NDArray[np.int64], factor: int, moment: str
 ) -> str:  # fmt: skip
     weights = {
-        "now": f"now (step {checkpoint.step}, {PHASE_NAMES[checkpoint.phase]} phase)",
+        "now": f"now (step {checkpoint.step}, {phase(checkpoint.phase).name} phase)",
         "clean": "after clean training",
         "start": "at the start",
     }[moment]

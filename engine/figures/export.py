@@ -1,7 +1,10 @@
 """Write figures, the plotted data, captions and a recipe from a run folder; the run folder itself is only read.
 
-Each view's files lie in ``OUT/<view>/``; ``OUT/recipe.json`` and ``OUT/reproduce.py`` replay the run (see
-:mod:`engine.run.recipe`). Everything is drawn before anything is written, and every file is renamed into place whole.
+All views are drawn from one checkpoint. Each view's files lie in ``OUT/<view>/``: the figure in each format; what is
+plotted as CSV, one file a table, a line of names with units first; pictures and matrices as ``<view>.npz``, which no
+CSV file repeats; ``caption.txt``, which lists them. ``OUT/recipe.json`` holds the options of every view, and
+``OUT/reproduce.py`` replays the run by it (see :mod:`engine.run.recipe`). Everything is drawn before anything is
+written, and every file is renamed into place whole.
 """
 
 from __future__ import annotations
@@ -16,14 +19,27 @@ from typing import Any, Literal
 import numpy as np
 
 from engine.config.experiment import Config
-from engine.core.errors import ConfigError, StoreError
+from engine.core.errors import ConfigError, ExplorerError, StoreError
 from engine.core.files import write_atomically
 from engine.figures import figures
 from engine.figures.base import FigureData, Table
+from engine.figures.fonts import undrawable
 from engine.figures.style import FORMATS, check_format, check_width, render
 from engine.run.recipe import RECIPE, REPRODUCE, WEIGHT, build, script, weights
-from engine.run.store import Store
+from engine.run.store import Checkpoint, Store
 from engine.studies.files import NotMeasured
+
+Options = Mapping[str, str]
+Progress = Callable[[float, str], None]
+
+
+class ExportError(ExplorerError):
+    """Some views could not be drawn: ``failures`` is view → why. ``written`` are the files of the others."""
+
+    def __init__(self, failures: Mapping[str, str], written: Sequence[Path]) -> None:
+        super().__init__("\n".join(f"{view}: {' '.join(text.split())}" for view, text in failures.items()))
+        self.failures = dict(failures)
+        self.written = tuple(written)
 
 
 def export(
@@ -33,91 +49,144 @@ def export(
     *,
     formats: Sequence[str] = FORMATS,
     step: int | None = None,
-    options: Mapping[str, str] | None = None,
+    options: Options | None = None,
     width: float = 6.75,
-    progress: Callable[[str], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Path]:
     """Export ``views`` of a run at the checkpoint of ``step`` (the newest by default); return the files written.
 
-    ``options`` are names and values of the views' options (``sort=purity``); one is passed on to every view that has
-    it. ``width`` is 3.25 or 6.75 inches. ``progress`` is told what is being done, in a few words. Of all views, those
-    that were not measured on this run are skipped; one asked for by name raises :class:`NotMeasured`.
+    ``options`` are names and values of the views' options: ``neurons.sort`` that of one view, ``sort`` that of every
+    view that has it and is given none of its own. ``width`` is 3.25 or 6.75 inches. ``progress`` is told which share is
+    done and what is under way. Of all views, those that were not measured on this run are skipped.
 
     Raises :class:`ConfigError` for an unknown view, format, option, value or width, and :class:`StoreError` if there is
-    no such run or checkpoint or ``out`` cannot be written. Then no file is left half-written.
+    no such run or checkpoint or ``out`` cannot be written. Then no file is left half-written. Views whose reading or
+    drawing fails are named by an :class:`ExportError` at the end; the others are written. If but one view was asked for
+    and fails by an error for the user, such as :class:`NotMeasured`, that is raised itself.
     """
-    say = progress or (lambda _: None)
+    say = progress or (lambda share, what: None)
     chosen = tuple(figures) if views == "all" else tuple(dict.fromkeys(views))
-    given = dict(options or {})
-    _check(chosen, given, formats, width)
+    given = _options_of(chosen, options or {})
+    for form in formats:
+        check_format(form)
+    check_width(width)
     out = Path(out)
     store = Store.open(run_folder, read_only=True)
     try:
         checkpoint = store.load(step)
         chosen = _drawable(chosen, checkpoint.config, named=views != "all")
-        completed = {view: figures[view].complete(given) for view in chosen}
+        completed = {view: figures[view].view.complete(given[view]) for view in chosen}
         content: dict[Path, bytes] = {}
-        for view in chosen:
-            say(f"{view}: reading")
+        failures: dict[str, str] = {}
+        for i, view in enumerate(chosen):
+            steps = _Steps(say, view, i, len(chosen), len(formats) + 1)
             try:
-                data = figures[view]().collect(store, checkpoint, completed[view])
+                found = _draw(view, store, checkpoint, completed[view], formats, width, steps)
             except NotMeasured as error:
-                if views != "all":
+                if len(chosen) == 1 and views != "all":
                     raise
-                say(f"{view}: skipped, {error}")
-                del completed[view]
+                if views == "all":
+                    steps(f"skipped, {error}")
+                else:
+                    failures[view] = str(error)
+            except ExplorerError as error:
+                if len(chosen) == 1:
+                    raise
+                failures[view] = str(error)
+            except Exception as error:  # whatever it is, the other views are drawn
+                failures[view] = f"{type(error).__name__}: {error}"
+            else:
+                content |= {out / view / name: file for name, file in found.items()}
                 continue
-            for name, file in _files(view, data, formats, width, say).items():
-                content[out / view / name] = file
-        say("recipe: reading")
-        drawn = {"views": completed, "formats": list(formats), "width": width}
-        recipe = build(store, checkpoint) | {"figures": drawn}
+            del completed[view]
+        if completed:
+            say(1.0, "writing")
+            drawn = {"views": completed, "formats": list(formats), "width": width}
+            recipe = build(store, checkpoint) | {"figures": drawn}
+            content[out / RECIPE] = (json.dumps(recipe, indent=1, ensure_ascii=False) + "\n").encode()
+            content[out / REPRODUCE] = script().encode()
+            content[out / WEIGHT] = npz(weights(checkpoint.arrays))
     finally:
         store.close()
-    content[out / RECIPE] = (json.dumps(recipe, indent=1, ensure_ascii=False) + "\n").encode()
-    content[out / REPRODUCE] = script().encode()
-    content[out / WEIGHT] = npz(weights(checkpoint.arrays))
     for path, file in content.items():
-        say(f"writing {path.relative_to(out)}")
         _write(path, file)
+    if failures:
+        raise ExportError(failures, list(content))
     return list(content)
 
 
-def _check(views: Sequence[str], given: Mapping[str, str], formats: Sequence[str], width: float) -> None:
+class _Steps:
+    """Tells the progress of one view among ``views``, each of ``steps`` equal steps."""
+
+    def __init__(self, say: Progress, view: str, index: int, views: int, steps: int) -> None:
+        self._say, self._view, self._done, self._total = say, view, index * steps, views * steps
+
+    def __call__(self, what: str) -> None:
+        self._say(self._done / self._total, f"{self._view}: {what}")
+        self._done += 1
+
+
+def _options_of(views: Sequence[str], given: Options) -> dict[str, dict[str, str]]:
+    """View → what is given for it. Raises :class:`ConfigError` for a name that is an option of none of ``views``."""
     if not views:
         raise ConfigError(f"view: got none; allowed: {', '.join(figures)}, or all")
-    for form in formats:
-        check_format(form)
-    check_width(width)
-    known = dict.fromkeys(o.name for view in views for o in figures[view].options)
-    for name in given:
-        if name not in known:
-            allowed = ", ".join(known) or "none for this view"
-            raise ConfigError(f"option: got {name!r}; allowed: {allowed}")
+    known = {view: {n for o in figures[view].view.options for n in (o.name, o.was) if n} for view in views}
+    found: dict[str, dict[str, str]] = {view: {} for view in views}
+    for name in sorted(given, key=lambda name: "." in name):  # what is given for one view comes later, and stays
+        view, _, option = name.rpartition(".")
+        if view and view not in views:
+            raise ConfigError(f"option: got {name!r}, but the views chosen are {', '.join(views)}")
+        fitting = [each for each in ([view] if view else views) if option in known[each]]
+        if not fitting:
+            names = dict.fromkeys(o.name for each in ([view] if view else views) for o in figures[each].view.options)
+            raise ConfigError(f"option: got {name!r}; allowed: {', '.join(names) or 'none for this view'}")
+        for each in fitting:
+            found[each][option] = given[name]
+    return found
 
 
 def _drawable(views: Sequence[str], config: Config, *, named: bool) -> tuple[str, ...]:
     """Those of ``views`` that a run of ``config`` has; with ``named`` each must be one of them."""
-    fitting = tuple(view for view in figures if config.kind in figures[view].kinds)
+    fitting = tuple(view for view in figures if config.kind in figures[view].view.kinds)
     for view in views:
         if named and view not in fitting:
             raise ConfigError(f"view: got {view!r}; allowed for a run on {config.world.name}: {', '.join(fitting)}")
     return tuple(view for view in views if view in fitting)
 
 
-def _files(
-    view: str, data: FigureData, formats: Sequence[str], width: float, say: Callable[[str], None]
+def _draw(
+    view: str,
+    store: Store,
+    checkpoint: Checkpoint,
+    options: Options,
+    formats: Sequence[str],
+    width: float,
+    say: Callable[[str], None],
 ) -> dict[str, bytes]:
     """File name → content of everything in one view's folder."""
+    say("reading")
+    data = figures[view]().collect(store, checkpoint, options)
     found: dict[str, bytes] = {}
     for form in formats:
-        say(f"{view}: drawing {form}")
+        say(f"drawing {form}")
         found[f"{view}.{form}"] = render(data, form, width)
     for name, table in data.tables.items():
         found[f"{view}.{name}.csv" if name else f"{view}.csv"] = table_csv(table)
-    found[f"{view}.npz"] = npz(data.arrays)
-    found["caption.txt"] = (data.caption + "\n").encode()
+    if data.arrays:
+        found[f"{view}.npz"] = npz(data.arrays)
+    found["caption.txt"] = caption(view, data).encode()
     return found
+
+
+def caption(view: str, data: FigureData) -> str:
+    """The figure's caption, the names that could not be drawn, and which files hold the data."""
+    lines = [data.caption]
+    if lost := undrawable(data.names()):
+        lines.append(f"No font here has all characters of: {', '.join(lost)}.")
+    files = [f"{view}.{name}.csv" if name else f"{view}.csv" for name in data.tables]
+    if data.arrays:
+        files.append(f"{view}.npz ({', '.join(data.arrays)})")
+    return "\n".join([*lines, f"Data: {', '.join(files)}."]) + "\n"
 
 
 def table_csv(table: Table) -> bytes:

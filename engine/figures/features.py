@@ -12,8 +12,9 @@ import numpy as np
 from engine.config.experiment import IMAGES
 from engine.core.errors import ConfigError
 from engine.core.results import FeatureRequest
-from engine.figures.base import Array, Column, Drawer, FigureData, Option, figures, provenance, training
-from engine.figures.pictures import TextOption, colours, layer_named, moments_of, network_of
+from engine.figures.base import Array, Column, Drawer, FigureData, figures, provenance, training
+from engine.figures.declare import Option, TextOption, ViewDeclaration
+from engine.figures.pictures import colours, layer_named, moments_of, network_of
 from engine.figures.style import narrow
 
 if TYPE_CHECKING:
@@ -22,8 +23,28 @@ if TYPE_CHECKING:
     from engine.core.results import Features, LayerInfo
     from engine.run.store import Checkpoint, Store
 
+ASCENT = (  # options of the ascent, on every view that shows its pictures
+    TextOption("units", "0-8", {}, "Which units: numbers and ranges, e.g. 0-8 or 3, 17; a range ends with the layer.",
+               meaning="numbers from 0 and ranges, separated by commas"),
+    Option("origin", "noise", {"noise": "noise", "image": "an image"},
+           "Where the ascent begins: a fixed grey picture with a little noise, or a held-out image."),
+    Option("image", "1", {}, "Which held-out image that is.", number=True),
+    TextOption("tau", "auto", {"auto": "auto"}, "How far the picture may go from where it began, in ℓ2.",
+               meaning="a number above 0"),
+    Option("steps", "60", {}, "Steps of gradient ascent for each picture.", number=True),
+)  # fmt: skip
+VIEW = ViewDeclaration(
+    "features", "Feature visualisation", "Pictures made by gradient ascent on the input, nothing else (SPEC.md "
+    "section 8).", (IMAGES,),
+    options=(
+        TextOption("layer", "auto", {"auto": "the last convolution"}, "Which layer, by name, or by number from 1.",
+                   meaning="a layer's name or number"),
+        *ASCENT,
+    ),
+)  # fmt: skip
 MARGIN, GAP, TITLE, UNITS = 0.06, 0.05, 0.19, 0.18  # inches; UNITS is the line with the units' numbers
 PER_LINE = 9
+MOST = 36  # units that are visualised at a time
 FINE = 0.2  # cycles a pixel: waves of less than five pixels
 TAU = 8.0 / prod((3, 32, 32)) ** 0.5  # ``auto``: 8 for CIFAR-10, the same change of each pixel for other sizes
 
@@ -70,21 +91,11 @@ class FeatureRows(FigureData):
         return size, size * h / w
 
 
-@figures.register("features")
+@figures.register(VIEW.name)
 class FeaturesDrawer(Drawer):
     """Pictures made by gradient ascent on the input, nothing else (SPEC.md section 8)."""
 
-    kinds = (IMAGES,)
-
-    options = (
-        TextOption("layer", "auto", ("auto",), "Which layer; auto: the last convolution.", meaning="a layer's name"),
-        TextOption("units", "9", (), "Which units: so many first ones, or their indices separated by commas.",
-                   meaning="a whole number from 1, or indices from 0 separated by commas"),
-        Option("origin", "noise", ("noise", "image"), "Where the ascent begins: grey with noise, or a test image."),
-        Option("image", "1", (), "Which test image that is.", number=True),
-        TextOption("tau", "auto", ("auto",), "Radius (ℓ2) of the ball around the origin.", meaning="a number above 0"),
-        Option("steps", "60", (), "Steps of the ascent.", number=True),
-    )  # fmt: skip
+    view = VIEW
 
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> FeatureRows:
         """Climb on the weights of the checkpoint, of the start and of the end of clean training; imports torch."""
@@ -94,8 +105,8 @@ class FeaturesDrawer(Drawer):
         network = network_of(store, checkpoint)
         titles = moments_of(network, checkpoint)
         request = _request(options, network.layers, network.data.shape)
-        x, _ = network.held_out(request.image + 1)
-        if request.image >= len(x):
+        x, _ = network.held_out(request.image + 1 if request.origin == "image" else 1)
+        if request.origin == "image" and request.image >= len(x):
             raise ConfigError(f"image: got {request.image + 1}; allowed: a whole number from 1 to {len(x)}")
         networks = {moment: network.network(moment) for moment in titles}  # type: ignore[arg-type]
         seed = checkpoint.config.seed
@@ -111,10 +122,7 @@ class FeaturesDrawer(Drawer):
             ),
             *(Column(f"fine waves {m}", "share of energy", fine[m]) for m in titles),
         )
-        arrays: dict[str, Array] = {"origin": found.origin, "units": np.array(request.units, np.int64)}
-        arrays |= {f"pictures_{m}": found.pictures[m] for m in titles}
-        arrays |= {f"activations_{m}": found.activations[m] for m in titles}
-        arrays |= {f"fineness_{m}": fine[m] for m in titles}
+        arrays: dict[str, Array] = {"origin": found.origin} | {f"pictures_{m}": found.pictures[m] for m in titles}
         return FeatureRows(
             tables={"": table},
             arrays=arrays,
@@ -127,7 +135,7 @@ class FeaturesDrawer(Drawer):
 def _request(options: Mapping[str, str], layers: tuple[LayerInfo, ...], shape: tuple[int, int, int]) -> FeatureRequest:
     chosen = default_layer(layers) if options["layer"] == "auto" else layer_named(options["layer"], layers)
     return FeatureRequest(
-        layer=chosen.name, units=_units(options["units"], chosen), origin=options["origin"],
+        layer=chosen.name, units=parse_units(options["units"], chosen.units), origin=options["origin"],
         tau=TAU * prod(shape) ** 0.5 if options["tau"] == "auto" else _tau(options["tau"]),
         steps=int(options["steps"]), image=int(options["image"]) - 1,
     )  # fmt: skip
@@ -139,18 +147,23 @@ def default_layer(layers: tuple[LayerInfo, ...]) -> LayerInfo:
     return convolutions[-1] if convolutions else layers[max(0, len(layers) - 2)]
 
 
-def _units(text: str, layer: LayerInfo) -> tuple[int, ...]:
-    parts = [part.strip() for part in text.split(",")]
-    if all(part.isdecimal() for part in parts):
-        if len(parts) == 1 and 1 <= int(text) <= layer.units:
-            return tuple(range(int(text)))
-        found = tuple(dict.fromkeys(int(part) for part in parts if int(part) < layer.units))
-        if len(parts) > 1 and len(found) == len(parts):
-            return found
-    raise ConfigError(
-        f"units: got {text!r}; allowed for {layer.name}: how many, from 1 to {layer.units}, or several indices from 0 "
-        f"to {layer.units - 1}, separated by commas"
-    )
+def parse_units(text: str, count: int) -> tuple[int, ...]:
+    """The units that ``text`` names, e.g. ``0-8`` or ``3, 17``, of a layer of ``count``; a range ends with the layer.
+
+    Raises :class:`ConfigError` for another text, a unit that is not there, or more than :data:`MOST` units.
+    """
+    found: dict[int, None] = {}
+    for part in text.replace("–", "-").replace(" ", "").split(","):
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise ConfigError(f"units: got {text!r}; allowed: numbers and ranges, e.g. 0-8 or 3, 17")
+        low, high = int(first), int(last) if dash else int(first)
+        if low > high or low >= count:
+            raise ConfigError(f"units: got {part}; allowed: 0 to {count - 1}, which this layer has")
+        found |= dict.fromkeys(range(low, min(high, count - 1, low + MOST) + 1))
+    if len(found) > MOST:
+        raise ConfigError(f"units: got {text!r}; allowed: at most {MOST} at a time")
+    return tuple(found)
 
 
 def _tau(text: str) -> float:

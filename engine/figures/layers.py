@@ -13,9 +13,10 @@ from engine.config.experiment import IMAGES
 from engine.core import metrics
 from engine.core.errors import ConfigError
 from engine.core.results import ALIVE, LayerInfo, Principle1
-from engine.figures.base import Array, Column, Drawer, FigureData, Option, Table, figures, provenance, training
-from engine.figures.pictures import TextOption, layer_named, moments_of, network_of
-from engine.figures.style import BLUE, GREEN, ORANGE, VERMILLION, legend_above, narrow, unit_axis
+from engine.figures.base import Array, Column, Drawer, FigureData, Table, figures, provenance, training
+from engine.figures.declare import COSINE_LOOKS, MOMENT_LOOKS, Option, TextOption, ViewDeclaration
+from engine.figures.pictures import layer_named, moments_of, network_of
+from engine.figures.style import MARKERS, legend_above, narrow, unit_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,13 +26,15 @@ if TYPE_CHECKING:
     from engine.run.store import Checkpoint, Store
 
 LARGEST = 20_000  # test images
-# Label, colour, dash and marker of each cosine and each moment: told apart without colour as well.
-COSINES: Mapping[str, tuple[str, str, str]] = {
-    "cos_start_clean": ("(w⁰, w)", ORANGE, "s"),
-    "cos_start_now": ("(w⁰, w′)", GREEN, "D"),
-    "cos_clean_now": ("(w, w′)", BLUE, "o"),
-}
-MOMENTS: Mapping[str, tuple[str, str]] = {"start": ("0.5", "s"), "clean": (VERMILLION, "^"), "now": (BLUE, "o")}
+VIEW = ViewDeclaration(
+    "layers", "Mixtures", "Principle 1 layer by layer, kernels as rows (SPEC.md sections 4 and 8).", (IMAGES,),
+    options=(
+        TextOption("layer", "", {"": "first layer"}, "Whose units are drawn: a layer by name, or by number from 1.",
+                   meaning="a layer's name or number"),
+        Option("n", "500", {}, "Test images on which activity is measured.", number=True),
+    ),
+    looks={**COSINE_LOOKS, **MOMENT_LOOKS},
+)  # fmt: skip
 NAMES = 22  # of layers that find room below an axis; of more, every second or third is named
 QUANTILES = (0.5, 0.1, 0.9)
 PER_UNIT = ("cos_start_clean", "cos_start_now", "cos_clean_now", "beta", "pure_part", "rest", "alive")
@@ -72,12 +75,12 @@ class Layers(FigureData):
             self._none(axes)
             return
         at, lowest = np.arange(len(self.layers)), 0.0
-        for i, (name, (label, colour, marker)) in enumerate(COSINES.items()):
+        for i, (name, look) in enumerate(COSINE_LOOKS.items()):
             median, low, high = np.array([summary(self.of[layer.name], name) for layer in self.layers]).T
             place = at + 0.16 * (i - 1)
             axes.errorbar(
-                place, median, (median - low, high - median), color=colour, marker=marker, ls="none", elinewidth=0.9,
-                label=f"cos {label}", clip_on=False,
+                place, median, (median - low, high - median), color=look.light, marker=MARKERS[look.marker],
+                ls="none", elinewidth=0.9, label=f"cos {look.label}", clip_on=False,
             )  # fmt: skip
             lowest = min(lowest, float(np.nanmin(low)))
         axes.set(ylim=(1.1 * lowest, 1.02), ylabel="cosine: median, 10–90%")
@@ -95,7 +98,9 @@ class Layers(FigureData):
         x, y = found.pure_part[found.alive], found.rest[found.alive]
         top = 1.06 * max(float(x.max(initial=0)), float(y.max(initial=0))) or 1.0
         label = f"{self.chosen.name}, n = {len(x)} units"
-        axes.scatter(x, y, s=9, c=BLUE, alpha=0.6, linewidths=0, label=label, rasterized=len(x) > 3000)
+        axes.scatter(
+            x, y, s=9, c=VIEW.looks["now"].light, alpha=0.6, linewidths=0, label=label, rasterized=len(x) > 3000
+        )
         axes.plot([0, top], [0, top], color="0.5", lw=0.7, ls=":", zorder=0)
         axes.set(xlim=(0, top), ylim=(0, top))
         legend_above(axes)
@@ -104,9 +109,11 @@ class Layers(FigureData):
         hidden = self.layers[:-1]
         self._names(axes, hidden)
         for moment, shares in self.active.items():
-            colour, marker = MOMENTS[moment]
+            look = VIEW.looks[moment]
             values = [shares[layer.name] for layer in hidden]
-            axes.plot(values, color=colour, marker=marker, lw=0.7, label=self.titles[moment], clip_on=False)
+            axes.plot(
+                values, color=look.light, marker=MARKERS[look.marker], lw=0.7, label=self.titles[moment], clip_on=False
+            )
         unit_axis(axes, f"share positive, n = {self.n} images")
         axes.set_ylim(0, 1)
         legend_above(axes)
@@ -131,17 +138,11 @@ def summary(found: Principle1, name: str) -> NDArray[np.float64]:
     return np.asarray(np.quantile(values.astype(np.float64), QUANTILES))
 
 
-@figures.register("layers")
+@figures.register(VIEW.name)
 class LayersDrawer(Drawer):
     """Principle 1 layer by layer, convolution kernels as rows (SPEC.md sections 4 and 8)."""
 
-    kinds = (IMAGES,)
-
-    options = (
-        TextOption("layer", "1", (), "Whose units are drawn: a layer by name, or by number from 1.",
-                   meaning="a layer's name or number"),
-        Option("n", "500", (), "Test images on which activity is measured.", number=True),
-    )  # fmt: skip
+    view = VIEW
 
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> Layers:
         """Compare the weights of the checkpoint with those before, and measure activity; imports torch."""
@@ -154,15 +155,8 @@ class LayersDrawer(Drawer):
         tables = {"": _table(layers, found, active)}
         if found is not None:
             tables["units"] = _units(layers, found)
-        arrays = {
-            f"{layer.name}_{part}": getattr(found[layer.name], part)
-            for layer in (layers if found is not None else ())
-            for part in PER_UNIT
-        } if found is not None else {}  # fmt: skip
-        for moment, shares in active.items():
-            arrays[f"active_{moment}"] = np.array([shares[layer.name] for layer in layers[:-1]])
         return Layers(
-            tables=tables, arrays=arrays, caption=_caption(store, checkpoint, found, chosen, n),
+            tables=tables, caption=_caption(store, checkpoint, found, chosen, n),
             layers=layers, of=found, chosen=chosen, active=active, titles=titles, n=n,
         )  # fmt: skip
 
@@ -194,7 +188,7 @@ def _table(
     if found is not None:
         each = [found[layer.name] for layer in layers]
         columns.append(Column("alive", "units", np.array([int(p.alive.sum()) for p in each], np.int64)))
-        for name in COSINES:
+        for name in COSINE_LOOKS:
             rows = np.array([summary(p, name) for p in each])
             columns += [
                 Column(f"{name} {q}", "1", rows[:, i]) for i, q in enumerate(("median", "10%", "90%"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +11,23 @@ import numpy as np
 from engine.config.experiment import IMAGES
 from engine.core.measurement import NORM_SIGN
 from engine.figures.base import Column, Drawer, FigureData, Table, figures, provenance, training
-from engine.figures.style import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, legend_above, narrow
+from engine.figures.declare import (
+    ACCURACY_LOOKS,
+    BLUE,
+    BRIGHT_VERMILION,
+    COSINE_LOOKS,
+    DARK_GREEN,
+    DARK_ORANGE,
+    DARK_PURPLE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    Look,
+    ViewDeclaration,
+)
+from engine.figures.style import DASHES, MARKERS, legend_above, narrow
 from engine.studies.files import Local, LocalLayer, read_local
 
 if TYPE_CHECKING:
@@ -20,10 +36,17 @@ if TYPE_CHECKING:
 
     from engine.run.store import Checkpoint, Store
 
-COSINES = (("cos_start_clean", "(w⁰, w)", "0.4", "D"), ("cos_start_now", "(w⁰, w′)", VERMILLION, "^"),
-           ("cos_clean_now", "(w, w′)", BLUE, "o"))  # fmt: skip
-ACCURACIES = (("clean", "clean", GREEN, "s", "--"), ("robust", "robust", BLUE, "o", "-"))
-UNITS = ((BLUE, "o"), (VERMILLION, "^"), (GREEN, "s"), (PURPLE, "D"), (ORANGE, "*"))
+VIEW = ViewDeclaration(
+    "local", "Local", "What one layer alone learns from adversarial training (SPEC.md section 8).", (IMAGES,),
+    looks={  # points of different layers are not joined
+        **{name: replace(look, dash="none") for name, look in COSINE_LOOKS.items()}, **ACCURACY_LOOKS
+    },
+)  # fmt: skip
+LAYER_LOOKS = (  # of the layers' units, in turn
+    Look("", BLUE, SKY, "circle"), Look("", VERMILION, BRIGHT_VERMILION, "triangle-up"),
+    Look("", DARK_GREEN, GREEN, "square"), Look("", DARK_PURPLE, PURPLE, "diamond"),
+    Look("", DARK_ORANGE, ORANGE, "star"),
+)  # fmt: skip
 QUANTITIES = ("cos_start_clean", "cos_start_now", "cos_clean_now", "share")
 
 
@@ -55,25 +78,31 @@ class LocalFigure(FigureData):
 
     def _cosines(self, axes: Axes) -> None:
         lowest = 0.0
-        for place, (quantity, label, colour, marker) in enumerate(COSINES):
+        for place, quantity in enumerate(COSINE_LOOKS):
+            look = VIEW.looks[quantity]
             values = [getattr(each, quantity) for each in self.study.layers]
             lowest = min(lowest, *values)
             axes.plot(
-                np.arange(len(values)) + (place - 1) * 0.2, values, ls="", marker=marker, color=colour, label=label
+                np.arange(len(values)) + (place - 1) * 0.2,
+                values,
+                ls="",
+                marker=MARKERS[look.marker],
+                color=look.light,
+                label=look.label,
             )
         axes.set(ylim=(1.1 * lowest, 1.05), ylabel="mean cosine")
         self._names(axes)
         legend_above(axes)
 
     def _accuracies(self, axes: Axes) -> None:
-        for place, (kind, label, colour, marker, dash) in enumerate(ACCURACIES):
+        for place, (kind, look) in enumerate(ACCURACY_LOOKS.items()):
             for i, each in enumerate(self.study.layers):
                 pair = [getattr(each, f"{kind}_{moment}") for moment in ("before", "after")]
                 x = i + (place - 0.5) * 0.4 + np.array([-0.07, 0.07])
-                axes.vlines(x, [a.low for a in pair], [a.high for a in pair], color=colour, lw=1.2)
+                axes.vlines(x, [a.low for a in pair], [a.high for a in pair], color=look.light, lw=1.2)
                 axes.plot(
-                    x, [a.value for a in pair], color=colour, marker=marker, ls=dash, lw=0.8,
-                    label=None if i else f"{label}, before → after",
+                    x, [a.value for a in pair], color=look.light, marker=MARKERS[look.marker], ls=DASHES[look.dash],
+                    lw=0.8, label=None if i else f"{kind}, before → after",
                 )  # fmt: skip
         norm = NORM_SIGN.get(self.study.norm, self.study.norm)
         axes.set(ylim=(0, 1.02), ylabel=f"accuracy, {norm} radius {self.study.tau:g}")
@@ -84,8 +113,11 @@ class LocalFigure(FigureData):
         top = 0.0
         for i, each in enumerate(self.study.layers):
             rest, pure = scaled(each)
-            colour, marker = UNITS[i % len(UNITS)]
-            axes.plot(rest, pure, ls="", marker=marker, ms=2.2, color=colour, mew=0, alpha=0.7, label=each.name)
+            look = LAYER_LOOKS[i % len(LAYER_LOOKS)]
+            axes.plot(
+                rest, pure, ls="", marker=MARKERS[look.marker], ms=2.2, color=look.light, mew=0, alpha=0.7,
+                label=each.name,
+            )  # fmt: skip
             top = max(top, *rest.tolist(), *pure.tolist(), 0.0)
         top = 1.05 * top or 1.0
         axes.plot([0, top], [0, top], color="0.5", lw=0.7, ls=":", zorder=0)
@@ -101,18 +133,17 @@ def scaled(layer: LocalLayer) -> tuple[np.ndarray[tuple[int], np.dtype[np.float6
     return (rest / size, pure / size) if size > 0 else (rest, pure)
 
 
-@figures.register("local")
+@figures.register(VIEW.name)
 class LocalDrawer(Drawer):
     """What one layer alone learns from adversarial training (SPEC.md section 8)."""
 
-    kinds = (IMAGES,)
+    view = VIEW
 
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> LocalFigure:
         """Read ``local.json`` of the run."""
         study = read_local(store.folder)
         tables: dict[str, Table] = {"": _layers(study), "units": _units(study)}
-        arrays = {f"{key}_{i}": c.values for key, t in tables.items() for i, c in enumerate(t) if c.values.size}
-        return LocalFigure(tables, arrays, _caption(store, checkpoint, study), study)
+        return LocalFigure(tables, _caption(store, checkpoint, study), study)
 
 
 def _layers(study: Local) -> Table:

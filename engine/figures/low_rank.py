@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.config.experiment import EVERY_KIND
 from engine.core.measurement import NORM_SIGN
 from engine.figures.base import Column, Drawer, FigureData, figures, provenance, training
-from engine.figures.style import BLUE, GREEN, legend_above, narrow, unit_axis
+from engine.figures.declare import ACCURACY_LOOKS, ViewDeclaration
+from engine.figures.style import DASHES, MARKERS, legend_above, narrow, unit_axis
 from engine.studies.files import LowRankStudy, read_low_rank
 
 if TYPE_CHECKING:
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
     from engine.run.store import Checkpoint, Store
 
-CURVES = (("clean", "clean_low", "clean_high", "clean accuracy", GREEN, "s", "--"),
-          ("robust", "low", "high", "robust accuracy", BLUE, "o", "-"))  # fmt: skip
+VIEW = ViewDeclaration(
+    "low_rank", "Low rank", "How small a rank is enough for adversarial training (SPEC.md section 7).",
+    looks=ACCURACY_LOOKS,
+)  # fmt: skip
+CURVES = {"clean": ("clean", "clean_low", "clean_high"), "robust": ("robust", "low", "high")}
 COLUMNS = (
     ("robust accuracy", "robust"), ("low", "low"), ("high", "high"), ("clean accuracy", "clean"),
     ("clean low", "clean_low"), ("clean high", "clean_high"),
@@ -43,11 +46,13 @@ class LowRankFigure(FigureData):
         axes = figure.subplots()
         rows, full, before = self.study.limited(), self.study.full(), self.study.before
         ranks = [row.rank for row in rows]
-        for value, low, high, label, colour, marker, dash in CURVES:
+        for name, (value, low, high) in CURVES.items():
+            look = VIEW.looks[name]
+            colour = look.light
             if rows:
                 axes.vlines(ranks, [getattr(r, low) for r in rows], [getattr(r, high) for r in rows], color=colour)
                 ys = [getattr(r, value) for r in rows]
-                axes.plot(ranks, ys, color=colour, marker=marker, ls=dash, label=label)
+                axes.plot(ranks, ys, color=colour, marker=MARKERS[look.marker], ls=DASHES[look.dash], label=look.label)
             if full is not None:
                 axes.axhspan(getattr(full, low), getattr(full, high), color=colour, alpha=0.15, lw=0)
                 axes.axhline(getattr(full, value), color=colour, lw=0.8)
@@ -70,11 +75,11 @@ class LowRankFigure(FigureData):
             axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
 
 
-@figures.register("low_rank")
+@figures.register(VIEW.name)
 class LowRankDrawer(Drawer):
     """How small a rank is enough for adversarial training (SPEC.md section 7)."""
 
-    kinds = EVERY_KIND
+    view = VIEW
 
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> LowRankFigure:
         """Read ``low_rank.json`` of the run."""
@@ -86,8 +91,7 @@ class LowRankDrawer(Drawer):
             Column("rank", "1", np.array(ranks, np.float64), whole=True),
             *(Column(name, "1", np.array([getattr(r, f) for _, r in rows], np.float64)) for name, f in COLUMNS),
         )
-        arrays = {f"_{i}": c.values for i, c in enumerate(table)}
-        return LowRankFigure({"": table}, arrays, self._caption(store, checkpoint, study), study)
+        return LowRankFigure({"": table}, self._caption(store, checkpoint, study), study)
 
     @staticmethod
     def _caption(store: Store, checkpoint: Checkpoint, study: LowRankStudy) -> str:

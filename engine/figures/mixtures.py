@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.config.experiment import SPARSE_CODING
 from engine.core import metrics
 from engine.core.results import Mixture
 from engine.figures.base import (
-    Array,
     Column,
     Drawer,
     FigureData,
-    Option,
     alive_rule,
     figures,
     measure,
@@ -24,7 +23,8 @@ from engine.figures.base import (
     provenance,
     training,
 )
-from engine.figures.style import BLUE, VERMILLION, knob_key, knob_marks, legend_above, narrow, time_axis, unit_axis
+from engine.figures.declare import MOMENT_LOOKS, Option, ViewDeclaration
+from engine.figures.style import MARKERS, knob_key, knob_marks, legend_above, narrow, time_axis, unit_axis
 from engine.run.timeline import Span, knob_events, phases, until
 
 if TYPE_CHECKING:
@@ -34,14 +34,30 @@ if TYPE_CHECKING:
     from engine.run.snapshot import Event
     from engine.run.store import Checkpoint, Store
 
-LABELS = {
-    "purity": "purity",
-    "pure": "pure magnitude",
-    "magnitude": "mixture magnitude",
-    "relative": "relative mixture",
-    "dense_alignment": "dense alignment",
-}
-UNITS = {"purity": "1", "pure": "weight", "magnitude": "weight", "relative": "1", "dense_alignment": "1"}
+VIEW = ViewDeclaration(
+    "mixtures", "Mixtures", "Pure and mixed parts of the neurons in the dictionary (SPEC.md section 4).",
+    (SPARSE_CODING,),
+    options=(
+        Option(
+            "quantity", "purity",
+            {
+                "purity": "purity  |C_ij|/‖C_i‖",
+                "pure": "pure magnitude  |C_ij|",
+                "magnitude": "mixture magnitude  ‖v_i‖",
+                "relative": "relative mixture  ‖v_i‖/‖C_i‖",
+                "dense_alignment": "dense alignment  |⟨v_i,w*⟩|/(‖w*‖·‖C_i‖)",
+            },
+            "What is shown over time, over alive neurons.",
+        ),
+    ),
+    looks=MOMENT_LOOKS,
+)  # fmt: skip
+UNBOUNDED = ("pure", "magnitude")  # in weight units; the others lie in 0..1
+
+
+def quantity_name(quantity: str) -> str:
+    """A quantity without its formula, e.g. ``mixture magnitude``."""
+    return VIEW.option("quantity").choices[quantity].partition("  ")[0]
 
 
 @dataclass(frozen=True)
@@ -93,13 +109,14 @@ class Mixtures(FigureData):
         time_axis(axes, self.spans, self.end)
         knob_marks(axes, self.events)
         median, low, high = self.over_time
-        axes.fill_between(self.steps, low, high, color=BLUE, alpha=0.22, lw=0, label="10–90%")
+        colour = VIEW.looks["now"].light
+        axes.fill_between(self.steps, low, high, color=colour, alpha=0.22, lw=0, label="10–90%")
         marker = "o" if len(self.steps) < 2 else None
-        axes.plot(self.steps, median, color=BLUE, marker=marker, label="median of alive neurons")
-        if self.quantity in ("pure", "magnitude"):
-            axes.set(ylim=(0, 1.12 * float(np.nanmax(high, initial=0)) or 1), ylabel=LABELS[self.quantity])
+        axes.plot(self.steps, median, color=colour, marker=marker, label="median of alive neurons")
+        if self.quantity in UNBOUNDED:
+            axes.set(ylim=(0, 1.12 * float(np.nanmax(high, initial=0)) or 1), ylabel=quantity_name(self.quantity))
         else:
-            unit_axis(axes, LABELS[self.quantity])
+            unit_axis(axes, quantity_name(self.quantity))
         legend_above(axes, names=True)
 
     def _histogram(self, axes: Axes) -> None:
@@ -117,15 +134,16 @@ class Mixtures(FigureData):
 
     def _moments(self) -> list[tuple[Mixture, str, str, str]]:
         """Record, name, colour and marker of each moment, the older one first."""
-        ghost = [(self.clean, "after clean", VERMILLION, "^")] if self.clean is not None else []
-        return [*ghost, (self.now, self.now_name, BLUE, "o")]
+        found = [(self.clean, "after clean", "clean")] if self.clean is not None else []
+        looks = [(record, name, VIEW.looks[key]) for record, name, key in (*found, (self.now, self.now_name, "now"))]
+        return [(record, name, look.light, MARKERS[look.marker]) for record, name, look in looks]
 
 
-@figures.register("mixtures")
+@figures.register(VIEW.name)
 class MixturesDrawer(Drawer):
     """Pure and mixed parts of the neurons in the dictionary (SPEC.md section 4)."""
 
-    options = (Option("quantity", "purity", metrics.MIXTURE_QUANTITIES, "What is shown over time."),)
+    view = VIEW
 
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> Mixtures:
         """Measure the neurons at the checkpoint and read the quantiles recorded up to it."""
@@ -143,24 +161,19 @@ class MixturesDrawer(Drawer):
         recorded: Mapping[int, float] = dict(zip(counts.steps.tolist(), counts.values.tolist(), strict=True))
         alive = np.array([recorded.get(s, np.nan) for s in steps.tolist()])
         events = knob_events(store, checkpoint)
-        unit = UNITS[quantity]
+        unit = "weight" if quantity in UNBOUNDED else "1"
         tables = {
             "": neuron_table(np.arange(len(now.norm)), now),
             "over_time": (
                 Column("step", "steps", steps),
-                *(Column(f"{LABELS[quantity]} {s}", unit, v) for s, v in zip(series, over_time, strict=True)),
+                *(Column(f"{quantity_name(quantity)} {s}", unit, v) for s, v in zip(series, over_time, strict=True)),
                 Column("alive", "neurons", alive, whole=True),
             ),
         }
-        values: dict[str, Array] = {"steps": steps, "over_time": over_time, "alive_over_time": alive}
-        for name, found in (("now", now), ("clean", clean)):
-            if found is not None:
-                fields = ("feature", "pure", "mixture", "relative", "purity", "dense_alignment", "norm", "alive")
-                values |= {f"{name}_{f}": getattr(found, f) for f in fields}
         if clean is not None:
             tables["after_clean"] = neuron_table(np.arange(len(clean.norm)), clean)
         return Mixtures(
-            tables=tables, arrays=values, caption=self._caption(store, checkpoint, quantity, now, clean, events),
+            tables=tables, caption=self._caption(store, checkpoint, quantity, now, clean, events),
             quantity=quantity, now=now, clean=clean, now_name=f"now (step {checkpoint.step})",
             steps=steps, over_time=over_time, events=events, end=checkpoint.step,
             spans=phases(store, checkpoint),
@@ -177,7 +190,7 @@ class MixturesDrawer(Drawer):
             count += f", n = {int(clean.alive.sum())} after clean training (triangles, dashed outline)"
         lines = [
             "Pure magnitude |C_ij(i)| against mixture magnitude ‖v_i‖ of each alive neuron, C = W M; "
-            f"{LABELS[quantity]} over training (median and 10–90% band over the neurons alive at each step); "
+            f"{quantity_name(quantity)} over training (median and 10–90% band over the neurons alive at each step); "
             f"histogram of the dense alignment |⟨v_i, w*⟩|/(‖w*‖‖C_i‖). {count}; {alive_rule()}.",
             "Protocol: computed from the weights and the dictionary, no attack and no data enter. "
             f"{training(store, checkpoint)} {knob_key(events)}".rstrip(),

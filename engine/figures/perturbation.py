@@ -9,12 +9,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.core.arrays import picture_side
+from engine.config.experiment import SPARSE_CODING
 from engine.core.errors import ConfigError
 from engine.core.measurement import NORM_SIGN, Measurement
 from engine.core.results import Perturbations
-from engine.figures.base import Array, Column, Drawer, FigureData, Option, figures, provenance, training
-from engine.figures.style import BLUE, VERMILLION, legend_above, narrow, signed_colours
+from engine.figures.base import Array, Column, Drawer, FigureData, figures, provenance, training
+from engine.figures.declare import (
+    BLUE,
+    ORANGE,
+    SKY,
+    VERMILION,
+    Look,
+    Option,
+    ViewDeclaration,
+    amplification,
+    factor_option,
+    round_up,
+)
+from engine.figures.panels import as_pictures
+from engine.figures.style import legend_above, narrow, signed_colours
 from engine.theory.config import sparse_coding
 
 if TYPE_CHECKING:
@@ -23,7 +36,16 @@ if TYPE_CHECKING:
     from engine.run.store import Checkpoint, Store
 
 N = 1000  # held-out inputs that are perturbed
-FACTORS = (1, 2, 5, 10, 20, 50, 100)
+VIEW = ViewDeclaration(
+    "perturbation", "Perturbation",
+    "One input with its FGM perturbation, and the perturbations of many in the dictionary (SPEC.md section 4).",
+    (SPARSE_CODING,),
+    options=(
+        Option("sample", "1", {}, "Which of the first held-out inputs is shown.", number=True),
+        factor_option("by the round factor in its title, as far as the common colours allow."),
+    ),
+    looks={"delta": Look("Mᵀδ", BLUE, SKY), "dense": Look("−y·w*, same length", VERMILION, ORANGE)},
+)  # fmt: skip
 BINS = np.linspace(-1, 1, 41)
 
 
@@ -59,7 +81,11 @@ class Perturbation(FigureData):
         panels = figure.subplots(1, 3)
         for axes, vector, title in zip(panels, self.vectors(), titles, strict=True):
             image = axes.imshow(
-                picture(vector), cmap=signed_colours(), vmin=-self.scale, vmax=self.scale, interpolation="nearest"
+                as_pictures(vector[None])[0, 0],
+                cmap=signed_colours(),
+                vmin=-self.scale,
+                vmax=self.scale,
+                interpolation="nearest",
             )
             axes.set_axis_off()
             axes.set_title(title, size=7)
@@ -71,14 +97,16 @@ class Perturbation(FigureData):
         found, i = self.perturbations, self.sample
         stems, histogram = figure.subplots(*((2, 1) if small else (1, 2)), width_ratios=None if small else (3, 2))
         at = np.arange(len(found.target))
-        stems.vlines(at, 0, found.coefficients[i], color=BLUE, lw=1.2, label=f"Mᵀδ, cosine {found.cosine[i]:.2f}")
-        dense = reference(found, i)
-        stems.plot(at, dense, "o", mfc="none", mec=VERMILLION, ms=2.5, mew=0.6, label="−y·w*, same length")
+        delta, dense = VIEW.looks["delta"], VIEW.looks["dense"]
+        label = f"{delta.label}, cosine {found.cosine[i]:.2f}"
+        stems.vlines(at, 0, found.coefficients[i], color=delta.light, lw=1.2, label=label)
+        stems.plot(at, reference(found, i), "o", mfc="none", mec=dense.light, ms=2.5, mew=0.6, label=dense.label)
         stems.axhline(0, color="0.6", lw=0.5)
         stems.set(xlabel="feature (dictionary coordinate)", ylabel="coefficient", xlim=(-0.5, len(at) - 0.5))
         legend_above(stems)
         n, mean = found.protocol.n, found.mean_cosine
-        histogram.hist(np.clip(found.cosine, -1, 1), BINS.tolist(), color=BLUE, alpha=0.6, label=f"n = {n} inputs")
+        cosines = np.clip(found.cosine, -1, 1)
+        histogram.hist(cosines, BINS.tolist(), color=delta.light, alpha=0.6, label=f"n = {n} inputs")
         histogram.axvline(mean, color="0.2", lw=0.9, ls=(0, (4, 1.5)), label=f"mean {mean:.3f}")
         histogram.set(xlim=(-1, 1), xticks=[-1, -0.5, 0, 0.5, 1], xlabel="cosine of δ with −y·M w*", ylabel="inputs")
         legend_above(histogram)
@@ -99,15 +127,6 @@ def _verdict(margin: float) -> str:
     return f"{margin:+.2f} ({'right' if margin > 0 else 'wrong'})".replace("-", "−")
 
 
-def picture(vector: Array) -> NDArray[np.float64]:
-    """A vector of R^d as a picture: a square if d is one, else near a square with NaN for the room left."""
-    d = len(vector)
-    width = picture_side(d) or int(np.ceil(np.sqrt(d)))
-    padded = np.full(-(-d // width) * width, np.nan)
-    padded[:d] = vector
-    return padded.reshape(-1, width)
-
-
 def reference(found: Perturbations, sample: int) -> NDArray[np.float64]:
     """The dense mixture −y·w_star in the dictionary (D,), with the ℓ2 length of δ."""
     target = np.asarray(found.target, np.float64)
@@ -116,14 +135,11 @@ def reference(found: Perturbations, sample: int) -> NDArray[np.float64]:
     return result
 
 
-@figures.register("perturbation")
+@figures.register(VIEW.name)
 class PerturbationDrawer(Drawer):
     """One input with its FGM perturbation, and the perturbations of many in the dictionary (SPEC.md section 4)."""
 
-    options = (
-        Option("sample", "1", (), "Which of the first held-out inputs is shown.", number=True),
-        Option("factor", "auto", ("auto", "1"), "How δ is drawn: enlarged by a round factor, or as it is."),
-    )
+    view = VIEW
 
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> Perturbation:
         """Perturb held-out inputs on the weights of the checkpoint; imports torch."""
@@ -132,10 +148,8 @@ class PerturbationDrawer(Drawer):
         if sample >= len(found.y):
             raise ConfigError(f"sample: got {options['sample']!r}; allowed: a whole number from 1 to {len(found.y)}")
         largest = max(float(np.abs(a).max()) for a in (found.x, found.x + found.delta))
-        scale, added = float(f"{largest:.2g}"), float(np.abs(found.delta).max())
-        scale = scale if scale >= largest else float(f"{1.05 * largest:.2g}")
-        fitting = [f for f in FACTORS if f * added <= scale] if options["factor"] == "auto" and added > 0 else []
-        factor = max(fitting, default=1)
+        scale = max(round_up(largest), 1e-9)
+        factor = amplification(found.delta, scale) if options["factor"] == "auto" else 1
         per_input = (
             Column("input", "index", np.arange(1, found.protocol.n + 1)),
             Column("cosine", "1", found.cosine),
@@ -154,10 +168,15 @@ class PerturbationDrawer(Drawer):
                 Column("sum", "input", found.x[sample] + found.delta[sample]),
             ),
             "inputs": per_input,
+            "margins": (
+                Column("input", "index", np.arange(1, len(found.y) + 1)),
+                Column("label", "+1 or -1", found.y),
+                Column("margin of x", "1", found.before),
+                Column("margin of the sum", "1", found.after),
+            ),
         }
-        names = ("cosine", "coordinates90", "x", "delta", "y", "before", "after", "coefficients", "target")
         return Perturbation(
-            tables=tables, arrays={name: getattr(found, name) for name in names},
+            tables=tables,
             caption=_caption(store, checkpoint, found, sample, scale, factor),
             perturbations=found, sample=sample, scale=scale, factor=factor,
         )  # fmt: skip

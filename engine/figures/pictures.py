@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from engine.core.errors import ConfigError
-from engine.figures.base import PHASE_NAMES, Array, Option
+from engine.figures.base import Array
+from engine.figures.declare import phase
 from engine.images.config import images
 
 if TYPE_CHECKING:
@@ -19,25 +18,6 @@ if TYPE_CHECKING:
     from engine.run.store import Checkpoint, Store
 
 AFTER_CLEAN = "after clean training"
-FACTORS = (1, 2, 5, 10, 20, 50, 100, 200)
-
-
-@dataclass(frozen=True, slots=True)
-class TextOption(Option):
-    """An option whose value can only be checked beside the run, as a layer's name is; ``meaning`` says what it is."""
-
-    meaning: str = "a text"
-
-    @property
-    def allowed(self) -> str:
-        """The allowed values in words."""
-        return ", ".join((*self.choices, self.meaning))
-
-    def check(self, value: str) -> str:
-        """Any text but none."""
-        if not value.strip():
-            raise ConfigError(f"{self.name}: got {value!r}; allowed: {self.allowed}")
-        return value.strip()
 
 
 def network_of(store: Store, checkpoint: Checkpoint) -> ImageNetwork:
@@ -56,7 +36,7 @@ def network_of(store: Store, checkpoint: Checkpoint) -> ImageNetwork:
 
 def now_name(checkpoint: Checkpoint) -> str:
     """Title of what belongs to the weights of the checkpoint."""
-    return f"now (step {checkpoint.step}, {PHASE_NAMES[checkpoint.phase]})"
+    return f"now (step {checkpoint.step}, {phase(checkpoint.phase).name})"
 
 
 def moments_of(network: ImageNetwork, checkpoint: Checkpoint) -> Mapping[str, str]:
@@ -85,20 +65,3 @@ def colours(pictures: Array) -> Array:
     n, channels, h, w = pictures.shape
     shown = pictures[:, :3] if channels >= 3 else np.broadcast_to(pictures[:, :1], (n, 3, h, w))
     return np.clip(np.moveaxis(shown, 1, -1), 0, 1).astype(np.float32)
-
-
-def signed(pictures: Array, level: float) -> Array:
-    """Values from −``level`` to ``level`` as values from 0 to 1: zero is middle grey, in every channel."""
-    return np.asarray(0.5 + pictures / (2 * level), np.float32)
-
-
-def tiles(pictures: Array, columns: int, gap: int = 1) -> Array:
-    """Colours (n, h, w, 3) as one picture, ``columns`` in a line, white between them and where none is left."""
-    n, h, w, _ = pictures.shape
-    columns = max(1, min(columns, n))
-    lines = max(1, ceil(n / columns))
-    out = np.ones((lines * (h + gap) + gap, columns * (w + gap) + gap, 3), np.float32)
-    for i, picture in enumerate(pictures):
-        y, x = gap + i // columns * (h + gap), gap + i % columns * (w + gap)
-        out[y : y + h, x : x + w] = picture
-    return out

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.config.experiment import SPARSE_CODING
 from engine.core.labels import MODELS, TRAINED_BY
 from engine.core.measurement import NORM_SIGN
 from engine.figures.base import Column, Drawer, FigureData, Table, figures, provenance, training
-from engine.figures.style import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, narrow, unit_axis
+from engine.figures.declare import (
+    BLUE,
+    BRIGHT_VERMILION,
+    DARK_GREEN,
+    DARK_ORANGE,
+    DARK_PURPLE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PALE_GREY,
+    PURPLE,
+    SKY,
+    VERMILION,
+    Look,
+    ViewDeclaration,
+)
+from engine.figures.style import DASHES, MARKERS, narrow, unit_axis
 from engine.studies.files import Comparison, Entry, read_comparison
 
 if TYPE_CHECKING:
@@ -20,17 +37,24 @@ if TYPE_CHECKING:
 
     from engine.run.store import Checkpoint, Store
 
-# name: colour, marker, dash
-LOOKS: Mapping[str, tuple[str, str, object]] = {
-    "network": (BLUE, "o", "-"),
-    "oracle": ("0.4", "D", ":"),
-    "linear": (ORANGE, "s", (0, (4, 1.5))),
-    "quadratic": (GREEN, "^", (0, (4, 1.5, 1, 1.5))),
-    "cubic": (PURPLE, "v", (0, (4, 1, 1, 1, 1, 1))),
-    "ntk": (VERMILLION, "*", (0, (2, 1.5))),
+_LOOKS: Mapping[str, Look] = {
+    "network": Look("", BLUE, SKY),
+    "oracle": Look("", GREY, PALE_GREY, "diamond", "dotted"),
+    "linear": Look("", DARK_ORANGE, ORANGE, "square", "dashed"),
+    "quadratic": Look("", DARK_GREEN, GREEN, "triangle-up", "dash-dot"),
+    "cubic": Look("", DARK_PURPLE, PURPLE, "triangle-down", "dash-dot-dot"),
+    "ntk": Look("", VERMILION, BRIGHT_VERMILION, "star", "dashed"),
 }
-OTHER: tuple[str, str, object] = ("0.4", "P", "-")
+VIEW = ViewDeclaration(
+    "race", "Race", "The network against models that the paper proves cannot be robust (SPEC.md section 6).",
+    (SPARSE_CODING,), looks={name: replace(look, label=MODELS[name]) for name, look in _LOOKS.items()},
+)  # fmt: skip
 NAN = float("nan")
+
+
+def look_of(model: str) -> Look:
+    """How a model is drawn; one without a look of its own is a grey plus."""
+    return VIEW.looks.get(model, Look(MODELS.get(model, model), GREY, PALE_GREY, "plus"))
 
 
 def number(value: float | None) -> float:
@@ -73,9 +97,10 @@ class RaceFigure(FigureData):
         rows.reverse()
         names = []
         for place, (name, entry) in enumerate(rows):
-            colour, marker, _ = LOOKS.get(name, OTHER)
+            look = look_of(name)
+            colour, marker = look.light, MARKERS[look.marker]
             by = f"\n({TRAINED_BY.get(entry.trained_by, entry.trained_by)} training)" if entry.trained_by else ""
-            names.append(MODELS.get(name, name) + by)
+            names.append(look.label + by)
             others = [e.robust for e in race.rivals if e.name == name and e is not entry]
             axes.plot(others, [place] * len(others), ls="", marker=marker, mfc="white", mec=colour, ms=4, mew=0.7)
             if entry.low is not None and entry.high is not None:
@@ -85,7 +110,7 @@ class RaceFigure(FigureData):
             edge = number(entry.low if left else entry.high)
             x = (edge if np.isfinite(edge) else entry.robust) + (-0.03 if left else 0.03)
             axes.text(x, place + 0.16, f"{entry.robust:.2f}", ha="right" if left else "left", va="bottom", size=7)
-        axes.axvline(race.network.robust, color=BLUE, lw=0.7, ls=":", zorder=0)
+        axes.axvline(race.network.robust, color=VIEW.looks["network"].light, lw=0.7, ls=":", zorder=0)
         axes.set(xlim=(0, 1.02), ylim=(-0.6, len(rows) - 0.3), yticks=range(len(rows)), yticklabels=names)
         axes.set_xlabel(f"robust accuracy, {NORM_SIGN.get(race.norm, race.norm)} radius {race.tau:g}")
         axes.grid(axis="x", color="0.9", lw=0.5)
@@ -96,7 +121,7 @@ class RaceFigure(FigureData):
         for curve in self.race.curves:
             if best.get(curve.name, curve.objective) == curve.objective:
                 self._line(axes, curve.name, curve.steps, curve.robust)
-        axes.axhline(self.race.network.robust, color=BLUE, lw=0.7, ls=":", zorder=0)
+        axes.axhline(self.race.network.robust, color=VIEW.looks["network"].light, lw=0.7, ls=":", zorder=0)
         axes.set_xlabel("training step of the rival")
         unit_axis(axes, "robust accuracy")
         axes.set_ylim(0, 1.02)
@@ -112,15 +137,18 @@ class RaceFigure(FigureData):
 
     @staticmethod
     def _line(axes: Axes, name: str, x: object, y: object) -> None:
-        colour, marker, dash = LOOKS.get(name, OTHER)
+        look = look_of(name)
         xs, ys = np.asarray(x, float), np.asarray(y, float)
         every = max(1, len(xs) // 8)
-        axes.plot(xs, ys, color=colour, marker=marker, ls=dash, markevery=every, label=name)
+        style = {"color": look.light, "marker": MARKERS[look.marker], "ls": DASHES[look.dash]}
+        axes.plot(xs, ys, markevery=every, label=look.label, **style)  # type: ignore[arg-type]
 
 
-@figures.register("race")
+@figures.register(VIEW.name)
 class RaceDrawer(Drawer):
     """The network against what the paper proves cannot be robust (SPEC.md section 6)."""
+
+    view = VIEW
 
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> RaceFigure:
         """Read ``race.json`` of the run."""
@@ -143,8 +171,7 @@ class RaceDrawer(Drawer):
                 Column("d", "1", np.array([d for _, d, _ in swept], np.float64), whole=True),
                 Column("robust accuracy", "1", np.array([v for _, _, v in swept], np.float64)),
             )
-        arrays = {f"{key}_{i}": c.values for key, t in tables.items() for i, c in enumerate(t) if c.values.size}
-        return RaceFigure(tables, arrays, self._caption(store, checkpoint, race), race)
+        return RaceFigure(tables, self._caption(store, checkpoint, race), race)
 
     @staticmethod
     def _table(entries: list[tuple[str, Entry]], race: Comparison) -> Table:

@@ -9,12 +9,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.config.experiment import EVERY_KIND, IMAGES
+from engine.config.experiment import IMAGES
 from engine.core.errors import ConfigError
+from engine.core.labels import MODELS
 from engine.core.measurement import NORM_SIGN, Measurement, wilson
-from engine.figures.base import Array, Column, Drawer, FigureData, Option, figures, provenance, training
+from engine.figures.base import Column, Drawer, FigureData, figures, provenance, training
+from engine.figures.declare import (
+    BLUE,
+    BRIGHT_VERMILION,
+    DARK_GREEN,
+    GREEN,
+    SKY,
+    VERMILION,
+    Look,
+    Option,
+    ViewDeclaration,
+    switch,
+)
 from engine.figures.pictures import AFTER_CLEAN, network_of
-from engine.figures.style import BLUE, GREEN, VERMILLION, narrow, unit_axis
+from engine.figures.style import DASHES, MARKERS, narrow, unit_axis
 from engine.theory.config import sparse_coding
 
 if TYPE_CHECKING:
@@ -27,17 +40,25 @@ if TYPE_CHECKING:
 LARGEST = 20_000  # held-out samples
 STEPS, RESTARTS = 20, 2  # of PGD, at every radius
 IMAGE_STEPS = 10  # the same for networks on images, whose gradients cost more; one restart
+VIEW = ViewDeclaration(
+    "radius", "Radius",
+    "Accuracy against the radius, now and after clean training: PGD above, certificate below (SPEC.md section 5).",
+    options=(
+        Option("n", "500", {}, "Held-out samples.", number=True),
+        switch("clean", True, "Also show the weights after clean training."),
+        switch("intervals", True, "Draw the 95% Wilson intervals."),
+    ),
+    looks={  # from above, from below
+        "pgd": Look("now, under attack", BLUE, SKY, "triangle-down"),
+        "certified": Look("now, certified", BLUE, SKY, "triangle-up", "dashed"),
+        "pgd_clean": Look("after clean training, under attack", VERMILION, BRIGHT_VERMILION, "triangle-down"),
+        "certified_clean": Look(
+            "after clean training, certified", VERMILION, BRIGHT_VERMILION, "triangle-up", "dashed"
+        ),
+        "oracle": Look(MODELS["oracle"], DARK_GREEN, GREEN, "diamond", "dash-dot"),
+    },
+)  # fmt: skip
 CACHE: dict[str, Any] = {}  # the ideal network's figures by all that decides them: many figures share one world
-Dash = str | tuple[int, tuple[float, ...]]
-DASHED: Dash = (0, (4, 1.5))
-# Colour, dash and marker of each curve: told apart without colour as well.
-LOOKS: Mapping[str, tuple[str, Dash, str]] = {
-    "pgd": (BLUE, "-", "v"),
-    "certified": (BLUE, DASHED, "^"),
-    "pgd_clean": (VERMILLION, "-", "v"),
-    "certified_clean": (VERMILLION, DASHED, "^"),
-    "oracle": (GREEN, (0, (1.2, 1.2)), "D"),
-}
 
 
 @dataclass(frozen=True)
@@ -74,7 +95,7 @@ class Radius(FigureData):
         for suffix in ("_clean", ""):
             if "certified" + suffix in found:
                 above, below = found["pgd" + suffix], found["certified" + suffix]
-                colour = LOOKS[above.name][0]
+                colour = VIEW.looks[above.name].light
                 axes.fill_between(self.radii, below.values, above.values, color=colour, alpha=0.18, lw=0)
         for curve in self.curves:
             self._curve(axes, curve)
@@ -96,27 +117,26 @@ class Radius(FigureData):
         return float(self.radii.max(initial=0.0)) or 1.0
 
     def _curve(self, axes: Axes, curve: Bound) -> None:
-        colour, dash, marker = LOOKS[curve.name]
-        axes.plot(self.radii, curve.values, color=colour, ls=dash, marker=marker, label=curve.label, clip_on=False)
+        look = VIEW.looks[curve.name]
+        axes.plot(
+            self.radii, curve.values, color=look.light, ls=DASHES[look.dash], marker=MARKERS[look.marker],
+            label=curve.label, clip_on=False,
+        )  # fmt: skip
         if self.intervals:
             errors = np.maximum(np.stack([curve.values - curve.low, curve.high - curve.values]), 0)
-            axes.errorbar(self.radii, curve.values, errors, fmt="none", ecolor=colour, elinewidth=0.7, clip_on=False)
+            axes.errorbar(
+                self.radii, curve.values, errors, fmt="none", ecolor=look.light, elinewidth=0.7, clip_on=False
+            )
 
 
-@figures.register("radius")
+@figures.register(VIEW.name)
 class RadiusDrawer(Drawer):
     """Accuracy against the radius, now and after clean training: PGD above, certificate below (SPEC.md section 5).
 
     Networks on images have neither a certificate nor an ideal network beside them: there it is PGD alone.
     """
 
-    kinds = EVERY_KIND
-
-    options = (
-        Option("n", "500", (), "Held-out samples.", number=True),
-        Option("clean", "true", ("true", "false"), "Also measure the weights after clean training."),
-        Option("intervals", "true", ("true", "false"), "Draw the 95% Wilson intervals."),
-    )
+    view = VIEW
 
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> Radius:
         """Attack the weights of the checkpoint at every radius, and certify them if that can be; imports torch."""
@@ -131,7 +151,6 @@ class RadiusDrawer(Drawer):
         else:
             curves = measure(checkpoint, radii, n, clean=clean)
         columns = [Column("radius", f"{NORM_SIGN[attack.norm]} norm", radii)]
-        arrays: dict[str, Array] = {"radii": radii}
         for c in curves:
             columns += [
                 Column(c.name, "1", c.values),
@@ -139,9 +158,8 @@ class RadiusDrawer(Drawer):
                 Column(f"{c.name} high", "1", c.high),
                 Column(f"{c.name} n", "samples", np.array([p.n for p in c.protocols], np.int64)),
             ]
-            arrays |= {c.name: c.values, f"{c.name}_low": c.low, f"{c.name}_high": c.high}
         return Radius(
-            tables={"": tuple(columns)}, arrays=arrays, caption=_caption(store, checkpoint, radii, curves),
+            tables={"": tuple(columns)}, caption=_caption(store, checkpoint, radii, curves),
             radii=radii, curves=curves, tau=attack.tau, norm=attack.norm, intervals=options["intervals"] == "true",
         )  # fmt: skip
 

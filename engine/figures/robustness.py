@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.config.experiment import EVERY_KIND, SPARSE_CODING
+from engine.config.experiment import SPARSE_CODING
 from engine.core import metrics
 from engine.core.history import Series
 from engine.figures.base import (
@@ -17,7 +17,6 @@ from engine.figures.base import (
     Curve,
     Drawer,
     FigureData,
-    Option,
     Table,
     curve,
     figures,
@@ -25,12 +24,24 @@ from engine.figures.base import (
     short,
     training,
 )
-from engine.figures.style import (
-    BLACK,
+from engine.figures.declare import (
     BLUE,
+    BRIGHT_VERMILION,
+    DARK_GREEN,
+    DARK_PURPLE,
+    GREEN,
     ORANGE,
     PURPLE,
-    VERMILLION,
+    SKY,
+    VERMILION,
+    YELLOW,
+    Look,
+    ViewDeclaration,
+    switch,
+)
+from engine.figures.style import (
+    DASHES,
+    MARKERS,
     knob_key,
     knob_marks,
     narrow,
@@ -46,22 +57,47 @@ if TYPE_CHECKING:
     from engine.run.snapshot import Event
     from engine.run.store import Checkpoint, Store
 
-# Colour, dash and marker of each accuracy: told apart without colour as well.
-Dash = str | tuple[int, tuple[float, ...]]
-LOOKS: Mapping[str, tuple[str, Dash, str]] = {
-    metrics.CLEAN: (BLUE, "-", "o"),
-    metrics.FGM: (ORANGE, (0, (5, 1.5)), "s"),
-    metrics.PGD: (VERMILLION, (0, (3, 1, 1, 1)), "^"),
-    metrics.DENSE: (PURPLE, (0, (1.2, 1.2)), "D"),
-}
-TITLES = {metrics.CLEAN: "clean", metrics.FGM: "FGM", metrics.PGD: "PGD", metrics.DENSE: "dense direction"}
-ALIGNMENT = "Add the FGM perturbation's cosine with −y·w_star, which networks on images do not have."
+VIEW = ViewDeclaration(
+    "robustness", "Robustness",
+    "Accuracy on clean and on perturbed held-out samples over training steps, with 95% Wilson intervals.",
+    options=(
+        switch(
+            "alignment", False, "Also draw the mean cosine of the FGM perturbation with −y·M w*, the dense mixture."
+        ),
+    ),
+    looks={
+        metrics.CLEAN: Look(
+            "clean", BLUE, SKY, "circle", "solid", "Share of held-out inputs classified right, unperturbed."
+        ),
+        metrics.FGM: Look(
+            "FGM", ORANGE, ORANGE, "square", "dashed",
+            "Share still right after one gradient step to the boundary of the ball.",
+        ),
+        metrics.PGD: Look(
+            "PGD", VERMILION, BRIGHT_VERMILION, "triangle-down", "dash-dot",
+            "Share still right after projected gradient descent inside the ball: an upper bound of robustness.",
+        ),
+        metrics.DENSE: Look(
+            "dense direction", DARK_PURPLE, PURPLE, "diamond", "dotted",
+            "Share still right after every input moves by tau along −y·M w* (needs no network).",
+        ),
+        metrics.CERTIFIED: Look(
+            "certified", "#3B4149", YELLOW, "triangle-up", "dash-dot-dot",
+            "Share that provably no perturbation of the ball fools: a lower bound of robustness.",
+        ),
+        metrics.ALIGNMENT: Look(
+            "FGM alignment", DARK_GREEN, GREEN, "plus", "solid",
+            "Mean cosine of the FGM perturbation with −y·M w*: 1 means it is the dense mixture.",
+        ),
+    },
+)  # fmt: skip
+SHARES = (*metrics.ACCURACIES, metrics.CERTIFIED)  # the curves that are shares of samples, each with its protocol
 MARKS = 9  # markers along a curve: enough to tell it by shape, few enough to see the line
 
 
 @dataclass(frozen=True)
 class Robustness(FigureData):
-    """``live`` and ``reports``: the curves of :data:`engine.core.metrics.ACCURACIES` that hold any value."""
+    """``live`` and ``reports``: the curves of :data:`SHARES` that hold any value."""
 
     live: tuple[Curve, ...]
     reports: tuple[Curve, ...]
@@ -101,15 +137,17 @@ class Robustness(FigureData):
         if self.reports:  # room for the points at the last step
             axes.set_xlim(0, max(self.end, 1) * 1.02)
         for i, found in enumerate(self.live):
-            colour, dash, marker = LOOKS[found.name]
+            look = VIEW.looks[found.name]
+            colour = look.light
             axes.fill_between(found.steps, found.low, found.high, color=colour, alpha=0.18, lw=0)
             stride = max(1, len(found.steps) // MARKS)
             axes.plot(
-                found.steps, found.values, color=colour, ls=dash, marker=marker,
+                found.steps, found.values, color=colour, ls=DASHES[look.dash], marker=MARKERS[look.marker],
                 markevery=(min(i * stride // 4, len(found.steps) - 1), stride), label=_entry(found),
             )  # fmt: skip
         for i, found in enumerate(self.reports):
-            colour, _, marker = LOOKS[found.name.removeprefix(metrics.REPORT)]
+            look = _look(found)
+            colour, marker = look.light, MARKERS[look.marker]
             # Points of one step are set side by side, so that their intervals can be told apart.
             place = found.steps + (i - (len(self.reports) - 1) / 2) * 0.009 * max(self.end, 1)
             errors = np.maximum(np.stack([found.values - found.low, found.high - found.values]), 0)
@@ -124,32 +162,39 @@ class Robustness(FigureData):
         limits = axes.get_xlim()  # shared with the upper panel, which names the phases
         time_axis(axes, self.spans, self.end, names=False)
         axes.set_xlim(limits)
-        axes.plot(series.steps, series.values, color=BLACK, marker="o" if len(series) < 2 else None)
+        axes.plot(
+            series.steps,
+            series.values,
+            color=VIEW.looks[metrics.ALIGNMENT].light,
+            marker="o" if len(series) < 2 else None,
+        )
         axes.set(ylim=(min(0, float(series.values.min(initial=0)) * 1.1), 1.02), ylabel="FGM alignment\n(cosine)")
         axes.grid(axis="y", color="0.85", lw=0.5)
         axes.set_axisbelow(True)
 
 
+def _look(found: Curve) -> Look:
+    return VIEW.looks[found.name.removeprefix(metrics.REPORT)]
+
+
 def _entry(found: Curve) -> str:
     """Legend entry: the latest protocol in short, with a star if there were others before."""
     used = found.changes()
-    text = short(used[-1][1]) if used else TITLES[found.name.removeprefix(metrics.REPORT)]
+    text = short(used[-1][1]) if used else _look(found).label
     return text + (" *" if len(used) > 1 else "")
 
 
-@figures.register("robustness")
+@figures.register(VIEW.name)
 class RobustnessDrawer(Drawer):
     """Accuracy on clean and on perturbed held-out samples over training steps, with 95% Wilson intervals."""
 
-    kinds = EVERY_KIND
-
-    options = (Option("alignment", "false", ("true", "false"), ALIGNMENT),)
+    view = VIEW
 
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> Robustness:
         """Read the accuracies recorded up to the checkpoint with their protocols, and the changes made."""
         step = checkpoint.step
-        live = tuple(c for c in (curve(store, n, step) for n in metrics.ACCURACIES) if len(c.steps))
-        names = [metrics.REPORT + n for n in metrics.ACCURACIES]
+        live = tuple(c for c in (curve(store, n, step) for n in SHARES) if len(c.steps))
+        names = [metrics.REPORT + n for n in SHARES]
         reports = tuple(c for c in (curve(store, n, step) for n in names) if len(c.steps))
         asked = options["alignment"] == "true" and checkpoint.config.kind == SPARSE_CODING
         aligned = until(store.series(metrics.ALIGNMENT), step) if asked else None
@@ -159,12 +204,9 @@ class RobustnessDrawer(Drawer):
             Column("step", "steps", np.array([e.step for e in events], np.int64)),
             *(Column(k, "text", np.array([getattr(e, k) for e in events], np.str_)) for k in ("name", "old", "new")),
         )
-        arrays = dict(_arrays((*live, *reports)))
-        if aligned is not None:
-            arrays |= {"alignment_fgm_steps": aligned.steps, "alignment_fgm_values": aligned.values}
         changes = knob_events(store, checkpoint)
         return Robustness(
-            tables=tables, arrays=arrays,
+            tables=tables,
             caption=_caption(store, checkpoint, live, reports, aligned is not None, changes),
             live=live, reports=reports, alignment=aligned, events=changes, end=step,
             spans=phases(store, checkpoint),
@@ -214,12 +256,6 @@ def _long(curves: tuple[Curve, ...]) -> Table:
     )
 
 
-def _arrays(curves: tuple[Curve, ...]) -> Iterator[tuple[str, Array]]:
-    for c in curves:
-        for part in ("steps", "values", "low", "high"):
-            yield f"{c.name}_{part}".replace("/", "_"), getattr(c, part)
-
-
 def _caption(
     store: Store, checkpoint: Checkpoint, live: tuple[Curve, ...], reports: tuple[Curve, ...], aligned: bool,
     changes: tuple[Event, ...],
@@ -236,7 +272,7 @@ def _caption(
     for found in (*live, *reports):
         used = "; ".join(f"from step {s}: {p.text()}" if i else p.text() for i, (s, p) in enumerate(found.changes()))
         kind = "report, " if found.name.startswith(metrics.REPORT) else ""
-        lines.append(f"Protocol, {kind}{TITLES[found.name.removeprefix(metrics.REPORT)]}: {used or 'not recorded'}.")
+        lines.append(f"Protocol, {kind}{_look(found).label}: {used or 'not recorded'}.")
     if not live and not reports:
         lines.append("Protocol: no evaluation was recorded up to this step (n = 0).")
     lines.append(" ".join(filter(None, (training(store, checkpoint), knob_key(changes)))))

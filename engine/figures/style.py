@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from engine.core.errors import ConfigError
-from engine.figures.base import PHASE_NAMES, FigureData
+from engine.figures.base import FigureData
+from engine.figures.declare import SHADE, Dash, Marker, phase
+from engine.figures.fonts import families, outlines_only
 from engine.run.timeline import Span
 
 if TYPE_CHECKING:
@@ -20,14 +23,18 @@ WIDTHS = (3.25, 6.75)  # inches: one and two columns of a paper
 FORMATS = ("png", "svg", "pdf")
 DPI = 300
 
-# Okabe and Ito's palette, safe for the colour-blind.
-BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+MARKERS: Mapping[Marker, str] = {
+    "circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "triangle-down": "v", "star": "*", "plus": "+",
+    "cross": "x",
+}  # fmt: skip
+Pattern = str | tuple[int, tuple[float, ...]]
+DASHES: Mapping[Dash, Pattern] = {
+    "solid": "-", "dashed": (0, (4, 1.5)), "dotted": (0, (1.2, 1.2)), "dash-dot": (0, (4, 1.5, 1, 1.5)),
+    "dash-dot-dot": (0, (4, 1, 1, 1, 1, 1)), "none": "",
+}  # fmt: skip
 
 # Signed weights: blue below zero, white at zero, orange above.
 SIGNED = ("#08306B", "#2171B5", "#9ECAE1", "#FFFFFF", "#FDC086", "#E6750A", "#7F2704")
-
-PHASE_TINTS = {"clean": "#FFFFFF", "adversarial": "#FBE9DD", "gaussian_noise": "#E4EEF6"}
 
 STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -50,6 +57,7 @@ STYLE: dict[str, Any] = {
     "lines.markersize": 3.5,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
+    "text.parse_math": False,  # a class may be called "$a_b$"
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "feature-purification-explorer",  # else element names are drawn anew in every file
     "pdf.fonttype": 42,  # TrueType: text can be searched and edited
@@ -72,10 +80,16 @@ def render(data: FigureData, form: str, width: float) -> bytes:
         mpl.rcdefaults()  # a user's own matplotlibrc must not change a published figure
         for key, value in STYLE.items():
             mpl.rcParams[key] = value  # type: ignore[index]
+        fonts = families(" ".join((data.caption, *data.names())))
+        if len(fonts) > 1:
+            mpl.rcParams["font.family"] = list(fonts)
+            mpl.rcParams["pdf.fonttype"] = 3 if outlines_only(fonts) else 42
         figure = Figure(figsize=(width, data.height(width)))
         data.draw(figure)
         file = io.BytesIO()
-        figure.savefig(file, format=form, dpi=DPI, metadata=metadata.get(form))
+        with warnings.catch_warnings():  # which names have no glyphs, the caption says
+            warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+            figure.savefig(file, format=form, dpi=DPI, metadata=metadata.get(form))
     return file.getvalue()
 
 
@@ -104,6 +118,9 @@ def signed_colours() -> Colormap:
     return found.with_extremes(bad="#C8C8C8")
 
 
+GREYS = "gray"  # dark, middle grey at zero, bright
+
+
 def time_axis(axes: Axes, spans: tuple[Span, ...], end: int, *, names: bool = True) -> None:
     """Steps from 0 to ``end`` along x, phases as tints named above the axes, a line at every switch."""
     axes.set_xlim(0, max(end, 1))
@@ -111,10 +128,10 @@ def time_axis(axes: Axes, spans: tuple[Span, ...], end: int, *, names: bool = Tr
     axes.locator_params(axis="x", nbins=5)
     width_inches = axes.get_window_extent().width / axes.figure.dpi
     for i, span in enumerate(spans):
-        axes.axvspan(span.start, span.end, color=PHASE_TINTS[span.objective], lw=0, zorder=0)
+        axes.axvspan(span.start, span.end, color=phase(span.objective).colour, alpha=SHADE, lw=0, zorder=0)
         if i > 0:
             axes.axvline(span.start, color="0.35", lw=0.8, zorder=1)
-        name = PHASE_NAMES[span.objective]
+        name = phase(span.objective).name
         # A name that is wider than its phase would run into the neighbour's.
         if names and (span.end - span.start) / max(end, 1) * width_inches > 0.06 * len(name) + 0.05:
             place = ((span.start + span.end) / 2, 1.02)

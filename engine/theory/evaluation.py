@@ -63,8 +63,10 @@ class Request:
         return replace(certificate.protocol(attack.norm, attack.tau, n), estimate=not self.report)
 
     def slices(self) -> int:
-        """An upper bound on the slices that :func:`evaluate` takes, the certificate's not counted."""
-        return robustness.slice_count(self.protocols().values()) + 4
+        """An upper bound on the slices that :func:`evaluate` takes."""
+        certified = self.certified()
+        bounding = 0 if certified is None else certificate.slice_count(self.weight, certified.n)
+        return robustness.slice_count(self.protocols().values()) + 4 + bounding
 
 
 class HeldOut:

@@ -334,7 +334,7 @@ def test_measuring_keeps_up_with_any_cadence(new_session: Create, steps: int) ->
     most = 0
     while session.steps_done < 80:
         session.step()
-        most = max(most, len(session._pending))
+        most = max(most, len(session._evaluations))
     assert most < 20
     drain(session)
     assert session.snapshot().history[metrics.PGD].steps.tolist() == list(range(81))
@@ -634,7 +634,7 @@ def test_history_stays_in_order_when_several_measurements_were_pending(tmp_path:
     drain(session)
     advance(session, 10, {8: [SwitchPhase("adversarial")], 9: [SwitchPhase("clean")]})
     session.apply(SaveCheckpoint())
-    assert len(session._pending) == 2
+    assert len(session._evaluations) == 2
     drain(session)
     session._recorder.flush()
     session._recorder._writer.submit(lambda: None).result()

@@ -109,6 +109,8 @@ class Exporter(QObject):
     def _failed(self, text: str, details: str) -> None:
         request = self._end()
         lines = failures(self._process.errors, request.views)
+        if not lines and len(request.views) == 1:  # the command does not repeat the name of the only one
+            lines = [f"{view}: {text}" for view in request.views]
         if not lines:
             self.failed.emit(f"Export failed: {text}", details)
             return

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QSettings, Qt, QTimer, QUrl, Slot
-from PySide6.QtGui import QAction, QCloseEvent, QDesktopServices, QGuiApplication, QKeySequence, QShowEvent, QUndoStack
+from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication, QShowEvent, QUndoStack
 from PySide6.QtWidgets import (
     QAbstractButton,
     QApplication,
@@ -29,6 +29,7 @@ from fp_gui.export import Exporter, ExportProgress, ExportRequest
 from fp_gui.export_dialog import ExportDialog
 from fp_gui.form import Form
 from fp_gui.icons import icon
+from fp_gui.menus import add_menus, menu
 from fp_gui.panels import Panels
 from fp_gui.runs import check_run, preset_label, with_data, with_folder
 from fp_gui.status import StatusBar
@@ -44,7 +45,7 @@ STATS_MS = 500
 class MainWindow(QMainWindow):
     """The explorer's window over a :class:`Controller`; ``view_types`` in display order.
 
-    It shows the views of the present kind of run; those of another are made when the first run of theirs opens.
+    It shows the views of the present kind of run. A view is made when it is first seen: most stand behind others.
     """
 
     def __init__(
@@ -80,10 +81,13 @@ class MainWindow(QMainWindow):
         self.status.addWidget(ExportProgress(self.exporter))
         self.form = Form(config)
         self.panels = self._make_panels()
-        self._make_menus()
+        self.goto = Goto(self, {name: view.title for name, view in self._types.items()})
+        self.goto.chosen.connect(self._show_view)
+        add_menus(self, self.actions_, self.undo_stack, self.goto.actions(), self.panels.docks.values())
         self._connect()
         self._take_theme(themes.theme)
-        self._make_views()
+        self._offer_views()
+        self._show_front()
         self.restore()
         self._stats_timer = QTimer(self, interval=STATS_MS)
         self._stats_timer.timeout.connect(self._show_stats)
@@ -106,6 +110,8 @@ class MainWindow(QMainWindow):
         titles = {"parameters": "Parameters"} | {name: view.title for name, view in self._types.items()}
         panels = Panels(self, titles, self._config.kind, self._present())
         panels.fill("parameters", self.form)
+        panels.remember(self.settings)
+        panels.appeared.connect(self.view)
         return panels
 
     def _present(self) -> list[str]:
@@ -114,56 +120,33 @@ class MainWindow(QMainWindow):
 
     @property
     def views(self) -> list[View]:
-        """The views of the present kind of run, in display order."""
-        return [self._made[name] for name in self._present()[1:]]
+        """The views of the present kind of run that are made, in display order."""
+        return [self._made[name] for name in self._present() if name in self._made]
 
-    def _make_views(self) -> None:
-        """Make the views of the present kind of run that are not there yet, and let the controller render these."""
-        for name in self._present()[1:]:
-            if name not in self._made:
-                self._made[name] = view = self._types[name]()
-                view.setMinimumSize(240, 160)  # so that no view's controls can make the window larger than the screen
-                view.set_theme(self.themes.theme)
-                self._connect_view(view)
-                stored = self.settings.value(f"view/{name}")
-                if isinstance(stored, dict):
-                    view.set_options({str(k): str(v) for k, v in stored.items()})
-                self.panels.fill(name, view)
+    @Slot(str)
+    def view(self, name: str) -> View:
+        """The view called ``name``; made now if it was not seen yet."""
+        if name not in self._made:
+            self._made[name] = view = self._types[name]()
+            view.setMinimumSize(240, 160)  # so that no view's controls can make the window larger than the screen
+            view.set_theme(self.themes.theme)
+            self._connect_view(view)
+            stored = self.settings.value(f"view/{name}")
+            if isinstance(stored, dict):
+                view.set_options({str(k): str(v) for k, v in stored.items()})
+            self.panels.fill(name, view)
+            self.controller.set_views(self.views)
+        return self._made[name]
+
+    def _show_front(self) -> None:
+        """Make the views that will be seen first, so that they are there when the panels are given their sizes."""
+        for name in self.panels.front():
+            self.view(name)
+
+    def _offer_views(self) -> None:
+        """Offer the views of the present kind of run, and let the controller render those that are made."""
         self.goto.show(self._present()[1:])
         self.controller.set_views(self.views)
-
-    def _make_menus(self) -> None:
-        a = self.actions_
-        bar = self.menuBar()
-        files = [a["open"], a["reveal"], a["copy_path"], None, a["data"], None, a["export"], None, a["quit"]]
-        bar.addMenu(self._menu("&File", files))
-        undo = self.undo_stack.createUndoAction(self, "Undo")
-        undo.setShortcut(QKeySequence("Ctrl+Z"))
-        redo = self.undo_stack.createRedoAction(self, "Redo")
-        redo.setShortcut(QKeySequence("Ctrl+Shift+Z"))
-        bar.addMenu(self._menu("&Edit", [undo, redo]))
-        bar.addMenu(self._menu("&Run", [a["play"], a["step"], a["toggle_phase"], a["attack"], None, a["reset"]]))
-        self.goto = Goto(self, {name: view.title for name, view in self._types.items()})
-        self.goto.chosen.connect(self._show_view)
-        view_menu = self._menu("&View", self.goto.actions())
-        panels = self._menu("Panels", [dock.toggleViewAction() for dock in self.panels.docks.values()])
-        themes = self._menu("Theme", list(a.themes.values()))
-        view_menu.addSeparator()
-        view_menu.addMenu(panels)
-        view_menu.addMenu(themes)
-        view_menu.addAction(a["reset_layout"])
-        bar.addMenu(view_menu)
-        bar.addMenu(self._menu("&Help", [a["keys"]]))
-
-    def _menu(self, title: str, actions: Sequence[QAction | None]) -> QMenu:
-        menu = QMenu(title, self)
-        menu.setToolTipsVisible(True)
-        for action in actions:
-            if action is None:
-                menu.addSeparator()
-            else:
-                menu.addAction(action)
-        return menu
 
     def _connect(self) -> None:
         a, c = self.actions_, self.controller
@@ -215,6 +198,8 @@ class MainWindow(QMainWindow):
             view.task_requested.connect(self._ask_task)
             view.cancel_requested.connect(self.tasks.cancel)
             self.tasks.changed.connect(view.show_task)
+            if self.tasks.state is not None:
+                view.show_task(self.tasks.state)
 
     # -- the run -------------------------------------------------------------------------------------------------
 
@@ -292,12 +277,13 @@ class MainWindow(QMainWindow):
         self.undo_stack.clear()
         self.status.show_loaded()
         self._config = info.config
-        self._make_views()
+        self._offer_views()
         self.panels.show_kind(info.config.kind, self._present())
+        self._show_front()
         if not info.resumed:
             self._label = info.label
         self.form.start(info.config)
-        self.toolbar.show_run(info.label, info.config.device)
+        self.toolbar.show_run(info.label, info.config)
         self.setWindowTitle(f"{info.folder.name} — Feature Purification Explorer")
         self.banner.dismiss()
         if info.left is not None:
@@ -374,9 +360,10 @@ class MainWindow(QMainWindow):
             self.banner.notice("An export is under way." if self.exporter.busy else "No run is open yet.")
             return
         folder = self.controller.run.folder
-        titles = {view.name: view.title for view in self.views}
+        types = [self._types[name] for name in self._present()[1:]]
+        titles = {each.name: each.title for each in types}
         visible = [view.name for view in self.views if not view.visibleRegion().isEmpty()]
-        empty = [v.name for v in self.views if isinstance(v, TaskView) and not (folder / v.file).is_file()]
+        empty = [each.name for each in types if issubclass(each, TaskView) and not (folder / each.file).is_file()]
         dialog = ExportDialog(titles, visible, empty, folder / "figures", self)
         dialog.accepted.connect(self._export_chosen)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -386,7 +373,7 @@ class MainWindow(QMainWindow):
     def _export_chosen(self) -> None:
         dialog = self.sender()
         if isinstance(dialog, ExportDialog):
-            options = {view.name: view.options() for view in self.views if view.name in dialog.chosen}
+            options = {name: self.view(name).options() for name in dialog.chosen}
             self.exporter.request(ExportRequest(options, dialog.out, dialog.chosen_formats))
 
     @Slot(str)
@@ -408,7 +395,7 @@ class MainWindow(QMainWindow):
 
     @Slot()
     def _keys(self) -> None:
-        KeySheet(key_rows([view.title for view in self.views]), self).open()
+        KeySheet(key_rows([self._types[name].title for name in self._present()[1:]]), self).open()
 
     @Slot()
     def _choose_theme(self) -> None:
@@ -450,7 +437,7 @@ class MainWindow(QMainWindow):
 
     def createPopupMenu(self) -> QMenu | None:
         """The panels, without the toolbars, on a right click beside them."""
-        return self._menu("", self.panels.toggles())
+        return menu(self, "", self.panels.toggles())
 
     def closeEvent(self, event: QCloseEvent) -> None:
         """Remember the layout, then end everything under way and the training thread before the window goes."""

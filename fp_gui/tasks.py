@@ -187,6 +187,11 @@ class Tasks(QObject):
         self._process.cancelled.connect(self._cancelled)
 
     @property
+    def state(self) -> TaskState | None:
+        """How the newest task stands; None if there was none yet."""
+        return self._state
+
+    @property
     def busy(self) -> bool:
         """Whether a task is under way."""
         return self._state is not None and self._state.busy

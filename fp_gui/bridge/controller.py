@@ -16,7 +16,7 @@ from PySide6.QtCore import QObject, Qt, QThread, QTimer, Signal, Slot
 from engine.config.experiment import Config
 from engine.config.knobs import Objective
 from engine.run.commands import Command, EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase
-from engine.run.snapshot import Snapshot
+from engine.run.snapshot import Problem, Snapshot
 from fp_gui.bridge.mailbox import Mailbox
 from fp_gui.bridge.worker import Answer, NewRun, OpenRun, RunInfo, SessionFactory, Worker
 from fp_gui.runs import new_run_folder, runs_root
@@ -99,6 +99,7 @@ class Controller(QObject):
         self._visible: list[Renderer] = []
         self._wanted: frozenset[type] | None = None  # None: to be sent
         self._broken: set[tuple[int, str]] = set()
+        self._problems: set[Problem] = set()  # of the run's measurements, those that were said
         self._serial = 0
         self._asked: dict[int, Callable[[Answer], None]] = {}  # who waits for the answer to which command
         self._closed = False
@@ -232,6 +233,7 @@ class Controller(QObject):
         self.last = None
         self._frames.clear()
         self._broken.clear()
+        self._problems.clear()
         self.opening.emit()
         self._send(self._open, request)
 
@@ -322,6 +324,11 @@ class Controller(QObject):
         for view in self._visible:
             self._render(view, snapshot)
         self.snapshot_rendered.emit(snapshot)
+        for problem in snapshot.problems:
+            if problem not in self._problems:
+                self._problems.add(problem)
+                text = f"A measurement failed at step {problem.step}, {problem.measurement}: {problem.text}."
+                self.error.emit(f"{text} The run goes on.", problem.details)
 
     def _render(self, view: Renderer, snapshot: Snapshot) -> None:
         try:

@@ -14,7 +14,7 @@ from engine.core.errors import ConfigError, DeviceError, StoreError
 from engine.core.history import History
 from engine.core.results import Filters, LayersPrinciple1, Mixture, Weights
 from engine.run.commands import Command, SaveCheckpoint, SetKnob, SwitchPhase
-from engine.run.snapshot import Snapshot
+from engine.run.snapshot import Problem, Snapshot
 from engine.theory.config import SparseCodingConfig
 from fp_gui.views.base import View
 
@@ -33,6 +33,7 @@ class FakeSession:
         self.wanted: list[frozenset[type]] = []
         self.threads: set[int] = set()
         self.closed = 0
+        self.problems: tuple[Problem, ...] = ()
         self.fail_at = -1
         self.fail_measure = False
         self.fail_save = ""
@@ -91,6 +92,7 @@ class FakeSession:
             events=(),
             protocols={},
             results={},
+            problems=self.problems,
         )
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from engine.config.experiment import Config, with_value
 from engine.core.device import prepare_thread
 from engine.core.results import Mixture, Weights
 from engine.run.commands import SetKnob, SwitchPhase
+from engine.run.snapshot import Problem
 from engine.theory.config import SparseCodingConfig
 from fp_gui.bridge.controller import Controller
 from fp_gui.bridge.mailbox import Mailbox
@@ -172,6 +174,28 @@ def test_a_measurement_that_fails_is_said_once_and_the_run_goes_on(
     assert "Traceback" in said[0][1]
     assert factory.last.closed == 0
     view.hide()
+
+
+def test_each_problem_of_a_run_is_said_once(controller: Controller, factory: FakeFactory, qtbot: QtBot) -> None:
+    said: list[tuple[str, str]] = []
+    controller.error.connect(lambda text, details: said.append((text, details)))
+    one, other = Problem("Features", "no memory", 1, "Traceback 1"), Problem("report", "no memory", 2, "Traceback 2")
+    started(controller, qtbot)
+    controller.play()
+    qtbot.waitUntil(lambda: controller.last is not None and controller.last.step > 3)
+    factory.last.problems = (one,)
+    qtbot.waitUntil(lambda: len(said) == 1)
+    factory.last.problems = (replace(one, step=5), other)
+    qtbot.waitUntil(lambda: len(said) == 2)
+    step = controller.last.step if controller.last is not None else 0
+    qtbot.waitUntil(lambda: controller.last is not None and controller.last.step > step + 5)
+    assert [details for _, details in said] == ["Traceback 1", "Traceback 2"]
+    assert "Features: no memory" in said[0][0]
+    assert controller.playing
+    started(controller, qtbot)  # another run may have the same
+    factory.last.problems = (one,)
+    controller.step_once()
+    qtbot.waitUntil(lambda: len(said) == 3)
 
 
 def test_schedule_end_pauses_and_play_goes_on(controller: Controller, factory: FakeFactory, qtbot: QtBot) -> None:

@@ -135,8 +135,11 @@ def test_failure_of_the_whole_is_said(qtbot: QtBot, monkeypatch: pytest.MonkeyPa
     pretend(monkeypatch, "import sys; sys.exit('error: out: cannot be written')")
     exporter = Exporter(saved(tmp_path))
     with qtbot.waitSignal(exporter.failed, timeout=10_000) as met:
-        exporter.request(ExportRequest({"neurons": {}}, tmp_path))
+        exporter.request(ExportRequest({"neurons": {}, "mixtures": {}}, tmp_path))
     assert met.args[0] == "Export failed: out: cannot be written"
+    with qtbot.waitSignal(exporter.failed, timeout=10_000) as met:
+        exporter.request(ExportRequest({"neurons": {}}, tmp_path))
+    assert met.args[0] == "Not exported: neurons: out: cannot be written"
 
 
 # --- its own checkpoint

@@ -24,7 +24,7 @@ TWO_LAYER = tiny_images(**{"model.name": "two_layer", "model.width": 8})
 KINDS = {"theory": tiny_config(), "two_layer": TWO_LAYER, "alexnet": tiny_images()}
 CHANGED = {
     "theory": {
-        "neurons": {"space": "dictionary", "sort": "purity", "count": "16", "alive": "false", "normalise": "true"},
+        "neurons": {"space": "dictionary", "sort": "purity", "count": "144", "alive": "false", "normalise": "true"},
         "mixtures": {"quantity": "relative"},
         "radius": {"clean": "false"},
         "robustness": {"alignment": "true"},

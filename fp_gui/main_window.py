@@ -37,7 +37,7 @@ from fp_gui.tasks import Task, Tasks
 from fp_gui.theme import Theme, ThemeManager, named, stylesheet
 from fp_gui.undo import KnobChange
 from fp_gui.views.base import View
-from fp_gui.views.tasked import TaskView
+from fp_gui.views.task_view import TaskView
 
 STATS_MS = 500
 

@@ -33,7 +33,7 @@ LINE = 0.135  # inches from one line of text to the next
 GAP = 0.10  # inches between two claims
 CHARACTER = 0.062  # inches that a character of 7 pt takes, on average and with some reserve
 VIEW = ViewDeclaration(
-    "claims", "Claims", "The paper's claims as decided last on this run (SPEC.md section 10).",
+    "claims", "Claims", 130, "The paper's claims as decided last on this run (SPEC.md section 10).",
     looks={  # labels are signs
         "holds": Look("✓", DARK_GREEN, GREEN),
         "does not hold": Look("✗", VERMILION, BRIGHT_VERMILION),
@@ -114,7 +114,7 @@ class ClaimsTable(FigureData):
             figure.add_artist(Line2D([0.01, 0.99], [rule_y, rule_y], color="0.85", lw=0.5))
 
 
-@figures.register(VIEW.name)
+@figures.register(VIEW.name, order=VIEW.order)
 class ClaimsDrawer(Drawer):
     """The claims as decided last on this run (SPEC.md section 10)."""
 

@@ -64,7 +64,8 @@ class Option:
     @property
     def allowed(self) -> str:
         """The allowed values in words."""
-        return ", ".join((("a whole number from 1",) if self.number else ()) + tuple(self.choices))
+        words = [choice for choice in self.choices if not (self.number and choice.isdecimal())]
+        return ", ".join([*(["a whole number from 1"] if self.number else []), *words])
 
     def check(self, value: str) -> str:
         """Return ``value`` if it is allowed; else raise :class:`ConfigError` naming the option."""
@@ -140,11 +141,13 @@ class Contrast:
 class ViewDeclaration:
     """A view: its command-line ``name``, its ``title``, the ``kinds`` of run that have it, its options and looks.
 
-    ``looks`` are by the quantity's name. ``contrast`` is set where weights are pictures.
+    Views are shown and listed by ``order``. ``looks`` are by the quantity's name. ``contrast`` is set where weights are
+    pictures.
     """
 
     name: str
     title: str
+    order: int
     doc: str
     kinds: tuple[str, ...] = EVERY_KIND
     options: tuple[Option, ...] = ()

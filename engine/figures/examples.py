@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from engine.run.store import Checkpoint, Store
 
 VIEW = ViewDeclaration(
-    "examples", "Perturbation", "Some test images under PGD at the radius of the run.", (IMAGES,),
+    "examples", "Perturbation", 80, "Some test images under PGD at the radius of the run.", (IMAGES,),
     options=(
         Option("sample", "1", {}, "Which test image is shown, the first if there are several.", number=True,
                was="first"),
@@ -121,7 +121,7 @@ def _share(box: tuple[float, float, float, float], width: float, height: float) 
     return x / width, y / height, w / width, h / height
 
 
-@figures.register(VIEW.name)
+@figures.register(VIEW.name, order=VIEW.order)
 class ExamplesDrawer(Drawer):
     """Test images under PGD at the radius of the run."""
 

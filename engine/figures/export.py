@@ -93,6 +93,8 @@ def export(
                 if len(chosen) == 1:
                     raise
                 failures[view] = str(error)
+            except BrokenPipeError:  # nobody listens any more
+                raise
             except Exception as error:  # whatever it is, the other views are drawn
                 failures[view] = f"{type(error).__name__}: {error}"
             else:

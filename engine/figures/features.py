@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite, prod
 from typing import TYPE_CHECKING
 
@@ -34,12 +34,13 @@ ASCENT = (  # options of the ascent, on every view that shows its pictures
     Option("steps", "60", {}, "Steps of gradient ascent for each picture.", number=True),
 )  # fmt: skip
 VIEW = ViewDeclaration(
-    "features", "Feature visualisation", "Pictures made by gradient ascent on the input, nothing else (SPEC.md "
+    "features", "Feature visualisation", 90, "Pictures made by gradient ascent on the input, nothing else (SPEC.md "
     "section 8).", (IMAGES,),
     options=(
         TextOption("layer", "auto", {"auto": "the last convolution"}, "Which layer, by name, or by number from 1.",
                    meaning="a layer's name or number"),
-        *ASCENT,
+        replace(ASCENT[0], doc="How many of the first units, or numbers and ranges, e.g. 0-8 or 3, 17."),
+        *ASCENT[1:],
     ),
 )  # fmt: skip
 MARGIN, GAP, TITLE, UNITS = 0.06, 0.05, 0.19, 0.18  # inches; UNITS is the line with the units' numbers
@@ -91,7 +92,7 @@ class FeatureRows(FigureData):
         return size, size * h / w
 
 
-@figures.register(VIEW.name)
+@figures.register(VIEW.name, order=VIEW.order)
 class FeaturesDrawer(Drawer):
     """Pictures made by gradient ascent on the input, nothing else (SPEC.md section 8)."""
 
@@ -99,37 +100,41 @@ class FeaturesDrawer(Drawer):
 
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> FeatureRows:
         """Climb on the weights of the checkpoint, of the start and of the end of clean training; imports torch."""
-        from engine.core.slices import finish
-        from engine.probes.features import visualise
+        units = options["units"]
+        first = {"units": f"0-{max(int(units), 1) - 1}"} if units.isdecimal() else {}
+        return feature_rows(store, checkpoint, {**options, **first})
 
-        network = network_of(store, checkpoint)
-        titles = moments_of(network, checkpoint)
-        request = _request(options, network.layers, network.data.shape)
-        x, _ = network.held_out(request.image + 1 if request.origin == "image" else 1)
-        if request.origin == "image" and request.image >= len(x):
-            raise ConfigError(f"image: got {request.image + 1}; allowed: a whole number from 1 to {len(x)}")
-        networks = {moment: network.network(moment) for moment in titles}  # type: ignore[arg-type]
-        seed = checkpoint.config.seed
-        found = finish(visualise(networks, request, x[-1], network.data.shape, checkpoint.step, seed))
-        moved = {m: found.pictures[m] - found.origin for m in titles}
-        fine = {m: fineness(delta) for m, delta in moved.items()}
-        table = (
-            Column("unit", "index", np.array(request.units, np.int64)),
-            *(Column(f"activation {m}", "pre-activation", found.activations[m]) for m in titles),
-            *(
-                Column(f"distance {m}", "ℓ2 norm", np.linalg.norm(d.reshape(len(d), -1), axis=1))
-                for m, d in moved.items()
-            ),
-            *(Column(f"fine waves {m}", "share of energy", fine[m]) for m in titles),
-        )
-        arrays: dict[str, Array] = {"origin": found.origin} | {f"pictures_{m}": found.pictures[m] for m in titles}
-        return FeatureRows(
-            tables={"": table},
-            arrays=arrays,
-            caption=_caption(store, checkpoint, found, titles, fine),
-            rows={title: found.pictures[m] for m, title in titles.items()},
-            units=request.units,
-        )
+
+def feature_rows(store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> FeatureRows:
+    """The pictures of the units that ``options`` name, of each moment; imports torch."""
+    from engine.core.slices import finish
+    from engine.probes.features import visualise
+
+    network = network_of(store, checkpoint)
+    titles = moments_of(network, checkpoint)
+    request = _request(options, network.layers, network.data.shape)
+    x, _ = network.held_out(request.image + 1 if request.origin == "image" else 1)
+    if request.origin == "image" and request.image >= len(x):
+        raise ConfigError(f"image: got {request.image + 1}; allowed: a whole number from 1 to {len(x)}")
+    networks = {moment: network.network(moment) for moment in titles}  # type: ignore[arg-type]
+    seed = checkpoint.config.seed
+    found = finish(visualise(networks, request, x[-1], network.data.shape, checkpoint.step, seed))
+    moved = {m: found.pictures[m] - found.origin for m in titles}
+    fine = {m: fineness(delta) for m, delta in moved.items()}
+    table = (
+        Column("unit", "index", np.array(request.units, np.int64)),
+        *(Column(f"activation {m}", "pre-activation", found.activations[m]) for m in titles),
+        *(Column(f"distance {m}", "ℓ2 norm", np.linalg.norm(d.reshape(len(d), -1), axis=1)) for m, d in moved.items()),
+        *(Column(f"fine waves {m}", "share of energy", fine[m]) for m in titles),
+    )
+    arrays: dict[str, Array] = {"origin": found.origin} | {f"pictures_{m}": found.pictures[m] for m in titles}
+    return FeatureRows(
+        tables={"": table},
+        arrays=arrays,
+        caption=_caption(store, checkpoint, found, titles, fine),
+        rows={title: found.pictures[m] for m, title in titles.items()},
+        units=request.units,
+    )
 
 
 def _request(options: Mapping[str, str], layers: tuple[LayerInfo, ...], shape: tuple[int, int, int]) -> FeatureRequest:

@@ -11,7 +11,7 @@ from engine.config.experiment import IMAGES
 from engine.core.results import IntArray
 from engine.figures.base import Array, Column, Drawer, FigureData, Table, figures, provenance, training
 from engine.figures.declare import Contrast, Option, TextOption, ViewDeclaration, switch
-from engine.figures.features import ASCENT, FeaturesDrawer
+from engine.figures.features import ASCENT, feature_rows
 from engine.figures.order import COUNTS, MOST, UNIT_SORTS, UnitFacts, count_of
 from engine.figures.panels import PicturePanels
 from engine.figures.pictures import layer_named, moments_of, network_of
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from engine.run.store import Checkpoint, Store
 
 VIEW = ViewDeclaration(
-    "filters", "Neurons",
+    "filters", "Neurons", 30,
     "The first layer's weights as pictures, the same units in the same order at each moment; of a deeper layer the "
     "pictures that activate its units most.",
     (IMAGES,),
@@ -42,7 +42,7 @@ VIEW = ViewDeclaration(
 )  # fmt: skip
 
 
-@figures.register(VIEW.name)
+@figures.register(VIEW.name, order=VIEW.order)
 class FiltersDrawer(Drawer):
     """The first layer's weights, or the features of a deeper one."""
 
@@ -51,8 +51,8 @@ class FiltersDrawer(Drawer):
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> FigureData:
         """Read the first layer of the checkpoint, choose and order its units, find the shared level."""
         network = network_of(store, checkpoint)
-        if options["layer"] and layer_named(options["layer"], network.layers) != network.layers[0]:
-            return FeaturesDrawer().collect(store, checkpoint, options)
+        if layer_named(options["layer"], network.layers) != network.layers[0]:
+            return feature_rows(store, checkpoint, options)
         weights = first_weights(network)
         facts = UnitFacts.of(weights)
         order = facts.order(options["sort"], count_of(options["count"]))

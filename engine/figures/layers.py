@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LARGEST = 20_000  # test images
 VIEW = ViewDeclaration(
-    "layers", "Mixtures", "Principle 1 layer by layer, kernels as rows (SPEC.md sections 4 and 8).", (IMAGES,),
+    "layers", "Mixtures", 40, "Principle 1 layer by layer, kernels as rows (SPEC.md sections 4 and 8).", (IMAGES,),
     options=(
         TextOption("layer", "", {"": "first layer"}, "Whose units are drawn: a layer by name, or by number from 1.",
                    meaning="a layer's name or number"),
@@ -138,7 +138,7 @@ def summary(found: Principle1, name: str) -> NDArray[np.float64]:
     return np.asarray(np.quantile(values.astype(np.float64), QUANTILES))
 
 
-@figures.register(VIEW.name)
+@figures.register(VIEW.name, order=VIEW.order)
 class LayersDrawer(Drawer):
     """Principle 1 layer by layer, convolution kernels as rows (SPEC.md sections 4 and 8)."""
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from engine.run.store import Checkpoint, Store
 
 VIEW = ViewDeclaration(
-    "local", "Local", "What one layer alone learns from adversarial training (SPEC.md section 8).", (IMAGES,),
+    "local", "Local", 110, "What one layer alone learns from adversarial training (SPEC.md section 8).", (IMAGES,),
     looks={  # points of different layers are not joined
         **{name: replace(look, dash="none") for name, look in COSINE_LOOKS.items()}, **ACCURACY_LOOKS
     },
@@ -133,7 +133,7 @@ def scaled(layer: LocalLayer) -> tuple[np.ndarray[tuple[int], np.dtype[np.float6
     return (rest / size, pure / size) if size > 0 else (rest, pure)
 
 
-@figures.register(VIEW.name)
+@figures.register(VIEW.name, order=VIEW.order)
 class LocalDrawer(Drawer):
     """What one layer alone learns from adversarial training (SPEC.md section 8)."""
 

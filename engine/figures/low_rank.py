@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from engine.run.store import Checkpoint, Store
 
 VIEW = ViewDeclaration(
-    "low_rank", "Low rank", "How small a rank is enough for adversarial training (SPEC.md section 7).",
+    "low_rank", "Low rank", 120, "How small a rank is enough for adversarial training (SPEC.md section 7).",
     looks=ACCURACY_LOOKS,
 )  # fmt: skip
 CURVES = {"clean": ("clean", "clean_low", "clean_high"), "robust": ("robust", "low", "high")}
@@ -75,7 +75,7 @@ class LowRankFigure(FigureData):
             axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
 
 
-@figures.register(VIEW.name)
+@figures.register(VIEW.name, order=VIEW.order)
 class LowRankDrawer(Drawer):
     """How small a rank is enough for adversarial training (SPEC.md section 7)."""
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from engine.run.store import Checkpoint, Store
 
 VIEW = ViewDeclaration(
-    "mixtures", "Mixtures", "Pure and mixed parts of the neurons in the dictionary (SPEC.md section 4).",
+    "mixtures", "Mixtures", 20, "Pure and mixed parts of the neurons in the dictionary (SPEC.md section 4).",
     (SPARSE_CODING,),
     options=(
         Option(
@@ -139,7 +139,7 @@ class Mixtures(FigureData):
         return [(record, name, look.light, MARKERS[look.marker]) for record, name, look in looks]
 
 
-@figures.register(VIEW.name)
+@figures.register(VIEW.name, order=VIEW.order)
 class MixturesDrawer(Drawer):
     """Pure and mixed parts of the neurons in the dictionary (SPEC.md section 4)."""
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from engine.run.store import Checkpoint, Store
 
 VIEW = ViewDeclaration(
-    "neurons", "Neurons",
+    "neurons", "Neurons", 10,
     "Weights of the hidden neurons as pictures, the same neurons in the same order at each moment.",
     (SPARSE_CODING,),
     options=(
@@ -53,7 +53,7 @@ def space_name(space: str) -> str:
     return "pixel space" if space == "pixel" else "the dictionary"
 
 
-@figures.register(VIEW.name)
+@figures.register(VIEW.name, order=VIEW.order)
 class Neurons(Drawer):
     """Weights of the hidden neurons as pictures, the same neurons in the same order at each moment."""
 

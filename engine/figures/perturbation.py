@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 N = 1000  # held-out inputs that are perturbed
 VIEW = ViewDeclaration(
-    "perturbation", "Perturbation",
+    "perturbation", "Perturbation", 70,
     "One input with its FGM perturbation, and the perturbations of many in the dictionary (SPEC.md section 4).",
     (SPARSE_CODING,),
     options=(
@@ -135,7 +135,7 @@ def reference(found: Perturbations, sample: int) -> NDArray[np.float64]:
     return result
 
 
-@figures.register(VIEW.name)
+@figures.register(VIEW.name, order=VIEW.order)
 class PerturbationDrawer(Drawer):
     """One input with its FGM perturbation, and the perturbations of many in the dictionary (SPEC.md section 4)."""
 

@@ -50,7 +50,12 @@ def moments_of(network: ImageNetwork, checkpoint: Checkpoint) -> Mapping[str, st
 
 
 def layer_named(value: str, layers: tuple[LayerInfo, ...]) -> LayerInfo:
-    """The layer that an option names, by name or by number from 1. Raises :class:`ConfigError` if there is none."""
+    """The layer that an option names, by name or by number from 1, else the first for an empty text.
+
+    Raises :class:`ConfigError` if there is none.
+    """
+    if not value:
+        return layers[0]
     if value.isdecimal() and 1 <= int(value) <= len(layers):
         return layers[int(value) - 1]
     for layer in layers:

@@ -46,7 +46,7 @@ _LOOKS: Mapping[str, Look] = {
     "ntk": Look("", VERMILION, BRIGHT_VERMILION, "star", "dashed"),
 }
 VIEW = ViewDeclaration(
-    "race", "Race", "The network against models that the paper proves cannot be robust (SPEC.md section 6).",
+    "race", "Race", 100, "The network against models that the paper proves cannot be robust (SPEC.md section 6).",
     (SPARSE_CODING,), looks={name: replace(look, label=MODELS[name]) for name, look in _LOOKS.items()},
 )  # fmt: skip
 NAN = float("nan")
@@ -144,7 +144,7 @@ class RaceFigure(FigureData):
         axes.plot(xs, ys, markevery=every, label=look.label, **style)  # type: ignore[arg-type]
 
 
-@figures.register(VIEW.name)
+@figures.register(VIEW.name, order=VIEW.order)
 class RaceDrawer(Drawer):
     """The network against what the paper proves cannot be robust (SPEC.md section 6)."""
 

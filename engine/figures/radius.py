@@ -41,7 +41,7 @@ LARGEST = 20_000  # held-out samples
 STEPS, RESTARTS = 20, 2  # of PGD, at every radius
 IMAGE_STEPS = 10  # the same for networks on images, whose gradients cost more; one restart
 VIEW = ViewDeclaration(
-    "radius", "Radius",
+    "radius", "Radius", 60,
     "Accuracy against the radius, now and after clean training: PGD above, certificate below (SPEC.md section 5).",
     options=(
         Option("n", "500", {}, "Held-out samples.", number=True),
@@ -129,7 +129,7 @@ class Radius(FigureData):
             )
 
 
-@figures.register(VIEW.name)
+@figures.register(VIEW.name, order=VIEW.order)
 class RadiusDrawer(Drawer):
     """Accuracy against the radius, now and after clean training: PGD above, certificate below (SPEC.md section 5).
 
@@ -174,8 +174,7 @@ def measure(checkpoint: Checkpoint, radii: NDArray[np.float64], n: int, *, clean
     from engine.probes import oracle
     from engine.run.state import tensor
     from engine.theory.evaluation import HeldOut
-    from engine.theory.state import clean_step
-    from engine.theory.training import bias_at
+    from engine.theory.state import clean_bias, clean_step
 
     config, cpu = sparse_coding(checkpoint.config, "radius"), torch.device("cpu")
     world = SparseCoding(config.world, tensor(checkpoint, "dictionary", cpu), tensor(checkpoint, "target", cpu))
@@ -183,11 +182,12 @@ def measure(checkpoint: Checkpoint, radii: NDArray[np.float64], n: int, *, clean
     protocols = tuple(Measurement("pgd", config.attack.norm, float(r), STEPS, RESTARTS, n) for r in radii)
     model = SymmetricRelu(tensor(checkpoint, "weight", cpu), float(checkpoint.arrays["bias"]))
     found = _both(model, x, y, protocols, config.seed, "", f"step {checkpoint.step}")
-    if clean and "weight_clean" in checkpoint.arrays:
+    bias = clean_bias(checkpoint)
+    if clean and bias is not None:
         step = clean_step(checkpoint)
-        before = SymmetricRelu(tensor(checkpoint, "weight_clean", cpu), bias_at(config, step))
+        before = SymmetricRelu(tensor(checkpoint, "weight_clean", cpu), bias)
         found += _both(before, x, y, protocols, config.seed, "_clean", f"after clean training, step {step}")
-    ceilings = finish(oracle.ceilings(world, config.seed, x, y, protocols, CACHE))
+    ceilings = finish(oracle.measure(world, config.seed, x, y, protocols, CACHE))
     return (*found, _bound("oracle", f"ideal network, {_attack(protocols[0])}", [c.measured for c in ceilings]))
 
 

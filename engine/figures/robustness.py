@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from engine.run.store import Checkpoint, Store
 
 VIEW = ViewDeclaration(
-    "robustness", "Robustness",
+    "robustness", "Robustness", 50,
     "Accuracy on clean and on perturbed held-out samples over training steps, with 95% Wilson intervals.",
     options=(
         switch(
@@ -184,7 +184,7 @@ def _entry(found: Curve) -> str:
     return text + (" *" if len(used) > 1 else "")
 
 
-@figures.register(VIEW.name)
+@figures.register(VIEW.name, order=VIEW.order)
 class RobustnessDrawer(Drawer):
     """Accuracy on clean and on perturbed held-out samples over training steps, with 95% Wilson intervals."""
 

@@ -21,7 +21,7 @@ from engine.models.classifier import ImageClassifier
 from engine.models.layers import Layer, layers
 from engine.probes import robustness
 from engine.probes.features import visualise
-from engine.probes.layers import CHUNK, Weights, activity, matrices, principle1_of
+from engine.probes.layers import CHUNK, Matrices, activity, matrices, principle1_of
 from engine.probes.radius import POINTS, REACH, RESTARTS, STEPS, Cache, Values
 from engine.run.live import ProbeTask, at_once, in_slices
 
@@ -52,7 +52,7 @@ def examples(
 
 
 def layers_principle1(
-    start: Weights, clean: Weights, model: ImageClassifier, x: Tensor, step: int
+    start: Matrices, clean: Matrices, model: ImageClassifier, x: Tensor, step: int
 ) -> Generator[None, None, LayersPrinciple1]:
     """Principle 1 of every layer, and the activity on the images x (n, C, H, W)."""
     found = principle1_of(start, clean, matrices(model))
@@ -103,6 +103,7 @@ def filters(session: ImageSession) -> Filters:
         now=frozen(first.module.weight).reshape(shape),
         start=session.frozen_once("start filters", session.init[name]).reshape(shape),
         clean=None if clean is None else session.frozen_once("clean filters", clean[name]).reshape(shape),
+        held_out=len(session.held_out),
     )
 
 
@@ -161,9 +162,9 @@ def features_task(session: ImageSession) -> ProbeTask[Features] | None:
         if session.clean is not None:
             networks["clean"] = session.classifier_of(session.clean)
         networks["now"] = session.classifier.copy()
-        x, _ = session.held_out.take(request.image + 1)
+        image = session.held_out.take(request.image + 1)[0][-1] if request.origin == "image" else None
         return visualise(
-            {moment: each.module for moment, each in networks.items()}, request, x[-1], session.images.shape, step,
+            {moment: each.module for moment, each in networks.items()}, request, image, session.images.shape, step,
             session.config.seed,
         )  # fmt: skip
 

@@ -13,7 +13,7 @@ from engine.core.arrays import frozen
 from engine.core.errors import ConfigError
 from engine.core.generators import number
 from engine.core.results import FeatureRequest, Features
-from engine.data.images import HeldOut
+from engine.data.images import HeldOutImages
 from engine.images.config import ImageConfig, images, in_memory_order
 from engine.images.data import load
 from engine.images.evaluation import ImageRequest, evaluate
@@ -22,7 +22,7 @@ from engine.models.classifier import ImageClassifier
 from engine.models.layers import layer, layers, redraw
 from engine.models.low_rank import Factors
 from engine.probes.features import check
-from engine.probes.layers import Weights
+from engine.probes.layers import Matrices
 from engine.run.commands import Command, SetKnob, Visualise
 from engine.run.session import Session
 from engine.run.state import Arrays
@@ -69,9 +69,10 @@ class ImageSession(Session):
                 f"({self.images.source})"
             )
         self.network = start(self.config, self.images, self.device)
-        self.network.load_state_dict(self._state_of(checkpoint, "now."))
         self.init = self._state_of(checkpoint, "init.")
         self.clean = self._state_of(checkpoint, "clean.") or None
+        for fitting in (self.init, self.clean or self.init, self._state_of(checkpoint, "now.")):
+            self.network.load_state_dict(fitting)  # the first two to see that they fit, too
         self.clean_step = int(state["clean_step"])
         self.redrawn = bool(state["redrawn"])
         self.phase_start = int(state["phase_start"])
@@ -84,11 +85,11 @@ class ImageSession(Session):
     def _prepare(self, position: int) -> None:
         config = self.config
         placed = self.images.to(self.device, channels_last=config.training.channels_last)
-        self.held_out = HeldOut(placed)
+        self.held_out = HeldOutImages(placed)
         self._trainer = ImageTrainer(self.network, placed, self._generators, config)
         self._trainer.stream.seek(position)
-        self._start_matrices: Weights | None = None
-        self._clean_matrices: Weights | None = None
+        self._start_matrices: Matrices | None = None
+        self._clean_matrices: Matrices | None = None
         self.feature_request = FeatureRequest("", ())
 
     @property
@@ -168,18 +169,18 @@ class ImageSession(Session):
 
     # --- measuring
 
-    def _matrices(self, state: State) -> Weights:
+    def _matrices(self, state: State) -> Matrices:
         return {each.name: state[f"{each.name}.weight"].flatten(1) for each in layers(self.network)}
 
     @property
-    def start_matrices(self) -> Weights:
+    def start_matrices(self) -> Matrices:
         """The start's weights by layer, one row a unit."""
         if self._start_matrices is None:
             self._start_matrices = self._matrices(self.init)
         return self._start_matrices
 
     @property
-    def clean_matrices(self) -> Weights | None:
+    def clean_matrices(self) -> Matrices | None:
         """Those at the end of clean training."""
         if self._clean_matrices is None and self.clean is not None:
             self._clean_matrices = self._matrices(self.clean)

@@ -44,15 +44,15 @@ def radius_curves(
         if key not in cache:
             cache[key] = yield from _both(clean, world, x, y, protocols, seed)
         before = cache[key]
-    ceiling = cache.setdefault(
+    known = cache.setdefault(
         ("radius, oracle", *ball), []
     )  # one more radius each time: the curves must not wait for it
-    if len(ceiling) < POINTS:
-        found = yield from oracle.ceilings(world, seed, x, y, protocols[len(ceiling) :][:1], None, SIZE)
-        ceiling.append(found[0].measured.accuracy)
+    if len(known) < POINTS:
+        found = yield from oracle.measure(world, seed, x, y, protocols[len(known) :][:1], None, SIZE)
+        known.append(found[0].measured.accuracy)
     return RadiusCurves(
         step, norm, STEPS, RESTARTS, len(y), radii, pgd, certified, before[0], before[1],
-        np.array(ceiling) if len(ceiling) == POINTS else None,
+        np.array(known) if len(known) == POINTS else None,
     )  # fmt: skip
 
 

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from engine.core.errors import StoreError
+from engine.core.measurement import Measurement
 
+Record = Callable[[int, str, float], None]  # step, metric, value
+MeasuredBy = Callable[[int, str, Measurement], None]
 MOST_LIVE = 4  # live estimates that wait at once, each with weights of its own; before another comes one is finished
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,6 @@ from engine.core.arrays import frozen
 from engine.core.device import choose, prepare_thread
 from engine.core.errors import ConfigError, ExplorerError
 from engine.core.generators import seeded
-from engine.core.measurement import Measurement
 from engine.run.commands import Command, EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase
 from engine.run.evaluations import EvaluationQueue, Waiting
 from engine.run.live import source_of
@@ -33,8 +32,6 @@ from engine.run.snapshot import Problem, Snapshot
 from engine.run.store import Checkpoint, Store
 from engine.run.summary import summarise
 
-Record = Callable[[int, str, float], None]  # step, metric, value
-MeasuredBy = Callable[[int, str, Measurement], None]
 MOST_PROBLEMS = 100  # that are kept, should each have a text of its own
 RING = 64  # steps whose loss stays on the device before it is recorded: one synchronisation for all of them
 

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
+from torch import Tensor
+
 from engine.config.experiment import SPARSE_CODING
 from engine.core.arrays import frozen
-from engine.core.results import LowRank, Mixture, Perturbations, Principle1, RadiusCurves, Sparsity, Weights, Winners
+from engine.core.results import (
+    CleanMixture,
+    LowRank,
+    Mixture,
+    Perturbations,
+    Principle1,
+    RadiusCurves,
+    Sparsity,
+    Weights,
+    Winners,
+)
 from engine.data.sparse_stream import SparseCoding
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes import low_rank, mixture, perturbation, principle1, radius, sparsity, winners
@@ -32,6 +44,19 @@ def weights(session: TheorySession) -> Weights:
 def mixtures(session: TheorySession) -> Mixture:
     """Pure part and dense mixture of each neuron."""
     return mixture.mixture(session.model.weight, session.world.dictionary, session.world.target)
+
+
+@at_once(CleanMixture, SPARSE_CODING)
+def mixtures_after_clean(session: TheorySession) -> CleanMixture | None:
+    """The same of the clean network, measured once, as its weights never change."""
+    clean, world = session.weight_clean, session.world
+    if clean is None:
+        return None
+    known: tuple[Tensor, CleanMixture] | None = session.memory.get("mixture after clean")
+    if known is None or known[0] is not clean:
+        known = (clean, CleanMixture(mixture.mixture(clean, world.dictionary, world.target)))
+        session.memory["mixture after clean"] = known
+    return known[1]
 
 
 @at_once(Principle1, SPARSE_CODING)

@@ -48,6 +48,10 @@ class TheorySession(Session):
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         arrays, device = checkpoint.arrays, self.device
+        shape = (self.config.model.m, self.config.world.d)
+        for name in ("weight", "weight_init", "weight_clean"):
+            if name in arrays and arrays[name].shape != shape:
+                raise ValueError(f"{name} is {arrays[name].shape}, the knobs say {shape}")
         dictionary, target = tensor(checkpoint, "dictionary", device), tensor(checkpoint, "target", device)
         self.world = SparseCoding(self.config.world, dictionary, target)
         self.model = SymmetricRelu(tensor(checkpoint, "weight", device), float(arrays["bias"]))

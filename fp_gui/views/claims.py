@@ -32,8 +32,8 @@ from engine.studies.files import CLAIMS, Record, checked_at, read_claims, read_w
 from fp_gui.tasks import Task
 from fp_gui.theme import GREEN, LIGHT, VERMILION, Theme, mix, named
 from fp_gui.views.base import views
-from fp_gui.views.chrome import line, tint
-from fp_gui.views.tasked import TaskView
+from fp_gui.views.task_view import TaskView
+from fp_gui.views.widgets import line, tint
 
 SIGNS: dict[Verdict, str] = {"holds": "✓", "does not hold": "✗", "not measured": "–"}
 VERIFY = Task("claims", "Verify (slow)", ("--verify",))

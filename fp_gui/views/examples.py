@@ -16,11 +16,11 @@ from engine.core.results import Examples, FloatArray
 from engine.run.snapshot import Snapshot
 from fp_gui.theme import BLUE, ORANGE, SKY, VERMILION, Theme
 from fp_gui.views.base import View, views
-from fp_gui.views.chrome import Pages, line, restore, tint
 from fp_gui.views.gallery import Grid
 from fp_gui.views.perturbation import amplification, measured
-from fp_gui.views.picker import factor_choice, sample_box, step_button
 from fp_gui.views.pictures import GREY, PictureGallery, image_colours
+from fp_gui.views.sample_choice import factor_choice, sample_box, step_button
+from fp_gui.views.widgets import Pages, line, restore, tint
 
 TOP, FEW = 5, 3  # classes that are named, and where there is little room
 LOW = 400  # pixels of height under which there is little room

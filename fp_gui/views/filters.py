@@ -13,12 +13,12 @@ from engine.core.results import FeatureRequest, Features, Filters, FloatArray, I
 from engine.run.commands import Visualise
 from engine.run.snapshot import Snapshot
 from fp_gui.theme import Theme
-from fp_gui.views.ascent import AscentControls, protocol_text
 from fp_gui.views.base import View, views
-from fp_gui.views.chrome import Choice, Pages, Switch, ceiling, line, restore, tint
+from fp_gui.views.feature_visualisation import FeatureControls, protocol_text
 from fp_gui.views.gallery import Grid, columns_for
 from fp_gui.views.pictures import PictureGallery, WeightBar, image_colours, signed_colours, weight_colours
-from fp_gui.views.unit_facts import Facts, layer_text
+from fp_gui.views.unit_text import UnitFacts, layer_text
+from fp_gui.views.widgets import Choice, Pages, Switch, ceiling, line, restore, tint
 
 SORTS = {"index": "index", "norm": "norm", "change": "change"}
 COUNTS = {"64": "64", "144": "144", "256": "256", "all": "all"}
@@ -60,7 +60,7 @@ class FiltersView(View):
             "looks unchanged, and noise that is left looks stronger than it is.",
         )
         self.signed = Switch("Blue–orange", "Draw weights of one channel in blue below and orange above zero.")
-        self.ascent = AscentControls()
+        self.feature_controls = FeatureControls()
         self.bar = WeightBar()
         self.rule = line()
         self.rule.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -74,7 +74,7 @@ class FiltersView(View):
         self._build()
 
         self.filters: Filters | None = None
-        self.facts: Facts | None = None
+        self.facts: UnitFacts | None = None
         self.features: Features | None = None  # those shown
         self.order: IntArray = np.empty(0, np.int64)
         self._layers: tuple[LayerInfo, ...] = ()
@@ -119,7 +119,7 @@ class FiltersView(View):
         layout.setContentsMargins(8, 6, 8, 6)
         layout.addWidget(self.caption)
         layout.addLayout(top)
-        layout.addWidget(self.ascent)
+        layout.addWidget(self.feature_controls)
         layout.addWidget(self.pages, 1)
         layout.addLayout(scale)
         layout.addLayout(bottom)
@@ -134,7 +134,7 @@ class FiltersView(View):
             choice.currentIndexChanged.connect(self._changed)
         for box in (self.scaled, self.signed):
             box.toggled.connect(self._changed)
-        self.ascent.requested.connect(self._ask)
+        self.feature_controls.requested.connect(self._ask)
         for gallery in self.galleries:
             gallery.hovered.connect(self._hover)
             gallery.clicked.connect(self._select)
@@ -173,7 +173,7 @@ class FiltersView(View):
         self.features = self._seen = self.facts = None
         self.order = np.empty(0, np.int64)
         self._selected = -1
-        self.ascent.forget()
+        self.feature_controls.forget()
 
     def _know(self, layers: tuple[LayerInfo, ...]) -> None:
         """Fill the chooser with a network's layers; a stored choice that it does not have is dropped."""
@@ -196,11 +196,11 @@ class FiltersView(View):
         shown = self.features
         if shown is None or shown.request != features.request or shown.share < 1 or features.share >= 1:
             self.features = features
-        if features.request == self.ascent.live:
-            self.ascent.show_progress(features)
+        if features.request == self.feature_controls.live:
+            self.feature_controls.show_progress(features)
 
     def _measure(self, filters: Filters) -> None:
-        self.facts = Facts.of(filters)
+        self.facts = UnitFacts.of(filters)
         if not len(self.order) or not self._timer.isActive():
             self._sort()
         else:
@@ -235,7 +235,7 @@ class FiltersView(View):
         self.wants = frozenset({Filters, Features}) if deep else frozenset({Filters})
         for part in (*self._first_controls, self.bar, self.scaled):
             part.setVisible(not deep)
-        self.ascent.setVisible(deep)
+        self.feature_controls.setVisible(deep)
         self.caption.setText(
             "Each tile is a picture that activates one unit as much as a small change allows."
             if deep
@@ -245,7 +245,7 @@ class FiltersView(View):
         self._neuron = self._selected = -1
         chosen = next((each for each in self._layers if each.name == self.layer.value), None)
         if chosen is not None:
-            self.ascent.set_layer(chosen)
+            self.feature_controls.set_layer(chosen)
         elif self.filters is not None and not deep:
             self._measure(self.filters)
         self.signed.setVisible(not deep and self.filters is not None and self.filters.now.shape[1] == 1)
@@ -318,7 +318,7 @@ class FiltersView(View):
     def _draw_features(self, snapshot: Snapshot) -> None:
         features = self.features
         if features is None or features.request.layer != self.layer.value:
-            waiting = "Making the pictures." if self.ascent.live is not None else PRESS_START
+            waiting = "Making the pictures." if self.feature_controls.live is not None else PRESS_START
             for gallery in self.galleries:
                 gallery.placeholder.setText(waiting)
                 gallery.show_placeholder()
@@ -339,7 +339,7 @@ class FiltersView(View):
                 ]
                 gallery.show_pictures(image_colours(pictures), grid, captions)
         self.galleries[2].title.setText(f"Now: step {features.step:,}")
-        told = features.share >= 1 or self.ascent.live is not None  # by the progress bar
+        told = features.share >= 1 or self.feature_controls.live is not None  # by the progress bar
         share = "" if told else f" {features.share:.0%} done."
         self.rule.setText(protocol_text(features, snapshot.config.seed) + share)
         self.rule.setToolTip(
@@ -361,7 +361,8 @@ class FiltersView(View):
             if features is None or features.request.layer != self.layer.value:
                 return ""
             if unit not in features.request.units:
-                return f"{len(features.request.units)} of {self.ascent.layer.units:,} units, each with its activation"
+                total = self.feature_controls.layer.units
+                return f"{len(features.request.units)} of {total:,} units, each with its activation"
             i = features.request.units.index(unit)
             told = [f"{MOMENTS[m].lower()} {_signed(a[i])}" for m, a in features.activations.items()]
             return f"unit {unit}: activation {', '.join(told)}"
@@ -405,7 +406,7 @@ class FiltersView(View):
     def set_theme(self, theme: Theme) -> None:
         """Recolour pictures, bar and texts."""
         super().set_theme(theme)
-        for part in (*self.galleries, self.bar, self.pages, self.ascent):
+        for part in (*self.galleries, self.bar, self.pages, self.feature_controls):
             part.set_theme(theme)
         for label in (self.caption, self.rule):
             tint(label, theme.muted)
@@ -413,14 +414,14 @@ class FiltersView(View):
         self._redraw()
 
     def options(self) -> dict[str, str]:
-        """``layer`` (empty: the first), ``sort``, ``count``, ``scaled``, ``signed``, and those of the ascent."""
+        """``layer`` (empty: the first), ``sort``, ``count``, ``scaled``, ``signed``, and feature visualisation's."""
         layer = self.layer.value if self._layers else self._stored
-        return {"layer": layer} | {n: c.value for n, c in self._controls.items()} | self.ascent.options()
+        return {"layer": layer} | {n: c.value for n, c in self._controls.items()} | self.feature_controls.options()
 
     def set_options(self, options: dict[str, str]) -> None:
         """Inverse of :meth:`options`. Which layers there are is known with the first snapshot only."""
         restore(self._controls, options)
-        self.ascent.set_options(options)
+        self.feature_controls.set_options(options)
         if "layer" in options:
             if self._layers:
                 self.layer.value = options["layer"]

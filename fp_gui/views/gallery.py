@@ -20,7 +20,7 @@ from PySide6.QtWidgets import QGraphicsRectItem, QSizePolicy, QStackedLayout, QV
 from engine.core.arrays import picture_side
 from engine.core.results import FloatArray, IntArray, Mixture
 from fp_gui.theme import LIGHT, ORANGE, SKY, Theme
-from fp_gui.views.chrome import line, tint
+from fp_gui.views.widgets import line, tint
 
 Bytes = NDArray[np.uint8]
 ZERO = 128  # the byte of a weight of zero
@@ -152,7 +152,7 @@ def columns_for(n: int, cell: tuple[int, int], width: float, height: float) -> i
     return int(columns[int(np.argmax(zoom))])
 
 
-class Gallery(QWidget):
+class TileGallery(QWidget):
     """One image of tiles under a title. Hovering and clicking tell the neuron; wheel and drag zoom and pan."""
 
     hovered = Signal(int)

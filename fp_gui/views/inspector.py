@@ -10,9 +10,10 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QSpinBox, QToolButton, QVBoxL
 
 from engine.core.results import FloatArray, Mixture, Weights
 from fp_gui.theme import BLUE, GREEN, LIGHT, ORANGE, SKY, VERMILION, Theme
-from fp_gui.views.chrome import ceiling, line, tint
 from fp_gui.views.curves import decimate
-from fp_gui.views.gallery import Gallery, Grid
+from fp_gui.views.gallery import Grid, TileGallery
+from fp_gui.views.plots import add_items, from_zero, new_plot, theme_plot
+from fp_gui.views.widgets import ceiling, line, tint
 
 HISTORY = {  # quantity: (light, dark, line style, label)
     "purity": (BLUE, SKY, Qt.PenStyle.SolidLine, "purity, solid"),
@@ -48,8 +49,8 @@ class Inspector(QFrame):
         close.setAutoRaise(True)
         close.setToolTip("Close the inspector")
         close.setAccessibleName("Close the inspector")
-        self.pictures = (Gallery("start"), Gallery("after clean", "not yet"), Gallery("now"))
-        self.bars = self._plot("feature j", "C_ij · w*_j")
+        self.pictures = (TileGallery("start"), TileGallery("after clean", "not yet"), TileGallery("now"))
+        self.bars = new_plot("feature j", "C_ij · w*_j", auto=True)
         self.bars.setToolTip(
             "The neuron's coefficients, each times the sign of w*_j. One tall bar is its feature; a common shift\n"
             "of all the other bars (dashed line: their mean, ⟨v,w*⟩/D) is the dense mixture.\n"
@@ -60,9 +61,8 @@ class Inspector(QFrame):
         self.stems = pg.PlotCurveItem(connect="pairs")
         self.top = pg.PlotCurveItem(connect="pairs")
         self.before = pg.ScatterPlotItem(symbol="o", size=5)
-        for item in (self.zero, self.before, self.stems, self.top, self.mean):
-            self.bars.addItem(item, ignoreBounds=True)
-        self.history = self._plot("training step, since chosen", "purity, ℓ2 norms")
+        add_items(self.bars, (self.zero, self.before, self.stems, self.top, self.mean))
+        self.history = new_plot("training step, since chosen", "purity, ℓ2 norms", auto=True)
         self.lines = {name: pg.PlotCurveItem() for name in HISTORY}
         for item in self.lines.values():
             self.history.addItem(item)
@@ -91,19 +91,6 @@ class Inspector(QFrame):
         close.clicked.connect(self.closed)
         self.number.valueChanged.connect(self.chosen)
         self.set_theme(LIGHT)
-
-    @staticmethod
-    def _plot(x: str, y: str) -> pg.PlotWidget:
-        plot = pg.PlotWidget()
-        item = plot.getPlotItem()
-        item.setMenuEnabled(False)
-        item.hideButtons()
-        item.setLabel("bottom", x)
-        item.setLabel("left", y)
-        for axis in ("left", "bottom"):
-            item.getAxis(axis).enableAutoSIPrefix(False)
-        plot.setMouseEnabled(x=False, y=False)
-        return plot
 
     def select(self, neuron: int) -> None:
         """Turn to another neuron: its history begins anew."""
@@ -144,8 +131,8 @@ class Inspector(QFrame):
         now = self._coefficients(weights.now[self.neuron], weights)
         at = np.arange(len(now), dtype=np.float64)
         others = np.delete(at, feature).astype(int)
-        self.stems.setData(np.repeat(at[others], 2), _from_zero(now[others]))
-        self.top.setData(np.repeat(at[feature : feature + 1], 2), _from_zero(now[feature : feature + 1]))
+        self.stems.setData(np.repeat(at[others], 2), from_zero(now[others]))
+        self.top.setData(np.repeat(at[feature : feature + 1], 2), from_zero(now[feature : feature + 1]))
         self.mean.setValue(float(now[others].sum() / len(now)))
         largest = float(np.abs(now).max())
         if weights.clean is None:
@@ -179,11 +166,7 @@ class Inspector(QFrame):
         for picture in self.pictures:
             picture.set_theme(theme)
         for plot in (self.bars, self.history):
-            plot.setBackground(theme.base)
-            for name in ("left", "bottom"):
-                axis = plot.getPlotItem().getAxis(name)
-                axis.setPen(pg.mkPen(theme.grid))
-                axis.setTextPen(pg.mkPen(theme.text))
+            theme_plot(plot, theme)
         for name, (light, dark, style, _) in HISTORY.items():
             self.lines[name].setPen(pg.mkPen(dark if theme.dark else light, width=1, style=style))
         self.zero.setPen(pg.mkPen(theme.grid, width=1))
@@ -194,10 +177,3 @@ class Inspector(QFrame):
         self.before.setBrush(None)
         tint(self.facts, theme.text)
         tint(self.legend, theme.muted)
-
-
-def _from_zero(values: FloatArray) -> FloatArray:
-    """Pairs (0, value) for stems."""
-    pairs = np.zeros(2 * len(values), np.float32)
-    pairs[1::2] = values
-    return pairs

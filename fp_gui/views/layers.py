@@ -15,9 +15,9 @@ from engine.core.results import BoolArray, FloatArray, LayerInfo, LayersPrincipl
 from engine.run.snapshot import Snapshot
 from fp_gui.theme import BLUE, ORANGE, SKY, Theme
 from fp_gui.views.base import View, views
-from fp_gui.views.chrome import EMPTY, Choice, Pages, ceiling, line, tint
 from fp_gui.views.layer_plot import COSINES, DASH, SHIFT, LayerPlot, Spread, share, share_text, short_names
-from fp_gui.views.robustness import swatch
+from fp_gui.views.plots import add_items, new_plot, swatch, theme_plot
+from fp_gui.views.widgets import EMPTY, Choice, Pages, ceiling, line, tint
 
 NARROW = 560  # pixels under which the plots stand one below the other
 WAITING = (
@@ -65,31 +65,19 @@ class LayersView(View):
             self.lines[key] = pg.PlotCurveItem(connect="finite")
             self.bars[key] = pg.PlotCurveItem(connect="pairs")
             self.marks[key] = pg.ScatterPlotItem(symbol=symbol, size=8)
-            for item in (self.bars[key], self.lines[key], self.marks[key]):
-                self.cosines.addItem(item, ignoreBounds=True)
+            add_items(self.cosines, (self.bars[key], self.lines[key], self.marks[key]))
         self.active = pg.BarGraphItem(x=[], height=[], width=0.6)
         self.activity.addItem(self.active, ignoreBounds=True)
         self.swatches = {key: QLabel() for key in COSINES}
         self.legend = {key: line(words, wrap=False) for key, (words, *_) in COSINES.items()}
         self.readout = line()
         self.readout.setMinimumHeight(2 * self.fontMetrics().lineSpacing())  # room for two lines: plots must not jump
-        self.scatter = pg.PlotWidget()
-        item = self.scatter.getPlotItem()
-        item.setMenuEnabled(False)
-        item.hideButtons()
-        item.layout.setContentsMargins(0, 4, 10, 0)
-        item.setLabel("bottom", "‖βw′‖, what stays of w")
-        item.setLabel("left", "‖v‖, the rest")
-        for axis in ("left", "bottom"):
-            item.getAxis(axis).enableAutoSIPrefix(False)
-        item.getViewBox().disableAutoRange()
-        item.getViewBox().setMouseEnabled(x=False, y=False)
+        self.scatter = new_plot("‖βw′‖, what stays of w", "‖v‖, the rest")
         self.diagonal = pg.PlotCurveItem()
         self.dead = pg.ScatterPlotItem(symbol="x", size=6)
         self.alive = pg.ScatterPlotItem(symbol="o", size=6)
         self.ring = pg.ScatterPlotItem(symbol="o", size=15)
-        for part in (self.diagonal, self.dead, self.alive, self.ring):
-            self.scatter.addItem(part, ignoreBounds=True)
+        add_items(self.scatter, (self.diagonal, self.dead, self.alive, self.ring))
         self.scatter.scene().sigMouseMoved.connect(self._point)
         self.scatter.scene().sigMouseClicked.connect(self._pick)
         self.scatter.viewport().installEventFilter(self)
@@ -330,11 +318,7 @@ class LayersView(View):
         main, other = QColor(SKY if theme.dark else BLUE), QColor(ORANGE if theme.dark else "#B87E00")
         for plot in (self.cosines, self.activity):
             plot.set_theme(theme)
-        self.scatter.setBackground(theme.base)
-        for name in ("left", "bottom"):
-            axis = self.scatter.getPlotItem().getAxis(name)
-            axis.setPen(pg.mkPen(theme.grid))
-            axis.setTextPen(pg.mkPen(theme.text))
+        theme_plot(self.scatter, theme)
         self.zero.setPen(pg.mkPen(theme.grid, width=1))
         for key, (_, light, dark, symbol, style) in COSINES.items():
             colour = QColor(dark if theme.dark else light)

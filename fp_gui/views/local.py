@@ -8,16 +8,7 @@ from typing import ClassVar
 import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import (
-    QAbstractItemView,
-    QHBoxLayout,
-    QHeaderView,
-    QSizePolicy,
-    QTableWidget,
-    QTableWidgetItem,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from engine.config.experiment import IMAGES
 from engine.core.results import Filters
@@ -26,9 +17,19 @@ from engine.studies.files import LOCAL, Interval, Local, LocalLayer, read_local
 from fp_gui.tasks import Task
 from fp_gui.theme import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from fp_gui.views.base import views
-from fp_gui.views.chrome import line
-from fp_gui.views.race import plot
-from fp_gui.views.study import Key, LayerChoice, Mark, StudyView, draw_points, origin, steps_box
+from fp_gui.views.plots import new_plot
+from fp_gui.views.study_view import (
+    Key,
+    LayerChoice,
+    Mark,
+    StudyView,
+    draw_points,
+    fill_row,
+    origin,
+    steps_box,
+    study_table,
+)
+from fp_gui.views.widgets import line
 
 RUN = Task("local", "Purify single layers")
 ENDS, ALL = "", "*"  # choices beside the layers' names; a star is in no name
@@ -83,24 +84,16 @@ class LocalView(StudyView[Local]):
         self.add_choice("Layer", self.layer, 1)
         self.add_choice("clean steps", self.clean_steps)
         self.add_choice("adversarial", self.adversarial_steps)
-        self.cosines = plot("", "mean cosine")
-        self.accuracies = plot("", "accuracy")
-        self.scatter = plot("‖w − βw′‖, dropped", "‖βw′‖, kept")
+        self.cosines = new_plot("", "mean cosine", auto=True)
+        self.accuracies = new_plot("", "accuracy", auto=True)
+        self.scatter = new_plot("‖w − βw′‖, dropped", "‖βw′‖, kept", auto=True)
         self.plots = [self.cosines, self.accuracies, self.scatter]
         for widget in self.plots:  # the stretches below share the height out, whatever the plots would like
             widget.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
             widget.setMinimumHeight(90)
         self.keys = [Key(COSINES), Key(ACCURACIES)]
         self.parts = line()
-        self.table = QTableWidget(0, len(COLUMNS))
-        self.table.setHorizontalHeaderLabels(COLUMNS)
-        self.table.verticalHeader().hide()
-        self.table.verticalHeader().setDefaultSectionSize(22)
-        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
-        self.table.setAlternatingRowColors(True)
-        self.table.setAccessibleName("Figures of all layers")
-        self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.table = study_table(COLUMNS, "Figures of all layers")
         left = QVBoxLayout()
         left.addWidget(self.keys[1])
         left.addWidget(self.accuracies, 1)
@@ -217,10 +210,7 @@ class LocalView(StudyView[Local]):
                 robust.text(), robust_after.text(), f"{each.cos_start_clean:.3f}", f"{each.cos_start_now:.3f}",
                 f"{each.cos_clean_now:.3f}", f"{each.share:.0%} of {sum(each.alive)} alive",
             )  # fmt: skip
-            for column, text in enumerate(texts):
-                cell = QTableWidgetItem(text)
-                cell.setToolTip(text)
-                self.table.setItem(row, column, cell)
+            fill_row(self.table, row, texts)
 
 
 MARKS = {"o": "●", "t1": "▲", "s": "■", "d": "◆", "star": "★"}

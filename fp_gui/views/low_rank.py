@@ -18,9 +18,9 @@ from engine.studies.files import LOW_RANK, LowRankStudy, RankRow, read_low_rank
 from fp_gui.tasks import Task, TaskState
 from fp_gui.theme import BLUE, GREEN, SKY
 from fp_gui.views.base import views
-from fp_gui.views.chrome import line
-from fp_gui.views.race import plot
-from fp_gui.views.study import Key, LayerChoice, Mark, StudyView, draw_points, origin, steps_box
+from fp_gui.views.plots import new_plot, translucent
+from fp_gui.views.study_view import Key, LayerChoice, Mark, StudyView, draw_points, origin, steps_box
+from fp_gui.views.widgets import line
 
 RUN = Task("low-rank", "Compare ranks")
 ALL = "all"
@@ -76,7 +76,7 @@ class LowRankView(StudyView[LowRankStudy]):
         self.add_choice("layers", self.layers, 1)
         self.add_choice("steps", self.steps)
         self.wrong.setText(f"Ranks: whole numbers up to {TOP} and “full”, separated by commas, e.g. {RANKS}.")
-        self.accuracy = plot("rank of the change of each layer", "accuracy")
+        self.accuracy = new_plot("rank of the change of each layer", "accuracy", auto=True)
         self.plots = [self.accuracy]
         self.keys = [Key((ROBUST, CLEAN))]
         self.lines = line("Lines: solid after the full phase, dotted before it (after clean training).")
@@ -142,7 +142,11 @@ class LowRankView(StudyView[LowRankStudy]):
                     item.addItem(pg.InfiniteLine(of(row)[0], angle=0, pen=pg.mkPen(colour, width=1, style=dash)))
             if full is not None:  # the interval of the line
                 band = pg.LinearRegionItem(
-                    of(full)[1:], orientation="horizontal", movable=False, brush=_faint(colour), pen=pg.mkPen(None)
+                    of(full)[1:],
+                    orientation="horizontal",
+                    movable=False,
+                    brush=translucent(colour, 40),
+                    pen=pg.mkPen(None),
                 )
                 band.setZValue(-10)
                 item.addItem(band)
@@ -176,9 +180,3 @@ def verdict(found: LowRankStudy) -> str:
     if full is not None:
         parts.append(f"{full.robust:.3f} in full")
     return f"{', '.join(parts)}."
-
-
-def _faint(colour: str) -> object:
-    found = pg.mkColor(colour)
-    found.setAlpha(40)
-    return pg.mkBrush(found)

@@ -6,19 +6,21 @@ from typing import ClassVar
 
 import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
+from numpy.typing import NDArray
 from PySide6.QtCore import QEvent, QObject, QPointF, Qt
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QHBoxLayout, QSplitter, QVBoxLayout, QWidget
 
 from engine.config.experiment import SPARSE_CODING
 from engine.core import metrics
-from engine.core.results import FloatArray, Mixture, Weights
+from engine.core.results import CleanMixture, Mixture
 from engine.run.snapshot import Snapshot
+from engine.run.timeline import spans
 from fp_gui.theme import BLUE, ORANGE, SKY, Theme
 from fp_gui.views.base import View, views
-from fp_gui.views.chrome import Choice, Pages, Switch, ceiling, line, restore, tint
-from fp_gui.views.curves import TimePlot, phases
-from fp_gui.views.ghost import Ghost
+from fp_gui.views.curves import TimePlot
+from fp_gui.views.plots import add_items, new_plot, theme_plot
+from fp_gui.views.widgets import Choice, Pages, Switch, ceiling, line, restore, tint
 
 QUANTITIES = {
     "purity": "purity  |C_ij|/‖C_i‖",
@@ -46,7 +48,7 @@ class MixturesView(View):
 
     name: ClassVar[str] = "mixtures"
     title: ClassVar[str] = "Mixtures"
-    wants: frozenset[type] = frozenset({Mixture})
+    wants: frozenset[type] = frozenset({Mixture, CleanMixture})
     kinds: ClassVar[tuple[str, ...]] = (SPARSE_CODING,)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -56,29 +58,24 @@ class MixturesView(View):
         self.count = line(wrap=False)
         self.count.setToolTip("Alive: ‖w_i‖ above 0.3 of the largest. Summaries are taken over alive neurons.")
         self.quantity = Choice(QUANTITIES, "purity", "What is drawn over time, over alive neurons.\n" + TERMS)
-        self.show_ghost = Switch(
-            "Ghost: after clean", "Draw where the neurons were after clean training, faintly.", on=True
-        )
+        self.show_clean = Switch("After clean", "Draw where the neurons were after clean training, faintly.", on=True)
 
-        self.scatter = self._plot("pure magnitude |C_ij| (weight units)", "mixture ‖v_i‖ (ℓ2, weight units)")
+        self.scatter = new_plot("pure magnitude |C_ij| (weight units)", "mixture ‖v_i‖ (ℓ2, weight units)")
         self.rays = pg.PlotCurveItem(connect="pairs")
-        self.ghosts = pg.ScatterPlotItem(symbol="o", size=5)
+        self.clean_points = pg.ScatterPlotItem(symbol="o", size=5)
         self.dead = pg.ScatterPlotItem(symbol="x", size=6)
         self.alive = pg.ScatterPlotItem(symbol="o", size=6)
         self.ring = pg.ScatterPlotItem(symbol="o", size=15)
-        for item in (self.rays, self.ghosts, self.dead, self.alive, self.ring):
-            self.scatter.addItem(item, ignoreBounds=True)
+        add_items(self.scatter, (self.rays, self.clean_points, self.dead, self.alive, self.ring))
         self.ray_names = [pg.TextItem(f"purity {p:g}" if p > 0.9 else f"{p:g}") for p in PURITIES]
-        for text in self.ray_names:
-            self.scatter.addItem(text, ignoreBounds=True)
+        add_items(self.scatter, self.ray_names)
         self.key = line()
         self.time = TimePlot("purity")
         self.time.add_curve("median", "median", BLUE, SKY, "o")
-        self.histogram = self._plot("dense alignment (1: the dense mixture)", "alive neurons")
+        self.histogram = new_plot("dense alignment (1: the dense mixture)", "alive neurons")
         self.bars = pg.PlotCurveItem([0.0, 1.0], [0.0], stepMode="center", fillLevel=0)
-        self.ghost_bars = pg.PlotCurveItem([0.0, 1.0], [0.0], stepMode="center")
-        for item in (self.bars, self.ghost_bars):
-            self.histogram.addItem(item, ignoreBounds=True)
+        self.clean_bars = pg.PlotCurveItem([0.0, 1.0], [0.0], stepMode="center")
+        add_items(self.histogram, (self.bars, self.clean_bars))
 
         left = QWidget()
         column = QVBoxLayout(left)
@@ -98,7 +95,7 @@ class MixturesView(View):
         top = QHBoxLayout()
         top.addWidget(self.count)
         top.addStretch(1)
-        top.addWidget(self.show_ghost)
+        top.addWidget(self.show_clean)
         top.addWidget(line("Over time", wrap=False))
         top.addWidget(self.quantity)
         layout = QVBoxLayout(self)
@@ -108,46 +105,32 @@ class MixturesView(View):
         layout.addWidget(self.pages, 1)
 
         self.mixture: Mixture | None = None
-        self.ghost: Ghost | None = None
+        self.clean: Mixture | None = None  # after clean training
         self._snapshot: Snapshot | None = None
         self._key: tuple[object, ...] = ()
         self._time_key: tuple[object, ...] = ()
-        self._clean: FloatArray | None = None
         self._limits = [0.0, 0.0, 0.0]  # largest pure, mixture and bar so far in this run: axes only grow
         self._neuron = -1
         self.quantity.currentIndexChanged.connect(self._redraw_time)
-        self.show_ghost.toggled.connect(self._draw_ghost)
+        self.show_clean.toggled.connect(self._draw_clean)
         self.scatter.scene().sigMouseMoved.connect(self._move)
         self.scatter.scene().sigMouseClicked.connect(self._click)
         self.scatter.viewport().installEventFilter(self)
         self.set_theme(self.theme)
 
-    @staticmethod
-    def _plot(x: str, y: str) -> pg.PlotWidget:
-        plot = pg.PlotWidget()
-        item = plot.getPlotItem()
-        item.setMenuEnabled(False)
-        item.hideButtons()
-        item.setLabel("bottom", x)
-        item.setLabel("left", y)
-        for axis in ("left", "bottom"):
-            item.getAxis(axis).enableAutoSIPrefix(False)
-        item.getViewBox().disableAutoRange()
-        item.getViewBox().setMouseEnabled(x=False, y=False)
-        return plot
-
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Show the mixtures of ``snapshot`` and its history."""
         if self._snapshot is not None and snapshot.run != self._snapshot.run:
-            self.mixture = self.ghost = self._clean = None
+            self.mixture = self.clean = None
             self._key = self._time_key = ()
             self._limits = [0.0, 0.0, 0.0]
             self.time.clear()
+            self._draw_clean()
         self._snapshot = snapshot
         mixture = snapshot.get(Mixture)
         self.pages.show_content(mixture is not None or self.mixture is not None)
         if mixture is not None:
-            self._find_ghost(snapshot, mixture)
+            self._take_clean(snapshot.get(CleanMixture))
             key = (snapshot.run, snapshot.step)
             if key != self._key:
                 self._key = key
@@ -155,19 +138,12 @@ class MixturesView(View):
                 self._draw_now(mixture)
         self._draw_time(snapshot)
 
-    def _find_ghost(self, snapshot: Snapshot, mixture: Mixture) -> None:
-        weights = snapshot.get(Weights)
-        clean = weights.clean if weights is not None else None
-        if weights is not None and clean is not None:  # some other view asked for them: exact
-            if self._clean is None or (clean is not self._clean and not np.array_equal(clean, self._clean)):
-                self._clean, self.ghost = clean, Ghost.from_weights(weights)
-                self._draw_ghost()
-        elif snapshot.phase == "clean":
-            switched = any(e.name == "phase" for e in snapshot.events)
-            if not switched:
-                self.ghost = Ghost.from_mixture(mixture, snapshot.step)
-        elif self.ghost is not None and self.ghost.step >= 0 and not len(self.ghosts.data):
-            self._draw_ghost()
+    def _take_clean(self, found: CleanMixture | None) -> None:
+        """What was measured after clean training, if anything was; the session measures it once."""
+        clean = None if found is None else found.mixture
+        if clean is not self.clean:
+            self.clean = clean
+            self._draw_clean()
 
     def _draw_now(self, mixture: Mixture) -> None:
         alive = mixture.alive
@@ -177,10 +153,7 @@ class MixturesView(View):
         self.count.setText(f"n alive = {n:,} of {len(alive):,}")
         counts = np.histogram(mixture.dense_alignment[alive], BINS)[0]
         self.bars.setData(BINS, counts)
-        tops = (float(mixture.pure.max(initial=0)), float(mixture.mixture.max(initial=0)), float(counts.max(initial=1)))
-        if any(top > limit for top, limit in zip(tops, self._limits, strict=True)):
-            self._limits = [max(ceiling(1.04 * t, 1), limit) for t, limit in zip(tops, self._limits, strict=True)]
-            self._set_limits()
+        self._grow(mixture, counts)
         self._ring()
 
     def _set_limits(self) -> None:
@@ -197,28 +170,26 @@ class MixturesView(View):
         at = np.array(ends)
         self.rays.setData(at[:, 0], at[:, 1])
 
-    def _draw_ghost(self) -> None:
-        ghost, snapshot = self.ghost, self._snapshot
-        over = self._clean is not None or (snapshot is not None and snapshot.phase != "clean")  # clean training is
-        shown = ghost is not None and over and self.show_ghost.isChecked()
-        if ghost is None or not shown:
-            self.ghosts.setData([], [])
-            self.ghost_bars.setData([0.0, 1.0], [0])
+    def _draw_clean(self) -> None:
+        """The neurons after clean training, faintly; nothing before it has ended or where it is switched off."""
+        clean = self.clean if self.show_clean.isChecked() else None
+        if clean is None:
+            self.clean_points.setData([], [])
+            self.clean_bars.setData([0.0, 1.0], [0])
         else:
-            self.ghosts.setData(ghost.pure[ghost.alive], ghost.mixture[ghost.alive])
-            counts = np.histogram(ghost.dense_alignment[ghost.alive], BINS)[0]
-            self.ghost_bars.setData(BINS, counts)
-            tops = float(ghost.pure.max()), float(ghost.mixture.max()), float(counts.max(initial=1))
+            self.clean_points.setData(clean.pure[clean.alive], clean.mixture[clean.alive])
+            counts = np.histogram(clean.dense_alignment[clean.alive], BINS)[0]
+            self.clean_bars.setData(BINS, counts)
+            self._grow(clean, counts)
+        words = "" if clean is None else "  ○ and outline: after clean training"
+        self.key.setText(f"● alive  × not alive  rays: equal purity{words}")
+
+    def _grow(self, mixture: Mixture, counts: NDArray[np.int64]) -> None:
+        """Let the axes hold all neurons and bars: they only grow."""
+        tops = (float(mixture.pure.max(initial=0)), float(mixture.mixture.max(initial=0)), float(counts.max(initial=1)))
+        if any(top > limit for top, limit in zip(tops, self._limits, strict=True)):
             self._limits = [max(ceiling(1.04 * t, 1), limit) for t, limit in zip(tops, self._limits, strict=True)]
             self._set_limits()
-        self._write_key(shown)
-
-    def _write_key(self, ghost: bool) -> None:
-        text = "● alive  × not alive  rays: equal purity"
-        if ghost and self.ghost is not None:
-            when = "" if self.ghost.step < 0 else f" (step {self.ghost.step:,})"
-            text += f"  ○ and outline: after clean{when}"
-        self.key.setText(text)
 
     def _redraw_time(self) -> None:
         self._time_key = ()
@@ -231,8 +202,8 @@ class MixturesView(View):
         found = [history[n] for n in names if n in history]
         length = min((len(s) for s in found), default=0) if len(found) == len(names) else 0
         total = snapshot.config.schedule.total if snapshot.scheduled else 0
-        spans = phases(snapshot.events, snapshot.phase, snapshot.step)
-        self.time.set_time(snapshot.step, total, spans, snapshot.events)
+        phases = spans(snapshot.events, snapshot.phase, snapshot.step)
+        self.time.set_time(snapshot.step, total, phases, snapshot.events)
         if (quantity, length) == self._time_key:
             return
         self._time_key = quantity, length
@@ -301,18 +272,14 @@ class MixturesView(View):
         self.pages.set_theme(theme)
         main, other = QColor(SKY if theme.dark else BLUE), QColor(ORANGE if theme.dark else AMBER)
         for plot in (self.scatter, self.histogram):
-            plot.setBackground(theme.base)
-            for name in ("left", "bottom"):
-                axis = plot.getPlotItem().getAxis(name)
-                axis.setPen(pg.mkPen(theme.grid))
-                axis.setTextPen(pg.mkPen(theme.text))
+            theme_plot(plot, theme)
         faint = QColor(other)
         faint.setAlpha(110)
         self.rays.setPen(pg.mkPen(theme.grid, width=1))  # dots would take ten times as long to paint
         for text in self.ray_names:
             text.setColor(theme.muted)
-        self.ghosts.setPen(pg.mkPen(faint))
-        self.ghosts.setBrush(None)
+        self.clean_points.setPen(pg.mkPen(faint))
+        self.clean_points.setBrush(None)
         self.dead.setPen(pg.mkPen(theme.muted))
         self.alive.setPen(None)
         fill = QColor(main)
@@ -322,7 +289,7 @@ class MixturesView(View):
         self.ring.setBrush(None)
         self.bars.setPen(pg.mkPen(main, width=1))
         self.bars.setBrush(pg.mkBrush(fill))
-        self.ghost_bars.setPen(pg.mkPen(other, width=1))
+        self.clean_bars.setPen(pg.mkPen(other, width=1))
         for label in (self.caption, self.key):
             tint(label, theme.muted)
         tint(self.count, theme.text)

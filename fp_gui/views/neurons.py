@@ -13,9 +13,9 @@ from engine.core.results import FloatArray, IntArray, Mixture, Weights
 from engine.run.snapshot import Snapshot
 from fp_gui.theme import Theme
 from fp_gui.views.base import View, views
-from fp_gui.views.chrome import Choice, Pages, Switch, ceiling, line, restore, tint
-from fp_gui.views.gallery import ColourBar, Gallery, Grid, best_columns, contrast, neuron_order
+from fp_gui.views.gallery import ColourBar, Grid, TileGallery, best_columns, contrast, neuron_order
 from fp_gui.views.inspector import Inspector
+from fp_gui.views.widgets import Choice, Pages, Switch, ceiling, line, restore, tint
 
 SPACES = {"pixel": "Pixels", "dictionary": "Dictionary"}
 SORTS = {"purity": "purity", "mixture": "mixture", "norm": "norm", "feature": "feature", "index": "index"}
@@ -71,9 +71,11 @@ class NeuronsView(View):
         self.status = line()
         self.status.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.galleries = (
-            Gallery("Start"),
-            Gallery("After clean training", "Appears when clean training ends\n(press T, or let the schedule switch)."),
-            Gallery("Now"),
+            TileGallery("Start"),
+            TileGallery(
+                "After clean training", "Appears when clean training ends\n(press T, or let the schedule switch)."
+            ),
+            TileGallery("Now"),
         )
         self.inspector = Inspector()
         self.inspector.hide()

@@ -16,10 +16,10 @@ from engine.core.results import FloatArray, Perturbations
 from engine.run.snapshot import Snapshot
 from fp_gui.theme import BLUE, ORANGE, SKY, VERMILION, Theme
 from fp_gui.views.base import View, views
-from fp_gui.views.chrome import Pages, ceiling, line, restore, tint
-from fp_gui.views.curves import Floats
-from fp_gui.views.gallery import ColourBar, Gallery, Grid
-from fp_gui.views.picker import factor_choice, sample_box, step_button
+from fp_gui.views.gallery import ColourBar, Grid, TileGallery
+from fp_gui.views.plots import Floats, add_items, from_zero, new_plot, theme_plot
+from fp_gui.views.sample_choice import factor_choice, sample_box, step_button
+from fp_gui.views.widgets import Pages, ceiling, line, restore, tint
 
 FACTORS = (1, 2, 5, 10, 20, 50, 100)
 BINS = np.linspace(-1.0, 1.0, 41)
@@ -74,7 +74,7 @@ def verdict(margin: float) -> str:
     return f"{margin:+.3f} ({'right' if margin > 0 else 'wrong'})".replace("-", "−")
 
 
-class Picture(Gallery):
+class Picture(TileGallery):
     """One vector as a picture, without a line around it and without zooming."""
 
     def __init__(self, title: str) -> None:
@@ -114,19 +114,17 @@ class PerturbationView(View):
         self.pictures = Picture("x"), Picture("δ"), Picture("x + δ")
         self.bar = ColourBar()
         self.bar.setToolTip("Colour of a pixel, the same for the three pictures: blue below zero, orange above.")
-        self.stems = self._plot("feature (dictionary coordinate)", "Mᵀδ")
+        self.stems = new_plot("feature (dictionary coordinate)", "Mᵀδ")
         self.zero = pg.InfiniteLine(angle=0)
         self.dense = pg.ScatterPlotItem(symbol="o", size=6)
         self.coefficients = pg.PlotCurveItem(connect="pairs")
-        for item in (self.zero, self.coefficients, self.dense):
-            self.stems.addItem(item, ignoreBounds=True)
+        add_items(self.stems, (self.zero, self.coefficients, self.dense))
         self.key = line("| δ   ○ the dense mixture −y·M w*, as long as the ball allows")
-        self.histogram = self._plot("cosine of δ with −y·M w*", "inputs")
+        self.histogram = new_plot("cosine of δ with −y·M w*", "inputs")
         self.bars = pg.PlotCurveItem([0.0, 1.0], [0.0], stepMode="center", fillLevel=0)
         self.mean = pg.InfiniteLine(angle=90)
         self.this = pg.InfiniteLine(angle=90)
-        for item in (self.bars, self.mean, self.this):
-            self.histogram.addItem(item, ignoreBounds=True)
+        add_items(self.histogram, (self.bars, self.mean, self.this))
         self.mean_key = line()
         self.summary = line()
         self.summary.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -172,21 +170,6 @@ class PerturbationView(View):
         inner.addLayout(lower, 6)
         inner.addWidget(self.summary)
         return body
-
-    @staticmethod
-    def _plot(x: str, y: str) -> pg.PlotWidget:
-        plot = pg.PlotWidget()
-        item = plot.getPlotItem()
-        item.setMenuEnabled(False)
-        item.hideButtons()
-        item.layout.setContentsMargins(0, 2, 8, 0)
-        item.setLabel("bottom", x)
-        item.setLabel("left", y)
-        for axis in ("left", "bottom"):
-            item.getAxis(axis).enableAutoSIPrefix(False)
-        item.getViewBox().disableAutoRange()
-        plot.setMouseEnabled(x=False, y=False)
-        return plot
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Show the perturbations of ``snapshot`` if they are not those that are shown already."""
@@ -235,9 +218,7 @@ class PerturbationView(View):
         )
         self.this.setValue(cosine)
         values, at = anatomy.coefficients[i], np.arange(len(anatomy.target), dtype=np.float64)
-        pairs = np.zeros(2 * len(values))
-        pairs[1::2] = values
-        self.coefficients.setData(np.repeat(at, 2), pairs)
+        self.coefficients.setData(np.repeat(at, 2), from_zero(values))
         self.dense.setData(at, reference(anatomy, i))
         l2 = anatomy.protocol.norm == "l2"
         self.key.setText(f"| δ   ○ the dense mixture −y·M w*, {'of length tau' if l2 else 'as long as δ (ℓ2)'}")
@@ -284,11 +265,7 @@ class PerturbationView(View):
             picture.plot.setBackground(theme.base)
             picture.image.setBorder(pg.mkPen(theme.grid, width=1))
         for plot in (self.stems, self.histogram):
-            plot.setBackground(theme.base)
-            for name in ("left", "bottom"):
-                axis = plot.getPlotItem().getAxis(name)
-                axis.setPen(pg.mkPen(theme.grid))
-                axis.setTextPen(pg.mkPen(theme.text))
+            theme_plot(plot, theme)
         main, other = QColor(SKY if theme.dark else BLUE), QColor(ORANGE if theme.dark else VERMILION)
         self.zero.setPen(pg.mkPen(theme.grid, width=1))
         self.coefficients.setPen(pg.mkPen(main, width=2))

@@ -12,16 +12,14 @@ from PySide6.QtGui import QColor, QPainterPath, QPen
 from PySide6.QtWidgets import QGraphicsPathItem, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from engine.config.experiment import IMAGES
-from engine.core.measurement import NORM_SIGN, Measurement
+from engine.core.measurement import NORM_SIGN, Measurement, wilson_bounds
 from engine.core.results import RadiusCurves
 from engine.run.snapshot import Snapshot
 from fp_gui.theme import BLUE, GREEN, SKY, VERMILION, Theme
 from fp_gui.views.base import View, views
-from fp_gui.views.chrome import Pages, Switch, line, restore, tint
-from fp_gui.views.curves import Floats
-from fp_gui.views.robustness import swatch, wilson_band
+from fp_gui.views.plots import NONE, Floats, add_items, new_plot, swatch, theme_plot, translucent
+from fp_gui.views.widgets import Pages, Switch, line, restore, tint
 
-NONE: Floats = np.empty(0)
 TOP = 1.07  # of the y axis: room for the name of tau above the curves
 MEASURING = (
     "Accuracy against the radius is being measured: an attack and a certificate at several radii.\n"
@@ -64,7 +62,7 @@ STATES = {
 
 
 @dataclass(slots=True)
-class Curve:
+class RadiusCurve:
     """One curve with the items that draw it, and its values with 95% Wilson intervals."""
 
     line: pg.PlotCurveItem
@@ -107,17 +105,8 @@ class RadiusView(View):
         self.caption = line(BETWEEN)
         self.clean = Switch("After clean", "Also draw the weights at the end of clean training.", on=True)
         self.intervals = Switch("95% bars", "Draw the 95% Wilson intervals; the table always tells them.", on=True)
-        self.plot = pg.PlotWidget()
+        self.plot = new_plot(y="accuracy (share right)")
         self.box: pg.ViewBox = self.plot.getViewBox()
-        item = self.plot.getPlotItem()
-        item.setMenuEnabled(False)
-        item.hideButtons()
-        item.layout.setContentsMargins(0, 4, 14, 0)
-        item.setLabel("left", "accuracy (share right)")
-        for axis in ("left", "bottom"):
-            item.getAxis(axis).enableAutoSIPrefix(False)
-        self.box.disableAutoRange()
-        self.box.setMouseEnabled(x=False, y=False)
         self.plot.setToolTip("Hover for the values at a radius.")
         self.plot.setAccessibleName("Accuracy against radius")
         self.tau = pg.InfiniteLine(angle=90)
@@ -129,17 +118,16 @@ class RadiusView(View):
             area.setPen(QPen(Qt.PenStyle.NoPen))
             area.setZValue(z)
             self.box.addItem(area, ignoreBounds=True)
-        self.curves: dict[str, Curve] = {}
+        self.curves: dict[str, RadiusCurve] = {}
         for z, (key, (_, _, symbol, _)) in enumerate(reversed(CURVES.items()), start=5):
-            curve = Curve(
+            curve = RadiusCurve(
                 pg.PlotCurveItem(), pg.ScatterPlotItem(symbol=symbol, size=10), pg.PlotCurveItem(connect="pairs")
             )
             for each in (curve.bars, curve.line, curve.marks):
                 each.setZValue(z)
                 self.plot.addItem(each, ignoreBounds=True)
             self.curves[key] = curve
-        for each in (self.tau, self.cross, self.tau_name):
-            self.plot.addItem(each, ignoreBounds=True)
+        add_items(self.plot, (self.tau, self.cross, self.tau_name))
 
         table = QGridLayout()
         table.setHorizontalSpacing(8)
@@ -224,7 +212,7 @@ class RadiusView(View):
         for key, curve in self.curves.items():
             values = getattr(result, key)
             curve.y = NONE if values is None else np.asarray(values, np.float64)
-            curve.low, curve.high = wilson_band(curve.y, np.full(len(curve.y), result.n))
+            curve.low, curve.high = wilson_bounds(curve.y * result.n, np.full(len(curve.y), result.n))
             x = radii[: len(curve.y)]
             curve.line.setData(x, curve.y)
             curve.marks.setData(x, curve.y)
@@ -306,19 +294,13 @@ class RadiusView(View):
         """Recolour plot, table and texts."""
         super().set_theme(theme)
         self.pages.set_theme(theme)
-        self.plot.setBackground(theme.base)
-        for name in ("left", "bottom"):
-            axis = self.plot.getPlotItem().getAxis(name)
-            axis.setPen(pg.mkPen(theme.grid))
-            axis.setTextPen(pg.mkPen(theme.text))
+        theme_plot(self.plot, theme)
         self.tau.setPen(pg.mkPen(theme.text, width=1, style=Qt.PenStyle.DotLine))
         self.tau_name.setColor(theme.text)
         self.cross.setPen(pg.mkPen(theme.muted, width=1))
         self._colour()
         for state, area in self.areas.items():
-            colour = self.colour(STATES[state][1])
-            colour.setAlpha(70 if theme.dark else 50)
-            area.setBrush(colour)
+            area.setBrush(translucent(self.colour(STATES[state][1]), 70 if theme.dark else 50))
         for label in (self.caption, self.protocol, self.at, *self.heads):
             tint(label, theme.muted)
         for label in self.names.values():

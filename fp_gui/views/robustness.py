@@ -5,21 +5,22 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-import pyqtgraph as pg  # type: ignore[import-untyped]
 from numpy.typing import ArrayLike
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor, QPainter, QPixmap
+from PySide6.QtGui import QPixmap
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from engine.config.experiment import IMAGES
 from engine.core import metrics
 from engine.core.history import Series
-from engine.core.measurement import Z95
+from engine.core.measurement import wilson_bounds
 from engine.run.snapshot import ProtocolLog, Snapshot
+from engine.run.timeline import spans
 from fp_gui.theme import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW, Theme
 from fp_gui.views.base import View, views
-from fp_gui.views.chrome import Pages, Switch, line, restore, tint
-from fp_gui.views.curves import Floats, TimePlot, phases
+from fp_gui.views.curves import TimePlot
+from fp_gui.views.plots import Floats, swatch
+from fp_gui.views.widgets import Pages, Switch, line, restore, tint
 
 # key: (name, colour on light, colour on dark, marker)
 CURVES = {
@@ -40,17 +41,6 @@ TIPS = {
 }
 
 
-def wilson_band(values: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats]:
-    """95% Wilson score intervals of proportions ``values`` of ``n`` samples; (0, 1) where n = 0."""
-    p, size = np.asarray(values, np.float64), np.asarray(n, np.float64)
-    known = np.maximum(size, 1.0)
-    z2 = Z95 * Z95
-    centre = (p + z2 / (2 * known)) / (1 + z2 / known)
-    half = Z95 / (1 + z2 / known) * np.sqrt(p * (1 - p) / known + z2 / (4 * known * known))
-    low, high = np.maximum(0.0, centre - half), np.minimum(1.0, centre + half)
-    return np.where(size > 0, low, 0.0), np.where(size > 0, high, 1.0)
-
-
 def sample_sizes(steps: ArrayLike, log: ProtocolLog) -> Floats:
     """How many samples each of ``steps`` was measured on; 0 before the first protocol of ``log``."""
     at = np.asarray(steps)
@@ -60,28 +50,18 @@ def sample_sizes(steps: ArrayLike, log: ProtocolLog) -> Floats:
     return sizes
 
 
+def wilson_of(series: Series, log: ProtocolLog) -> tuple[Floats, Floats]:
+    """The 95% Wilson intervals of a series measured by the protocols of ``log``."""
+    sizes = sample_sizes(series.steps, log)
+    return wilson_bounds(series.values * sizes, sizes)
+
+
 def figure_text(series: Series | None, band: tuple[Floats, Floats] | None) -> str:
     """The last value of a series with its interval, e.g. ``0.862 [0.829, 0.889]``."""
     if series is None or not len(series):
         return "–"
     text = f"{series.values[-1]:.3f}"
     return text if band is None else f"{text} [{band[0][-1]:.3f}, {band[1][-1]:.3f}]"
-
-
-def swatch(ratio: float, colour: QColor, symbol: str, style: Qt.PenStyle = Qt.PenStyle.SolidLine) -> QPixmap:
-    """A piece of a curve with its marker, as it looks in the plot, for a screen of ``ratio`` pixels a point."""
-    pixmap = QPixmap(round(28 * ratio), round(14 * ratio))
-    pixmap.setDevicePixelRatio(ratio)
-    pixmap.fill(Qt.GlobalColor.transparent)
-    painter = QPainter(pixmap)
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.setPen(pg.mkPen(colour, style=style))
-    painter.drawLine(0, 7, 28, 7)
-    painter.translate(14, 7)
-    drawn = pg.graphicsItems.ScatterPlotItem.Symbols[symbol]
-    pg.graphicsItems.ScatterPlotItem.drawSymbol(painter, drawn, 9, pg.mkPen(colour), pg.mkBrush(colour))
-    painter.end()
-    return pixmap
 
 
 class Row:
@@ -180,8 +160,8 @@ class RobustnessView(View):
             self.pages.message.setText(f"Press play (Space): the first accuracies appear after {every} steps.")
             return
         total = snapshot.config.schedule.total if snapshot.scheduled else 0
-        spans = phases(snapshot.events, snapshot.phase, snapshot.step)
-        self.plot.set_time(snapshot.step, total, spans, snapshot.events)
+        phases = spans(snapshot.events, snapshot.phase, snapshot.step)
+        self.plot.set_time(snapshot.step, total, phases, snapshot.events)
         for name in CURVES:
             # A curve is drawn again only if it, its protocol or the sizes it was measured on have changed.
             state = (
@@ -200,12 +180,11 @@ class RobustnessView(View):
             self._show_certified(series is not None or reports is not None)
         if series is not None:
             if proportion and protocol is not None:
-                band = wilson_band(series.values, sample_sizes(series.steps, snapshot.protocols[name]))
+                band = wilson_of(series, snapshot.protocols[name])
             self.plot.set_curve(name, series.steps, series.values, *(band or (None, None)))
         if reports is not None:
             if proportion and report_protocol is not None:
-                sizes = sample_sizes(reports.steps, snapshot.protocols[metrics.REPORT + name])
-                report_band = wilson_band(reports.values, sizes)
+                report_band = wilson_of(reports, snapshot.protocols[metrics.REPORT + name])
             low, high = report_band or (reports.values, reports.values)
             self.plot.set_points(name, reports.steps, reports.values, low, high)
         row.live.setText(figure_text(series, band))

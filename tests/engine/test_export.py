@@ -18,7 +18,9 @@ from engine.config.experiment import from_dict
 from engine.core import metrics
 from engine.core.errors import ConfigError, StoreError
 from engine.core.measurement import wilson
-from engine.figures.export import export
+from engine.figures.base import measure
+from engine.figures.export import ExportError, export
+from engine.figures.mixtures import MixturesDrawer
 from engine.run.commands import SetKnob
 from engine.run.store import Store
 
@@ -51,12 +53,19 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def out(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported")
     before = state(run)
-    said: list[str] = []
-    written = export(run, "all", folder, options={"count": "all", "alignment": "true"}, progress=said.append)
+    said: list[tuple[float, str]] = []
+    written = export(
+        run, "all", folder, options={"count": "all", "alignment": "true"}, progress=lambda *each: said.append(each)
+    )
     assert state(run) == before
     assert all(path.is_file() for path in written)
     assert sorted(written) == sorted(p for p in folder.rglob("*") if p.is_file())
-    assert "neurons: drawing png" in said
+    assert (0.0, "neurons: reading") in said
+    assert [what for _, what in said if what.startswith("neurons: drawing")] == [
+        f"neurons: drawing {form}" for form in ("png", "svg", "pdf")
+    ]
+    assert [share for share, _ in said] == sorted(share for share, _ in said)
+    assert said[-1] == (1.0, "writing")
     return folder
 
 
@@ -75,7 +84,7 @@ def table(path: Path) -> tuple[list[str], list[list[str]]]:
 @pytest.mark.parametrize("view", VIEWS)
 def test_each_view_is_a_complete_folder(out: Path, view: str) -> None:
     folder = out / view
-    for name in (f"{view}.png", f"{view}.svg", f"{view}.pdf", f"{view}.csv", f"{view}.npz", "caption.txt"):
+    for name in (f"{view}.png", f"{view}.svg", f"{view}.pdf", f"{view}.csv", "caption.txt"):
         assert (folder / name).stat().st_size > 0, name
     pixels = matplotlib.image.imread(folder / f"{view}.png")
     assert pixels.shape[1] == round(6.75 * 300)
@@ -89,8 +98,7 @@ def test_each_view_is_a_complete_folder(out: Path, view: str) -> None:
     assert pdf.startswith(b"%PDF-1.")
     assert b"/FontFile2" in pdf  # TrueType, not outlines
     assert pdf.rstrip().endswith(b"%%EOF")
-    with np.load(folder / f"{view}.npz", allow_pickle=False) as arrays:
-        assert all(arrays[name].dtype != object for name in arrays)
+    assert (folder / f"{view}.npz").exists() == (view == "neurons")  # matrices; the others are tables
     header, rows = table(folder / f"{view}.csv")
     assert all(cell.endswith("]") for cell in header)
     assert rows
@@ -116,8 +124,8 @@ def test_gallery_in_vector_files_is_an_image_with_one_pixel_a_weight(out: Path) 
     for image in images:
         data = image.attrib["{http://www.w3.org/1999/xlink}href"].partition("base64,")[2]
         sizes.append(matplotlib.image.imread(io.BytesIO(base64.b64decode(data))).shape[:2])
-    with np.load(out / "neurons" / "neurons.npz") as arrays:
-        n = len(arrays["order"])
+    sizes.remove((1, 256))  # what the colours mean
+    n = len(table(out / "neurons" / "neurons.csv")[1])
     assert len({size for size in sizes if (size[0] - 1) % 5 == 0 and (size[1] - 1) % 5 == 0}) == 1
     rows, columns = next((s[0] - 1) // 5 for s in sizes), next((s[1] - 1) // 5 for s in sizes)
     assert rows * columns >= n
@@ -138,6 +146,7 @@ def test_csv_equals_the_store(out: Path, run: Path) -> None:
     header, rows = table(out / "robustness" / "robustness.csv")
     assert header[0] == "step [steps]"
     columns = {name: [row[i] for row in rows] for i, name in enumerate(header)}
+    assert f"{metrics.CERTIFIED} [1]" in columns
     for name in metrics.ACCURACIES:
         series = store.series(name)
         assert [float(v) for v in columns[f"{name} [1]"]] == series.values.tolist()
@@ -159,13 +168,31 @@ def test_csv_equals_the_store(out: Path, run: Path) -> None:
     store.close()
 
 
-def test_neuron_table_reads_back_exactly(out: Path) -> None:
+def test_neuron_table_reads_back_exactly(out: Path, run: Path) -> None:
     header, rows = table(out / "mixtures" / "mixtures.csv")
-    with np.load(out / "mixtures" / "mixtures.npz", allow_pickle=False) as saved:
-        for name, key in (("purity [1]", "now_purity"), ("mixture magnitude [weight]", "now_mixture")):
-            column = np.array([row[header.index(name)] for row in rows], np.float32)
-            np.testing.assert_array_equal(column, saved[key])
+    store = Store.open(run, read_only=True)
+    arrays = store.load().arrays
+    store.close()
+    found = measure(arrays["weight"], arrays["dictionary"], arrays["target"])
+    for name, values in (("purity [1]", found.purity), ("mixture magnitude [weight]", found.mixture)):
+        column = np.array([row[header.index(name)] for row in rows], np.float32)
+        np.testing.assert_array_equal(column, values)
     assert len(rows) == 24
+
+
+def test_no_number_stands_in_a_table_and_in_an_array(out: Path) -> None:
+    for path in out.rglob("*.npz"):
+        if path.name == "weight.npz":
+            continue
+        with np.load(path, allow_pickle=False) as arrays:
+            for name in arrays:
+                assert name.replace("_", "").isalpha(), name  # speaking, not numbered
+                assert arrays[name].dtype != object
+                assert arrays[name].ndim != 1 or arrays[name].dtype.kind == "U" or name == "target", name
+            names = ", ".join(arrays)
+        assert f"{path.name} ({names})" in (path.parent / "caption.txt").read_text()
+    for path in out.rglob("*.csv"):
+        assert path.name in (path.parent / "caption.txt").read_text()
 
 
 def test_the_same_export_gives_the_same_bytes(out: Path, run: Path, tmp_path: Path) -> None:
@@ -237,8 +264,61 @@ def test_a_failure_while_drawing_writes_nothing(run: Path, tmp_path: Path, monke
         raise RuntimeError("drawing failed")
 
     monkeypatch.setattr(engine.figures.export, "render", fails)
-    with pytest.raises(RuntimeError, match="drawing failed"):
+    with pytest.raises(ExportError, match="neurons: RuntimeError: drawing failed\nmixtures: RuntimeError"):
         export(run, "all", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_view_that_fails_is_named_and_the_others_are_written(
+    run: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("no such\nfigure")
+
+    monkeypatch.setattr(MixturesDrawer, "collect", fails)
+    with pytest.raises(ExportError) as caught:
+        export(run, ["neurons", "mixtures", "robustness"], tmp_path, options={"count": "all", "alignment": "true"})
+    assert str(caught.value) == "mixtures: RuntimeError: no such figure"
+    assert sorted(caught.value.written) == sorted(p for p in tmp_path.rglob("*") if p.is_file())
+    for view in ("neurons", "robustness"):
+        for path in (out / view).iterdir():
+            assert (tmp_path / view / path.name).read_bytes() == path.read_bytes()
+    assert not (tmp_path / "mixtures").exists()
+    recipe = json.loads((tmp_path / "recipe.json").read_text())
+    assert set(recipe["figures"]["views"]) == {"neurons", "robustness"}
+
+
+def test_one_recipe_holds_the_options_of_every_view(run: Path, tmp_path: Path) -> None:
+    options = {"neurons.sort": "index", "sort": "purity", "quantity": "pure", "neurons.space": "dictionary"}
+    views = ["neurons", "mixtures", "robustness"]
+    export(run, views, tmp_path, formats=["svg"], step=20, options=options)
+    recipe = json.loads((tmp_path / "recipe.json").read_text())
+    assert recipe["step"] == 20
+    found = recipe["figures"]["views"]
+    assert list(found) == views
+    assert found["neurons"] == {
+        "space": "dictionary", "sort": "index", "count": "64", "alive": "true", "normalise": "false"
+    }  # fmt: skip
+    assert found["mixtures"] == {"quantity": "pure"}
+    assert found["robustness"] == {"alignment": "false"}
+    for view in views:
+        assert "checkpoint at step 20" in (tmp_path / view / "caption.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mixtures.sort": "norm"}, r"option: got 'mixtures.sort'; allowed: quantity"),
+        ({"radius.n": "3"}, r"option: got 'radius.n', but the views chosen are neurons, mixtures"),
+        ({"neurons.sort": "size"}, r"sort: got 'size'; allowed: purity"),
+        ({"alignment": "true"}, r"option: got 'alignment'; allowed: space, sort, count, alive, normalise, quantity"),
+    ],
+)
+def test_an_option_must_be_one_of_a_chosen_view(
+    run: Path, tmp_path: Path, options: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        export(run, ["neurons", "mixtures"], tmp_path / "out", options=options)
     assert not (tmp_path / "out").exists()
 
 

@@ -19,7 +19,10 @@ from engine.core.history import Series
 from engine.core.measurement import wilson
 from engine.figures import figures
 from engine.figures.base import curve, measure
-from engine.figures.neurons import Gallery, columns_for, order_of, tile
+from engine.figures.declare import round_up
+from engine.figures.neurons import VIEW
+from engine.figures.order import neuron_order
+from engine.figures.panels import PicturePanels, as_pictures, columns_for, tile
 from engine.figures.style import FORMATS, WIDTHS, lettered, render
 from engine.run.commands import SetKnob, SwitchPhase
 from engine.run.snapshot import Event
@@ -38,7 +41,7 @@ TINY = {
 
 # The others are drawn from a file that a slow command leaves in the run folder.
 FROM_THE_RUN = [
-    name for name in figures if SPARSE_CODING in figures[name].kinds and name not in ("claims", "race", "low_rank")
+    name for name in figures if SPARSE_CODING in figures[name].view.kinds and name not in ("claims", "race", "low_rank")
 ]
 
 
@@ -71,7 +74,7 @@ def store(run: Path) -> Iterator[Store]:
 
 def collect(store: Store, view: str, step: int | None = None, **options: str) -> object:
     drawer = figures[view]
-    return drawer().collect(store, store.load(step), drawer.complete(options))
+    return drawer().collect(store, store.load(step), drawer.view.complete(options))
 
 
 def test_views_and_their_options_are_named_in_errors() -> None:
@@ -80,10 +83,10 @@ def test_views_and_their_options_are_named_in_errors() -> None:
     with pytest.raises(ConfigError, match=r"view: got 'nuerons'; allowed: .*neurons"):
         figures["nuerons"]
     with pytest.raises(ConfigError, match=r"sort: got 'size'; allowed: purity, mixture, norm, feature, index"):
-        figures["neurons"].complete({"sort": "size"})
+        figures["neurons"].view.complete({"sort": "size"})
     for count in ("0", "-3", "many", "1.5"):
         with pytest.raises(ConfigError, match=r"count: got .*; allowed: a whole number from 1, all"):
-            figures["neurons"].complete({"count": count})
+            figures["neurons"].view.complete({"count": count})
 
 
 @pytest.mark.parametrize("view", FROM_THE_RUN)
@@ -112,13 +115,19 @@ def test_every_text_is_at_least_7_points(store: Store, view: str, width: float) 
 @pytest.mark.parametrize("options", [{"space": "pixel"}, {"space": "dictionary"}, {"normalise": "true"}])
 def test_gallery_shares_one_symmetric_level(store: Store, options: dict[str, str]) -> None:
     data = collect(store, "neurons", **options)
-    assert isinstance(data, Gallery)
+    assert isinstance(data, PicturePanels)
     assert list(data.panels)[:2] == ["start", "after clean training"]
-    assert data.level == max(np.abs(p).max() for p in data.panels.values())
+    rule, arrays, shown = VIEW.contrast, store.load().arrays, list(data.panels.values())
+    assert rule is not None
+    alive = measure(arrays["weight"], arrays["dictionary"], arrays["target"]).alive
+    everyone = list(collect(store, "neurons", **options, alive="false", count="all", sort="index").panels.values())
+    sizes = [np.sort(np.abs(each[alive]).ravel()) for each in everyone[1:]]  # after clean training, and now
+    assert data.level == round_up(max(float(s[int(0.995 * len(s))]) for s in sizes))
+    assert max(np.abs(p).max() for p in shown[1:]) <= 1.5 * data.level
     figure = Figure(figsize=(6.75, data.height(6.75)))
     data.draw(figure)
     images = [image for axes in figure.axes for image in axes.images]
-    assert len(images) == 3
+    assert len(images) == 4  # with the key
     assert {image.get_clim() for image in images} == {(-data.level, data.level)}
     assert {image.get_interpolation() for image in images} == {"none"}
     assert f"{data.level:.3g}" in data.caption
@@ -127,12 +136,13 @@ def test_gallery_shares_one_symmetric_level(store: Store, options: dict[str, str
 def test_gallery_shows_the_same_neurons_in_each_panel(store: Store) -> None:
     checkpoint = store.load()
     data = collect(store, "neurons", space="dictionary", count="5", sort="norm")
-    order = data.arrays["order"]
+    order = data.tables[""][0].values
     norms = np.linalg.norm(checkpoint.arrays["weight"], axis=1)
     assert order.tolist() == np.argsort(-norms, kind="stable")[:5].tolist()
     keys = ("weight_init", "weight_clean", "weight")
     for panel, key in zip(data.panels.values(), keys, strict=True):
-        np.testing.assert_allclose(panel, checkpoint.arrays[key][order] @ checkpoint.arrays["dictionary"], atol=1e-6)
+        shown = checkpoint.arrays[key][order] @ checkpoint.arrays["dictionary"]
+        np.testing.assert_allclose(panel.reshape(5, 16), shown, atol=1e-6)
     assert "n = 5 alive neurons" in data.caption
 
 
@@ -144,18 +154,18 @@ def test_gallery_before_the_clean_phase_has_ended_has_two_panels(store: Store) -
 def test_order(store: Store, sort: str) -> None:
     arrays = store.load().arrays
     found = measure(arrays["weight"], arrays["dictionary"], arrays["target"])
-    order = order_of(found, sort, alive=False, count="all")
+    order = neuron_order(found, sort, alive=False, count=None)
     assert sorted(order.tolist()) == list(range(24))
     key = {"index": np.arange(24), "feature": found.feature}.get(sort)
     values = key[order] if key is not None else -getattr(found, sort)[order]
     assert (np.diff(values) >= 0).all()
-    living = order_of(found, sort, alive=True, count="all")
+    living = neuron_order(found, sort, alive=True, count=None)
     assert set(living.tolist()) == set(np.flatnonzero(found.alive).tolist())
 
 
 def test_tiles_keep_every_weight_in_its_place() -> None:
     rows = np.arange(24, dtype=np.float32).reshape(6, 4)
-    tiles = tile(rows, (2, 2), columns=3)
+    tiles = tile(as_pictures(rows)[:, 0], 3, np.nan)
     assert tiles.shape == (7, 10)
     np.testing.assert_array_equal(tiles[1:3, 1:3], rows[0].reshape(2, 2))
     np.testing.assert_array_equal(tiles[4:6, 7:9], rows[5].reshape(2, 2))
@@ -184,10 +194,14 @@ def test_wilson_bounds_and_protocols_of_a_curve(store: Store) -> None:
 
 def test_robustness_data_equal_the_store(store: Store) -> None:
     data = collect(store, "robustness", alignment="true")
-    assert [c.name for c in data.live] == list(metrics.ACCURACIES)
-    assert [c.name for c in data.reports] == [metrics.REPORT + n for n in metrics.ACCURACIES]
+    assert [c.name for c in data.live] == [*metrics.ACCURACIES, metrics.CERTIFIED]
+    assert [c.name for c in data.reports] == [metrics.REPORT + n for n in (*metrics.ACCURACIES, metrics.CERTIFIED)]
     for c in (*data.live, *data.reports):
-        np.testing.assert_array_equal(data.arrays[f"{c.name}_values".replace("/", "_")], store.series(c.name).values)
+        np.testing.assert_array_equal(c.values, store.series(c.name).values)
+    columns = {c.name: c.values for c in data.tables[""]}
+    for c in data.live:
+        found = columns[c.name]
+        np.testing.assert_array_equal(found[np.isfinite(found)], store.series(c.name).values)
     for text in ("PGD-2 × 1 restart, ℓ2 radius 0.2, n = 40", "from step 50: PGD-2 × 1 restart, ℓ2 radius 0.3"):
         assert text in data.caption
     assert "PGD-3 × 2 restarts" in data.caption
@@ -204,7 +218,7 @@ def test_robustness_data_equal_the_store(store: Store) -> None:
 
 def test_data_stop_at_the_exported_step(store: Store) -> None:
     data = collect(store, "robustness", step=30)
-    assert data.arrays["accuracy_clean_steps"].max() == 30
+    assert data.tables[""][0].values.max() == 30
     assert [e.name for e in data.events] == []
     assert "Knob changes" not in data.caption
     over_time = collect(store, "mixtures", step=20).tables["over_time"]

@@ -20,9 +20,11 @@ from engine.core import metrics
 from engine.core.errors import ConfigError, StoreError
 from engine.core.measurement import wilson
 from engine.figures import figures
+from engine.figures.declare import round_up
 from engine.figures.export import export, table_csv
 from engine.figures.features import fineness
-from engine.figures.pictures import colours, signed, tiles
+from engine.figures.panels import tile
+from engine.figures.pictures import colours
 from engine.figures.style import FORMATS, STYLE, WIDTHS, render
 from engine.images.loading import ImageNetwork
 from engine.probes.principle1 import principle1
@@ -80,7 +82,7 @@ def network(store: Store) -> ImageNetwork:
 
 def collect(store: Store, view: str, step: int | None = None, **options: str) -> Any:
     drawer = figures[view]
-    return drawer().collect(store, store.load(step), drawer.complete(CHEAP | options))
+    return drawer().collect(store, store.load(step), drawer.view.complete(CHEAP | options))
 
 
 def columns(table: Any) -> dict[str, list[str]]:
@@ -156,7 +158,7 @@ def test_an_export_of_all_takes_what_a_network_on_images_has(run: Path, tmp_path
     assert views >= set(OF_IMAGES)
     assert not {"neurons", "mixtures", "perturbation"} & views
     with np.load(tmp_path / "out" / "filters" / "filters.npz", allow_pickle=False) as arrays:
-        assert arrays["now"].shape == (12, 1, 3, 3)
+        assert arrays["weight_now"].shape == (12, 1, 3, 3)
     with pytest.raises(ConfigError, match="view: got 'neurons'; allowed for a run on digits: "):
         export(run, ["neurons"], tmp_path / "no")
     assert not (tmp_path / "no").exists()
@@ -164,33 +166,32 @@ def test_an_export_of_all_takes_what_a_network_on_images_has(run: Path, tmp_path
 
 @pytest.mark.parametrize("view", ["filters", "layers", "examples", "features"])
 def test_they_are_for_images_alone(view: str) -> None:
-    assert figures[view].kinds == (IMAGES,)
-    assert SPARSE_CODING not in figures[view].kinds
+    assert figures[view].view.kinds == (IMAGES,)
+    assert SPARSE_CODING not in figures[view].view.kinds
 
 
 # --- filters
 
 
 def test_filters_share_one_contrast_and_one_order(store: Store) -> None:
-    data, arrays = collect(store, "filters"), store.load().arrays
+    data, arrays = collect(store, "filters", sort="norm"), store.load().arrays
     stored = {m: arrays[f"{p}.conv1.weight"] for m, p in (("start", "init"), ("clean", "clean"), ("now", "now"))}
     for moment, weights in stored.items():
-        np.testing.assert_array_equal(data.arrays[moment], weights)
+        np.testing.assert_array_equal(data.arrays[f"weight_{moment}"], weights)
     norms = np.linalg.norm(stored["now"].reshape(12, -1), axis=1)
     order = np.argsort(-norms, kind="stable")
-    np.testing.assert_array_equal(data.arrays["order"], order)
     assert list(data.panels) == ["start", "after clean training", "now (step 24, adversarial)"]
-    level = float(np.quantile(np.abs(np.stack(list(stored.values()))), 0.99))
-    assert data.level == pytest.approx(level, rel=1e-6)
+    sizes = [np.sort(np.abs(w).ravel()) for w in stored.values()]
+    level = round_up(max(float(s[int(0.995 * len(s))]) for s in sizes))
+    assert data.level == level
     assert f"−{level:.3g} is dark" in data.caption
     images = [axes.images[0].get_array() for axes in drawn(data).axes[:3]]
     for image, weights in zip(images, stored.values(), strict=True):  # the first unit, in the first tile
-        shown = np.clip(0.5 + weights[order[0], 0] / (2 * level), 0, 1)
-        np.testing.assert_allclose(image[1:4, 1:4, 0], shown, atol=1e-6)
+        np.testing.assert_allclose(image[1:4, 1:4], weights[order[0], 0], atol=1e-6)
     found = columns(data.tables[""])
     assert [int(u) for u in found["unit [index]"]] == order.tolist()
     cosine = principle1(*(torch.tensor(w.reshape(12, -1)) for w in stored.values())).cos_clean_now
-    np.testing.assert_allclose(numbers(found["cosine clean now [1]"]), cosine[order], atol=1e-5)
+    np.testing.assert_allclose(numbers(found["cos_clean_now [1]"]), cosine[order], atol=1e-5)
 
 
 def test_filters_of_a_layer_of_pixels_are_pictures(two_layer: Path) -> None:
@@ -209,8 +210,7 @@ def test_pictures_and_tiles() -> None:
     assert (colours(grey)[..., 0] == colours(grey)[..., 2]).all()
     colour = np.stack([np.full((2, 2), v) for v in (0.1, 0.5, 2.0)])[None]
     np.testing.assert_allclose(colours(colour)[0, 0, 0], [0.1, 0.5, 1.0], atol=1e-6)  # red, green, blue; no overflow
-    np.testing.assert_allclose(signed(np.array([-2.0, 0.0, 1.0]), 2.0), [0.0, 0.5, 0.75])
-    laid = tiles(colours(np.zeros((3, 1, 2, 4))), columns=2)
+    laid = tile(colours(np.zeros((3, 1, 2, 4))), 2, 1.0)
     assert laid.shape == (7, 11, 3)
     assert (laid == 0).sum() == 3 * 3 * 8  # each pixel in its place, white between and where none is left
 
@@ -231,7 +231,7 @@ def test_layers_equal_measuring_again(store: Store, network: ImageNetwork) -> No
             values = getattr(expected, quantity)[expected.alive]
             assert float(found[f"{quantity} median [1]"][i]) == pytest.approx(float(np.median(values)), abs=1e-6)
             assert float(found[f"{quantity} 10% [1]"][i]) == pytest.approx(float(np.quantile(values, 0.1)), abs=1e-6)
-            np.testing.assert_array_equal(data.arrays[f"{name}_{quantity}"], getattr(expected, quantity))
+            np.testing.assert_array_equal(getattr(data.of[name], quantity), getattr(expected, quantity))
     x, _ = network.held_out(40)
     hidden = network.network("clean")[:2](x)  # normalise, conv1
     assert float(found["active_share clean [1]"][0]) == pytest.approx(float((hidden > 0).double().mean()))
@@ -239,9 +239,11 @@ def test_layers_equal_measuring_again(store: Store, network: ImageNetwork) -> No
     units = columns(data.tables["units"])
     assert len(units["unit [index]"]) == sum(layer.units for layer in network.layers)
     scatter = drawn(data).axes[1].collections[0].get_offsets()
-    alive = data.arrays["conv2_alive"]
-    np.testing.assert_allclose(scatter[:, 0], data.arrays["conv2_pure_part"][alive])
-    np.testing.assert_allclose(scatter[:, 1], data.arrays["conv2_rest"][alive])
+    rows = [i for i, name in enumerate(units["layer [text]"]) if name == "conv2" and units["alive [0 or 1]"][i] == "1"]
+    alive = data.of["conv2"].alive
+    for axis, part in enumerate(("pure_part", "rest")):
+        column = np.array(units[f"{part} [weight]"], np.float32)
+        np.testing.assert_allclose(scatter[:, axis], column[rows])
     assert f"n = {int(alive.sum())} of 24 units of conv2" in data.caption
     assert collect(store, "layers", layer="2").chosen.name == "conv2"
 
@@ -292,10 +294,9 @@ def test_the_scalars_of_the_run_are_those_of_its_layers(store: Store) -> None:
 
 
 def test_examples_equal_measuring_again(store: Store, network: ImageNetwork) -> None:
-    data = collect(store, "examples", count="3", first="2")
+    data = collect(store, "examples", count="3", sample="2")
     x, y = (each[1:4] for each in network.held_out(4))
     np.testing.assert_array_equal(data.arrays["x"], x)
-    np.testing.assert_array_equal(data.arrays["y"], y)
     delta = torch.from_numpy(data.arrays["delta"].copy())
     assert (delta.flatten(1).norm(dim=1) <= 0.6 * (1 + 1e-5)).all()
     assert (x + delta).min() >= 0
@@ -311,7 +312,7 @@ def test_examples_equal_measuring_again(store: Store, network: ImageNetwork) -> 
     assert "PGD-2 × 1 restart, ℓ2 radius 0.6, n = 3;" in data.caption
     assert f"drawn × {data.factor}" in data.caption
     shown = drawn(data).axes[1].images[0].get_array()
-    np.testing.assert_allclose(shown[..., 1], 0.5 + data.factor * delta[0, 0] / 2, atol=1e-6)
+    np.testing.assert_allclose(shown[..., 1], 0.5 + data.factor * delta[0, 0], atol=1e-6)
     assert 0 <= shown.min() <= shown.max() <= 1
 
 
@@ -344,7 +345,8 @@ def test_features_equal_the_probe(store: Store, network: ImageNetwork) -> None:
     assert found["unit [index]"] == ["3", "0", "7"]
     np.testing.assert_allclose(numbers(found["activation now [pre-activation]"]), expected.activations["now"])
     assert max(numbers(found["distance now [ℓ2 norm]"])) <= 0.9 * (1 + 1e-5)
-    assert data.arrays["fineness_now"] == pytest.approx(fineness(expected.pictures["now"] - expected.origin))
+    fine = numbers(found["fine waves now [share of energy]"])
+    assert fine == pytest.approx(fineness(expected.pictures["now"] - expected.origin))
     images = [axes.images[0].get_array() for axes in drawn(data).axes]
     assert len(images) == 9
     np.testing.assert_allclose(images[3][..., 0], data.arrays["pictures_clean"][0, 0])  # as they are: no contrast
@@ -358,6 +360,29 @@ def test_features_choose_the_last_convolution_and_a_radius_for_the_size(store: S
     many = collect(store, "features", units="11", steps="1")
     assert len(drawn(many, 3.25).axes) == 33
     assert collect(store, "features", units="0,2", steps="1").units == (0, 2)
+
+
+def test_what_does_not_depend_on_a_choice_is_clamped(store: Store, two_layer: Path) -> None:
+    """What a view hands over before it knows the run: a range of units beyond the layer, an image that is not used."""
+    assert collect(store, "filters", layer="conv3", units="33-99", image="9999", steps="1").units == (33, 34, 35)
+    assert collect(store, "features", units="99", steps="1").units == tuple(range(36))
+    assert collect(store, "filters", layer="", units="0-99").panels.keys() == collect(store, "filters").panels.keys()
+    assert collect(store, "examples", sample="12").which.tolist() == [11]
+    assert collect(store, "examples", first="12").which.tolist() == [11]  # the option's name before
+    for view in ("layers", "features"):
+        assert collect(store, view, layer=" ").caption == collect(store, view).caption
+    assert collect(store, "layers").chosen.name == "conv1"
+
+
+def test_filters_scaled_each_and_in_two_colours(store: Store) -> None:
+    data = collect(store, "filters", scaled="true", signed="true", sort="change", count="all")
+    assert (data.level, data.signed) == (1.0, True)
+    for panel in data.panels.values():
+        np.testing.assert_allclose(np.abs(panel).reshape(12, -1).max(1), 1, atol=1e-6)
+    cosines = numbers(columns(data.tables[""])["cos_clean_now [1]"])
+    assert cosines == sorted(cosines)
+    assert "divided by its own largest weight" in data.caption
+    assert not collect(store, "filters").signed
 
 
 def test_fineness_is_the_share_of_energy_in_fine_waves() -> None:
@@ -407,22 +432,22 @@ def test_robustness_has_no_dense_direction(store: Store) -> None:
 @pytest.mark.parametrize(
     ("view", "options", "message"),
     [
-        ("filters", {"sort": "purity"}, "sort: got 'purity'; allowed: norm, index"),
+        ("filters", {"sort": "purity"}, "sort: got 'purity'; allowed: index, norm, change"),
         ("layers", {"layer": "conv9"}, "layer: got 'conv9'; allowed: conv1, conv2, conv3, fc1, fc2, or a number"),
         ("layers", {"layer": "6"}, "layer: got '6'"),
         ("layers", {"n": "20001"}, "n: got 20001; allowed: a whole number from 1 to 20000"),
-        ("examples", {"first": "13"}, "first: got 13; allowed: a whole number from 1 to 12"),
-        ("examples", {"first": "12", "count": "2"}, "count: got 2; allowed: a whole number from 1 to 1"),
-        ("features", {"layer": " "}, "layer: got ' '; allowed: auto, a layer's name"),
+        ("examples", {"sample": "13"}, "sample: got 13; allowed: a whole number from 1 to 12"),
         ("features", {"layer": "conv9"}, "layer: got 'conv9'"),
-        ("features", {"units": "1,99"}, "units: got '1,99'; allowed for conv3: how many, from 1 to 36"),
-        ("features", {"units": "0"}, "units: got '0'"),
+        ("features", {"units": "1,99"}, "units: got 99; allowed: 0 to 35, which this layer has"),
+        ("features", {"units": "5-3"}, "units: got 5-3"),
+        ("filters", {"layer": "conv3", "units": "36"}, "units: got 36; allowed: 0 to 35"),
+        ("filters", {"layer": "conv9"}, "layer: got 'conv9'"),
         ("features", {"units": "a,b"}, "units: got 'a,b'"),
         ("features", {"tau": "-1"}, "tau: got '-1'; allowed: auto, a number above 0"),
         ("features", {"tau": "inf"}, "tau: got 'inf'"),
         ("features", {"steps": "0"}, "steps: got '0'; allowed: a whole number from 1"),
         ("features", {"origin": "sky"}, "origin: got 'sky'; allowed: noise, image"),
-        ("features", {"image": "100000"}, "image: got 100000; allowed: a whole number from 1 to "),
+        ("features", {"origin": "image", "image": "100000"}, "image: got 100000; allowed: a whole number from 1 to "),
     ],
 )
 def test_errors_name_the_option(store: Store, view: str, options: dict[str, str], message: str) -> None:

@@ -31,7 +31,7 @@ def changed(config: Config, **knobs: object) -> Config:
 def age(session: Session) -> int:
     """Steps since the newest live point that the window can show."""
     history = session.snapshot().history
-    newest = min(int(history[name].steps[-1]) if name in history else 0 for name in (metrics.CLEAN, metrics.PGD))
+    newest = min(int(history[name].steps[-1]) if name in history else 0 for name in (metrics.PGD, metrics.ACTIVE_SHARE))
     return session.steps_done - newest
 
 

@@ -17,7 +17,8 @@ from engine.core.measurement import Measurement, wilson
 from engine.core.slices import finish
 from engine.figures import figures
 from engine.figures.export import table_csv
-from engine.figures.perturbation import picture, reference
+from engine.figures.panels import as_pictures
+from engine.figures.perturbation import reference
 from engine.figures.style import render
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes import certificate, oracle, perturbation, robustness
@@ -30,7 +31,7 @@ N = 60
 
 def collect(store: Store, view: str, step: int | None = None, **options: str) -> Any:
     drawer = figures[view]
-    return drawer().collect(store, store.load(step), drawer.complete(options))
+    return drawer().collect(store, store.load(step), drawer.view.complete(options))
 
 
 def columns(table: Any) -> dict[str, list[float]]:
@@ -67,9 +68,9 @@ def test_radius_equals_measuring_again(finished_store: Store, network: TheoryNet
             assert found[f"{name}{suffix} n [samples]"] == [N] * 7
         assert all(low <= high for low, high in zip(lower, upper, strict=True))
         assert upper[0] == int((model.margin(x, y) > 0).sum())
-    ceilings = finish(oracle.ceilings(network.held_out.world, seed, x, y, protocols))
+    ceilings = finish(oracle.measure(network.held_out.world, seed, x, y, protocols))
     assert found["oracle [1]"] == [c.measured.accuracy for c in ceilings]
-    np.testing.assert_array_equal(data.arrays["pgd"], found["pgd [1]"])
+    np.testing.assert_array_equal(data.curves[0].values, found["pgd [1]"])
 
 
 def test_radius_caption_names_everything(finished_store: Store) -> None:
@@ -166,8 +167,8 @@ def test_perturbation_errors_name_the_sample(finished_store: Store) -> None:
 
 
 def test_a_vector_of_any_length_is_a_picture() -> None:
-    assert picture(np.arange(16)).shape == (4, 4)
-    odd = picture(np.arange(10.0))
+    assert as_pictures(np.arange(16)[None]).shape == (1, 1, 4, 4)
+    odd = as_pictures(np.arange(10.0)[None])[0, 0]
     assert odd.shape == (3, 4)
     np.testing.assert_array_equal(odd.ravel()[:10], np.arange(10))
     assert np.isnan(odd.ravel()[10:]).all()

@@ -6,12 +6,11 @@ from PySide6.QtCore import QPoint, Qt
 
 from engine.core.results import Mixture
 from fp_gui.theme import DARK, LIGHT
-from fp_gui.views.chrome import ceiling
 from fp_gui.views.gallery import (
     ZERO,
     ColourBar,
-    Gallery,
     Grid,
+    TileGallery,
     best_columns,
     contrast,
     diverging,
@@ -20,6 +19,7 @@ from fp_gui.views.gallery import (
     quantise,
     tile,
 )
+from fp_gui.views.widgets import ceiling
 
 # The offscreen platform says this of every window that is shown.
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints")
@@ -138,7 +138,7 @@ def test_sort_orders():
 
 
 def test_gallery_tells_the_neuron_under_a_click_and_under_the_mouse(qtbot):
-    gallery = Gallery("now")
+    gallery = TileGallery("now")
     qtbot.addWidget(gallery)
     gallery.resize(300, 320)
     gallery.show()
@@ -162,7 +162,7 @@ def test_gallery_tells_the_neuron_under_a_click_and_under_the_mouse(qtbot):
 
 
 def test_gallery_shows_the_placeholder_until_it_has_tiles(qtbot):
-    gallery = Gallery("after clean", "not yet")
+    gallery = TileGallery("after clean", "not yet")
     qtbot.addWidget(gallery)
     gallery.show()
     assert gallery.placeholder.isVisible()

@@ -25,10 +25,9 @@ from engine.core.results import (
 from engine.run.commands import Visualise
 from engine.run.snapshot import Event, Snapshot
 from fp_gui.theme import DARK, LIGHT
-from fp_gui.views.ascent import NOTHING, parse_units, protocol_text, units_text
 from fp_gui.views.base import views
-from fp_gui.views.chrome import ceiling
 from fp_gui.views.examples import ExamplesView, answer, first_classes
+from fp_gui.views.feature_visualisation import NOTHING, parse_units, protocol_text, units_text
 from fp_gui.views.filters import NOT_YET, PRESS_START, FiltersView
 from fp_gui.views.gallery import ZERO, Grid, diverging, quantise
 from fp_gui.views.layer_plot import Spread, share, short_names
@@ -40,7 +39,8 @@ from fp_gui.views.pictures import image_colours, tile_colours, weight_colours
 from fp_gui.views.race import RaceView
 from fp_gui.views.radius import RadiusView
 from fp_gui.views.robustness import RobustnessView
-from fp_gui.views.unit_facts import Facts, layer_text
+from fp_gui.views.unit_text import UnitFacts, layer_text
+from fp_gui.views.widgets import ceiling
 
 CONFIG = from_dict({"world": {"name": "digits"}})
 SWITCH = Event(600, 0.0, "phase", "clean", "adversarial")
@@ -330,7 +330,7 @@ def test_order_and_number_of_units(qtbot):
     assert len(view.order) == 256
     assert (np.diff(norms[view.order]) <= 0).all()
     view.set_options({"sort": "change", "count": "144"})
-    cosines = Facts.of(found).cosines["cos_clean_now"]
+    cosines = UnitFacts.of(found).cosines["cos_clean_now"]
     assert view.order.tolist() == np.argsort(cosines, kind="stable")[:144].tolist()
     assert all(np.array_equal(g.grid.order, view.order) for g in view.galleries)
 
@@ -416,15 +416,15 @@ def test_a_deep_layer_needs_features_and_asks_when_told(qtbot):
     assert view.wants == {Filters}
     choose(view, "conv2")
     assert view.wants == {Filters, Features}
-    assert view.ascent.isVisible()
+    assert view.feature_controls.isVisible()
     assert not view.bar.isVisible()
     assert not view.sort.isVisible()
     assert asked == []
     assert all(g.placeholder.text() == PRESS_START for g in view.galleries)
-    view.ascent.start.click()
+    view.feature_controls.start.click()
     assert asked == [Visualise(request())]
-    assert not view.ascent.start.isEnabled()
-    view.ascent.next.click()  # live: the next page follows at once
+    assert not view.feature_controls.start.isEnabled()
+    view.feature_controls.next.click()  # live: the next page follows at once
     assert asked[-1] == Visualise(request(units=tuple(range(9, 18))))
     choose(view, "fc")  # and so does another layer, which has no unit 10
     assert asked[-1] == Visualise(request("fc"))
@@ -433,10 +433,10 @@ def test_a_deep_layer_needs_features_and_asks_when_told(qtbot):
     assert view.bar.isVisible()
     assert pixel(view, 2, 0, 0, 0)[3] == 255
     choose(view, "fc")
-    view.ascent.stop.click()
+    view.feature_controls.stop.click()
     assert asked[-1] == Visualise(NOTHING)
     assert NOTHING.units == ()
-    assert view.ascent.start.isEnabled()
+    assert view.feature_controls.start.isEnabled()
     count = len(asked)
     choose(view, "conv2")
     assert len(asked) == count
@@ -447,7 +447,7 @@ def test_features_are_filled_in_progressively(qtbot):
     view.set_options({"layer": "conv2"})
     view.render(make(filters()))
     assert view.wants == {Filters, Features}
-    view.ascent.start.click()
+    view.feature_controls.start.click()
     assert "Making" in view.galleries[0].placeholder.text()
     for share_done in (0.25, 0.5, 1.0):
         found = features(share=share_done, seed=int(100 * share_done))
@@ -456,8 +456,8 @@ def test_features_are_filled_in_progressively(qtbot):
             for i, unit in enumerate(found.request.units):
                 expected = image_colours(found.pictures[moment][i : i + 1])[0, 7, 5].tolist()
                 assert pixel(view, which, unit, 7, 5) == expected
-        assert view.ascent.bar.value() == round(100 * share_done)
-        assert view.ascent.bar.isVisible()
+        assert view.feature_controls.bar.value() == round(100 * share_done)
+        assert view.feature_controls.bar.isVisible()
         assert "done" not in view.rule.text()
     text = view.rule.text()
     for part in ("Gradient ascent, 40 steps", "ℓ2 ≤ 8 from noise", "seed 0", "estimate, step 1,200"):
@@ -536,10 +536,10 @@ def test_units_that_cannot_be_read_are_said(qtbot, text):
     asked = commands(view)
     view.set_options({"layer": "conv2"})
     view.render(make(filters()))
-    view.ascent.units.setText(text)
-    assert view.ascent.problem.isVisible()
-    assert not view.ascent.start.isEnabled()
-    qtbot.keyClick(view.ascent.units, Qt.Key.Key_Return)
+    view.feature_controls.units.setText(text)
+    assert view.feature_controls.problem.isVisible()
+    assert not view.feature_controls.start.isEnabled()
+    qtbot.keyClick(view.feature_controls.units, Qt.Key.Key_Return)
     assert asked == []
 
 
@@ -548,13 +548,13 @@ def test_paging_ends_at_the_first_and_the_last_unit(qtbot):
     view.set_options({"layer": "conv2"})
     view.render(make(filters()))
     pages = []
-    while view.ascent.next.isEnabled():
-        view.ascent.next.click()
-        pages.append(view.ascent.units.text())
+    while view.feature_controls.next.isEnabled():
+        view.feature_controls.next.click()
+        pages.append(view.feature_controls.units.text())
     assert pages == ["9-17", "18-26", "27-31"]
-    while view.ascent.previous.isEnabled():
-        view.ascent.previous.click()
-    assert view.ascent.units.text() == "0-8"
+    while view.feature_controls.previous.isEnabled():
+        view.feature_controls.previous.click()
+    assert view.feature_controls.units.text() == "0-8"
     assert units_text(9, 10) == "9"
     with pytest.raises(ValueError, match="at most 36"):
         parse_units("0-36", 100)

@@ -13,9 +13,9 @@ from engine.core.results import Perturbations
 from engine.run.snapshot import Snapshot
 from fp_gui.theme import DARK, LIGHT
 from fp_gui.views.base import views
-from fp_gui.views.chrome import ceiling
 from fp_gui.views.gallery import picture_shape, quantise
 from fp_gui.views.perturbation import PerturbationView, amplification, reference, shared_scale
+from fp_gui.views.widgets import ceiling
 
 CONFIG = load_preset("small")
 

@@ -20,7 +20,7 @@ from fp_gui.bridge.worker import Answer
 from fp_gui.main_window import MainWindow
 from fp_gui.tasks import EngineProcess, Task, Tasks, TaskState, arguments, progress_of
 from fp_gui.theme import ThemeManager
-from fp_gui.views.tasked import TaskView
+from fp_gui.views.task_view import TaskView
 from tests.gui.fakes import VIEWS, FakeFactory, FakeView
 from tests.gui.test_main_window import SMALL
 

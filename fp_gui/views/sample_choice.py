@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtWidgets import QSpinBox, QToolButton
 
-from fp_gui.views.chrome import Choice
+from fp_gui.views.widgets import Choice
 
 
 def sample_box(noun: str, most: int, tip: str) -> QSpinBox:

@@ -9,14 +9,24 @@ from typing import ClassVar, Generic, TypeVar
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSpinBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QSpinBox,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
 
 from engine.core.results import Filters, LayerInfo
 from engine.run.snapshot import Snapshot
 from fp_gui.theme import ORANGE, VERMILION, Theme
-from fp_gui.views.chrome import Choice, Pages, line, tint
-from fp_gui.views.robustness import swatch
-from fp_gui.views.tasked import TaskView
+from fp_gui.views.plots import swatch, theme_plot
+from fp_gui.views.task_view import TaskView
+from fp_gui.views.widgets import Choice, Pages, line, tint
 
 F = TypeVar("F")
 Point = tuple[float, float, float, float]  # x, value, and its interval's ends
@@ -69,6 +79,35 @@ def draw_points(item: pg.PlotItem, mark: Mark, theme: Theme, points: Sequence[Po
         x, y, pen=pg.mkPen(colour, width=1, style=mark.dash) if joined else None, symbol=mark.symbol, symbolSize=10,
         symbolPen=colour, symbolBrush=colour,
     )  # fmt: skip
+
+
+def study_table(columns: Sequence[str], name: str) -> QTableWidget:
+    """An empty table that is read only; ``name`` says what it holds."""
+    table = QTableWidget(0, len(columns))
+    table.setHorizontalHeaderLabels(columns)
+    table.verticalHeader().hide()
+    table.verticalHeader().setDefaultSectionSize(22)
+    table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+    table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+    table.setShowGrid(False)
+    table.setAlternatingRowColors(True)
+    table.setAccessibleName(name)
+    header = table.horizontalHeader()
+    header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+    header.setStretchLastSection(True)
+    header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+    return table
+
+
+def fill_row(table: QTableWidget, row: int, texts: Sequence[str], *, bold: bool = False) -> None:
+    """Write ``texts`` into a row, each in full in its tooltip."""
+    for column, text in enumerate(texts):
+        cell = QTableWidgetItem(text)
+        cell.setToolTip(text)
+        font = cell.font()
+        font.setBold(bold)
+        cell.setFont(font)
+        table.setItem(row, column, cell)
 
 
 def steps_box(otherwise: str, tip: str) -> QSpinBox:
@@ -183,11 +222,7 @@ class StudyView(TaskView, Generic[F]):
         for key in self.keys:
             key.set_theme(theme)
         for widget in self.plots:
-            widget.setBackground(theme.base)
-            for name in ("left", "bottom"):
-                axis = widget.getPlotItem().getAxis(name)
-                axis.setPen(pg.mkPen(theme.grid))
-                axis.setTextPen(pg.mkPen(theme.text))
+            theme_plot(widget, theme)
         if self._shown is not None:
             self.draw(self._shown)
 

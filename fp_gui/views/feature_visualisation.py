@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
 
 from engine.core.results import FeatureRequest, Features, LayerInfo
 from fp_gui.theme import ORANGE, VERMILION, Theme
-from fp_gui.views.chrome import Choice, line, tint
+from fp_gui.views.widgets import Choice, line, tint
 
 PAGE = 9  # units that are visualised at a time, unless others are asked for
 MOST = 36
@@ -60,7 +60,7 @@ def protocol_text(features: Features, seed: int) -> str:
     )
 
 
-class AscentControls(QWidget):
+class FeatureControls(QWidget):
     """Asks for the units of one layer; ``requested`` carries a :class:`FeatureRequest`, one without units to stop."""
 
     requested = Signal(object)

@@ -18,7 +18,7 @@ def layer_text(layer: LayerInfo) -> str:
 
 
 @dataclass(frozen=True)
-class Facts:
+class UnitFacts:
     """Of the first layer's units: ``norm`` ‖w′‖ (units,) and the ``cosines`` (units,) by the names of ``COSINES``.
 
     ``alive`` (units,) are those alive at the end of clean training, or now before that, over which means are taken.
@@ -29,7 +29,7 @@ class Facts:
     alive: BoolArray
 
     @classmethod
-    def of(cls, filters: Filters) -> Facts:
+    def of(cls, filters: Filters) -> UnitFacts:
         """Measure them."""
         flat = [None if a is None else a.reshape(len(a), -1) for a in (filters.start, filters.clean, filters.now)]
         norms = [None if a is None else np.linalg.norm(a, axis=1) for a in flat]

@@ -29,7 +29,7 @@ from PySide6.QtWidgets import (
 
 from fp_gui.tasks import EngineProcess
 from fp_gui.theme import ORANGE, VERMILION, Theme
-from fp_gui.views.chrome import line, tint
+from fp_gui.views.widgets import line, tint
 
 IN_FOLDERS = ("cifar10", "image_folder")  # data sets whose folder can be chosen
 IN_ZIPS = ("image_folder",)  # that can also be a .zip

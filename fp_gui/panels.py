@@ -5,32 +5,34 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from itertools import pairwise
 
-from PySide6.QtCore import QByteArray, QObject, QSettings, Qt, QTimer, Slot
+from PySide6.QtCore import QByteArray, QObject, QSettings, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QAction, QGuiApplication
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from fp_gui.theme import named
+from fp_gui.views.base import Place
 
 LAYOUT_VERSION = 3  # a stored layout of another version is not restored
 FORM_WIDTH = 330  # pixels that the parameters get at first
 RAISE_MS = 30  # until the first tabs come to the front: Qt forgets them while it gives out the sizes
-# Where each view stands at first, as tabs one behind the other: the middle, the upper and the lower half of the right.
-# Those of another kind of run than the present one are not there, and the next takes the place.
-PLACES = (
-    ("neurons", "filters", "race", "local", "low_rank", "claims"),
-    ("mixtures", "layers", "perturbation", "examples"),
-    ("robustness", "radius"),
-)
+PLACES: tuple[Place, ...] = ("middle", "upper", "lower")  # the middle of the window; the halves of the right
 
 
 class Panels(QObject):
-    """The docks of ``window`` by name, with ``titles`` by name, the parameters first.
+    """The docks of ``window`` by name, with ``titles`` by name, parameters first, and the views' ``places``.
 
-    Each kind of run shows some of them and has a layout of its own. The widgets come later, by :meth:`fill`.
+    Each kind of run shows some of them and has a layout of its own. The widgets come later, by :meth:`fill`: those of
+    :meth:`front` before the layout is restored, the others when :attr:`appeared` names them.
     """
 
-    def __init__(self, window: QMainWindow, titles: Mapping[str, str], kind: str, present: Collection[str]) -> None:
+    appeared = Signal(str)  # a panel that can be seen and has no widget yet
+
+    def __init__(
+        self, window: QMainWindow, titles: Mapping[str, str], places: Mapping[str, Place], kind: str,
+        present: Collection[str],
+    ) -> None:  # fmt: skip
         super().__init__(window)
+        self._places = places
         self._window = window
         self.kind = kind
         self._present = frozenset(present)
@@ -40,16 +42,41 @@ class Panels(QObject):
         for name, title in titles.items():
             dock = named(QDockWidget(title, window), name)
             dock.hide()
+            dock.visibilityChanged.connect(self._look_soon)
             self.docks[name] = dock
         self.fresh = True  # no stored layout: the first sizes are still to be given
         self._coming: list[QDockWidget] = []  # to be brought to the front, the later before the earlier ones
         self._raising = QTimer(self, singleShot=True, interval=RAISE_MS)
         self._raising.timeout.connect(self._raise_front)
+        self._looking = QTimer(self, singleShot=True, interval=0)
+        self._looking.timeout.connect(self._look)
+        self._fronts: dict[str, list[str]] = {}  # kind of run → names of the panels in front when it was left
         self._part()
 
     def fill(self, name: str, widget: QWidget) -> None:
         """Put ``widget`` into the panel called ``name``."""
         self.docks[name].setWidget(widget)
+
+    def front(self) -> list[str]:
+        """The names of the panels that will be in front when the layout of the present kind is taken up."""
+        return self._fronts.get(self.kind) or [dock.objectName() for dock in self._front()]
+
+    def _seen(self) -> list[str]:
+        return [name for name in self._present if not self.docks[name].visibleRegion().isEmpty()]
+
+    @Slot()
+    def _look_soon(self) -> None:
+        self._looking.start()  # not at once: while a layout is taken up, panels come and go
+
+    @Slot()
+    def _look(self) -> None:
+        if not self._raising.isActive():  # else the right ones are still to come to the front
+            for name in self._seen():
+                self._need(name)
+
+    def _need(self, name: str) -> None:
+        if self.docks[name].widget() is None:
+            self.appeared.emit(name)
 
     def shown(self) -> list[QDockWidget]:
         """The panels of the present kind of run, closed ones included; the parameters first."""
@@ -64,6 +91,7 @@ class Panels(QObject):
         if kind == self.kind:
             return
         self._layouts[self.kind] = self._window.saveState(LAYOUT_VERSION)
+        self._fronts[self.kind] = self._seen()
         self.kind, self._present = kind, frozenset(present)
         self._coming.clear()
         self._part()
@@ -90,6 +118,7 @@ class Panels(QObject):
         """Show a panel that may be closed or behind another, and give it the keys."""
         if name not in self._present or name not in self.docks:
             return
+        self._need(name)
         dock = self.docks[name]
         if self._coming:
             self._coming.append(dock)
@@ -119,13 +148,12 @@ class Panels(QObject):
         self.size()
 
     def _stacks(self) -> list[list[QDockWidget]]:
-        """The present views' docks by place, those of no known place behind the first."""
-        shown = {dock.objectName(): dock for dock in self.shown()[1:]}
-        stacks = [[shown[name] for name in place if name in shown] for place in PLACES]
-        known = {name for place in PLACES for name in place}
-        rest = [dock for name, dock in shown.items() if name not in known]
-        stacks = [stack for stack in stacks if stack] or [[]]
-        stacks[0] += rest
+        """The present views' docks by place, as tabs one behind the other in the order of the views.
+
+        Those of another kind of run than the present one are not there, and the next takes the place.
+        """
+        shown = self.shown()[1:]
+        stacks = [[dock for dock in shown if self._places[dock.objectName()] == place] for place in PLACES]
         return [stack for stack in stacks if stack]
 
     def _front(self) -> list[QDockWidget]:
@@ -148,6 +176,15 @@ class Panels(QObject):
             dock.raise_()
         if self._window.isVisible():
             self._coming.clear()
+        self._look_soon()
+
+    def remember(self, settings: QSettings) -> None:
+        """Learn which panels were in front the last time, so that :meth:`front` can say."""
+        settings.beginGroup("front")
+        for kind in settings.childKeys():
+            names = str(settings.value(kind)).split(",")
+            self._fronts[kind] = [name for name in names if name in self.docks]
+        settings.endGroup()
 
     def restore(self, settings: QSettings) -> None:
         """Take up the geometry and the layouts of the last time, if there are any."""
@@ -166,3 +203,5 @@ class Panels(QObject):
         settings.setValue("geometry", self._window.saveGeometry())
         for kind, state in (*self._layouts.items(), (self.kind, self._window.saveState(LAYOUT_VERSION))):
             settings.setValue(f"layout/{kind}", state)
+        for kind, names in (self._fronts | {self.kind: self._seen()}).items():
+            settings.setValue(f"front/{kind}", ",".join(names))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import sqrt
 from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 Norm = Literal["l2", "linf"]
 NORM_SIGN = {"l2": "ℓ2", "linf": "ℓ∞"}
@@ -15,14 +17,21 @@ WORST_CASE = "AutoAttack-style worst case"
 Z95 = 1.959963984540054  # 97.5% quantile of the standard normal
 
 
+def wilson_bounds(successes: ArrayLike, n: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """95% Wilson score intervals of proportions (Wilson 1927): lower and upper ends; (0, 1) where n = 0."""
+    size = np.asarray(n, np.float64)
+    known = np.maximum(size, 1.0)
+    p, z2 = np.asarray(successes, np.float64) / known, Z95 * Z95
+    centre = (p + z2 / (2 * known)) / (1 + z2 / known)
+    half = Z95 / (1 + z2 / known) * np.sqrt(p * (1 - p) / known + z2 / (4 * known * known))
+    low, high = np.fmax(0.0, centre - half), np.fmin(1.0, centre + half)
+    return np.where(size > 0, low, 0.0), np.where(size > 0, high, 1.0)
+
+
 def wilson(successes: float, n: int) -> tuple[float, float]:
-    """95% Wilson score interval of a proportion (Wilson 1927): ``(low, high)``; ``(0, 1)`` for n = 0."""
-    if n <= 0:
-        return 0.0, 1.0
-    p, z2 = successes / n, Z95 * Z95
-    centre = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 / (1 + z2 / n) * sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    """The same of one proportion: ``(low, high)``."""
+    low, high = wilson_bounds(successes, n)
+    return float(low), float(high)
 
 
 def worst_case(parts: Sequence[Measurement]) -> Measurement:

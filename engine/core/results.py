@@ -57,6 +57,13 @@ class Mixture:
 
 
 @dataclass(frozen=True, slots=True)
+class CleanMixture:
+    """The :class:`Mixture` of the weights at the end of clean training."""
+
+    mixture: Mixture
+
+
+@dataclass(frozen=True, slots=True)
 class Principle1:
     """Principle 1 per neuron (m,), with w⁰, w, w′ the weights at the start, at the end of clean training, now.
 
@@ -224,7 +231,7 @@ class RadiusCurves:
     ``pgd`` (k,) under PGD with ``steps`` and ``restarts`` (an upper bound of robust accuracy) and ``certified`` (k,)
     (a lower bound; None for networks without a certificate), for the weights after ``step`` steps; ``pgd_clean`` and
     ``certified_clean`` the same for the weights at the end of clean training, None before that; ``oracle`` (k,) the
-    ideal network's PGD accuracy, None until it is known, or where there is none. ``norm`` is ``l2`` or ``linf``. All
+    oracle's PGD accuracy, None until it is known, or where there is none. ``norm`` is ``l2`` or ``linf``. All
     are live estimates.
     """
 
@@ -263,12 +270,14 @@ class Filters:
     """The first layer's weights as pictures, each (units, C, h, w); C is 1 (grey) or 3 (colour).
 
     ``clean`` is None until the clean phase has ended. ``layers`` are all of the network's, the first one's first.
+    ``held_out`` is the number of held-out images that feature visualisation may begin from, 0 if that is not told.
     """
 
     layers: tuple[LayerInfo, ...]
     now: FloatArray
     start: FloatArray
     clean: FloatArray | None
+    held_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,7 +209,7 @@ def require_side(name: str, side: int, own: int) -> None:
         )
 
 
-class HeldOut:
+class HeldOutImages:
     """The test images of ``images``, always in the same order: the first n of them are a fair sample."""
 
     def __init__(self, images: Images) -> None:

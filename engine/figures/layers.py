@@ -148,7 +148,7 @@ class LayersDrawer(Drawer):
         """Compare the weights of the checkpoint with those before, and measure activity; imports torch."""
         network = network_of(store, checkpoint)
         layers, titles = network.layers, moments_of(network, checkpoint)
-        chosen = layer_named(options["layer"], layers)
+        chosen = layer_named(options["layer"] or layers[0].name, layers)
         if (asked := int(options["n"])) > LARGEST:
             raise ConfigError(f"n: got {asked}; allowed: a whole number from 1 to {LARGEST}")
         found, active, n = measure(network, tuple(titles), asked)

@@ -174,8 +174,7 @@ def measure(checkpoint: Checkpoint, radii: NDArray[np.float64], n: int, *, clean
     from engine.probes import oracle
     from engine.run.state import tensor
     from engine.theory.evaluation import HeldOut
-    from engine.theory.state import clean_step
-    from engine.theory.training import bias_at
+    from engine.theory.state import clean_bias, clean_step
 
     config, cpu = sparse_coding(checkpoint.config, "radius"), torch.device("cpu")
     world = SparseCoding(config.world, tensor(checkpoint, "dictionary", cpu), tensor(checkpoint, "target", cpu))
@@ -183,11 +182,12 @@ def measure(checkpoint: Checkpoint, radii: NDArray[np.float64], n: int, *, clean
     protocols = tuple(Measurement("pgd", config.attack.norm, float(r), STEPS, RESTARTS, n) for r in radii)
     model = SymmetricRelu(tensor(checkpoint, "weight", cpu), float(checkpoint.arrays["bias"]))
     found = _both(model, x, y, protocols, config.seed, "", f"step {checkpoint.step}")
-    if clean and "weight_clean" in checkpoint.arrays:
+    bias = clean_bias(checkpoint)
+    if clean and bias is not None:
         step = clean_step(checkpoint)
-        before = SymmetricRelu(tensor(checkpoint, "weight_clean", cpu), bias_at(config, step))
+        before = SymmetricRelu(tensor(checkpoint, "weight_clean", cpu), bias)
         found += _both(before, x, y, protocols, config.seed, "_clean", f"after clean training, step {step}")
-    ceilings = finish(oracle.ceilings(world, config.seed, x, y, protocols, CACHE))
+    ceilings = finish(oracle.measure(world, config.seed, x, y, protocols, CACHE))
     return (*found, _bound("oracle", f"ideal network, {_attack(protocols[0])}", [c.measured for c in ceilings]))
 
 

@@ -6,15 +6,14 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from engine.core import metrics
-from engine.core.generators import seeded
 from engine.core.measurement import Measurement
-from engine.data.images import BOX, HeldOut
+from engine.data.images import BOX, HeldOutImages
 from engine.images.config import ImageConfig
 from engine.models.classifier import ImageClassifier
-from engine.probes import principle1, robustness
-from engine.probes.layers import Weights, activity, matrices, principle1_of, scalars
+from engine.probes import evaluation, principle1, robustness
+from engine.probes.layers import Matrices, activity, matrices, principle1_of, scalars
 from engine.probes.robustness import CHUNK
-from engine.run.session import MeasuredBy, Record
+from engine.run.evaluations import MeasuredBy, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +29,8 @@ class ImageRequest:
     report: bool
     config: ImageConfig
     classifier: ImageClassifier
-    start: Weights
-    clean: Weights | None
+    start: Matrices
+    clean: Matrices | None
     available: int
 
     @property
@@ -40,41 +39,26 @@ class ImageRequest:
         return metrics.REPORT if self.report else ""
 
     def protocols(self) -> dict[str, Measurement]:
-        """The accuracies to be measured, by metric name without prefix."""
-        attack, knobs = self.config.attack, self.config.evaluation
-        if self.report:
-            size = (knobs.report_steps, knobs.report_restarts, knobs.report_size)
-        else:
-            size = (knobs.steps, knobs.restarts, knobs.size)
-        steps, restarts, n = (*size[:2], min(size[2], self.available))
-        found = robustness.standard_protocols(
-            attack.norm, attack.tau, steps=steps, restarts=restarts, n=n, estimate=not self.report
-        )
-        del found[metrics.DENSE]  # nobody knows the dense direction of images
-        return found
+        """The accuracies to be measured, by metric name without prefix; nobody knows the dense direction of images."""
+        found = evaluation.protocols(self.config, report=self.report, available=self.available)
+        return {name: protocol for name, protocol in found.items() if name != metrics.DENSE}
 
     def slices(self) -> int:
         """An upper bound on the slices that :func:`evaluate` takes."""
-        n = min(self.config.evaluation.report_size if self.report else self.config.evaluation.size, self.available)
-        return robustness.slice_count(self.protocols().values(), CHUNK) + -(-n // CHUNK) + 2
+        wanted = self.protocols().values()
+        n = max(protocol.n for protocol in wanted)
+        return robustness.slice_count(wanted, CHUNK) + -(-n // CHUNK) + 2
 
 
 def evaluate(
-    request: ImageRequest, held_out: HeldOut, record: Record, measured_by: MeasuredBy
+    request: ImageRequest, held_out: HeldOutImages, record: Record, measured_by: MeasuredBy
 ) -> Generator[None, None, None]:
-    """Measure ``request``, yielding between slices.
-
-    The attacks' generators depend on seed, step and metric alone: measuring never disturbs training, and measuring
-    again gives the same figures.
-    """
+    """Measure ``request``, yielding between slices (:func:`engine.probes.evaluation.accuracies`)."""
     model, prefix, protocols = request.classifier, request.prefix, request.protocols()
-    n = max(p.n for p in protocols.values())
-    x, y = held_out.take(n)
-    for name, protocol in protocols.items():
-        generator = seeded(request.config.seed, f"evaluation {request.step} {prefix}{name}", x.device)
-        measured = yield from robustness.accuracy(model, x, y, protocol, None, generator, box=BOX, chunk=CHUNK)
-        measured_by(request.step, prefix + name, protocol)
-        record(request.step, prefix + name, measured.accuracy)
+    x, y = held_out.take(max(p.n for p in protocols.values()))
+    yield from evaluation.accuracies(
+        model, x, y, protocols, request.config.seed, request.step, prefix, record, measured_by, box=BOX, chunk=CHUNK
+    )
     active = yield from activity(model, x, CHUNK)
     values = {metrics.ACTIVE_SHARE: sum(active.values()) / max(1, len(active))}
     found = None

@@ -1,4 +1,4 @@
-"""What the live views show of a network on images, measured in spare time: examples, layers, accuracy by radius."""
+"""What the window shows of a network on images (:mod:`engine.run.live`)."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.config.experiment import IMAGES
 from engine.config.knobs import Attack
 from engine.core.arrays import frozen
 from engine.core.generators import seeded
 from engine.core.measurement import Measurement
-from engine.core.results import Examples, LayersPrinciple1, RadiusCurves
+from engine.core.results import Examples, Features, Filters, LayersPrinciple1, RadiusCurves
 from engine.data.images import BOX
+from engine.images.session import ImageSession
 from engine.models.classifier import ImageClassifier
 from engine.models.layers import Layer, layers
 from engine.probes import robustness
-from engine.probes.layers import CHUNK, Weights, activity, matrices, principle1_of
+from engine.probes.features import visualise
+from engine.probes.layers import CHUNK, Matrices, activity, matrices, principle1_of
 from engine.probes.radius import POINTS, REACH, RESTARTS, STEPS, Cache, Values
+from engine.run.live import ProbeTask, at_once, in_slices
 
 EXAMPLES = 12  # test images that are shown with their perturbations
 RADIUS_SIZE = 64  # test images of accuracy against radius
@@ -48,7 +52,7 @@ def examples(
 
 
 def layers_principle1(
-    start: Weights, clean: Weights, model: ImageClassifier, x: Tensor, step: int
+    start: Matrices, clean: Matrices, model: ImageClassifier, x: Tensor, step: int
 ) -> Generator[None, None, LayersPrinciple1]:
     """Principle 1 of every layer, and the activity on the images x (n, C, H, W)."""
     found = principle1_of(start, clean, matrices(model))
@@ -66,7 +70,7 @@ def radius_curves(
     now = yield from _under_pgd(model, x, y, norm, radii, seed)
     before = None
     if clean is not None:
-        key = ("clean", clean_step, norm, tau)
+        key = ("radius, clean", clean_step, norm, tau)
         if key not in cache:
             cache[key] = yield from _under_pgd(clean, x, y, norm, radii, seed)
         before = cache[key]
@@ -83,3 +87,85 @@ def _under_pgd(
         measured = yield from robustness.accuracy(model, x, y, protocol, None, generator, box=BOX, chunk=CHUNK)
         found.append(measured.accuracy)
     return np.array(found)
+
+
+# --- the live probes
+
+
+@at_once(Filters, IMAGES)
+def filters(session: ImageSession) -> Filters:
+    """The first layer's weights as pictures."""
+    first = layers(session.network)[0]
+    name, shape = f"{first.name}.weight", picture_shape(first, session.images.shape)
+    clean = session.clean
+    return Filters(
+        layers=tuple(each.info for each in layers(session.network)),
+        now=frozen(first.module.weight).reshape(shape),
+        start=session.frozen_once("start filters", session.init[name]).reshape(shape),
+        clean=None if clean is None else session.frozen_once("clean filters", clean[name]).reshape(shape),
+        held_out=len(session.held_out),
+    )
+
+
+@in_slices(RadiusCurves, IMAGES)
+def radius_task(session: ImageSession) -> ProbeTask[RadiusCurves]:
+    """Accuracy against the radius, of the network now and after clean training."""
+    attack, step = session.config.attack, session.steps_done
+
+    def begin() -> Generator[None, None, RadiusCurves]:
+        x, y = session.held_out.take(RADIUS_SIZE)
+        clean = None if session.clean is None else session.classifier_of(session.clean)
+        return radius_curves(
+            session.classifier.copy(), clean, session.clean_step, x, y, attack.norm, attack.tau, step,
+            session.config.seed, session.memory,
+        )  # fmt: skip
+
+    return ProbeTask((step, session.clean_step, attack.norm, attack.tau), begin)
+
+
+@in_slices(Examples, IMAGES)
+def examples_task(session: ImageSession) -> ProbeTask[Examples]:
+    """Some test images and what the attack adds to them."""
+    attack, steps, step = session.config.attack, session.config.evaluation.steps, session.steps_done
+
+    def begin() -> Generator[None, None, Examples]:
+        x, y = session.held_out.take(EXAMPLES)
+        classes = session.images.classes
+        return examples(session.classifier.copy(), x, y, classes, attack, steps, step, session.config.seed)
+
+    return ProbeTask((step, attack.norm, attack.tau, steps), begin)
+
+
+@in_slices(LayersPrinciple1, IMAGES)
+def layers_task(session: ImageSession) -> ProbeTask[LayersPrinciple1] | None:
+    """Principle 1 in every layer, once clean training has ended."""
+    clean, size, step = session.clean_matrices, session.config.evaluation.size, session.steps_done
+    if clean is None:
+        return None
+
+    def begin() -> Generator[None, None, LayersPrinciple1]:
+        x, _ = session.held_out.take(size)
+        return layers_principle1(session.start_matrices, clean, session.classifier.copy(), x, step)
+
+    return ProbeTask((step, session.clean_step, size), begin)
+
+
+@in_slices(Features, IMAGES)
+def features_task(session: ImageSession) -> ProbeTask[Features] | None:
+    """The pictures that were asked for."""
+    request, step = session.feature_request, session.steps_done
+    if not request.units:
+        return None
+
+    def begin() -> Generator[Features | None, None, Features]:
+        networks = {"start": session.classifier_of(session.init)}
+        if session.clean is not None:
+            networks["clean"] = session.classifier_of(session.clean)
+        networks["now"] = session.classifier.copy()
+        image = session.held_out.take(request.image + 1)[0][-1] if request.origin == "image" else None
+        return visualise(
+            {moment: each.module for moment, each in networks.items()}, request, image, session.images.shape, step,
+            session.config.seed,
+        )  # fmt: skip
+
+    return ProbeTask((request, step, session.clean_step), begin)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,9 +12,8 @@ from engine.config.experiment import from_dict, resolve, to_dict, with_value
 from engine.core.arrays import frozen
 from engine.core.errors import ConfigError
 from engine.core.generators import number
-from engine.core.results import Examples, FeatureRequest, Features, Filters, LayersPrinciple1, RadiusCurves
-from engine.data.images import HeldOut
-from engine.images import live
+from engine.core.results import FeatureRequest, Features
+from engine.data.images import HeldOutImages
 from engine.images.config import ImageConfig, images, in_memory_order
 from engine.images.data import load
 from engine.images.evaluation import ImageRequest, evaluate
@@ -22,20 +21,25 @@ from engine.images.training import GENERATORS, ImageTrainer, low_rank_layers, re
 from engine.models.classifier import ImageClassifier
 from engine.models.layers import layer, layers, redraw
 from engine.models.low_rank import Factors
-from engine.probes.features import check, visualise
-from engine.probes.layers import Weights
+from engine.probes.features import check
+from engine.probes.layers import Matrices
 from engine.run.commands import Command, SetKnob, Visualise
-from engine.run.scheduler import LiveProbe, ProbeTask
 from engine.run.session import Session
 from engine.run.state import Arrays
 from engine.run.store import Checkpoint
 
 State = dict[str, Tensor]  # a network's parameters and buffers by name
-T = TypeVar("T")
 
 
 class ImageSession(Session):
-    """Trains ``network``, whose state was ``init`` at the start and, when clean training ended, ``clean``."""
+    """Trains ``network``, whose state was ``init`` at the start and, when clean training ended, ``clean``.
+
+    What live probes read (:mod:`engine.images.live`), besides ``config``, ``steps_done`` and ``phase``: those states,
+    and :meth:`classifier_of` one; :attr:`classifier`, the network now; :attr:`start_matrices` and
+    :attr:`clean_matrices`; ``clean_step``, the step at which clean training ended; ``images``, the data, and the
+    ``held_out`` ones; ``feature_request``; :meth:`frozen_once`; ``memory``, where a probe keeps what it need not
+    measure again, under a key that holds all that decides it.
+    """
 
     config: ImageConfig
     GENERATORS = GENERATORS
@@ -65,9 +69,10 @@ class ImageSession(Session):
                 f"({self.images.source})"
             )
         self.network = start(self.config, self.images, self.device)
-        self.network.load_state_dict(self._state_of(checkpoint, "now."))
         self.init = self._state_of(checkpoint, "init.")
         self.clean = self._state_of(checkpoint, "clean.") or None
+        for fitting in (self.init, self.clean or self.init, self._state_of(checkpoint, "now.")):
+            self.network.load_state_dict(fitting)  # the first two to see that they fit, too
         self.clean_step = int(state["clean_step"])
         self.redrawn = bool(state["redrawn"])
         self.phase_start = int(state["phase_start"])
@@ -80,13 +85,12 @@ class ImageSession(Session):
     def _prepare(self, position: int) -> None:
         config = self.config
         placed = self.images.to(self.device, channels_last=config.training.channels_last)
-        self.held_out = HeldOut(placed)
+        self.held_out = HeldOutImages(placed)
         self._trainer = ImageTrainer(self.network, placed, self._generators, config)
         self._trainer.stream.seek(position)
-        self._start_matrices: Weights | None = None
-        self._clean_matrices: Weights | None = None
-        self._feature_request = FeatureRequest("", ())
-        self._radius_cache: dict[Any, Any] = {}
+        self._start_matrices: Matrices | None = None
+        self._clean_matrices: Matrices | None = None
+        self.feature_request = FeatureRequest("", ())
 
     @property
     def classifier(self) -> ImageClassifier:
@@ -148,7 +152,6 @@ class ImageSession(Session):
 
     def _end_clean(self) -> None:
         self.clean, self._clean_matrices = self._copy_state(), None
-        self._radius_cache.clear()
 
     # --- commands
 
@@ -156,9 +159,9 @@ class ImageSession(Session):
         """As every session; :class:`Visualise` is for images alone."""
         if isinstance(command, Visualise):
             if command.request.units:
-                check(self.network, command.request)
-            self._feature_request = command.request
-            self._live_probes[Features].drop()
+                check(self.network, command.request, len(self.held_out))
+            self.feature_request = command.request
+            self._scheduler.drop(Features)
             return
         if isinstance(command, SetKnob) and resolve(command.path, self.config).path == "low_rank.layers":
             low_rank_layers(with_value(self.config, command.path, command.value), self.network)
@@ -166,18 +169,18 @@ class ImageSession(Session):
 
     # --- measuring
 
-    def _matrices(self, state: State) -> Weights:
+    def _matrices(self, state: State) -> Matrices:
         return {each.name: state[f"{each.name}.weight"].flatten(1) for each in layers(self.network)}
 
     @property
-    def start_matrices(self) -> Weights:
+    def start_matrices(self) -> Matrices:
         """The start's weights by layer, one row a unit."""
         if self._start_matrices is None:
             self._start_matrices = self._matrices(self.init)
         return self._start_matrices
 
     @property
-    def clean_matrices(self) -> Weights | None:
+    def clean_matrices(self) -> Matrices | None:
         """Those at the end of clean training."""
         if self._clean_matrices is None and self.clean is not None:
             self._clean_matrices = self._matrices(self.clean)
@@ -192,82 +195,11 @@ class ImageSession(Session):
     def _evaluate(self, request: ImageRequest) -> Generator[None, None, None]:
         return evaluate(request, self.held_out, self._recorder.scalar, self._recorder.measured_by)
 
-    def _make_live_probes(self) -> dict[type, LiveProbe[Any]]:
-        return {
-            RadiusCurves: LiveProbe(self._radius_moment),
-            Examples: LiveProbe(self._examples_moment),
-            LayersPrinciple1: LiveProbe(self._layers_moment),
-            Features: LiveProbe(self._features_moment),
-        }
-
-    def _radius_moment(self) -> ProbeTask[RadiusCurves]:
-        def begin() -> Generator[None, None, RadiusCurves]:
-            x, y = self.held_out.take(live.RADIUS_SIZE)
-            clean = None if self.clean is None else self._network_of(self.clean)
-            return live.radius_curves(
-                self.classifier.copy(), clean, self.clean_step, x, y, self.config.attack.norm, self.config.attack.tau,
-                self.steps_done, self.config.seed, self._radius_cache,
-            )  # fmt: skip
-
-        return ProbeTask((self.steps_done, self.clean_step, self.config.attack), begin)
-
-    def _examples_moment(self) -> ProbeTask[Examples]:
-        def begin() -> Generator[None, None, Examples]:
-            x, y = self.held_out.take(live.EXAMPLES)
-            return live.examples(
-                self.classifier.copy(), x, y, self.images.classes, self.config.attack, self.config.evaluation.steps,
-                self.steps_done, self.config.seed,
-            )  # fmt: skip
-
-        return ProbeTask((self.steps_done, self.config.attack, self.config.evaluation.steps), begin)
-
-    def _layers_moment(self) -> ProbeTask[LayersPrinciple1] | None:
-        clean = self.clean_matrices
-        if clean is None:
-            return None
-
-        def begin() -> Generator[None, None, LayersPrinciple1]:
-            x, _ = self.held_out.take(self.config.evaluation.size)
-            return live.layers_principle1(self.start_matrices, clean, self.classifier.copy(), x, self.steps_done)
-
-        return ProbeTask((self.steps_done, self.clean_step), begin)
-
-    def _features_moment(self) -> ProbeTask[Features] | None:
-        request = self._feature_request
-        if not request.units:
-            return None
-
-        def begin() -> Generator[Features | None, None, Features]:
-            networks = {"start": self._network_of(self.init)}
-            if self.clean is not None:
-                networks["clean"] = self._network_of(self.clean)
-            networks["now"] = self.classifier.copy()
-            x, _ = self.held_out.take(request.image + 1)
-            return visualise(
-                {moment: c.module for moment, c in networks.items()}, request, x[-1], self.images.shape,
-                self.steps_done, self.config.seed,
-            )  # fmt: skip
-
-        return ProbeTask((request, self.steps_done, self.clean_step), begin)
-
-    def _network_of(self, state: Mapping[str, Tensor]) -> ImageClassifier:
+    def classifier_of(self, state: Mapping[str, Tensor]) -> ImageClassifier:
+        """The network in another state, with tensors of its own."""
         other: ImageClassifier = self.classifier.copy()
         other.module.load_state_dict(state)
         return other
-
-    def _result(self, kind: type) -> object | None:
-        if kind is Filters:
-            first = layers(self.network)[0]
-            name = f"{first.name}.weight"
-            clean = None if self.clean is None else self._once("clean filters", self.clean[name])
-            shape = live.picture_shape(first, self.images.shape)
-            return Filters(
-                layers=tuple(each.info for each in layers(self.network)),
-                now=frozen(first.module.weight).reshape(shape),
-                start=self._once("start filters", self.init[name]).reshape(shape),
-                clean=None if clean is None else clean.reshape(shape),
-            )
-        return None  # of another world
 
     # --- checkpoints
 
@@ -279,7 +211,7 @@ class ImageSession(Session):
         for prefix, state in (("now.", self.network.state_dict()), ("momentum.", self._trainer.momenta())):
             arrays |= {prefix + name: frozen(tensor) for name, tensor in state.items()}
         for prefix, state in (("init.", self.init), ("clean.", self.clean or {})):
-            arrays |= {prefix + name: self._once(prefix + name, tensor) for name, tensor in state.items()}
+            arrays |= {prefix + name: self.frozen_once(prefix + name, tensor) for name, tensor in state.items()}
         for name, factors in self._trainer.factors.items():
             arrays |= {f"factors.{name}.{part}": frozen(getattr(factors, part)) for part in ("base", "U", "V")}
         return arrays
@@ -302,7 +234,7 @@ class ImageSession(Session):
     def _pack_requests(self) -> tuple[Arrays, list[dict[str, Any]]]:
         arrays: Arrays = {}
         entries = []
-        for i, request in enumerate(self._pending):
+        for i, request in enumerate(self._evaluations.requests):
             for name, tensor in request.classifier.module.state_dict().items():
                 arrays[f"pending.{i}.now.{name}"] = frozen(tensor)
             own = {"start": request.start, "clean": request.clean}
@@ -322,7 +254,7 @@ class ImageSession(Session):
             found.append(
                 ImageRequest(
                     item["step"], item["report"], images(from_dict(item["config"]), "this checkpoint"),
-                    self._network_of(self._state_of(checkpoint, f"pending.{i}.now.")),
+                    self.classifier_of(self._state_of(checkpoint, f"pending.{i}.now.")),
                     self.start_matrices if same["start"] else own["start"],
                     self.clean_matrices if same["clean"] else own["clean"] or None,
                     len(self.held_out),

@@ -237,6 +237,11 @@ def _quadratic(weight: Tensor, below: Minorant, tau: Tensor) -> Slices[Tensor]:
     return result
 
 
+def slice_count(weight: Tensor, n: int) -> int:
+    """An upper bound on the slices that bounding ``n`` samples at one radius takes, for ``weight`` (m, d)."""
+    return -(-n // BLOCK) + -(-n // max(1, ENTRIES // weight.numel())) + 1
+
+
 def lower_bounds(weight: Tensor, bias: float, x: Tensor, y: Tensor, tau: float, norm: str = "l2") -> Tensor:
     """The better of both bounds for each sample (n,), float64, in one go; see :func:`bounds`."""
     return finish(bounds(weight, bias, x, y, tau, norm)).best

@@ -30,8 +30,11 @@ SLICE = 3e7
 MOST = 64
 
 
-def check(network: nn.Module, request: FeatureRequest) -> None:
-    """Raise :class:`ConfigError` naming what is wrong with ``request`` for this network."""
+def check(network: nn.Module, request: FeatureRequest, images: int | None = None) -> None:
+    """Raise :class:`ConfigError` naming what is wrong with ``request`` for this network.
+
+    ``images`` is the number of held-out images there are; None where the image was chosen already.
+    """
     found = layer(network, request.layer, "layer")
     for unit in request.units:
         if not 0 <= unit < found.info.units:
@@ -42,6 +45,8 @@ def check(network: nn.Module, request: FeatureRequest) -> None:
         raise ConfigError(f"tau: got {request.tau:g}; allowed: a number above 0")
     if request.steps < 1:
         raise ConfigError(f"steps: got {request.steps}; allowed: a whole number from 1")
+    if images is not None and request.origin == "image" and not 0 <= request.image < images:
+        raise ConfigError(f"image: got {request.image}; allowed: 0 to {images - 1}, the held-out images")
 
 
 def origin_of(request: FeatureRequest, image: Tensor | None, shape: tuple[int, int, int], seed: int) -> Tensor:

@@ -16,7 +16,7 @@ from engine.probes import principle1
 
 CHUNK = 128  # images in one slice
 
-Weights = Mapping[str, Tensor]  # layer name → its weights, one row a unit
+Matrices = Mapping[str, Tensor]  # layer name → its weights, one row a unit
 
 
 def matrices(classifier: ImageClassifier) -> dict[str, Tensor]:

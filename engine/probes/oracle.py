@@ -1,6 +1,6 @@
-"""The ceiling of a world: how robust its ideal network is (SPEC.md section 4).
+"""The oracle of a world: how robust a network is that knows it (SPEC.md section 4).
 
-The ideal network Σⱼ w*ⱼ S_b(⟨Mⱼ,x⟩) knows the dictionary and the labels' rule; only its b is left to choose. S_b is
+The oracle Σⱼ w*ⱼ S_b(⟨Mⱼ,x⟩) knows the dictionary and the labels' rule; only its b is left to choose. S_b is
 odd, so it is a :class:`SymmetricRelu` with the rows w*ⱼMⱼ, and every attack, probe and certificate applies to it.
 """
 
@@ -28,18 +28,18 @@ REFINEMENTS = 2  # times the search goes on around the best, with a third of the
 
 
 @dataclass(frozen=True, slots=True)
-class Ceiling:
-    """The ideal network's robust accuracy and the ``bias`` that was best on another sample."""
+class Oracle:
+    """The oracle's robust accuracy and the ``bias`` that was best on another sample."""
 
     bias: float
     measured: Measured
 
 
-Cache = dict[str, float | Ceiling]
+Cache = dict[str, float | Oracle]
 
 
-def ideal(world: SparseCoding, bias: float) -> SymmetricRelu:
-    """The ideal network of ``world`` at this b: D neurons, each one feature with its sign."""
+def network(world: SparseCoding, bias: float) -> SymmetricRelu:
+    """The oracle of ``world`` at this b: D neurons, each one feature with its sign."""
     return SymmetricRelu((world.dictionary * world.target).T.contiguous(), bias)
 
 
@@ -70,7 +70,7 @@ def best_bias(
     for refinement in range(REFINEMENTS + 1):
         for bias in candidates:
             if bias not in found:
-                model = ideal(world, bias)
+                model = network(world, bias)
                 if norm == "l2":
                     (measured,) = yield from certified(model.weight, model.bias, x, y, [tau])
                 else:
@@ -86,11 +86,11 @@ def best_bias(
     return result
 
 
-def ceilings(
+def measure(
     world: SparseCoding, seed: int, x: Tensor, y: Tensor, protocols: Sequence[Measurement], cache: Cache | None = None,
     fit_size: int = FIT_SIZE,
-) -> Slices[tuple[Ceiling, ...]]:  # fmt: skip
-    """The ceiling for each of ``protocols`` on held-out x (n, d), y (n,); b is chosen on ``fit_size`` other samples.
+) -> Slices[tuple[Oracle, ...]]:  # fmt: skip
+    """The oracle under each of ``protocols`` on held-out x (n, d), y (n,); b is chosen on ``fit_size`` other samples.
 
     Yields between slices. What ``cache`` holds for the same world, seed, sample and protocol is not measured again.
     """
@@ -98,11 +98,11 @@ def ceilings(
     for protocol in protocols:
         name = key(world, seed, protocol.to_json(), 0.0, x, y)
         known = cache.get(name) if cache is not None else None
-        if not isinstance(known, Ceiling):
+        if not isinstance(known, Oracle):
             bias = yield from best_bias(world, seed, protocol.norm, protocol.tau, cache, fit_size)
             generator = seeded(seed, f"oracle {protocol.text()}", x.device)
-            model = ideal(world, bias)
-            known = Ceiling(bias, (yield from accuracy(model, x, y, protocol, world.dense_direction, generator)))
+            model = network(world, bias)
+            known = Oracle(bias, (yield from accuracy(model, x, y, protocol, world.dense_direction, generator)))
             if cache is not None:
                 cache[name] = known
         out.append(known)

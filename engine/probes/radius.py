@@ -31,24 +31,28 @@ def radius_curves(
 ) -> Generator[None, None, RadiusCurves]:  # fmt: skip
     """Measure ``model`` after ``step`` steps, and the weights of ``clean_step`` once, on x (n, d), y (n,).
 
-    Yields between slices of a few milliseconds. ``cache`` keeps what belongs to the clean weights and to the world.
+    Yields between slices of a few milliseconds. ``cache``, of one run, keeps what belongs to the clean weights and to
+    the world: its keys hold what may change during a run.
     """
+    ball = (norm, tau, world.knobs.sigma_x)
     radii = np.linspace(0.0, REACH * tau, POINTS)
     protocols = [Measurement("pgd", norm, float(r), STEPS, RESTARTS, len(y), True) for r in radii]
     pgd, certified = yield from _both(model, world, x, y, protocols, seed)
     before: tuple[Values | None, Values | None] = (None, None)
     if clean is not None:
-        key = ("clean", clean_step, norm, tau)
+        key = ("radius, clean", clean_step, clean.bias, *ball)
         if key not in cache:
             cache[key] = yield from _both(clean, world, x, y, protocols, seed)
         before = cache[key]
-    ceiling = cache.setdefault(("oracle", norm, tau), [])  # one more radius each time: the curves must not wait for it
-    if len(ceiling) < POINTS:
-        found = yield from oracle.ceilings(world, seed, x, y, protocols[len(ceiling) :][:1], None, SIZE)
-        ceiling.append(found[0].measured.accuracy)
+    known = cache.setdefault(
+        ("radius, oracle", *ball), []
+    )  # one more radius each time: the curves must not wait for it
+    if len(known) < POINTS:
+        found = yield from oracle.measure(world, seed, x, y, protocols[len(known) :][:1], None, SIZE)
+        known.append(found[0].measured.accuracy)
     return RadiusCurves(
         step, norm, STEPS, RESTARTS, len(y), radii, pgd, certified, before[0], before[1],
-        np.array(ceiling) if len(ceiling) == POINTS else None,
+        np.array(known) if len(known) == POINTS else None,
     )  # fmt: skip
 
 

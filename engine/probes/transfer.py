@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from engine.core.arrays import frozen
 from engine.core.generators import seeded
 from engine.core.measurement import Measurement
 from engine.core.results import Transfer
+from engine.core.slices import mapped
 from engine.probes.robustness import CHUNK, build
 
 
@@ -40,19 +42,18 @@ def transfer(
                 attack = build(protocol, direction)
                 if attack is None or not bool(members.any()):
                     continue
+                share = (index + place / len(chunks)) / len(nets)
                 slices = attack.slices(net, cx[members], cy[members], draws)
-                while True:
-                    try:
-                        next(slices)
-                    except StopIteration as stop:
-                        delta[members] = stop.value
-                        break
-                    yield (index + place / len(chunks)) / len(nets)
+                delta[members] = yield from mapped(slices, partial(_always, share))
             for column, (name, answering) in enumerate(nets.items()):
                 right[index, column] += int((sound[name][rows] & _right(answering, cx + delta, cy)).sum())
             yield (index + (place + 1) / len(chunks)) / len(nets)
     clean = np.array([int(sound[name].sum()) for name in names])
     return Transfer(names, frozen(torch.from_numpy(right)), frozen(torch.from_numpy(clean)), protocol)
+
+
+def _always(share: float, _: None) -> float:
+    return share
 
 
 def _right(net: Classifier, x: Tensor, y: Tensor) -> Tensor:

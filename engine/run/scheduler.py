@@ -1,42 +1,37 @@
-"""What is measured only while somebody looks, in spare time: accuracy against radius, say, for the present weights.
+"""When live probes that take long are measured: only while somebody looks, in a small share of the time.
 
-Nothing of it is recorded, so that a run's history does not depend on who looked.
+What they measure is registered in :mod:`engine.run.live`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Hashable, Iterable
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Callable, Generator, Hashable
+from typing import Any, Generic, TypeVar
+
+from engine.run.live import ProbeTask
 
 PATIENCE = 3.0  # seconds without a question after which nobody looks any more
 SHARE = 0.08  # of the time while training goes on
-DEBT = 0.5  # seconds of spare time that are owed at most, so that a pause is not made up for
+DEBT = 0.5  # seconds that are owed at most, so that a pause is not made up for
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeTask(Generic[T]):
-    """Something to measure: measuring another moment with the same ``key`` would give the same.
+class LiveProbe(Generic[T]):
+    """Keeps one result near the present while it is asked for.
 
-    ``begin`` copies the weights and returns the work, in slices; what a slice yields, if not None, is shown meanwhile.
+    ``present`` says what there is to measure now, None for nothing yet. ``failed`` hears of an exception in it; it is
+    tried again only when there is something else to measure.
     """
 
-    key: Hashable
-    begin: Callable[[], Generator[T | None, None, T]]
-
-
-class LiveProbe(Generic[T]):
-    """Keeps one result near the present while it is asked for; ``moment`` gives the present, None for nothing yet."""
-
-    def __init__(self, moment: Callable[[], ProbeTask[T] | None]) -> None:
-        self._moment = moment
+    def __init__(self, present: Callable[[], ProbeTask[T] | None], failed: Callable[[Exception], None]) -> None:
+        self._present = present
+        self._failed = failed
         self._asked = -PATIENCE
         self._latest: T | None = None
         self._measured: Hashable = None
-        self._job: Generator[T | None, None, T] | None = None
+        self._work: Generator[T | None, None, T] | None = None
         self._under_way: Hashable = None
 
     def ask(self) -> T | None:
@@ -52,22 +47,32 @@ class LiveProbe(Generic[T]):
     @property
     def behind(self) -> bool:
         """Whether somebody looks and there is something to do."""
-        if not self.wanted:
-            return False
-        moment = self._moment()
-        return self._job is not None or (moment is not None and moment.key != self._measured)
+        return self.wanted and (self._work is not None or self._task() is not None)
+
+    def _task(self) -> ProbeTask[T] | None:
+        """What there is to measure now and was not measured yet."""
+        try:
+            task = self._present()
+        except Exception as error:
+            self._failed(error)
+            return None
+        return task if task is not None and task.key != self._measured else None
 
     def slice(self) -> None:
         """One slice of what is under way; of the present, if nothing is."""
-        if self._job is None:
-            moment = self._moment()
-            if moment is None:
-                return
-            self._under_way, self._job = moment.key, moment.begin()
         try:
-            part = next(self._job)
+            if self._work is None:
+                task = self._task()
+                if task is None:
+                    return
+                self._under_way = task.key
+                self._work = task.begin()
+            part = next(self._work)
         except StopIteration as stop:
-            self._latest, self._measured, self._job = stop.value, self._under_way, None
+            self._latest, self._measured, self._work = stop.value, self._under_way, None
+        except Exception as error:
+            self._measured, self._work = self._under_way, None
+            self._failed(error)
         else:
             self._latest = part if part is not None else self._latest
 
@@ -78,27 +83,39 @@ class LiveProbe(Generic[T]):
 
     def close(self) -> None:
         """Give up what is under way."""
-        if self._job is not None:
-            self._job.close()
-            self._job = None
+        if self._work is not None:
+            self._work.close()
+            self._work = None
 
 
 class Scheduler:
-    """Shares what time there is beside training among ``watches``, in turn."""
+    """Shares what time there is beside training among live probes, in turn."""
 
-    def __init__(self, probes: Iterable[LiveProbe[object]]) -> None:
-        self._probes = list(probes)
+    def __init__(self) -> None:
+        self._probes: dict[type, LiveProbe[Any]] = {}
         self._spare = 0.0
         self._last = time.perf_counter()
 
+    def ask(self, kind: type, present: Callable[[], ProbeTask[Any] | None], failed: Callable[[Exception], None]) -> Any:
+        """The newest result of this type, None before the first; see :class:`LiveProbe`."""
+        probe = self._probes.get(kind)
+        if probe is None:
+            probe = self._probes[kind] = LiveProbe(present, failed)
+        return probe.ask()
+
+    def drop(self, kind: type) -> None:
+        """Forget the result of this type, as what it shows was chosen anew."""
+        if kind in self._probes:
+            self._probes[kind].drop()
+
     @property
     def behind(self) -> bool:
-        """Whether any watch has something to do."""
-        return any(probe.behind for probe in self._probes)
+        """Whether any probe has something to do."""
+        return any(probe.behind for probe in self._probes.values())
 
     def beside_training(self) -> None:
         """A slice, if the share of time that is spared for it allows one."""
-        if not any(probe.wanted for probe in self._probes):
+        if not any(probe.wanted for probe in self._probes.values()):
             return
         now = time.perf_counter()
         self._spare = min(self._spare + SHARE * (now - self._last), DEBT)
@@ -108,14 +125,14 @@ class Scheduler:
             self._spare -= time.perf_counter() - now
 
     def slice(self) -> None:
-        """One slice of the next watch that has something to do."""
-        for i, probe in enumerate(self._probes):
+        """One slice of the next probe that has something to do."""
+        for kind, probe in list(self._probes.items()):
             if probe.behind:
-                self._probes.append(self._probes.pop(i))  # the others come first next time
+                self._probes[kind] = self._probes.pop(kind)  # the others come first next time
                 probe.slice()
                 return
 
     def close(self) -> None:
         """Give up what is under way."""
-        for probe in self._probes:
+        for probe in self._probes.values():
             probe.close()

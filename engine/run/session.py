@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import traceback
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,40 +23,26 @@ from engine.core.arrays import frozen
 from engine.core.device import choose, prepare_thread
 from engine.core.errors import ConfigError, ExplorerError
 from engine.core.generators import seeded
-from engine.core.measurement import Measurement
 from engine.run.commands import Command, EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase
+from engine.run.evaluations import EvaluationQueue, Waiting
+from engine.run.live import source_of
 from engine.run.recorder import Recorder
-from engine.run.scheduler import LiveProbe, Scheduler
-from engine.run.snapshot import Snapshot
+from engine.run.scheduler import Scheduler
+from engine.run.snapshot import Problem, Snapshot
 from engine.run.store import Checkpoint, Store
 from engine.run.summary import summarise
 
-Record = Callable[[int, str, float], None]  # step, metric, value
-MeasuredBy = Callable[[int, str, Measurement], None]
+MOST_PROBLEMS = 100  # that are kept, should each have a text of its own
 RING = 64  # steps whose loss stays on the device before it is recorded: one synchronisation for all of them
-
-
-class Waiting(Protocol):
-    """A state of the network that is to be measured, with weights of its own."""
-
-    @property
-    def step(self) -> int:
-        """The step that it is of."""
-
-    @property
-    def report(self) -> bool:
-        """Whether it is the fuller evaluation of a phase's end."""
-
-    def slices(self) -> int:
-        """About how many slices measuring it takes."""
 
 
 class Session(ABC):
     """One run, in one thread: create or resume it, :meth:`step` it, :meth:`close` it.
 
-    A step is one training step and one slice of whatever is being measured. What is trained depends on config, seed
-    and commands alone, never on measuring or on snapshots: with and without a window the history is the same, bit for
-    bit on the same device and thread count.
+    A step is one training step and some slices of what is being measured (:mod:`engine.run.evaluations`). What is
+    trained depends on config, seed and commands alone, never on measuring or on snapshots: with and without a window
+    the history is the same, bit for bit on the same device and thread count. An exception in a measurement ends that
+    measurement alone and becomes one of :attr:`problems`.
 
     Subclasses, one a kind of world, supply what is trained and measured: the methods under "what a world supplies".
     """
@@ -88,20 +75,21 @@ class Session(ABC):
         self._ring = torch.empty(2, RING, device=self.device)
         self._in_ring = 0
         self._recorder = Recorder(store)
-        self._job: Generator[None, None, None] | None = None
-        self._slices_a_step = 1
-        self._pending: deque[Any] = deque()  # of Waiting, each of the subclass's own kind
+        self._evaluations = EvaluationQueue(self._evaluate, self._evaluated, self._not_evaluated)
+        self._asked: object = None  # what decides the newest live evaluation
         self._saved_at = -1
         self._closed = False
-        self._live_probes: dict[type, LiveProbe[Any]] = self._make_live_probes()
-        self._scheduler = Scheduler(self._live_probes.values())
+        self._scheduler = Scheduler()
+        self.problems: tuple[Problem, ...] = ()
+        self._failed_at: dict[type, object] = {}
         self._constant: dict[str, Any] = {}
+        self.memory: dict[Any, Any] = {}  # what live probes need not measure again
         if checkpoint is None:
             self._request(report=False)
             self._save(keep=True)
         else:
             for request in waiting:
-                self._enqueue(request)
+                self._evaluations.add(request)
             self._saved_at = checkpoint.step
 
     def _restore_generators(self, checkpoint: Checkpoint) -> None:
@@ -143,14 +131,6 @@ class Session(ABC):
         """Measure what :meth:`_frozen` gave, in slices, into :attr:`_recorder`."""
 
     @abstractmethod
-    def _make_live_probes(self) -> dict[type, LiveProbe[Any]]:
-        """What is measured only while somebody looks, by the type of its result."""
-
-    @abstractmethod
-    def _result(self, kind: type) -> object | None:
-        """Any other result (:mod:`engine.core.results`), None if there is none of this kind (yet)."""
-
-    @abstractmethod
     def _sound(self) -> bool:
         """Whether all weights are finite."""
 
@@ -185,8 +165,7 @@ class Session(ABC):
             self._recorder.summary(self.summary())
         finally:
             self._scheduler.close()
-            if self._job is not None:
-                self._job.close()
+            self._evaluations.close()
             self._recorder.close()
 
     # --- training
@@ -199,7 +178,7 @@ class Session(ABC):
     @property
     def measuring(self) -> bool:
         """Whether evaluations are under way or waiting."""
-        return bool(self._pending) or self._scheduler.behind
+        return bool(self._evaluations) or self._scheduler.behind
 
     @property
     def folder(self) -> Path:
@@ -212,7 +191,7 @@ class Session(ABC):
         return self._recorder.store.run
 
     def step(self) -> None:
-        """One training step, then one slice of measuring.
+        """One training step, then the slices of measuring that are due.
 
         Raises :class:`ExplorerError` when training has diverged; the last checkpoint is still sound then.
         """
@@ -224,8 +203,7 @@ class Session(ABC):
         self._in_ring += 1
         self.steps_done += 1
         self._after_step()
-        for _ in range(self._slices_a_step):
-            self._measure()
+        self._evaluations.beside(self.steps_done, self.config.evaluation.every)
         self._scheduler.beside_training()
 
     def _after_step(self) -> None:
@@ -287,6 +265,8 @@ class Session(ABC):
                 self._recorder.wait()  # whoever asked for it is about to read it
             case EvaluateNow():
                 self._request(report=False)
+            case _:
+                raise ConfigError(f"command: got {command!r}; a run on {self.config.world.name} has no such command")
 
     def _set_knob(self, path: str, value: object) -> None:
         knob = resolve(path, self.config)
@@ -316,55 +296,47 @@ class Session(ABC):
 
     def measure(self) -> None:
         """One slice of what is being measured, if anything is."""
-        if self._pending:
-            self._measure()
+        if self._evaluations:
+            self._evaluations.slice()
         else:
             self._scheduler.slice()
-
-    def _measure(self) -> None:
-        if self._job is None:
-            if not self._pending:
-                return
-            self._job = self._evaluate(self._pending[0])
-        try:
-            next(self._job)
-        except StopIteration:
-            self._job = None
-            done = self._pending.popleft()
-            self._slices_a_step = self._pace()
-            if done.report:
-                self._recorder.flush()
-                self._recorder.summary(self.summary())
 
     def _request(self, *, report: bool) -> None:
         if self.diverged:
             return
         self._saved_at = -1
-        self._enqueue(self._frozen(report=report))
+        if not report:
+            asked = (self.steps_done, self.phase, self.config)
+            if asked == self._asked and any(
+                r.step == self.steps_done and not r.report for r in self._evaluations.requests
+            ):
+                return  # the very same is waiting
+            self._asked = asked
+        self._evaluations.add(self._frozen(report=report))
 
-    def _enqueue(self, request: Waiting) -> None:
-        # Live estimates go first, reports fill the time between them; what is under way is finished before.
-        place = len(self._pending)
-        if not request.report:
-            running = 1 if self._job is not None else 0
-            place = next((i for i, r in enumerate(self._pending) if i >= running and r.report), place)
-        self._pending.insert(place, request)
-        self._slices_a_step = self._pace()
+    def _evaluated(self, request: Waiting) -> None:
+        if request.report:
+            self._recorder.flush()
+            self._recorder.summary(self.summary())
 
-    def _pace(self) -> int:
-        """Slices a step: as many as keep up with the live evaluations, whatever the knobs ask for."""
-        live: int = sum(r.slices() for r in self._pending if not r.report)
-        return max(1, -(-live // self.config.evaluation.every))
+    def _not_evaluated(self, request: Waiting, error: Exception) -> None:
+        self._fail("report" if request.report else "live evaluation", error, request.step)
+
+    def _fail(self, measurement: str, error: Exception, step: int | None = None) -> None:
+        """Remember that a measurement failed; the traceback as text, as its frames hold what was being measured."""
+        line = (str(error).strip().splitlines() or [""])[0]
+        text = f"{type(error).__name__}: {line}" if line else type(error).__name__
+        details = "".join(traceback.format_exception(error))
+        problem = Problem(measurement, text, self.steps_done if step is None else step, details)
+        if problem not in self.problems and len(self.problems) < MOST_PROBLEMS:
+            self.problems = (*self.problems, problem)
 
     # --- what others see
 
     def snapshot(self, wanted: frozenset[type] = frozenset()) -> Snapshot:
         """A picture of this moment with the results of the types in ``wanted`` (:mod:`engine.core.results`)."""
         self._empty_ring()
-        asked = (
-            (kind, probe.ask() if (probe := self._live_probes.get(kind)) else self._result(kind)) for kind in wanted
-        )
-        results = {kind: found for kind, found in asked if found is not None}
+        results = {kind: found for kind in wanted if (found := self._result(kind)) is not None}
         return Snapshot(
             run=self.run,
             folder=self.folder,
@@ -379,10 +351,28 @@ class Session(ABC):
             events=self._recorder.events,
             protocols=self._recorder.protocols,
             results=results,
+            problems=self.problems,
         )
 
-    def _once(self, name: str, tensor: Tensor) -> Any:
-        """The frozen copy of a tensor that is never written again, made once."""
+    def _result(self, kind: type) -> Any:
+        """What the live probe of this result gives now; None for nothing yet, or if this kind of run has none."""
+        source = source_of(self.config.kind, kind)
+        if source is None:
+            return None
+        if source.task is not None:
+            return self._scheduler.ask(kind, partial(source.task, self), partial(self._fail, kind.__name__))
+        moment = (self.steps_done, self.config)
+        if source.measure is None or self._failed_at.get(kind) == moment:
+            return None
+        try:
+            return source.measure(self)
+        except Exception as error:
+            self._failed_at[kind] = moment  # not thirty times a second
+            self._fail(kind.__name__, error)
+            return None
+
+    def frozen_once(self, name: str, tensor: Tensor) -> Any:
+        """The frozen copy of a tensor that is never written again, made once; ``name`` is any of the caller's own."""
         known = self._constant.get(name)
         if known is None or known[0] is not tensor:
             known = self._constant[name] = (tensor, frozen(tensor))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time as clock
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,14 +34,29 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """A measurement that an exception ended after ``step`` steps, while the run goes on.
+
+    ``measurement`` says which (a result's type, or ``live evaluation``, ``report``), ``text`` what happened, in a line;
+    ``details`` is the traceback. The same text of the same measurement is the same problem.
+    """
+
+    measurement: str
+    text: str
+    step: int = field(compare=False)
+    details: str = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """State of the run ``run`` after ``step`` steps.
 
     ``phase`` is the current objective; ``scheduled`` whether the preset's schedule still applies; ``finished`` whether
     it has run to its end; ``history`` the lossless scalars (shared, append-only, safe to read from any thread);
     ``protocols`` for each accuracy in it the protocols in their order, each with the first step measured by it;
-    ``results`` the probes that were asked for, by the type of their result (:mod:`engine.core.results`). Arrays are
-    read-only and never change after the snapshot is made.
+    ``results`` the probes that were asked for, by the type of their result (:mod:`engine.core.results`); ``problems``
+    the measurements that have failed since the run was opened, each once, the newest last. Arrays are read-only and
+    never change after the snapshot is made.
     """
 
     run: str
@@ -57,6 +72,7 @@ class Snapshot:
     events: tuple[Event, ...]
     protocols: Mapping[str, ProtocolLog]
     results: Mapping[type, object]
+    problems: tuple[Problem, ...] = ()
 
     def protocol(self, name: str) -> Measurement | None:
         """How the accuracy ``name`` is measured now; None if it was not measured yet."""

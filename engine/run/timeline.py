@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from engine.core.history import Series
@@ -30,18 +31,26 @@ def knob_events(store: Store, checkpoint: Checkpoint) -> tuple[Event, ...]:
     return tuple(e for e in events_of(store, checkpoint) if e.name not in NO_KNOB)
 
 
-def phases(store: Store, checkpoint: Checkpoint) -> tuple[Span, ...]:
-    """The phases of a run up to ``checkpoint``; phases without a step are left out unless there is no other."""
-    switches = [e for e in events_of(store, checkpoint) if e.name == "phase"]
-    objective: str = switches[0].old if switches else checkpoint.phase
-    spans, start = [], 0
+def spans(events: Iterable[Event], objective: str, end: int) -> tuple[Span, ...]:
+    """The phases of a run that stands at step ``end`` and trains with ``objective``, from its events.
+
+    Phases without a step are left out unless there is no other.
+    """
+    switches = [e for e in events if e.name == "phase" and e.step <= end]
+    current = switches[0].old if switches else objective
+    found, start = [], 0
     for switch in switches:
         if switch.step > start:
-            spans.append(Span(start, switch.step, objective))
-        start, objective = switch.step, switch.new
-    if checkpoint.step > start or not spans:
-        spans.append(Span(start, checkpoint.step, objective))
-    return tuple(spans)
+            found.append(Span(start, switch.step, current))
+        start, current = switch.step, switch.new
+    if end > start or not found:
+        found.append(Span(start, end, current))
+    return tuple(found)
+
+
+def phases(store: Store, checkpoint: Checkpoint) -> tuple[Span, ...]:
+    """The phases of a run up to ``checkpoint``."""
+    return spans(events_of(store, checkpoint), checkpoint.phase, checkpoint.step)
 
 
 def until(series: Series, step: int) -> Series:

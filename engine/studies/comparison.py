@@ -47,7 +47,7 @@ def compare(folder: Path, *, sweep: bool = False, n: int = 1000, progress: Progr
         )
         for name, how in (("clean", Measurement("clean", attack.norm, 0.0, 0, 0, n)), ("robust", protocol))
     }
-    (ceiling,) = finish(oracle.ceilings(world, config.seed, x, y, [protocol]))
+    (ceiling,) = finish(oracle.measure(world, config.seed, x, y, [protocol]))
     points = (
         finish(sweep_over(config, SWEPT, n=n), lambda at: tell(part + (1 - part) * at.fraction, at.text))
         if sweep

@@ -115,7 +115,7 @@ def sweep(
         results = yield from mapped(training, partial(at, "", 0.3, 0.6))
         ceiling = None
         if with_oracle:
-            searching = oracle.ceilings(world, each.seed, x, y, [protocol])
+            searching = oracle.measure(world, each.seed, x, y, [protocol])
             found = yield from mapped(searching, partial(at, "oracle", 0.9, 0.0))
             ceiling = found[0].measured
         points.append(SweepPoint(d, each, measured, tuple(best(results).values()), ceiling))

@@ -236,17 +236,17 @@ def _ceiling(
     protocol = _worst(plan)
     key = oracle.key(world, seed, "".join(p.to_json() for p in plan), protocol.tau, x, y)
     known = cache.get(key)
-    if isinstance(known, oracle.Ceiling):
+    if isinstance(known, oracle.Oracle):
         return known.measured
     slices = oracle.best_bias(world, seed, protocol.norm, protocol.tau, cache)
     bias = yield from report.through(slices, f"oracle's bias at {protocol.tau:g}", 0)
-    model = oracle.ideal(world, bias)
+    model = oracle.network(world, bias)
     state = _Attacked.start(model, x, y)
     for one in plan:
         attack = state.by(model, x, y, one, world.dense_direction, seed)
         yield from report.through(attack, f"oracle: {one.text()}", slice_count([one]))
     measured = Measured(int((state.margin > 0).sum()), protocol)
-    cache[key] = oracle.Ceiling(bias, measured)
+    cache[key] = oracle.Oracle(bias, measured)
     return measured
 
 

@@ -13,8 +13,8 @@ from engine.core.generators import seeded
 from engine.core.measurement import Measurement
 from engine.data.sparse_stream import SparseCoding
 from engine.models.symmetric_relu import SymmetricRelu
-from engine.probes import certificate, low_rank, mixture, perturbation, principle1, robustness, sparsity
-from engine.run.session import MeasuredBy, Record
+from engine.probes import certificate, evaluation, low_rank, mixture, perturbation, principle1, robustness, sparsity
+from engine.run.evaluations import MeasuredBy, Record
 from engine.theory.config import SparseCodingConfig
 
 HELD_OUT_BLOCK = 1000  # the held-out sample is drawn in blocks, so that a larger one begins with a smaller one
@@ -44,15 +44,7 @@ class Request:
 
     def protocols(self) -> dict[str, Measurement]:
         """The accuracies to be measured, by metric name without prefix."""
-        attack, knobs = self.config.attack, self.config.evaluation
-        if self.report:
-            size = (knobs.report_steps, knobs.report_restarts, knobs.report_size)
-        else:
-            size = (knobs.steps, knobs.restarts, knobs.size)
-        steps, restarts, n = size
-        return robustness.standard_protocols(
-            attack.norm, attack.tau, steps=steps, restarts=restarts, n=n, estimate=not self.report
-        )
+        return evaluation.protocols(self.config, report=self.report)
 
     def certified(self) -> Measurement | None:
         """How certified accuracy is measured in this evaluation; None if it is not its turn (``certify_every``)."""
@@ -63,8 +55,10 @@ class Request:
         return replace(certificate.protocol(attack.norm, attack.tau, n), estimate=not self.report)
 
     def slices(self) -> int:
-        """An upper bound on the slices that :func:`evaluate` takes, the certificate's not counted."""
-        return robustness.slice_count(self.protocols().values()) + 4
+        """An upper bound on the slices that :func:`evaluate` takes."""
+        certified = self.certified()
+        bounding = 0 if certified is None else certificate.slice_count(self.weight, certified.n)
+        return robustness.slice_count(self.protocols().values()) + 4 + bounding
 
 
 class HeldOut:
@@ -91,24 +85,15 @@ class HeldOut:
 def evaluate(
     request: Request, held_out: HeldOut, record: Record, measured_by: MeasuredBy
 ) -> Generator[None, None, None]:
-    """Measure ``request``, yielding between slices of a few milliseconds.
-
-    The attacks' generators depend on seed, step and metric alone: measuring never disturbs training, and measuring
-    again gives the same figures.
-    """
+    """Measure ``request``, yielding between slices; see :func:`engine.probes.evaluation.accuracies`."""
     model = SymmetricRelu(request.weight, request.bias)
     world, config, prefix = held_out.world, request.config, request.prefix
     direction = world.dense_direction
     protocols = request.protocols()
     x, y = held_out.take(max(p.n for p in protocols.values()), config.world.sigma_x)
-    survivors: Tensor | None = None
-    for name, protocol in protocols.items():
-        generator = seeded(held_out.seed, f"evaluation {request.step} {prefix}{name}", x.device)
-        measured = yield from robustness.accuracy(model, x, y, protocol, direction, generator)
-        measured_by(request.step, prefix + name, protocol)
-        record(request.step, prefix + name, measured.accuracy)
-        if name == metrics.PGD:
-            survivors = measured.which
+    found = yield from evaluation.accuracies(
+        model, x, y, protocols, held_out.seed, request.step, prefix, record, measured_by, direction=direction
+    )
     values = {metrics.ALIGNMENT: robustness.alignment(model, x, y, direction)}
     yield
     values |= perturbation.scalars(model, world, x, y)
@@ -124,10 +109,12 @@ def evaluate(
     if certified is not None:
         yield
         # What PGD fooled cannot be certified: only the survivors need the expensive bound.
-        rows = survivors.nonzero().squeeze(1) if survivors is not None else torch.arange(certified.n, device=x.device)
+        survivors = found[metrics.PGD].which
+        assert survivors is not None
+        rows = survivors.nonzero().squeeze(1)
         tau, norm = certified.tau, certified.norm
-        (found,) = yield from certificate.certified(request.weight, request.bias, x[rows], y[rows], [tau], norm)
+        (sure,) = yield from certificate.certified(request.weight, request.bias, x[rows], y[rows], [tau], norm)
         measured_by(request.step, prefix + metrics.CERTIFIED, certified)
-        values[metrics.CERTIFIED] = found.right / certified.n
+        values[metrics.CERTIFIED] = sure.right / certified.n
     for name, value in values.items():
         record(request.step, prefix + name, value)

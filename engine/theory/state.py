@@ -15,6 +15,7 @@ from engine.run.state import Arrays, tensor
 from engine.run.store import Checkpoint
 from engine.theory.config import sparse_coding
 from engine.theory.evaluation import Request
+from engine.theory.training import bias_at
 
 
 def pack_requests(requests: Iterable[Request]) -> tuple[Arrays, list[dict[str, Any]]]:
@@ -69,3 +70,12 @@ def clean_step(checkpoint: Checkpoint) -> int:
     schedule = checkpoint.config.schedule  # checkpoints of the first version do not say
     known = checkpoint.state.get("clean_step", min(schedule.clean_steps, checkpoint.step))
     return int(known) if "weight_clean" in checkpoint.arrays else 0
+
+
+def clean_bias(checkpoint: Checkpoint) -> float | None:
+    """The bias at the end of clean training, which belongs to ``weight_clean``; None while there is none."""
+    if "weight_clean" not in checkpoint.arrays:
+        return None
+    known = checkpoint.state.get("clean_bias")  # older checkpoints do not say
+    config = sparse_coding(checkpoint.config, "this checkpoint")
+    return bias_at(config, clean_step(checkpoint)) if known is None else float(known)

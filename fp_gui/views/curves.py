@@ -6,7 +6,6 @@ group of neighbours, so that no dip or peak disappears; zooming in brings every 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,40 +15,18 @@ from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QCursor, QPainterPath, QPen
 from PySide6.QtWidgets import QGraphicsItem, QGraphicsPathItem, QGraphicsRectItem, QToolTip, QVBoxLayout, QWidget
 
+from engine.figures.declare import SHADE, Look
+from engine.figures.declare import phase as phase_look
 from engine.run.snapshot import Event
-from fp_gui.theme import GREEN, LIGHT, ORANGE, SKY, Theme
-from fp_gui.views.chrome import line, tint
+from engine.run.timeline import Span
+from fp_gui.theme import LIGHT, Theme
+from fp_gui.views.plots import NONE, SYMBOLS, Floats, add_items, colour_of, new_plot, theme_plot, translucent
+from fp_gui.views.widgets import line, tint
 
-Floats = NDArray[np.float64]
 # Painting a band costs far more than computing it: an outline of many spikes is slow to fill.
 CURVE_POINTS, BAND_POINTS, MARKS, EVENTS = 2000, 160, 10, 500
 NAME_WIDTH = 90  # pixels a phase must be wide to carry its name
 HINT = "Hover for values · wheel zooms time, drag pans, double-click shows all"
-PHASE_TEXT = {
-    "clean": "clean training",
-    "adversarial": "adversarial training",
-    "gaussian_noise": "Gaussian-noise training",
-}
-PHASE_COLOUR = {"clean": SKY, "adversarial": ORANGE, "gaussian_noise": GREEN}
-NONE: Floats = np.empty(0)
-
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """The steps ``start``..``end`` trained with one objective."""
-
-    start: int
-    end: int
-    objective: str
-
-
-def phases(events: Iterable[Event], current: str, end: int) -> tuple[Phase, ...]:
-    """The phases of a run that stands at step ``end`` and trains with ``current``, from its events."""
-    switches = [e for e in events if e.name == "phase" and e.old and e.step <= end]
-    starts = [0, *(e.step for e in switches)]
-    names = [switches[0].old if switches else current, *(e.new for e in switches)]
-    ends = [*starts[1:], end]
-    return tuple(Phase(a, b, n) for a, b, n in zip(starts, ends, names, strict=True) if b > a or b == end)
 
 
 def event_text(event: Event) -> str:
@@ -85,13 +62,11 @@ def envelope(x: Floats, low: Floats, high: Floats, limit: int = BAND_POINTS) -> 
 
 
 @dataclass(slots=True)
-class Curve:
+class TimeCurve:
     """One curve: how it looks, its raw values, and the items that draw it."""
 
     label: str
-    light: str
-    dark: str
-    symbol: str
+    look: Look
     line: pg.PlotCurveItem
     marks: pg.ScatterPlotItem
     band: QGraphicsPathItem
@@ -110,22 +85,15 @@ class TimePlot(QWidget):
 
     def __init__(self, y_label: str) -> None:
         super().__init__()
-        self.plot = pg.PlotWidget()
+        self.plot = new_plot("training step", y_label)
         self.box: pg.ViewBox = self.plot.getViewBox()
         item = self.plot.getPlotItem()
-        item.setMenuEnabled(False)
-        item.hideButtons()
         item.showAxis("top")
         item.getAxis("top").setStyle(tickLength=0)
         item.getAxis("top").setTicks([[]])
         item.getAxis("top").setHeight(22)
         item.getAxis("bottom").setStyle(hideOverlappingLabels=False)  # the last step would lose its number
         item.layout.setContentsMargins(0, 0, 18, 0)
-        item.setLabel("bottom", "training step")
-        item.setLabel("left", y_label)
-        for axis in ("left", "bottom"):
-            item.getAxis(axis).enableAutoSIPrefix(False)
-        self.box.disableAutoRange()
         self.box.setMouseEnabled(x=True, y=False)
         self.readout = line(wrap=True)
         self.plot.setToolTip(HINT)
@@ -135,15 +103,14 @@ class TimePlot(QWidget):
         layout.addWidget(self.plot, 1)
         layout.addWidget(self.readout)
         self.theme = LIGHT
-        self.curves: dict[str, Curve] = {}
+        self.curves: dict[str, TimeCurve] = {}
         self.shades: list[QGraphicsRectItem] = []
-        self.phases: tuple[Phase, ...] = ()
+        self.phases: tuple[Span, ...] = ()
         self.events: tuple[Event, ...] = ()
         self.ticks = pg.PlotCurveItem(connect="pairs")
         self.cross = pg.InfiniteLine(angle=90)
         self.cross.hide()
-        self.plot.addItem(self.ticks, ignoreBounds=True)
-        self.plot.addItem(self.cross, ignoreBounds=True)
+        add_items(self.plot, (self.ticks, self.cross))
         self.y_range = (0.0, 1.0)
         self.x_end = 0.0
         self.follow = True
@@ -153,11 +120,12 @@ class TimePlot(QWidget):
         self.plot.scene().sigMouseClicked.connect(self._click)
         self.plot.viewport().installEventFilter(self)
 
-    def add_curve(self, key: str, label: str, light: str, dark: str, symbol: str) -> None:
-        """Declare a curve: its name, its colour on light and on dark ground, and its marker (never colour alone)."""
-        curve = Curve(
-            label, light, dark, symbol, pg.PlotCurveItem(), pg.ScatterPlotItem(symbol=symbol, size=8),
-            QGraphicsPathItem(), pg.ScatterPlotItem(symbol=symbol, size=14), pg.PlotCurveItem(connect="pairs"),
+    def add_curve(self, key: str, look: Look) -> None:
+        """Declare a curve. Its line is solid, whatever its dash: many short dashes take long to paint."""
+        symbol = SYMBOLS[look.marker]
+        curve = TimeCurve(
+            look.label, look, pg.PlotCurveItem(), pg.ScatterPlotItem(symbol=symbol, size=8), QGraphicsPathItem(),
+            pg.ScatterPlotItem(symbol=symbol, size=14), pg.PlotCurveItem(connect="pairs"),
         )  # fmt: skip
         # Cached, because everything in the plot is painted again when the crosshair or a shade moves.
         curve.band.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
@@ -188,11 +156,13 @@ class TimePlot(QWidget):
         curve.bars.setData(np.repeat(at, 2), np.stack([low, high], axis=1).ravel() if len(at) else NONE)
 
     def clear(self) -> None:
-        """Forget all curves and marks, and the length of the run: another one begins."""
+        """Forget all curves, marks, phases and events, and the length of the run: another one begins."""
         for key in self.curves:
             self.set_curve(key, NONE, NONE)
             self.set_points(key, NONE, NONE, NONE, NONE)
         self.x_end, self.follow = 0.0, True
+        self.phases, self.events = (), ()
+        self._draw_time()
 
     def set_visible(self, key: str, visible: bool) -> None:
         """Show or hide a curve with all that belongs to it."""
@@ -208,7 +178,7 @@ class TimePlot(QWidget):
         self.box.setYRange(low, high, padding=0.02)
         self._draw_time()
 
-    def set_time(self, step: int, total: int, spans: tuple[Phase, ...], events: tuple[Event, ...]) -> None:
+    def set_time(self, step: int, total: int, spans: tuple[Span, ...], events: tuple[Event, ...]) -> None:
         """Where the run stands: the axis ends at ``total``, or somewhat beyond ``step`` once that has passed it."""
         end = float(total) if total >= step else (self.x_end if self.x_end >= step else step * 1.1)
         end = max(end, 1.0)
@@ -222,7 +192,7 @@ class TimePlot(QWidget):
         if changed:
             self._draw_time()
 
-    def _differs(self, spans: tuple[Phase, ...]) -> bool:
+    def _differs(self, spans: tuple[Span, ...]) -> bool:
         """Whether the shading must be drawn again: the current phase grows at every step, the eye needs 0.5% of it."""
         if [(p.start, p.objective) for p in spans] != [(p.start, p.objective) for p in self.phases]:
             return True
@@ -238,11 +208,7 @@ class TimePlot(QWidget):
     def set_theme(self, theme: Theme) -> None:
         """Take new colours."""
         self.theme = theme
-        self.plot.setBackground(theme.base)
-        for name in ("left", "bottom", "top"):
-            axis = self.plot.getPlotItem().getAxis(name)
-            axis.setPen(pg.mkPen(theme.grid))
-            axis.setTextPen(pg.mkPen(theme.text if name != "top" else theme.muted))
+        theme_plot(self.plot, theme)
         self.ticks.setPen(pg.mkPen(theme.text, width=1))
         self.cross.setPen(pg.mkPen(theme.muted, width=1))
         tint(self.readout, theme.muted)
@@ -264,10 +230,10 @@ class TimePlot(QWidget):
 
     def colour(self, key: str) -> QColor:
         """The colour of a curve in the current theme."""
-        return QColor(self.curves[key].dark if self.theme.dark else self.curves[key].light)
+        return colour_of(self.curves[key].look, self.theme)
 
-    def _colour(self, curve: Curve) -> None:
-        colour = QColor(curve.dark if self.theme.dark else curve.light)
+    def _colour(self, curve: TimeCurve) -> None:
+        colour = colour_of(curve.look, self.theme)
         pen = pg.mkPen(colour, width=1)
         for line_item in (curve.line, curve.bars):
             line_item.setPen(pen)
@@ -275,11 +241,10 @@ class TimePlot(QWidget):
         curve.marks.setBrush(pg.mkBrush(colour))
         curve.points.setPen(pg.mkPen(colour, width=2))
         curve.points.setBrush(pg.mkBrush(self.theme.base))
-        colour.setAlpha(60 if self.theme.dark else 45)
         curve.band.setPen(QPen(Qt.PenStyle.NoPen))
-        curve.band.setBrush(colour)
+        curve.band.setBrush(translucent(colour, 60 if self.theme.dark else 45))
 
-    def _draw(self, curve: Curve) -> None:
+    def _draw(self, curve: TimeCurve) -> None:
         left, right = self.box.viewRange()[0]
         n = len(curve.x)
         first = max(0, int(np.searchsorted(curve.x, left)) - 1)
@@ -322,11 +287,9 @@ class TimePlot(QWidget):
             if i < len(self.phases):
                 phase = self.phases[i]
                 shade.setRect(QRectF(phase.start, low - span, phase.end - phase.start, 3 * span))
-                colour = QColor(PHASE_COLOUR.get(phase.objective, self.theme.muted))
-                colour.setAlpha(30 if self.theme.dark else 24)
-                shade.setBrush(colour)
+                shade.setBrush(translucent(phase_look(phase.objective).colour, round(255 * SHADE)))
         names = [
-            ((p.start + p.end) / 2, PHASE_TEXT.get(p.objective, p.objective))
+            ((p.start + p.end) / 2, phase_look(p.objective).training)
             for p in self.phases
             if (p.end - p.start) / max(self.x_end, 1.0) * self.plot.width() > NAME_WIDTH  # else names would overlap
         ]

@@ -9,16 +9,19 @@ from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSpinBox, QToolButton, QVBoxLayout, QWidget
 
 from engine.core.results import FloatArray, Mixture, Weights
-from fp_gui.theme import BLUE, GREEN, LIGHT, ORANGE, SKY, VERMILION, Theme
-from fp_gui.views.chrome import ceiling, line, tint
+from engine.figures.declare import BLUE, BRIGHT_VERMILION, DARK_GREEN, GREEN, ORANGE, SKY, VERMILION, Look, round_up
+from fp_gui.theme import LIGHT, Theme
 from fp_gui.views.curves import decimate
-from fp_gui.views.gallery import Gallery, Grid
+from fp_gui.views.gallery import Grid, TileGallery
+from fp_gui.views.plots import add_items, from_zero, new_plot, pen_of, theme_plot
+from fp_gui.views.widgets import line, tint
 
-HISTORY = {  # quantity: (light, dark, line style, label)
-    "purity": (BLUE, SKY, Qt.PenStyle.SolidLine, "purity, solid"),
-    "mixture": (VERMILION, "#FF7A33", Qt.PenStyle.DashLine, "mixture ‖v‖, dashed"),
-    "norm": ("#007A5A", GREEN, Qt.PenStyle.DotLine, "norm ‖w‖, dotted"),
+HISTORY = {
+    "purity": Look("purity, solid", BLUE, SKY),
+    "mixture": Look("mixture ‖v‖, dashed", VERMILION, BRIGHT_VERMILION, dash="dashed"),
+    "norm": Look("norm ‖w‖, dotted", DARK_GREEN, GREEN, dash="dotted"),
 }
+FEATURE = Look("feature", VERMILION, ORANGE)
 TIPS = (
     "feature j: the dictionary column with the largest |C_ij|\n"
     "pure: |C_ij|; mixture v: all other coordinates, its size ‖v‖; relative: ‖v‖/‖C‖; purity: |C_ij|/‖C‖\n"
@@ -48,8 +51,8 @@ class Inspector(QFrame):
         close.setAutoRaise(True)
         close.setToolTip("Close the inspector")
         close.setAccessibleName("Close the inspector")
-        self.pictures = (Gallery("start"), Gallery("after clean", "not yet"), Gallery("now"))
-        self.bars = self._plot("feature j", "C_ij · w*_j")
+        self.pictures = (TileGallery("start"), TileGallery("after clean", "not yet"), TileGallery("now"))
+        self.bars = new_plot("feature j", "C_ij · w*_j", auto=True)
         self.bars.setToolTip(
             "The neuron's coefficients, each times the sign of w*_j. One tall bar is its feature; a common shift\n"
             "of all the other bars (dashed line: their mean, ⟨v,w*⟩/D) is the dense mixture.\n"
@@ -60,13 +63,12 @@ class Inspector(QFrame):
         self.stems = pg.PlotCurveItem(connect="pairs")
         self.top = pg.PlotCurveItem(connect="pairs")
         self.before = pg.ScatterPlotItem(symbol="o", size=5)
-        for item in (self.zero, self.before, self.stems, self.top, self.mean):
-            self.bars.addItem(item, ignoreBounds=True)
-        self.history = self._plot("training step, since chosen", "purity, ℓ2 norms")
+        add_items(self.bars, (self.zero, self.before, self.stems, self.top, self.mean))
+        self.history = new_plot("training step, since chosen", "purity, ℓ2 norms", auto=True)
         self.lines = {name: pg.PlotCurveItem() for name in HISTORY}
         for item in self.lines.values():
             self.history.addItem(item)
-        self.legend = line(" · ".join(label for *_, label in HISTORY.values()))
+        self.legend = line(" · ".join(look.label for look in HISTORY.values()))
         self.record: list[tuple[float, float, float, float]] = []
         self._limit = 0.0
 
@@ -91,19 +93,6 @@ class Inspector(QFrame):
         close.clicked.connect(self.closed)
         self.number.valueChanged.connect(self.chosen)
         self.set_theme(LIGHT)
-
-    @staticmethod
-    def _plot(x: str, y: str) -> pg.PlotWidget:
-        plot = pg.PlotWidget()
-        item = plot.getPlotItem()
-        item.setMenuEnabled(False)
-        item.hideButtons()
-        item.setLabel("bottom", x)
-        item.setLabel("left", y)
-        for axis in ("left", "bottom"):
-            item.getAxis(axis).enableAutoSIPrefix(False)
-        plot.setMouseEnabled(x=False, y=False)
-        return plot
 
     def select(self, neuron: int) -> None:
         """Turn to another neuron: its history begins anew."""
@@ -144,8 +133,8 @@ class Inspector(QFrame):
         now = self._coefficients(weights.now[self.neuron], weights)
         at = np.arange(len(now), dtype=np.float64)
         others = np.delete(at, feature).astype(int)
-        self.stems.setData(np.repeat(at[others], 2), _from_zero(now[others]))
-        self.top.setData(np.repeat(at[feature : feature + 1], 2), _from_zero(now[feature : feature + 1]))
+        self.stems.setData(np.repeat(at[others], 2), from_zero(now[others]))
+        self.top.setData(np.repeat(at[feature : feature + 1], 2), from_zero(now[feature : feature + 1]))
         self.mean.setValue(float(now[others].sum() / len(now)))
         largest = float(np.abs(now).max())
         if weights.clean is None:
@@ -155,7 +144,7 @@ class Inspector(QFrame):
             self.before.setData(at, clean)
             largest = max(largest, float(np.abs(clean).max()))
         if largest > self._limit:  # only grows while one looks at the same neuron
-            self._limit = ceiling(1.05 * largest)
+            self._limit = round_up(1.05 * largest)
             self.bars.setRange(xRange=(-0.5, len(now) - 0.5), yRange=(-self._limit, self._limit), padding=0.01)
 
     @staticmethod
@@ -179,25 +168,14 @@ class Inspector(QFrame):
         for picture in self.pictures:
             picture.set_theme(theme)
         for plot in (self.bars, self.history):
-            plot.setBackground(theme.base)
-            for name in ("left", "bottom"):
-                axis = plot.getPlotItem().getAxis(name)
-                axis.setPen(pg.mkPen(theme.grid))
-                axis.setTextPen(pg.mkPen(theme.text))
-        for name, (light, dark, style, _) in HISTORY.items():
-            self.lines[name].setPen(pg.mkPen(dark if theme.dark else light, width=1, style=style))
+            theme_plot(plot, theme)
+        for name, look in HISTORY.items():
+            self.lines[name].setPen(pen_of(look, theme))
         self.zero.setPen(pg.mkPen(theme.grid, width=1))
         self.mean.setPen(pg.mkPen(theme.text, width=1, style=Qt.PenStyle.DashLine))
-        self.stems.setPen(pg.mkPen(SKY if theme.dark else BLUE, width=1))
-        self.top.setPen(pg.mkPen(ORANGE if theme.dark else VERMILION, width=3))
+        self.stems.setPen(pen_of(HISTORY["purity"], theme))
+        self.top.setPen(pen_of(FEATURE, theme, 3))
         self.before.setPen(pg.mkPen(QColor(theme.muted)))
         self.before.setBrush(None)
         tint(self.facts, theme.text)
         tint(self.legend, theme.muted)
-
-
-def _from_zero(values: FloatArray) -> FloatArray:
-    """Pairs (0, value) for stems."""
-    pairs = np.zeros(2 * len(values), np.float32)
-    pairs[1::2] = values
-    return pairs

@@ -7,19 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from PySide6.QtCore import QEvent, QObject, QPointF, Qt, Signal
-from PySide6.QtGui import QColor
 
 from engine.core.results import LayerInfo, LayersPrinciple1, Principle1
-from fp_gui.theme import BLUE, GREEN, SKY, VERMILION, Theme
-from fp_gui.views.curves import Floats
+from fp_gui.theme import Theme
+from fp_gui.views.plots import Floats, prepare_plot, theme_plot, translucent
 
-SOLID, DASH, DASH_DOT = Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DashDotLine
-# cosine: (name, colour on light, colour on dark, marker, line)
-COSINES = {
-    "cos_start_clean": ("(w⁰, w)", VERMILION, "#FF7A33", "s", DASH_DOT),
-    "cos_start_now": ("(w⁰, w′)", "#007A5A", GREEN, "d", DASH),
-    "cos_clean_now": ("(w, w′)", BLUE, SKY, "o", SOLID),
-}
 SHIFT = 0.14  # between the three curves of a layer, so that their bars do not cover each other
 
 
@@ -33,7 +25,7 @@ class Spread:
 
     @classmethod
     def of(cls, result: LayersPrinciple1, cosine: str) -> Spread:
-        """Of one of ``COSINES`` in the layers of ``result``, in their order."""
+        """Of a cosine, by its name in principle 1, in the layers of ``result``, in their order."""
         rows = []
         for each in result.layers:
             found = result.of[each.name]
@@ -79,16 +71,8 @@ class LayerPlot(pg.PlotWidget):  # type: ignore[misc]
             edge.setPen(pg.mkPen(None))
         self.chosen.setZValue(-10)
         self.addItem(self.chosen, ignoreBounds=True)
-        item = self.getPlotItem()
-        item.setMenuEnabled(False)
-        item.hideButtons()
-        item.layout.setContentsMargins(0, 4, 8, 0)
-        item.setLabel("left", y)
-        for axis in ("left", "bottom"):
-            item.getAxis(axis).enableAutoSIPrefix(False)
-        item.getViewBox().disableAutoRange()
-        item.getViewBox().setMouseEnabled(x=False, y=False)
-        item.getViewBox().sigResized.connect(self.write_names)
+        prepare_plot(self, y=y)
+        self.getViewBox().sigResized.connect(self.write_names)
         self.scene().sigMouseMoved.connect(self._move)
         self.scene().sigMouseClicked.connect(self._click)
         self.viewport().installEventFilter(self)
@@ -133,14 +117,8 @@ class LayerPlot(pg.PlotWidget):  # type: ignore[misc]
 
     def set_theme(self, theme: Theme) -> None:
         """Recolour ground, axes and the chosen layer."""
-        self.setBackground(theme.base)
-        for name in ("left", "bottom"):
-            axis = self.getPlotItem().getAxis(name)
-            axis.setPen(pg.mkPen(theme.grid))
-            axis.setTextPen(pg.mkPen(theme.text))
-        colour = QColor(theme.accent)
-        colour.setAlpha(40 if theme.dark else 26)
-        self.chosen.setBrush(colour)
+        theme_plot(self, theme)
+        self.chosen.setBrush(translucent(theme.accent, 40 if theme.dark else 26))
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """No layer when the mouse leaves."""

@@ -6,31 +6,25 @@ from typing import ClassVar
 
 import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
-from PySide6.QtCore import QEvent, QObject, QPointF, Qt
-from PySide6.QtGui import QColor
+from numpy.typing import NDArray
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QSplitter, QVBoxLayout, QWidget
 
-from engine.config.experiment import SPARSE_CODING
 from engine.core import metrics
-from engine.core.results import FloatArray, Mixture, Weights
+from engine.core.results import CleanMixture, Mixture
+from engine.figures.declare import ViewDeclaration, round_up
+from engine.figures.mixtures import UNBOUNDED, VIEW
 from engine.run.snapshot import Snapshot
-from fp_gui.theme import BLUE, ORANGE, SKY, Theme
-from fp_gui.views.base import View, views
-from fp_gui.views.chrome import Choice, Pages, Switch, ceiling, line, restore, tint
-from fp_gui.views.curves import TimePlot, phases
-from fp_gui.views.ghost import Ghost
+from engine.run.timeline import spans
+from fp_gui.theme import Theme
+from fp_gui.views.base import Place, View, views
+from fp_gui.views.curves import TimePlot
+from fp_gui.views.plots import SYMBOLS, add_items, colour_of, new_plot, theme_plot, translucent
+from fp_gui.views.unit_scatter import UnitScatter
+from fp_gui.views.widgets import Choice, Pages, Switch, line, restore, tint
 
-QUANTITIES = {
-    "purity": "purity  |C_ij|/‖C_i‖",
-    "pure": "pure magnitude  |C_ij|",
-    "magnitude": "mixture magnitude  ‖v_i‖",
-    "relative": "relative mixture  ‖v_i‖/‖C_i‖",
-    "dense_alignment": "dense alignment  |⟨v_i,w*⟩|/(‖w*‖·‖C_i‖)",
-}
-UNBOUNDED = ("pure", "magnitude")  # in weight units; the others lie in 0..1
 PURITIES = (0.2, 0.4, 0.6, 0.8, 0.95)
 BINS = np.linspace(0.0, 1.0, 41)
-AMBER = "#B87E00"  # Okabe and Ito's orange, darker for thin lines on white
 TERMS = (
     "C = W M: each neuron written in the dictionary. Its feature j is where |C_ij| is largest.\n"
     "Pure magnitude: |C_ij|. Mixture v_i: all the other coordinates, magnitude ‖v_i‖ (ℓ2).\n"
@@ -40,14 +34,13 @@ TERMS = (
 )
 
 
-@views.register("mixtures")
+@views.register(VIEW.name, order=20)
 class MixturesView(View):
     """Scatter of pure against mixture magnitude, a quantity over time, and the dense alignments now."""
 
-    name: ClassVar[str] = "mixtures"
-    title: ClassVar[str] = "Mixtures"
-    wants: frozenset[type] = frozenset({Mixture})
-    kinds: ClassVar[tuple[str, ...]] = (SPARSE_CODING,)
+    declaration: ClassVar[ViewDeclaration] = VIEW
+    place: ClassVar[Place] = "upper"
+    wants: frozenset[type] = frozenset({Mixture, CleanMixture})
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -55,30 +48,26 @@ class MixturesView(View):
         self.caption.setToolTip(TERMS)
         self.count = line(wrap=False)
         self.count.setToolTip("Alive: ‖w_i‖ above 0.3 of the largest. Summaries are taken over alive neurons.")
-        self.quantity = Choice(QUANTITIES, "purity", "What is drawn over time, over alive neurons.\n" + TERMS)
-        self.show_ghost = Switch(
-            "Ghost: after clean", "Draw where the neurons were after clean training, faintly.", on=True
-        )
+        self.quantity = Choice.of(VIEW.option("quantity"), f"\n{TERMS}")
+        self.show_clean = Switch("After clean", "Draw where the neurons were after clean training, faintly.", on=True)
 
-        self.scatter = self._plot("pure magnitude |C_ij| (weight units)", "mixture ‖v_i‖ (ℓ2, weight units)")
+        self.scatter = UnitScatter(
+            "pure magnitude |C_ij| (weight units)", "mixture ‖v_i‖ (ℓ2, weight units)", VIEW.looks["now"]
+        )
         self.rays = pg.PlotCurveItem(connect="pairs")
-        self.ghosts = pg.ScatterPlotItem(symbol="o", size=5)
-        self.dead = pg.ScatterPlotItem(symbol="x", size=6)
-        self.alive = pg.ScatterPlotItem(symbol="o", size=6)
-        self.ring = pg.ScatterPlotItem(symbol="o", size=15)
-        for item in (self.rays, self.ghosts, self.dead, self.alive, self.ring):
-            self.scatter.addItem(item, ignoreBounds=True)
+        self.clean_points = pg.ScatterPlotItem(symbol=SYMBOLS[VIEW.looks["clean"].marker], size=6)
+        for z, item in enumerate((self.rays, self.clean_points), start=-2):
+            item.setZValue(z)
+        add_items(self.scatter, (self.rays, self.clean_points))
         self.ray_names = [pg.TextItem(f"purity {p:g}" if p > 0.9 else f"{p:g}") for p in PURITIES]
-        for text in self.ray_names:
-            self.scatter.addItem(text, ignoreBounds=True)
+        add_items(self.scatter, self.ray_names)
         self.key = line()
         self.time = TimePlot("purity")
-        self.time.add_curve("median", "median", BLUE, SKY, "o")
-        self.histogram = self._plot("dense alignment (1: the dense mixture)", "alive neurons")
+        self.time.add_curve("median", VIEW.looks["now"])
+        self.histogram = new_plot("dense alignment (1: the dense mixture)", "alive neurons")
         self.bars = pg.PlotCurveItem([0.0, 1.0], [0.0], stepMode="center", fillLevel=0)
-        self.ghost_bars = pg.PlotCurveItem([0.0, 1.0], [0.0], stepMode="center")
-        for item in (self.bars, self.ghost_bars):
-            self.histogram.addItem(item, ignoreBounds=True)
+        self.clean_bars = pg.PlotCurveItem([0.0, 1.0], [0.0], stepMode="center")
+        add_items(self.histogram, (self.bars, self.clean_bars))
 
         left = QWidget()
         column = QVBoxLayout(left)
@@ -98,7 +87,7 @@ class MixturesView(View):
         top = QHBoxLayout()
         top.addWidget(self.count)
         top.addStretch(1)
-        top.addWidget(self.show_ghost)
+        top.addWidget(self.show_clean)
         top.addWidget(line("Over time", wrap=False))
         top.addWidget(self.quantity)
         layout = QVBoxLayout(self)
@@ -108,46 +97,30 @@ class MixturesView(View):
         layout.addWidget(self.pages, 1)
 
         self.mixture: Mixture | None = None
-        self.ghost: Ghost | None = None
+        self.clean: Mixture | None = None  # after clean training
         self._snapshot: Snapshot | None = None
         self._key: tuple[object, ...] = ()
         self._time_key: tuple[object, ...] = ()
-        self._clean: FloatArray | None = None
         self._limits = [0.0, 0.0, 0.0]  # largest pure, mixture and bar so far in this run: axes only grow
-        self._neuron = -1
         self.quantity.currentIndexChanged.connect(self._redraw_time)
-        self.show_ghost.toggled.connect(self._draw_ghost)
-        self.scatter.scene().sigMouseMoved.connect(self._move)
-        self.scatter.scene().sigMouseClicked.connect(self._click)
-        self.scatter.viewport().installEventFilter(self)
+        self.show_clean.toggled.connect(self._draw_clean)
+        self.scatter.pointed.connect(self._point)
+        self.scatter.picked.connect(self.neuron_selected)
         self.set_theme(self.theme)
-
-    @staticmethod
-    def _plot(x: str, y: str) -> pg.PlotWidget:
-        plot = pg.PlotWidget()
-        item = plot.getPlotItem()
-        item.setMenuEnabled(False)
-        item.hideButtons()
-        item.setLabel("bottom", x)
-        item.setLabel("left", y)
-        for axis in ("left", "bottom"):
-            item.getAxis(axis).enableAutoSIPrefix(False)
-        item.getViewBox().disableAutoRange()
-        item.getViewBox().setMouseEnabled(x=False, y=False)
-        return plot
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Show the mixtures of ``snapshot`` and its history."""
         if self._snapshot is not None and snapshot.run != self._snapshot.run:
-            self.mixture = self.ghost = self._clean = None
+            self.mixture = self.clean = None
             self._key = self._time_key = ()
             self._limits = [0.0, 0.0, 0.0]
             self.time.clear()
+            self._draw_clean()
         self._snapshot = snapshot
         mixture = snapshot.get(Mixture)
         self.pages.show_content(mixture is not None or self.mixture is not None)
         if mixture is not None:
-            self._find_ghost(snapshot, mixture)
+            self._take_clean(snapshot.get(CleanMixture))
             key = (snapshot.run, snapshot.step)
             if key != self._key:
                 self._key = key
@@ -155,33 +128,21 @@ class MixturesView(View):
                 self._draw_now(mixture)
         self._draw_time(snapshot)
 
-    def _find_ghost(self, snapshot: Snapshot, mixture: Mixture) -> None:
-        weights = snapshot.get(Weights)
-        clean = weights.clean if weights is not None else None
-        if weights is not None and clean is not None:  # some other view asked for them: exact
-            if self._clean is None or (clean is not self._clean and not np.array_equal(clean, self._clean)):
-                self._clean, self.ghost = clean, Ghost.from_weights(weights)
-                self._draw_ghost()
-        elif snapshot.phase == "clean":
-            switched = any(e.name == "phase" for e in snapshot.events)
-            if not switched:
-                self.ghost = Ghost.from_mixture(mixture, snapshot.step)
-        elif self.ghost is not None and self.ghost.step >= 0 and not len(self.ghosts.data):
-            self._draw_ghost()
+    def _take_clean(self, found: CleanMixture | None) -> None:
+        """What was measured after clean training, if anything was; the session measures it once."""
+        clean = None if found is None else found.mixture
+        if clean is not self.clean:
+            self.clean = clean
+            self._draw_clean()
 
     def _draw_now(self, mixture: Mixture) -> None:
         alive = mixture.alive
-        self.alive.setData(mixture.pure[alive], mixture.mixture[alive])
-        self.dead.setData(mixture.pure[~alive], mixture.mixture[~alive])
+        self.scatter.show_points(mixture.pure, mixture.mixture, alive)
         n = int(np.count_nonzero(alive))
         self.count.setText(f"n alive = {n:,} of {len(alive):,}")
         counts = np.histogram(mixture.dense_alignment[alive], BINS)[0]
         self.bars.setData(BINS, counts)
-        tops = (float(mixture.pure.max(initial=0)), float(mixture.mixture.max(initial=0)), float(counts.max(initial=1)))
-        if any(top > limit for top, limit in zip(tops, self._limits, strict=True)):
-            self._limits = [max(ceiling(1.04 * t, 1), limit) for t, limit in zip(tops, self._limits, strict=True)]
-            self._set_limits()
-        self._ring()
+        self._grow(mixture, counts)
 
     def _set_limits(self) -> None:
         x, y, bar = self._limits
@@ -197,28 +158,26 @@ class MixturesView(View):
         at = np.array(ends)
         self.rays.setData(at[:, 0], at[:, 1])
 
-    def _draw_ghost(self) -> None:
-        ghost, snapshot = self.ghost, self._snapshot
-        over = self._clean is not None or (snapshot is not None and snapshot.phase != "clean")  # clean training is
-        shown = ghost is not None and over and self.show_ghost.isChecked()
-        if ghost is None or not shown:
-            self.ghosts.setData([], [])
-            self.ghost_bars.setData([0.0, 1.0], [0])
+    def _draw_clean(self) -> None:
+        """The neurons after clean training, faintly; nothing before it has ended or where it is switched off."""
+        clean = self.clean if self.show_clean.isChecked() else None
+        if clean is None:
+            self.clean_points.setData([], [])
+            self.clean_bars.setData([0.0, 1.0], [0])
         else:
-            self.ghosts.setData(ghost.pure[ghost.alive], ghost.mixture[ghost.alive])
-            counts = np.histogram(ghost.dense_alignment[ghost.alive], BINS)[0]
-            self.ghost_bars.setData(BINS, counts)
-            tops = float(ghost.pure.max()), float(ghost.mixture.max()), float(counts.max(initial=1))
-            self._limits = [max(ceiling(1.04 * t, 1), limit) for t, limit in zip(tops, self._limits, strict=True)]
-            self._set_limits()
-        self._write_key(shown)
+            self.clean_points.setData(clean.pure[clean.alive], clean.mixture[clean.alive])
+            counts = np.histogram(clean.dense_alignment[clean.alive], BINS)[0]
+            self.clean_bars.setData(BINS, counts)
+            self._grow(clean, counts)
+        words = "" if clean is None else "  △ and outline: after clean training"
+        self.key.setText(f"● alive  × not alive  rays: equal purity{words}")
 
-    def _write_key(self, ghost: bool) -> None:
-        text = "● alive  × not alive  rays: equal purity"
-        if ghost and self.ghost is not None:
-            when = "" if self.ghost.step < 0 else f" (step {self.ghost.step:,})"
-            text += f"  ○ and outline: after clean{when}"
-        self.key.setText(text)
+    def _grow(self, mixture: Mixture, counts: NDArray[np.int64]) -> None:
+        """Let the axes hold all neurons and bars: they only grow."""
+        tops = (float(mixture.pure.max(initial=0)), float(mixture.mixture.max(initial=0)), float(counts.max(initial=1)))
+        if any(top > limit for top, limit in zip(tops, self._limits, strict=True)):
+            self._limits = [max(round_up(1.04 * t, 1), limit) for t, limit in zip(tops, self._limits, strict=True)]
+            self._set_limits()
 
     def _redraw_time(self) -> None:
         self._time_key = ()
@@ -227,102 +186,56 @@ class MixturesView(View):
 
     def _draw_time(self, snapshot: Snapshot) -> None:
         quantity, history = self.quantity.value, snapshot.history
+        words = VIEW.option("quantity").choices[quantity]
         names = [metrics.mixture(quantity, s) for s in ("median", "q10", "q90")]
         found = [history[n] for n in names if n in history]
         length = min((len(s) for s in found), default=0) if len(found) == len(names) else 0
         total = snapshot.config.schedule.total if snapshot.scheduled else 0
-        spans = phases(snapshot.events, snapshot.phase, snapshot.step)
-        self.time.set_time(snapshot.step, total, spans, snapshot.events)
+        phases = spans(snapshot.events, snapshot.phase, snapshot.step)
+        self.time.set_time(snapshot.step, total, phases, snapshot.events)
         if (quantity, length) == self._time_key:
             return
         self._time_key = quantity, length
         if length:
             median, low, high = (s.values[:length] for s in found)
             self.time.set_curve("median", found[0].steps[:length], median, low, high)
-            top = 1.0 if quantity not in UNBOUNDED else ceiling(float(high.max()), 2)
+            top = 1.0 if quantity not in UNBOUNDED else round_up(float(high.max()), 2)
         else:
             self.time.set_curve("median", [], [])
             top = 1.0
-        label = QUANTITIES[quantity].partition("  ")[0] + (" (weight units)" if quantity in UNBOUNDED else "")
+        label = words.partition("  ")[0] + (" (weight units)" if quantity in UNBOUNDED else "")
         self.time.curves["median"].label = f"median {quantity.replace('_', ' ')} [10%, 90%]"
         self.time.set_y(0.0, max(top, 1e-6), label)
 
     def highlight(self, neuron: int) -> None:
         """Ring the point of one neuron."""
-        if neuron != self._neuron:
-            self._neuron = neuron
-            self._ring()
+        self.scatter.mark(neuron)
 
-    def _ring(self) -> None:
-        mixture, i = self.mixture, self._neuron
-        if mixture is None or not 0 <= i < len(mixture.pure):
-            self.ring.setData([], [])
-        else:
-            self.ring.setData([float(mixture.pure[i])], [float(mixture.mixture[i])])
-
-    def neuron_at(self, position: QPointF, reach: float = 8.0) -> int:
-        """The neuron within ``reach`` pixels of a scene position, or −1."""
-        box = self.scatter.getViewBox()
-        if self.mixture is None or not box.sceneBoundingRect().contains(position):
-            return -1
-        point = box.mapSceneToView(position)
-        dx, dy = box.viewPixelSize()
-        away = np.hypot((self.mixture.pure - point.x()) / dx, (self.mixture.mixture - point.y()) / dy)
-        nearest = int(away.argmin())
-        return nearest if away[nearest] <= reach else -1
-
-    def _move(self, position: QPointF) -> None:
-        neuron, mixture = self.neuron_at(position), self.mixture
-        if neuron != self._neuron:
-            self.highlight(neuron)
-            self.neuron_hovered.emit(neuron)
+    def _point(self, neuron: int) -> None:
+        mixture = self.mixture
         if neuron >= 0 and mixture is not None:
             self.scatter.setToolTip(
                 f"neuron {neuron}, feature {mixture.feature[neuron]}: purity {mixture.purity[neuron]:.3f}, "
                 f"dense alignment {mixture.dense_alignment[neuron]:.3f}"
             )
-
-    def _click(self, event: pg.GraphicsScene.mouseEvents.MouseClickEvent) -> None:
-        neuron = self.neuron_at(event.scenePos())
-        if neuron >= 0 and event.button() == Qt.MouseButton.LeftButton:
-            self.neuron_selected.emit(neuron)
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Unmark when the mouse leaves the scatter."""
-        if event.type() == QEvent.Type.Leave and self._neuron >= 0:
-            self.highlight(-1)
-            self.neuron_hovered.emit(-1)
-        return super().eventFilter(watched, event)
+        self.neuron_hovered.emit(neuron)
 
     def set_theme(self, theme: Theme) -> None:
         """Recolour the plots and texts."""
         super().set_theme(theme)
         self.time.set_theme(theme)
         self.pages.set_theme(theme)
-        main, other = QColor(SKY if theme.dark else BLUE), QColor(ORANGE if theme.dark else AMBER)
-        for plot in (self.scatter, self.histogram):
-            plot.setBackground(theme.base)
-            for name in ("left", "bottom"):
-                axis = plot.getPlotItem().getAxis(name)
-                axis.setPen(pg.mkPen(theme.grid))
-                axis.setTextPen(pg.mkPen(theme.text))
-        faint = QColor(other)
-        faint.setAlpha(110)
+        now, clean = (colour_of(VIEW.looks[moment], theme) for moment in ("now", "clean"))
+        self.scatter.set_theme(theme)
+        theme_plot(self.histogram, theme)
         self.rays.setPen(pg.mkPen(theme.grid, width=1))  # dots would take ten times as long to paint
         for text in self.ray_names:
             text.setColor(theme.muted)
-        self.ghosts.setPen(pg.mkPen(faint))
-        self.ghosts.setBrush(None)
-        self.dead.setPen(pg.mkPen(theme.muted))
-        self.alive.setPen(None)
-        fill = QColor(main)
-        fill.setAlpha(170)
-        self.alive.setBrush(pg.mkBrush(fill))
-        self.ring.setPen(pg.mkPen(theme.text, width=2))
-        self.ring.setBrush(None)
-        self.bars.setPen(pg.mkPen(main, width=1))
-        self.bars.setBrush(pg.mkBrush(fill))
-        self.ghost_bars.setPen(pg.mkPen(other, width=1))
+        self.clean_points.setPen(pg.mkPen(translucent(clean, 110)))
+        self.clean_points.setBrush(None)
+        self.bars.setPen(pg.mkPen(now, width=1))
+        self.bars.setBrush(pg.mkBrush(translucent(now, 170)))
+        self.clean_bars.setPen(pg.mkPen(clean, width=1))
         for label in (self.caption, self.key):
             tint(label, theme.muted)
         tint(self.count, theme.text)

@@ -15,9 +15,8 @@ from PySide6.QtGui import QFont, QFontMetrics
 
 from engine.core.results import FloatArray
 from fp_gui.theme import Theme
-from fp_gui.views.gallery import Bytes, ColourBar, Gallery, Grid, diverging, quantise
+from fp_gui.views.gallery import Bytes, ColourBar, Grid, TileGallery, diverging, quantise
 
-GREY = 0.5  # of 0 to 1: nothing, where something can be above and below
 SMALLEST = 7.0  # points of the numbers under a picture
 LARGEST = 9.0
 GREYS: Bytes = np.stack([np.arange(1.0, 256.0)] * 3 + [np.full(255, 255.0)], axis=1).astype(np.uint8)
@@ -54,7 +53,7 @@ def tile_colours(pictures: Bytes, grid: Grid) -> Bytes:
     return np.pad(rows.reshape(grid.rows * height, grid.columns * width, 4), ((0, 1), (0, 1), (0, 0)))
 
 
-class PictureGallery(Gallery):
+class PictureGallery(TileGallery):
     """A gallery of pictures in their own colours, with a few words under each where the grid leaves room."""
 
     def __init__(self, title: str, placeholder: str = "") -> None:

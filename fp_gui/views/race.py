@@ -1,27 +1,25 @@
-"""Race: linear, polynomial and NTK rivals against the network, trained on the same data at the same radius."""
+"""Race: linear, polynomial and NTK baselines against the network, trained on the same data at the same radius."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QTableWidget, QTableWidgetItem, QVBoxLayout
-from PySide6.QtWidgets import QWidget as Widget
+from PySide6.QtWidgets import QHBoxLayout, QWidget
 
-from engine.config.experiment import SPARSE_CODING
-from engine.core.labels import MODELS, TRAINED_BY
+from engine.core.labels import TRAINED_BY
 from engine.core.measurement import NORM_SIGN
-from engine.run.snapshot import Snapshot
+from engine.figures.declare import ViewDeclaration
+from engine.figures.race import VIEW, look_of
 from engine.studies.files import RACE, Comparison, Entry, read_comparison
 from fp_gui.tasks import Task
-from fp_gui.theme import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, Theme
 from fp_gui.views.base import views
-from fp_gui.views.chrome import Pages, line, tint
-from fp_gui.views.tasked import TaskView
+from fp_gui.views.plots import SYMBOLS, colour_of, new_plot, pen_of
+from fp_gui.views.study_view import StudyView, fill_row, study_table
+from fp_gui.views.widgets import line
 
 RUN = Task("race", "Run the race")
 SWEEP = Task("race", "Sweep over d (slow)", ("--sweep",))
@@ -31,31 +29,7 @@ EMPTY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """How a model is drawn everywhere in this view: colours on light and dark ground, marker, dash."""
-
-    light: str
-    dark: str
-    symbol: str
-    dash: Qt.PenStyle = Qt.PenStyle.SolidLine
-
-
-LOOKS = {
-    "network": Look(BLUE, SKY, "o"),
-    "oracle": Look("#5b6570", "#9aa3ad", "d", Qt.PenStyle.DotLine),
-    "linear": Look("#B37A00", ORANGE, "s", Qt.PenStyle.DashLine),
-    "quadratic": Look("#007A5A", GREEN, "t1", Qt.PenStyle.DashDotLine),
-    "cubic": Look("#A9517F", PURPLE, "t", Qt.PenStyle.DashDotDotLine),
-    "ntk": Look(VERMILION, "#FF7A33", "star", Qt.PenStyle.DashLine),
-}
-OTHER = Look("#5b6570", "#9aa3ad", "+")
 COLUMNS = ("model", "trained by", "clean", "robust [95%]", "steps", "note")
-
-
-def label(name: str) -> str:
-    """A model's name in words."""
-    return MODELS.get(name, name)
 
 
 def accuracy(entry: Entry) -> str:
@@ -65,111 +39,59 @@ def accuracy(entry: Entry) -> str:
     return f"{entry.robust:.3f} [{entry.low:.3f}, {entry.high:.3f}]"
 
 
-def plot(x: str, y: str = "") -> pg.PlotWidget:
-    """An empty plot that does not move."""
-    widget = pg.PlotWidget()
-    item = widget.getPlotItem()
-    item.setMenuEnabled(False)
-    item.hideButtons()
-    item.setLabel("bottom", x)
-    if y:
-        item.setLabel("left", y)
-    for axis in ("left", "bottom"):
-        item.getAxis(axis).enableAutoSIPrefix(False)
-    item.layout.setContentsMargins(0, 4, 12, 0)
-    widget.getViewBox().setMouseEnabled(False, False)
-    return widget
+@views.register(VIEW.name, order=90)
+class RaceView(StudyView[Comparison]):
+    """Best robust accuracy of each baseline beside the network's and the oracle's; over steps and d where measured."""
 
-
-@views.register("race")
-class RaceView(TaskView):
-    """Best robust accuracy of each rival beside the network's and the oracle's; over steps and d where measured."""
-
-    name: ClassVar[str] = "race"
-    title: ClassVar[str] = "Race"
-    kinds: ClassVar[tuple[str, ...]] = (SPARSE_CODING,)
+    declaration: ClassVar[ViewDeclaration] = VIEW
     file: ClassVar[str] = RACE
+    empty: ClassVar[str] = EMPTY
     tasks: ClassVar[tuple[tuple[Task, str], ...]] = (
-        (RUN, "Train the rivals at this run's radius and attack them and the network alike.\nTakes a minute or so, in "
-         "another process; training goes on. It can be cancelled."),
+        (RUN, "Train the baselines at this run's radius and attack them and the network alike.\nTakes a minute or so, "
+         "in another process; training goes on. It can be cancelled."),
         (SWEEP, "Repeat the race in smaller and larger worlds, to see how the gap moves with the dimension d.\nTakes "
          "several minutes, in another process; training goes on. It can be cancelled."),
     )  # fmt: skip
 
-    def __init__(self, parent: Widget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.race: Comparison | None = None
-        self._shown: Comparison | None = None
         self.task_bar.add_note(line("Who can be robust on this data?"))
-        self.protocol, self.verdict = line(), line()
-        self.dots = plot("robust accuracy")
-        self.steps = plot("training step of the rival", "robust accuracy")
-        self.sweep = plot("dimension d", "robust accuracy")
-        self.table = QTableWidget(0, len(COLUMNS))
-        self.table.setHorizontalHeaderLabels(COLUMNS)
-        self.table.verticalHeader().hide()
-        self.table.verticalHeader().setDefaultSectionSize(22)
-        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
-        self.table.setShowGrid(False)
-        self.table.setAlternatingRowColors(True)
-        self.table.setAccessibleName("Accuracies of all models")
-        header = self.table.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setStretchLastSection(True)
-        header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        self.dots = new_plot("robust accuracy", auto=True)
+        self.steps = new_plot("training step of the baseline", "robust accuracy", auto=True)
+        self.sweep = new_plot("dimension d", "robust accuracy", auto=True)
+        self.plots = [self.dots, self.steps, self.sweep]
+        self.table = study_table(COLUMNS, "Accuracies of all models")
         lower = QHBoxLayout()
         lower.addWidget(self.steps, 1)
         lower.addWidget(self.sweep, 1)
-        body = Widget()
-        inner = QVBoxLayout(body)
-        inner.setContentsMargins(0, 0, 0, 0)
-        inner.addWidget(self.verdict)
-        inner.addWidget(self.dots, 4)
-        inner.addLayout(lower, 3)
-        inner.addWidget(self.table, 3)
-        inner.addWidget(self.protocol)
-        self.pages = Pages(body, EMPTY)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 6, 8, 6)
-        layout.addWidget(self.task_bar)
-        layout.addWidget(self.problem)
-        layout.addWidget(self.pages, 1)
+        self.content.addWidget(self.verdict)
+        self.content.addWidget(self.dots, 4)
+        self.content.addLayout(lower, 3)
+        self.content.addWidget(self.table, 3)
         self.set_theme(self.theme)
 
     def read(self, folder: Path) -> None:
         """Read the race that was run last."""
-        self.race = read_comparison(folder)
+        self.found = read_comparison(folder)
 
-    def forget(self) -> None:
-        """There is no race."""
-        self.race = None
-
-    def update_view(self, snapshot: Snapshot) -> None:
-        """Draw the race if it is another one, and say how old it is."""
-        race = self.race
-        self.pages.show_content(race is not None)
-        if race is None:
-            self._shown = None
-            return
-        if race is not self._shown:
-            self._shown = race
-            self._draw(race)
-        later = f"; now at step {snapshot.step:,}" if snapshot.step > race.step else ""
-        text = f"Network of step {race.step:,}{later}. {race.protocol}"
-        self.protocol.setText(text if "n =" in race.protocol else f"{text}, n = {race.n}")
+    def caption(self, found: Comparison, step: int) -> str:
+        """Whose network it is, and how all were attacked."""
+        later = f"; now at step {step:,}" if step > found.step else ""
+        text = f"Network of step {found.step:,}{later}. {found.protocol}"
+        return text if "n =" in found.protocol else f"{text}, n = {found.n}"
 
     # -- drawing -------------------------------------------------------------------------------------------------
 
-    def _draw(self, race: Comparison) -> None:
-        best = race.best()
+    def draw(self, found: Comparison) -> None:
+        """Draw all parts."""
+        race, best = found, found.best()
         if best:
             name, entry = next(iter(best.items()))
             gap = race.network.robust - entry.robust
             where = f"{abs(gap):.3f} {'above' if gap >= 0 else 'below'}"
             self.verdict.setText(
-                f"This network's robust accuracy is {race.network.robust:.3f}, {where} the best rival's "
-                f"({label(name)}: {entry.robust:.3f})."
+                f"This network's robust accuracy is {race.network.robust:.3f}, {where} the best baseline's "
+                f"({look_of(name).label}: {entry.robust:.3f})."
             )
         else:
             self.verdict.setText("")
@@ -185,12 +107,12 @@ class RaceView(TaskView):
         item.clear()
         ticks = []
         for place, (name, entry) in enumerate(reversed(rows)):
-            ticks.append((place, label(name)))
+            ticks.append((place, look_of(name).label))
             for other in race.rivals:
                 if other.name == name and other is not entry:
                     self._dot(name, other.robust, place, filled=False, size=8)
             if entry.low is not None and entry.high is not None:
-                item.plot([entry.low, entry.high], [place, place], pen=self._pen(name, width=2, solid=True))
+                item.plot([entry.low, entry.high], [place, place], pen=pen_of(look_of(name), self.theme, 2, solid=True))
             self._dot(name, entry.robust, place, filled=True, size=12)
             by = f" · {TRAINED_BY.get(entry.trained_by, entry.trained_by)} training" if entry.trained_by else ""
             text = pg.TextItem(accuracy(entry) + by, color=self.theme.text, anchor=(0.0, 1.0))
@@ -198,7 +120,7 @@ class RaceView(TaskView):
             text.setAnchor((1.0, 1.05) if right else (0.0, 1.05))
             text.setPos(min(1.0, entry.high or entry.robust) if right else entry.low or entry.robust, place)
             item.addItem(text)
-        item.addItem(pg.InfiniteLine(race.network.robust, pen=self._pen("network", width=1, dash=Qt.PenStyle.DotLine)))
+        item.addItem(self._level(90, race.network.robust))
         item.getAxis("left").setTicks([ticks])
         item.setLabel(
             "bottom", f"robust accuracy (share right), {NORM_SIGN.get(race.norm, race.norm)} radius {race.tau:g}"
@@ -213,9 +135,7 @@ class RaceView(TaskView):
         for curve in race.curves:
             if best.get(curve.name, curve.objective) == curve.objective:
                 self._curve(item, curve.name, list(curve.steps), list(curve.robust))
-        item.addItem(
-            pg.InfiniteLine(race.network.robust, angle=0, pen=self._pen("network", width=1, dash=Qt.PenStyle.DotLine))
-        )
+        item.addItem(self._level(0, race.network.robust))
         item.setYRange(0, 1, padding=0.02)
         self.steps.setVisible(bool(race.curves))
 
@@ -231,26 +151,23 @@ class RaceView(TaskView):
         self.sweep.setVisible(bool(found))
 
     def _curve(self, item: pg.PlotItem, name: str, x: list[float] | list[int], y: list[float]) -> None:
-        look, colour = LOOKS.get(name, OTHER), self._colour(name)
+        look = look_of(name)
         some = np.unique(np.linspace(0, len(x) - 1, min(len(x), 8)).astype(int)) if x else np.empty(0, int)
-        item.plot(x, y, pen=self._pen(name, width=1))
-        marks = np.asarray(x, float)[some], np.asarray(y, float)[some]
-        item.plot(*marks, pen=None, symbol=look.symbol, symbolSize=8, symbolPen=colour, symbolBrush=colour)
+        item.plot(x, y, pen=pen_of(look, self.theme))
+        colour, marks = colour_of(look, self.theme), (np.asarray(x, float)[some], np.asarray(y, float)[some])
+        item.plot(*marks, pen=None, symbol=SYMBOLS[look.marker], symbolSize=8, symbolPen=colour, symbolBrush=colour)
 
     def _dot(self, name: str, x: float, y: float, *, filled: bool, size: int) -> None:
-        colour = self._colour(name)
+        look = look_of(name)
+        colour = colour_of(look, self.theme)
         self.dots.getPlotItem().plot(
-            [x], [y], pen=None, symbol=LOOKS.get(name, OTHER).symbol, symbolSize=size,
-            symbolPen=pg.mkPen(colour, width=1), symbolBrush=pg.mkBrush(colour if filled else self.theme.base),
+            [x], [y], pen=None, symbol=SYMBOLS[look.marker], symbolSize=size, symbolPen=pg.mkPen(colour, width=1),
+            symbolBrush=pg.mkBrush(colour if filled else self.theme.base),
         )  # fmt: skip
 
-    def _colour(self, name: str) -> str:
-        look = LOOKS.get(name, OTHER)
-        return look.dark if self.theme.dark else look.light
-
-    def _pen(self, name: str, *, width: int, solid: bool = False, dash: Qt.PenStyle | None = None) -> object:
-        style = Qt.PenStyle.SolidLine if solid else dash or LOOKS.get(name, OTHER).dash
-        return pg.mkPen(self._colour(name), width=width, style=style)
+    def _level(self, angle: int, value: float) -> pg.InfiniteLine:
+        """A dotted line at the network's accuracy."""
+        return pg.InfiniteLine(value, angle=angle, pen=pen_of(replace(look_of("network"), dash="dotted"), self.theme))
 
     def _fill(self, race: Comparison, best: dict[str, Entry]) -> None:
         rows: list[tuple[str, Entry, bool]] = [("network", race.network, True)]
@@ -260,31 +177,10 @@ class RaceView(TaskView):
         self.table.setRowCount(len(rows))
         for row, (name, entry, top) in enumerate(rows):
             by = TRAINED_BY.get(entry.trained_by, entry.trained_by)
-            rival = name not in ("network", "oracle")
+            baseline = name not in ("network", "oracle")
             texts = (
-                label(name), f"{by} (best)" if top and rival else by,
+                look_of(name).label, f"{by} (best)" if top and baseline else by,
                 "" if entry.clean is None else f"{entry.clean:.3f}", accuracy(entry),
                 "" if entry.steps is None else f"{entry.steps:,}", entry.note,
             )  # fmt: skip
-            for column, text in enumerate(texts):
-                cell = QTableWidgetItem(text)
-                cell.setToolTip(text)
-                font = cell.font()
-                font.setBold(top and rival)
-                cell.setFont(font)
-                self.table.setItem(row, column, cell)
-
-    def set_theme(self, theme: Theme) -> None:
-        """Recolour plots and texts."""
-        super().set_theme(theme)
-        self.pages.set_theme(theme)
-        tint(self.protocol, theme.muted)
-        tint(self.verdict, theme.text)
-        for widget in (self.dots, self.steps, self.sweep):
-            widget.setBackground(theme.base)
-            for name in ("left", "bottom"):
-                axis = widget.getPlotItem().getAxis(name)
-                axis.setPen(pg.mkPen(theme.grid))
-                axis.setTextPen(pg.mkPen(theme.text))
-        if self._shown is not None:
-            self._draw(self._shown)
+            fill_row(self.table, row, texts, bold=top and baseline)

@@ -5,50 +5,25 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-import pyqtgraph as pg  # type: ignore[import-untyped]
 from numpy.typing import ArrayLike
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor, QPainter, QPixmap
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from engine.config.experiment import IMAGES
 from engine.core import metrics
 from engine.core.history import Series
-from engine.core.measurement import Z95
+from engine.core.measurement import wilson_bounds
+from engine.figures.declare import ViewDeclaration
+from engine.figures.robustness import VIEW
 from engine.run.snapshot import ProtocolLog, Snapshot
-from fp_gui.theme import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW, Theme
-from fp_gui.views.base import View, views
-from fp_gui.views.chrome import Pages, Switch, line, restore, tint
-from fp_gui.views.curves import Floats, TimePlot, phases
+from engine.run.timeline import spans
+from fp_gui.theme import Theme
+from fp_gui.views.base import Place, View, views
+from fp_gui.views.curves import TimePlot
+from fp_gui.views.plots import Floats, swatch
+from fp_gui.views.widgets import Pages, Switch, line, restore, tint
 
-# key: (name, colour on light, colour on dark, marker)
-CURVES = {
-    metrics.CLEAN: ("clean", BLUE, SKY, "o"),
-    metrics.FGM: ("FGM", ORANGE, ORANGE, "s"),
-    metrics.PGD: ("PGD", VERMILION, "#FF7A33", "t"),
-    metrics.DENSE: ("dense direction", "#A9517F", PURPLE, "d"),
-    metrics.CERTIFIED: ("certified", "#3B4149", YELLOW, "t1"),
-    metrics.ALIGNMENT: ("FGM alignment", "#007A5A", GREEN, "+"),
-}
-TIPS = {
-    metrics.CLEAN: "Share of held-out inputs classified right, unperturbed.",
-    metrics.FGM: "Share still right after one gradient step to the boundary of the ball.",
-    metrics.PGD: "Share still right after projected gradient descent inside the ball: an upper bound of robustness.",
-    metrics.DENSE: "Share still right after every input moves by tau along −y·M w* (needs no network).",
-    metrics.CERTIFIED: "Share that provably no perturbation of the ball fools: a lower bound of robustness.",
-    metrics.ALIGNMENT: "Mean cosine of the FGM perturbation with −y·M w*: 1 means it is the dense mixture.",
-}
-
-
-def wilson_band(values: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats]:
-    """95% Wilson score intervals of proportions ``values`` of ``n`` samples; (0, 1) where n = 0."""
-    p, size = np.asarray(values, np.float64), np.asarray(n, np.float64)
-    known = np.maximum(size, 1.0)
-    z2 = Z95 * Z95
-    centre = (p + z2 / (2 * known)) / (1 + z2 / known)
-    half = Z95 / (1 + z2 / known) * np.sqrt(p * (1 - p) / known + z2 / (4 * known * known))
-    low, high = np.maximum(0.0, centre - half), np.minimum(1.0, centre + half)
-    return np.where(size > 0, low, 0.0), np.where(size > 0, high, 1.0)
+CURVES = VIEW.looks
 
 
 def sample_sizes(steps: ArrayLike, log: ProtocolLog) -> Floats:
@@ -60,28 +35,18 @@ def sample_sizes(steps: ArrayLike, log: ProtocolLog) -> Floats:
     return sizes
 
 
+def wilson_of(series: Series, log: ProtocolLog) -> tuple[Floats, Floats]:
+    """The 95% Wilson intervals of a series measured by the protocols of ``log``."""
+    sizes = sample_sizes(series.steps, log)
+    return wilson_bounds(series.values * sizes, sizes)
+
+
 def figure_text(series: Series | None, band: tuple[Floats, Floats] | None) -> str:
     """The last value of a series with its interval, e.g. ``0.862 [0.829, 0.889]``."""
     if series is None or not len(series):
         return "–"
     text = f"{series.values[-1]:.3f}"
     return text if band is None else f"{text} [{band[0][-1]:.3f}, {band[1][-1]:.3f}]"
-
-
-def swatch(ratio: float, colour: QColor, symbol: str, style: Qt.PenStyle = Qt.PenStyle.SolidLine) -> QPixmap:
-    """A piece of a curve with its marker, as it looks in the plot, for a screen of ``ratio`` pixels a point."""
-    pixmap = QPixmap(round(28 * ratio), round(14 * ratio))
-    pixmap.setDevicePixelRatio(ratio)
-    pixmap.fill(Qt.GlobalColor.transparent)
-    painter = QPainter(pixmap)
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.setPen(pg.mkPen(colour, style=style))
-    painter.drawLine(0, 7, 28, 7)
-    painter.translate(14, 7)
-    drawn = pg.graphicsItems.ScatterPlotItem.Symbols[symbol]
-    pg.graphicsItems.ScatterPlotItem.drawSymbol(painter, drawn, 9, pg.mkPen(colour), pg.mkBrush(colour))
-    painter.end()
-    return pixmap
 
 
 class Row:
@@ -92,7 +57,7 @@ class Row:
         self.swatch = QLabel()
         self.protocol, self.live, self.report = line(wrap=False), line(wrap=False), line(wrap=False)
         for column, label in enumerate((self.swatch, self.protocol, self.live, self.report)):
-            label.setToolTip(TIPS[key])
+            label.setToolTip(CURVES[key].tip)
             grid.addWidget(label, row, column)
         for label in (self.live, self.report):
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -103,13 +68,12 @@ class Row:
             label.setVisible(visible)
 
 
-@views.register("robustness")
+@views.register(VIEW.name, order=50)
 class RobustnessView(View):
     """Accuracy over steps. Reads the history only, so it costs nothing between two evaluations."""
 
-    name: ClassVar[str] = "robustness"
-    title: ClassVar[str] = "Robustness"
-    wants: frozenset[type] = frozenset()
+    declaration: ClassVar[ViewDeclaration] = VIEW
+    place: ClassVar[Place] = "lower"
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -120,12 +84,10 @@ class RobustnessView(View):
             "Unperturbed and under attack. Bands and bars: 95% Wilson intervals. Small filled markers are live "
             "estimates;\nlarge hollow ones the fuller report at a phase's end. Every figure names its protocol below."
         )
-        self.alignment = Switch(
-            "FGM alignment", "Also draw the mean cosine of the FGM perturbation with −y·M w*, the dense mixture."
-        )
+        self.alignment = Switch.of("FGM alignment", VIEW.option("alignment"))
         self.plot = TimePlot("accuracy (share right)")
-        for key, (label, light, dark, symbol) in CURVES.items():
-            self.plot.add_curve(key, label, light, dark, symbol)
+        for key, look in CURVES.items():
+            self.plot.add_curve(key, look)
         table = QGridLayout()
         table.setHorizontalSpacing(14)
         table.setVerticalSpacing(1)
@@ -180,8 +142,8 @@ class RobustnessView(View):
             self.pages.message.setText(f"Press play (Space): the first accuracies appear after {every} steps.")
             return
         total = snapshot.config.schedule.total if snapshot.scheduled else 0
-        spans = phases(snapshot.events, snapshot.phase, snapshot.step)
-        self.plot.set_time(snapshot.step, total, spans, snapshot.events)
+        phases = spans(snapshot.events, snapshot.phase, snapshot.step)
+        self.plot.set_time(snapshot.step, total, phases, snapshot.events)
         for name in CURVES:
             # A curve is drawn again only if it, its protocol or the sizes it was measured on have changed.
             state = (
@@ -200,20 +162,19 @@ class RobustnessView(View):
             self._show_certified(series is not None or reports is not None)
         if series is not None:
             if proportion and protocol is not None:
-                band = wilson_band(series.values, sample_sizes(series.steps, snapshot.protocols[name]))
+                band = wilson_of(series, snapshot.protocols[name])
             self.plot.set_curve(name, series.steps, series.values, *(band or (None, None)))
         if reports is not None:
             if proportion and report_protocol is not None:
-                sizes = sample_sizes(reports.steps, snapshot.protocols[metrics.REPORT + name])
-                report_band = wilson_band(reports.values, sizes)
+                report_band = wilson_of(reports, snapshot.protocols[metrics.REPORT + name])
             low, high = report_band or (reports.values, reports.values)
             self.plot.set_points(name, reports.steps, reports.values, low, high)
         row.live.setText(figure_text(series, band))
         row.report.setText(figure_text(reports, report_band))
         if reports is not None and len(reports):
             self.heads[3].setText(f"report [95%], step {reports.steps[-1]:,}")
-        row.protocol.setToolTip(f"{TIPS[name]}\n{protocol.text() if protocol is not None else ''}".rstrip())
-        row.protocol.setText(protocol.short() if protocol is not None else CURVES[name][0])
+        row.protocol.setToolTip(f"{CURVES[name].tip}\n{protocol.text() if protocol is not None else ''}".rstrip())
+        row.protocol.setText(protocol.short() if protocol is not None else CURVES[name].label)
         if name == metrics.ALIGNMENT:
             row.protocol.setText("FGM alignment with −y·M w*: mean cosine")
         if name == metrics.CERTIFIED and protocol is not None:  # what kind of bound it is, the tooltip says
@@ -222,7 +183,7 @@ class RobustnessView(View):
             if report_protocol.attack == "pgd":
                 others = "FGM" if self.images else "FGM and dense direction"
                 self.report.setText(f"Report: {report_protocol.text()}; {others} on the same samples.")
-            row.report.setToolTip(f"{TIPS[name]}\nReport: {report_protocol.text()}")
+            row.report.setToolTip(f"{CURVES[name].tip}\nReport: {report_protocol.text()}")
 
     def set_theme(self, theme: Theme) -> None:
         """Recolour plot, table and texts."""
@@ -232,12 +193,9 @@ class RobustnessView(View):
         for label in (self.caption, self.report, *self.heads):
             tint(label, theme.muted)
         for key, row in self.rows.items():
-            row.swatch.setPixmap(self._swatch(key))
+            row.swatch.setPixmap(swatch(CURVES[key], theme, self.devicePixelRatioF()))
             for label in (row.protocol, row.live, row.report):
                 tint(label, theme.text)
-
-    def _swatch(self, key: str) -> QPixmap:
-        return swatch(self.devicePixelRatioF(), self.plot.colour(key), CURVES[key][3])
 
     def _show_certified(self, shown: bool) -> None:
         self.plot.set_visible(metrics.CERTIFIED, shown)

@@ -28,27 +28,27 @@ def test_the_ideal_network_by_its_formula(world: SparseCoding) -> None:
     x, _ = world.sample(50, seeded(1, "x"))
     u = x @ world.dictionary
     expected = (world.target * torch.sign(u) * (u.abs() - 0.1).clamp_min(0)).sum(1)
-    assert torch.allclose(oracle.ideal(world, 0.1).logits(x), expected, atol=1e-5)
+    assert torch.allclose(oracle.network(world, 0.1).logits(x), expected, atol=1e-5)
 
 
 def test_the_best_bias_beats_others_on_held_out_samples(world: SparseCoding) -> None:
     x, y = world.sample(500, seeded(2, "held out"))
     protocol = Measurement("pgd", "l2", 0.25, 20, 1, 500)
-    (found,) = finish(oracle.ceilings(world, 0, x, y, [protocol]))
+    (found,) = finish(oracle.measure(world, 0, x, y, [protocol]))
     assert 0 <= found.bias <= 1 / math.sqrt(3)
     assert found.measured.protocol == protocol
     for bias in (0.0, 0.3, 0.5):
         other = finish(
-            oracle.accuracy(oracle.ideal(world, bias), x, y, protocol, world.dense_direction, seeded(0, "a"))
+            oracle.accuracy(oracle.network(world, bias), x, y, protocol, world.dense_direction, seeded(0, "a"))
         )
         assert found.measured.accuracy >= other.accuracy - 0.03
     assert found.measured.accuracy > 0.5
 
 
-def test_a_larger_radius_has_a_lower_ceiling(world: SparseCoding) -> None:
+def test_a_larger_radius_leaves_the_oracle_less(world: SparseCoding) -> None:
     x, y = world.sample(400, seeded(2, "held out"))
     protocols = [Measurement("pgd", "l2", tau, 10, 1, 400) for tau in (0.0, 0.1, 0.2, 0.4, 3.0)]
-    accuracies = [c.measured.accuracy for c in finish(oracle.ceilings(world, 0, x, y, protocols))]
+    accuracies = [c.measured.accuracy for c in finish(oracle.measure(world, 0, x, y, protocols))]
     assert accuracies[0] >= 0.99
     assert accuracies[-1] == 0
     assert all(later <= earlier + 0.02 for earlier, later in pairwise(accuracies))
@@ -58,22 +58,22 @@ def test_cached_by_everything_that_matters(world: SparseCoding, monkeypatch: pyt
     x, y = world.sample(100, seeded(2, "held out"))
     protocol = Measurement("pgd", "l2", 0.2, 5, 1, 100)
     cache: oracle.Cache = {}
-    first = finish(oracle.ceilings(world, 0, x, y, [protocol], cache))
+    first = finish(oracle.measure(world, 0, x, y, [protocol], cache))
     filled = len(cache)
     calls = []
     real = oracle.accuracy
     monkeypatch.setattr(oracle, "accuracy", lambda *a: calls.append(a) or real(*a))
-    assert finish(oracle.ceilings(world, 0, x, y, [protocol], cache)) == first
+    assert finish(oracle.measure(world, 0, x, y, [protocol], cache)) == first
     assert not calls
     assert len(cache) == filled
     other = SparseCoding.draw(world.knobs, seeded(1, "world"), CPU)
     for changed in (
-        lambda: oracle.ceilings(other, 0, x, y, [protocol], cache),
-        lambda: oracle.ceilings(world, 1, x, y, [protocol], cache),
-        lambda: oracle.ceilings(world, 0, x + 0.1, y, [protocol], cache),
-        lambda: oracle.ceilings(world, 0, x, y, [Measurement("pgd", "l2", 0.1, 5, 1, 100)], cache),
-        lambda: oracle.ceilings(world, 0, x, y, [Measurement("pgd", "linf", 0.2, 5, 1, 100)], cache),
-        lambda: oracle.ceilings(world, 0, x, y, [Measurement("pgd", "l2", 0.2, 6, 1, 100)], cache),
+        lambda: oracle.measure(other, 0, x, y, [protocol], cache),
+        lambda: oracle.measure(world, 1, x, y, [protocol], cache),
+        lambda: oracle.measure(world, 0, x + 0.1, y, [protocol], cache),
+        lambda: oracle.measure(world, 0, x, y, [Measurement("pgd", "l2", 0.1, 5, 1, 100)], cache),
+        lambda: oracle.measure(world, 0, x, y, [Measurement("pgd", "linf", 0.2, 5, 1, 100)], cache),
+        lambda: oracle.measure(world, 0, x, y, [Measurement("pgd", "l2", 0.2, 6, 1, 100)], cache),
     ):
         calls.clear()
         finish(changed())

@@ -51,7 +51,7 @@ def test_of_a_pure_network_it_is_the_features_that_are_there(
     world: SparseCoding, sample: tuple[Tensor, Tensor]
 ) -> None:
     x, y = sample
-    pure = oracle.ideal(world, 0.3)
+    pure = oracle.network(world, 0.3)
     found = of(pure, world, x, y)
     on = (x @ world.dictionary).abs() > 0.3  # each active neuron adds its own feature, all of one size
     count = on.sum(1)
@@ -99,7 +99,7 @@ def test_linf(world: SparseCoding, sample: tuple[Tensor, Tensor], generator: tor
 
 def test_only_an_attack_has_an_anatomy(world: SparseCoding, sample: tuple[Tensor, Tensor]) -> None:
     with pytest.raises(ValueError, match="needs an attack"):
-        of(oracle.ideal(world, 0.3), world, *sample, attack="clean")
+        of(oracle.network(world, 0.3), world, *sample, attack="clean")
 
 
 def test_scalars_agree_with_the_record(world: SparseCoding, sample: tuple[Tensor, Tensor]) -> None:

@@ -68,7 +68,7 @@ def test_radius_equals_measuring_again(finished_store: Store, network: TheoryNet
             assert found[f"{name}{suffix} n [samples]"] == [N] * 7
         assert all(low <= high for low, high in zip(lower, upper, strict=True))
         assert upper[0] == int((model.margin(x, y) > 0).sum())
-    ceilings = finish(oracle.ceilings(network.held_out.world, seed, x, y, protocols))
+    ceilings = finish(oracle.measure(network.held_out.world, seed, x, y, protocols))
     assert found["oracle [1]"] == [c.measured.accuracy for c in ceilings]
     np.testing.assert_array_equal(data.curves[0].values, found["pgd [1]"])
 

@@ -12,7 +12,7 @@ from engine import worlds
 from engine.config.experiment import Config
 from engine.core import metrics
 from engine.core.errors import ConfigError, DeviceError, ExplorerError, StoreError
-from engine.core.results import LowRank, Mixture, Perturbations, Principle1, Sparsity, Weights, Winners
+from engine.core.results import CleanMixture, LowRank, Mixture, Perturbations, Principle1, Sparsity, Weights, Winners
 from engine.run.commands import Command, EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase
 from engine.run.session import RING, Session
 from engine.run.snapshot import Snapshot
@@ -20,7 +20,7 @@ from engine.run.store import Store
 from tests.tiny_runs import Plan, advance, assert_same, drain, read, run, table, tiny_config, values
 
 Create = Callable[..., Session]
-EVERYTHING = frozenset({Weights, Mixture, Principle1, Sparsity, Perturbations, Winners, LowRank})
+EVERYTHING = frozenset({Weights, Mixture, CleanMixture, Principle1, Sparsity, Perturbations, Winners, LowRank})
 
 
 def phases(session: Session) -> list[tuple[int, str, str]]:
@@ -334,7 +334,7 @@ def test_measuring_keeps_up_with_any_cadence(new_session: Create, steps: int) ->
     most = 0
     while session.steps_done < 80:
         session.step()
-        most = max(most, len(session._pending))
+        most = max(most, len(session._evaluations))
     assert most < 20
     drain(session)
     assert session.snapshot().history[metrics.PGD].steps.tolist() == list(range(81))
@@ -412,6 +412,7 @@ def test_a_snapshot_holds_what_was_asked_for(new_session: Create) -> None:
     assert len(snapshot.history[metrics.LOSS]) == 10
     early = session.snapshot(EVERYTHING)
     assert early.get(Principle1) is None  # the clean phase has not ended
+    assert early.get(CleanMixture) is None
     advance(session, 50)
     full = session.snapshot(EVERYTHING)
     assert set(full.results) == EVERYTHING
@@ -421,6 +422,22 @@ def test_a_snapshot_holds_what_was_asked_for(new_session: Create) -> None:
     assert weights.clean is not None
     assert weights.clean.shape == (24, 16)
     assert not session.snapshot(frozenset({int})).results  # as for a kind of another world
+
+
+def test_the_mixture_after_clean_training_is_that_of_its_weights_and_measured_once(new_session: Create) -> None:
+    session = new_session()
+    advance(session, 39)
+    before_end = session.snapshot(frozenset({Weights, CleanMixture}))
+    advance(session, 40)
+    at_end = session.snapshot(frozenset({Mixture, CleanMixture}))
+    mixture, clean = at_end.get(Mixture), at_end.get(CleanMixture)
+    assert before_end.get(CleanMixture) is None
+    assert mixture is not None
+    assert clean is not None
+    assert np.array_equal(clean.mixture.mixture, mixture.mixture)
+    assert np.array_equal(clean.mixture.alive, mixture.alive)
+    advance(session, 45)
+    assert session.snapshot(frozenset({CleanMixture})).get(CleanMixture) is clean
 
 
 def arrays_of(snapshot: Snapshot) -> dict[str, np.ndarray]:
@@ -634,7 +651,7 @@ def test_history_stays_in_order_when_several_measurements_were_pending(tmp_path:
     drain(session)
     advance(session, 10, {8: [SwitchPhase("adversarial")], 9: [SwitchPhase("clean")]})
     session.apply(SaveCheckpoint())
-    assert len(session._pending) == 2
+    assert len(session._evaluations) == 2
     drain(session)
     session._recorder.flush()
     session._recorder._writer.submit(lambda: None).result()

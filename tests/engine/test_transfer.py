@@ -53,7 +53,7 @@ def sample(world: SparseCoding, generator: torch.Generator) -> tuple[Tensor, Ten
 
 @pytest.fixture
 def nets(world: SparseCoding, generator: torch.Generator) -> dict[str, SymmetricRelu]:
-    ideal = oracle.ideal(world, 0.2)
+    ideal = oracle.network(world, 0.2)
     mixed = ideal.weight + 0.6 * world.dense_direction + 0.05 * torch.randn(64, 64, generator=generator)
     return {"pure": ideal, "mixed": SymmetricRelu(mixed, 0.2), "random": SymmetricRelu(torch.randn(9, 64), 0.1)}
 

@@ -47,7 +47,7 @@ def test_without_a_race_it_says_how_to_run_one(qtbot: QtBot, tmp_path: Path) -> 
     assert [(t.command, t.options) for t in asked] == [("race", ()), ("race", ("--sweep",))]
 
 
-def test_the_best_of_each_rival_beside_network_and_oracle(qtbot: QtBot, tmp_path: Path) -> None:
+def test_the_best_of_each_baseline_beside_network_and_oracle(qtbot: QtBot, tmp_path: Path) -> None:
     write(tmp_path, RACE)
     view = shown(qtbot, make(tmp_path, 2500))
     assert not view.pages.empty
@@ -58,7 +58,7 @@ def test_the_best_of_each_rival_beside_network_and_oracle(qtbot: QtBot, tmp_path
     assert ["NTK", "PGD (best)", "0.800", "0.660 [0.630, 0.690]", "900", "exact features"] in found
     assert ["NTK", "clean", "0.850", "0.300", "", ""] in found
     assert ["linear", "FGM (best)", "0.700", "0.490 [0.460, 0.520]", "", ""] in found
-    assert "0.220 above the best rival's (NTK: 0.660)" in view.verdict.text()
+    assert "0.220 above the best baseline's (NTK: 0.660)" in view.verdict.text()
     assert view.protocol.text() == "Network of step 2,000; now at step 2,500. PGD-30 × 1 restart, n = 1000"
     assert "ℓ2 radius 0.2" in view.dots.getPlotItem().getAxis("bottom").labelText
     dots = [item.getData()[0][0] for item in view.dots.getPlotItem().listDataItems() if item.opts["symbol"]]
@@ -67,7 +67,7 @@ def test_the_best_of_each_rival_beside_network_and_oracle(qtbot: QtBot, tmp_path
 
 def test_a_network_that_loses_is_said_to_lose(qtbot: QtBot, tmp_path: Path) -> None:
     write(tmp_path, RACE | {"network": {"robust": 0.4}})
-    assert "0.260 below the best rival's" in shown(qtbot, make(tmp_path)).verdict.text()
+    assert "0.260 below the best baseline's" in shown(qtbot, make(tmp_path)).verdict.text()
 
 
 def test_steps_and_sweep_appear_where_measured(qtbot: QtBot, tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_drawn_once_and_again_only_for_another_race(
     write(tmp_path, RACE)
     view = shown(qtbot, make(tmp_path, 2500))
     calls: list[int] = []
-    monkeypatch.setattr(view, "_draw", lambda race: calls.append(race.step))
+    monkeypatch.setattr(view, "draw", lambda race: calls.append(race.step))
     view._pause.stop()
     view.render(make(tmp_path, 2600))
     assert calls == []

@@ -21,7 +21,7 @@ from fp_gui.theme import DARK, LIGHT
 from fp_gui.views.base import views
 from fp_gui.views.local import ALL, LocalView
 from fp_gui.views.low_rank import LowRankView, ranks_of
-from fp_gui.views.study import StudyView
+from fp_gui.views.study_view import StudyView
 
 INFOS = (LayerInfo("conv1", "conv", (4, 1, 3, 3)), LayerInfo("conv3", "conv", (6, 4, 3, 3)),
          LayerInfo("fc", "linear", (10, 24)))  # fmt: skip

@@ -10,19 +10,21 @@ from PySide6.QtCore import QPointF, Qt
 from engine.config.experiment import with_value
 from engine.config.presets import load_preset
 from engine.core import metrics
-from engine.core.history import History
+from engine.core.history import History, Series
 from engine.core.measurement import Measurement, wilson
-from engine.core.results import Mixture, Weights
+from engine.core.results import CleanMixture, Mixture, Weights
+from engine.figures.declare import round_up
+from engine.figures.mixtures import VIEW as MIXTURES
+from engine.figures.neurons import VIEW as NEURONS
 from engine.run.snapshot import Event, Snapshot
+from engine.run.timeline import spans
 from fp_gui.theme import DARK, LIGHT
 from fp_gui.views import curves
 from fp_gui.views.base import views
-from fp_gui.views.chrome import ceiling
-from fp_gui.views.gallery import contrast, quantise, tile
-from fp_gui.views.ghost import Ghost
-from fp_gui.views.mixtures import QUANTITIES, MixturesView
+from fp_gui.views.gallery import quantise, tile
+from fp_gui.views.mixtures import MixturesView
 from fp_gui.views.neurons import NeuronsView
-from fp_gui.views.robustness import RobustnessView, sample_sizes, wilson_band
+from fp_gui.views.robustness import RobustnessView, sample_sizes, wilson_of
 
 # The offscreen platform says this of every window that is shown.
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints")
@@ -63,6 +65,8 @@ def make(
     start, middle, now = (s * rng.normal(size=(m, d)).astype(np.float32) for s in (0.01, 0.2, 0.4))
     weights = Weights(now, start, middle if clean else None, dictionary, target, 0.3)
     results = {Weights: weights, Mixture: mixture_of(now, dictionary, target, alive)}
+    if clean:
+        results[CleanMixture] = CleanMixture(mixture_of(middle, dictionary, target))
     past = history or record(step)
     return Snapshot(
         run, Path(), step, phase, True, False, "cpu", 2, CONFIG, past, tuple(events), PROTOCOLS, results
@@ -115,7 +119,7 @@ ALL = [NeuronsView, MixturesView, RobustnessView]
 @pytest.mark.parametrize("kind", ALL)
 def test_views_are_registered_and_say_what_they_need(qtbot, kind):
     assert views[kind.name] is kind
-    wants = {"neurons": {Weights, Mixture}, "mixtures": {Mixture}, "robustness": set()}
+    wants = {"neurons": {Weights, Mixture}, "mixtures": {Mixture, CleanMixture}, "robustness": set()}
     assert kind.wants == wants[kind.name]
 
 
@@ -196,7 +200,7 @@ def test_the_three_pictures_share_neurons_places_and_scale(qtbot):
     snapshot = make()
     view.render(snapshot)
     weights = snapshot.get(Weights)
-    scale = ceiling(max(contrast(weights.clean), contrast(weights.now)))
+    scale = round_up(max(NEURONS.contrast.size(weights.clean), NEURONS.contrast.size(weights.now)))
     assert view.scale() == pytest.approx(scale)
     grids = [g.grid for g in view.galleries]
     assert all(np.array_equal(g.order, view.order) for g in grids)
@@ -219,7 +223,7 @@ def test_the_scale_holds_across_phases_when_weights_shrink(qtbot):
     assert view.scale() == scale == view.galleries[2].scale == view.galleries[1].scale
     assert np.abs(bytes_of(view, 2).astype(int)[bytes_of(view, 2) > 0] - 128).max() < 40  # seen as small as they are
     view.render(dataclasses.replace(small, run="b", results={**small.results, Weights: weights}))
-    assert view.scale() == ceiling(contrast(weights.clean)) < scale  # another run begins anew
+    assert view.scale() == round_up(NEURONS.contrast.size(weights.clean)) < scale  # another run begins anew
 
 
 def test_dictionary_space_shows_coefficients(qtbot):
@@ -365,11 +369,11 @@ def test_scatter_and_histogram_show_the_arrays(qtbot):
     snapshot = make(alive=alive)
     view.render(snapshot)
     mixture = snapshot.get(Mixture)
-    for item, chosen in ((view.alive, alive), (view.dead, ~alive)):
+    for item, chosen in ((view.scatter.alive, alive), (view.scatter.dead, ~alive)):
         x, y = item.getData()
         np.testing.assert_allclose(x, mixture.pure[chosen])
         np.testing.assert_allclose(y, mixture.mixture[chosen])
-    assert view.alive.opts["symbol"] != view.dead.opts["symbol"]
+    assert view.scatter.alive.opts["symbol"] != view.scatter.dead.opts["symbol"]
     assert view.bars.yData.sum() == alive.sum()
     assert view.count.text() == f"n alive = {alive.sum()} of 40"
     (x0, x1), (y0, y1) = view.scatter.getViewBox().viewRange()
@@ -384,33 +388,53 @@ def test_rays_are_lines_of_equal_purity(qtbot):
     np.testing.assert_allclose(x / np.hypot(x, y), [0.2, 0.4, 0.6, 0.8, 0.95], atol=1e-6)
 
 
-def test_ghost_is_the_state_after_clean_training(qtbot):
+def test_the_neurons_after_clean_training_are_drawn_faintly(qtbot):
     view = shown(qtbot, MixturesView)
     snapshot = make()
     weights = snapshot.get(Weights)
     view.render(snapshot)
     expected = mixture_of(weights.clean, weights.dictionary, weights.target)
-    x, y = view.ghosts.getData()
+    x, y = view.clean_points.getData()
     np.testing.assert_allclose(x, expected.pure[expected.alive], rtol=1e-4)
     np.testing.assert_allclose(y, expected.mixture[expected.alive], rtol=1e-4)
-    np.testing.assert_allclose(Ghost.from_weights(weights).dense_alignment, expected.dense_alignment, rtol=1e-3)
-    view.show_ghost.setChecked(False)
-    assert not len(view.ghosts.getData()[0])
+    view.show_clean.setChecked(False)
+    assert not len(view.clean_points.getData()[0])
+    assert "after clean" not in view.key.text()
 
 
-def test_without_the_weights_the_ghost_is_what_was_last_seen(qtbot):
-    view = shown(qtbot, MixturesView)
+def drawn(view):
+    return [item.getData()[0] for item in (view.clean_points, view.clean_bars, view.scatter.alive)]
+
+
+def test_mixtures_draws_what_its_snapshot_holds_whatever_other_views_asked_for(qtbot):
+    """Another view in front had brought the weights along; what was seen before had stood for the end of clean."""
+    alone, beside = (shown(qtbot, MixturesView) for _ in range(2))
     early = make(1450, phase="clean", clean=False, events=(), seed=1)
-    view.render(dataclasses.replace(early, results={Mixture: early.get(Mixture)}))
-    assert not len(view.ghosts.getData()[0])
-    late = make(1600)
-    view.render(dataclasses.replace(late, results={Mixture: late.get(Mixture)}))
-    mixture = early.get(Mixture)
-    np.testing.assert_allclose(view.ghosts.getData()[0], mixture.pure[mixture.alive])
-    assert "step 1,450" in view.key.text()
+    for snapshot in (early, make(1600)):
+        beside.render(snapshot)
+        wanted = {kind: found for kind, found in snapshot.results.items() if kind in MixturesView.wants}
+        alone.render(dataclasses.replace(snapshot, results=wanted))
+        for ours, theirs in zip(drawn(alone), drawn(beside), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        assert alone.key.text() == beside.key.text()
+    late = shown(qtbot, MixturesView)  # opened after the switch
+    late.render(make(1600))
+    for ours, theirs in zip(drawn(late), drawn(alone), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("quantity", QUANTITIES)
+def test_the_neurons_after_clean_training_do_not_survive_into_another_run(qtbot):
+    view = shown(qtbot, MixturesView)
+    view.render(make())
+    assert len(view.clean_points.getData()[0])
+    view.render(dataclasses.replace(make(10, run="b", phase="clean", clean=False, events=()), results={}))
+    assert not len(view.clean_points.getData()[0])
+    view.render(make(10, run="b", phase="clean", clean=False, events=()))
+    assert not len(view.clean_points.getData()[0])
+    assert "after clean" not in view.key.text()
+
+
+@pytest.mark.parametrize("quantity", MIXTURES.option("quantity").choices)
 def test_distribution_over_time_is_the_history(qtbot, quantity):
     view = shown(qtbot, MixturesView)
     view.set_options({"quantity": quantity})
@@ -426,17 +450,17 @@ def test_highlight_rings_the_point_and_hover_finds_it(qtbot):
     view = shown(qtbot, MixturesView)
     view.render(make())
     view.highlight(7)
-    x, y = view.ring.getData()
+    x, y = view.scatter.ring.getData()
     assert (x[0], y[0]) == (pytest.approx(view.mixture.pure[7]), pytest.approx(view.mixture.mixture[7]))
     box = view.scatter.getViewBox()
     at = box.mapViewToScene(QPointF(float(x[0]), float(y[0])))
-    assert view.neuron_at(at, 0.5) == 7
-    assert view.neuron_at(QPointF(-5, -5)) == -1
+    assert view.scatter.unit_at(at) == 7
+    assert view.scatter.unit_at(QPointF(-5, -5)) == -1
     told = []
     view.neuron_hovered.connect(told.append)
     view.highlight(-1)
-    view._move(at)
-    view._move(at)
+    view.scatter._move(at)
+    view.scatter._move(at)
     assert told == [7]
 
 
@@ -445,7 +469,7 @@ def test_mixtures_do_nothing_for_the_same_step(qtbot, monkeypatch):
     snapshot = make()
     view.render(snapshot)
     calls = []
-    for item in (view.alive, view.dead, view.bars, view.time.curves["median"].line):
+    for item in (view.scatter.alive, view.scatter.dead, view.bars, view.time.curves["median"].line):
         monkeypatch.setattr(item, "setData", lambda *a, **k: calls.append(1))
     view.render(dataclasses.replace(snapshot))
     assert calls == []
@@ -454,11 +478,14 @@ def test_mixtures_do_nothing_for_the_same_step(qtbot, monkeypatch):
 # --- robustness and curves
 
 
-def test_wilson_band_is_the_protocols_interval():
-    values, sizes = np.array([0.0, 0.5, 0.862, 1.0, 0.3]), np.array([500, 500, 500, 20, 0])
-    low, high = wilson_band(values, sizes)
-    for i, (p, n) in enumerate(zip(values, sizes, strict=True)):
-        assert (low[i], high[i]) == pytest.approx(wilson(p * n, int(n)))
+def test_the_band_is_the_interval_of_the_protocol_of_its_step():
+    series = Series(np.array([50, 150, 250]), np.array([0.0, 0.862, 0.5]))
+    log = ((50, dataclasses.replace(PROTOCOLS[metrics.PGD][0][1], n=500)), (150, PROTOCOLS[metrics.CLEAN][0][1]))
+    low, high = wilson_of(series, log)
+    for i, (p, n) in enumerate(((0.0, 500), (0.862, 500), (0.5, 500))):
+        assert (low[i], high[i]) == wilson(p * n, n)
+    low, high = wilson_of(series, ())  # nobody knows how it was measured
+    assert (low.tolist(), high.tolist()) == ([0.0] * 3, [1.0] * 3)
 
 
 def test_the_band_uses_the_size_of_its_time():
@@ -492,7 +519,7 @@ def test_robustness_shows_curves_bands_reports_and_protocols(qtbot):
     np.testing.assert_allclose(view.plot.curves[metrics.PGD].bars.yData, [low, high])
     assert row.report.text().startswith("0.330 [")
     assert "PGD-40" in row.report.toolTip()
-    assert len({c.symbol for c in view.plot.curves.values()}) == len(view.plot.curves)
+    assert len({c.look.marker for c in view.plot.curves.values()}) == len(view.plot.curves)
     assert view.plot.box.viewRange()[1] == pytest.approx([0, 1], abs=0.05)
 
 
@@ -514,6 +541,19 @@ def test_another_run_leaves_no_curve_and_no_report_of_the_one_before(qtbot):
     assert not any(len(curve.x) for curve in mixtures.time.curves.values())
 
 
+@pytest.mark.parametrize("kind", [RobustnessView, MixturesView])
+def test_another_run_leaves_no_event_and_no_phase_of_the_one_before(qtbot, kind):
+    view = shown(qtbot, kind)
+    plot = view.plot if kind is RobustnessView else view.time
+    view.render(make())
+    assert plot.ticks.xData.tolist() == [1500, 1500]
+    empty = make(0, run="b", phase="clean", clean=False, events=())
+    view.render(dataclasses.replace(empty, history=History(), results={}))
+    assert not len(plot.ticks.xData)
+    view.render(make(1700, run="c", events=(dataclasses.replace(SWITCH, step=1600),)))  # as many as in the run before
+    assert plot.ticks.xData.tolist() == [1600, 1600]
+
+
 def test_alignment_is_drawn_only_when_asked_for(qtbot):
     view = shown(qtbot, RobustnessView)
     view.render(make())
@@ -527,8 +567,9 @@ def test_alignment_is_drawn_only_when_asked_for(qtbot):
 def test_phases_come_from_the_events(qtbot):
     events = (Event(40, 0.0, "training.lr", "1", "2"), SWITCH, Event(1800, 0.0, "phase", "adversarial", "clean"))
     expected = [(0, 1500, "clean"), (1500, 1800, "adversarial"), (1800, 2000, "clean")]
-    assert [(p.start, p.end, p.objective) for p in curves.phases(events, "clean", 2000)] == expected
-    assert [(p.start, p.end, p.objective) for p in curves.phases((), "clean", 10)] == [(0, 10, "clean")]
+    assert [(p.start, p.end, p.objective) for p in spans(events, "clean", 2000)] == expected
+    assert [(p.start, p.end, p.objective) for p in spans((), "clean", 10)] == [(0, 10, "clean")]
+    assert [(p.start, p.end, p.objective) for p in spans(events, "clean", 1500)] == expected[:1]
     view = shown(qtbot, RobustnessView)
     view.render(make(events=events, phase="clean"))
     found = [s.rect() for s in view.plot.shades if s.isVisible()]

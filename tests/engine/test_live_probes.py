@@ -63,7 +63,7 @@ def test_curves_follow_steps_and_radius(new_session: Create) -> None:
     assert look(session).step == 21
 
 
-def test_the_ceiling_is_completed_one_radius_at_a_time(new_session: Create) -> None:
+def test_the_oracle_is_completed_one_radius_at_a_time(new_session: Create) -> None:
     session = new_session()
     advance(session, 10)
     seen = 0

@@ -15,7 +15,7 @@ from engine.studies.files import NotMeasured
 from fp_gui.tasks import Task, TaskState
 from fp_gui.theme import ORANGE, VERMILION, Theme
 from fp_gui.views.base import View
-from fp_gui.views.chrome import line, tint
+from fp_gui.views.widgets import line, tint
 
 PAUSE_MS = 1000  # between two updates of such a view
 THOUSAND = 1000  # steps of a progress bar

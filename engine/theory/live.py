@@ -1,0 +1,122 @@
+"""What the window shows of the theory's network (:mod:`engine.run.live`)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from torch import Tensor
+
+from engine.config.experiment import SPARSE_CODING
+from engine.core.arrays import frozen
+from engine.core.results import (
+    CleanMixture,
+    LowRank,
+    Mixture,
+    Perturbations,
+    Principle1,
+    RadiusCurves,
+    Sparsity,
+    Weights,
+    Winners,
+)
+from engine.data.sparse_stream import SparseCoding
+from engine.models.symmetric_relu import SymmetricRelu
+from engine.probes import low_rank, mixture, perturbation, principle1, radius, sparsity, winners
+from engine.run.live import ProbeTask, at_once, in_slices
+from engine.theory.session import TheorySession
+
+
+@at_once(Weights, SPARSE_CODING)
+def weights(session: TheorySession) -> Weights:
+    """The weights themselves, with the world that they are seen in."""
+    clean = session.weight_clean
+    return Weights(
+        now=frozen(session.model.weight),
+        start=session.frozen_once("start", session.weight_init),
+        clean=None if clean is None else session.frozen_once("clean", clean),
+        dictionary=session.frozen_once("dictionary", session.world.dictionary),
+        target=session.frozen_once("target", session.world.target),
+        bias=session.bias_at(session.steps_done),
+    )
+
+
+@at_once(Mixture, SPARSE_CODING)
+def mixtures(session: TheorySession) -> Mixture:
+    """Pure part and dense mixture of each neuron."""
+    return mixture.mixture(session.model.weight, session.world.dictionary, session.world.target)
+
+
+@at_once(CleanMixture, SPARSE_CODING)
+def mixtures_after_clean(session: TheorySession) -> CleanMixture | None:
+    """The same of the clean network, measured once, as its weights never change."""
+    clean, world = session.weight_clean, session.world
+    if clean is None:
+        return None
+    known: tuple[Tensor, CleanMixture] | None = session.memory.get("mixture after clean")
+    if known is None or known[0] is not clean:
+        known = (clean, CleanMixture(mixture.mixture(clean, world.dictionary, world.target)))
+        session.memory["mixture after clean"] = known
+    return known[1]
+
+
+@at_once(Principle1, SPARSE_CODING)
+def kept_directions(session: TheorySession) -> Principle1 | None:
+    """What is kept of the clean neurons, once there are any."""
+    clean = session.weight_clean
+    return None if clean is None else principle1.principle1(session.weight_init, clean, session.model.weight)
+
+
+@at_once(Sparsity, SPARSE_CODING)
+def active_shares(session: TheorySession) -> Sparsity:
+    """How often each neuron is active on the live evaluation's samples."""
+    x, _ = session.held_out.take(session.config.evaluation.size, session.config.world.sigma_x)
+    return sparsity.sparsity(_present(session), x)
+
+
+@at_once(Perturbations, SPARSE_CODING)
+def perturbations(session: TheorySession) -> Perturbations:
+    """What FGM adds to some samples."""
+    x, y = session.held_out.take(perturbation.SIZE, session.config.world.sigma_x)
+    attack = session.config.attack
+    return perturbation.of_fgm(_present(session), session.world, x, y, attack.norm, attack.tau)
+
+
+@at_once(Winners, SPARSE_CODING)
+def lottery_tickets(session: TheorySession) -> Winners:
+    """Neurons that led on one feature from the start, and their fate."""
+    world, sigma_0 = session.world, session.config.model.sigma_0
+    return winners.winners(session.weight_init, session.model.weight, world.dictionary, world.target, sigma_0)
+
+
+@at_once(LowRank, SPARSE_CODING)
+def change_since_clean(session: TheorySession) -> LowRank | None:
+    """The singular values of what has changed since clean training ended."""
+    clean = session.weight_clean
+    if clean is None:
+        return None
+    return low_rank.low_rank(session.model.weight, clean, session.world.dense_direction, session.rank)
+
+
+@in_slices(RadiusCurves, SPARSE_CODING)
+def radius_curves(session: TheorySession) -> ProbeTask[RadiusCurves]:
+    """Accuracy against the radius, of the network now and after clean training, and the oracle's."""
+    attack, sigma_x, bias = session.config.attack, session.config.world.sigma_x, session.bias_at(session.steps_done)
+    clean = None
+    if session.weight_clean is not None and session.clean_bias is not None:
+        clean = SymmetricRelu(session.weight_clean, session.clean_bias)
+
+    def begin() -> Generator[None, None, RadiusCurves]:
+        x, y = session.held_out.take(radius.SIZE, sigma_x)
+        world = SparseCoding(session.config.world, session.world.dictionary, session.world.target)
+        return radius.radius_curves(
+            _present(session), clean, session.clean_step, world, x, y, attack.norm, attack.tau, session.steps_done,
+            session.config.seed, session.memory,
+        )  # fmt: skip
+
+    decided_by = (session.steps_done, bias, session.clean_step, session.clean_bias, attack.norm, attack.tau, sigma_x)
+    return ProbeTask(decided_by, begin)
+
+
+def _present(session: TheorySession) -> SymmetricRelu:
+    """The network now, with weights of its own."""
+    return SymmetricRelu(session.model.weight.clone(), session.bias_at(session.steps_done))

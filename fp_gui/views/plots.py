@@ -1,0 +1,106 @@
+"""The plots of the views: one way to set them up and to colour them, and pieces of curves for keys and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyqtgraph as pg  # type: ignore[import-untyped]
+from numpy.typing import ArrayLike, NDArray
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QColor, QPainter, QPen, QPixmap
+
+from engine.figures.declare import Look
+from fp_gui.theme import Theme
+
+# The looks that the engine declares (:class:`engine.figures.declare.Look`), in the words of pyqtgraph and Qt.
+SYMBOLS = {
+    "circle": "o", "square": "s", "diamond": "d", "triangle-up": "t1", "triangle-down": "t", "star": "star",
+    "plus": "+", "cross": "x",
+}  # fmt: skip
+SIGNS = {"o": "●", "s": "■", "d": "◆", "t1": "▲", "t": "▼", "star": "★", "+": "+", "x": "×"}
+DASHES = {
+    "solid": Qt.PenStyle.SolidLine, "dashed": Qt.PenStyle.DashLine, "dotted": Qt.PenStyle.DotLine,
+    "dash-dot": Qt.PenStyle.DashDotLine, "dash-dot-dot": Qt.PenStyle.DashDotDotLine, "none": Qt.PenStyle.NoPen,
+}  # fmt: skip
+Floats = NDArray[np.float64]
+NONE: Floats = np.empty(0)
+MARGINS = (0, 4, 12, 0)  # pixels left, above, right and below: the last number of an axis would lose its end
+
+
+def new_plot(x: str = "", y: str = "", *, auto: bool = False) -> pg.PlotWidget:
+    """An empty plot without menu and buttons that the mouse does not move; ``auto``: whether it finds its ranges."""
+    plot = pg.PlotWidget()
+    prepare_plot(plot, x, y, auto=auto)
+    return plot
+
+
+def prepare_plot(plot: pg.PlotWidget, x: str = "", y: str = "", *, auto: bool = False) -> None:
+    """The same for a plot that exists, such as one of a class of its own."""
+    item = plot.getPlotItem()
+    item.setMenuEnabled(False)
+    item.hideButtons()
+    item.layout.setContentsMargins(*MARGINS)
+    for axis, label in (("bottom", x), ("left", y)):
+        if label:
+            item.setLabel(axis, label)
+        item.getAxis(axis).enableAutoSIPrefix(False)
+    if not auto:
+        item.getViewBox().disableAutoRange()
+    item.getViewBox().setMouseEnabled(x=False, y=False)
+
+
+def theme_plot(plot: pg.PlotWidget, theme: Theme) -> None:
+    """Recolour ground and axes; the top axis, where there is one, is muted."""
+    plot.setBackground(theme.base)
+    for name in ("left", "bottom", "top"):
+        axis = plot.getPlotItem().getAxis(name)
+        axis.setPen(pg.mkPen(theme.grid))
+        axis.setTextPen(pg.mkPen(theme.text if name != "top" else theme.muted))
+
+
+def add_items(plot: pg.PlotWidget, items: Sequence[object]) -> None:
+    """Put ``items`` into a plot, later ones over earlier ones, without any part in its ranges."""
+    for item in items:
+        plot.addItem(item, ignoreBounds=True)
+
+
+def from_zero(values: ArrayLike) -> Floats:
+    """Pairs (0, value) for stems drawn with ``connect="pairs"``; shape (2n,)."""
+    found = np.asarray(values, np.float64)
+    return np.stack([np.zeros(len(found)), found], axis=1).ravel()
+
+
+def translucent(colour: str | QColor, alpha: int) -> QColor:
+    """``colour`` with an opacity of ``alpha`` of 255."""
+    found = QColor(colour)
+    found.setAlpha(alpha)
+    return found
+
+
+def colour_of(look: Look, theme: Theme) -> QColor:
+    """The colour of a quantity on this ground."""
+    return QColor(look.colour(theme.dark))
+
+
+def pen_of(look: Look, theme: Theme, width: int = 1, *, solid: bool = False) -> QPen:
+    """The line of a quantity, with its dash or ``solid``."""
+    pen: QPen = pg.mkPen(colour_of(look, theme), width=width, style=DASHES["solid" if solid else look.dash])
+    return pen
+
+
+def swatch(look: Look, theme: Theme, ratio: float) -> QPixmap:
+    """A piece of a curve with its marker, as it looks in the plot, for a screen of ``ratio`` pixels a point."""
+    pixmap = QPixmap(round(28 * ratio), round(14 * ratio))
+    pixmap.setDevicePixelRatio(ratio)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(pixmap)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(pen_of(look, theme))
+    painter.drawLine(0, 7, 28, 7)
+    painter.translate(14, 7)
+    colour = colour_of(look, theme)
+    drawn = pg.graphicsItems.ScatterPlotItem.Symbols[SYMBOLS[look.marker]]
+    pg.graphicsItems.ScatterPlotItem.drawSymbol(painter, drawn, 9, pg.mkPen(colour), pg.mkBrush(colour))
+    painter.end()
+    return pixmap

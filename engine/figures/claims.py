@@ -14,7 +14,7 @@ from engine.config.experiment import EVERY_KIND
 from engine.core.labels import figure_name
 from engine.figures.base import Column, Drawer, FigureData, figures, provenance, training
 from engine.figures.style import GREEN, VERMILLION, narrow
-from engine.studies.files import Record, checked_at, read_claims
+from engine.studies.questions.claims import ClaimRecord, checked_at, read_claims
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +33,7 @@ ORDER: tuple[Verdict, ...] = ("not measured", "does not hold", "holds")
 class _Row:
     """The wrapped lines of one claim: title (bold), rule, and figures; in a narrow figure they stand in one column."""
 
-    record: Record
+    record: ClaimRecord
     title: list[str]
     rule: list[str]
     figures: list[str]
@@ -49,7 +49,7 @@ class _Row:
 class ClaimsTable(FigureData):
     """The claims in their order."""
 
-    records: tuple[Record, ...]
+    records: tuple[ClaimRecord, ...]
 
     def rows(self, width: float) -> list[_Row]:
         """What is written about every claim at this width."""

@@ -23,7 +23,7 @@ from engine.figures.base import FigureData, Table
 from engine.figures.style import FORMATS, check_format, check_width, render
 from engine.run.recipe import RECIPE, REPRODUCE, WEIGHT, build, script, weights
 from engine.run.store import Store
-from engine.studies.files import NotMeasured
+from engine.studies.base import NotMeasured
 
 
 def export(

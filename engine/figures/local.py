@@ -12,7 +12,7 @@ from engine.config.experiment import IMAGES
 from engine.core.measurement import NORM_SIGN
 from engine.figures.base import Column, Drawer, FigureData, Table, figures, provenance, training
 from engine.figures.style import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, legend_above, narrow
-from engine.studies.files import Local, LocalLayer, read_local
+from engine.studies.questions.local import Local, LocalLayer, LocalStudy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,7 +109,7 @@ class LocalDrawer(Drawer):
 
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> LocalFigure:
         """Read ``local.json`` of the run."""
-        study = read_local(store.folder)
+        study = LocalStudy.read(store.folder)
         tables: dict[str, Table] = {"": _layers(study), "units": _units(study)}
         arrays = {f"{key}_{i}": c.values for key, t in tables.items() for i, c in enumerate(t) if c.values.size}
         return LocalFigure(tables, arrays, _caption(store, checkpoint, study), study)

@@ -22,7 +22,8 @@ from PySide6.QtWidgets import (
 from engine.config.experiment import IMAGES
 from engine.core.results import Filters
 from engine.run.snapshot import Snapshot
-from engine.studies.files import LOCAL, Interval, Local, LocalLayer, read_local
+from engine.studies.base import Interval
+from engine.studies.questions.local import Local, LocalLayer, LocalStudy
 from fp_gui.tasks import Task
 from fp_gui.theme import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from fp_gui.views.base import views
@@ -63,7 +64,7 @@ class LocalView(StudyView[Local]):
     title: ClassVar[str] = "Local"
     kinds: ClassVar[tuple[str, ...]] = (IMAGES,)
     wants: frozenset[type] = frozenset({Filters})  # for the names of the layers
-    file: ClassVar[str] = LOCAL
+    file: ClassVar[str] = LocalStudy.file
     empty: ClassVar[str] = EMPTY
     tasks: ClassVar[tuple[tuple[Task, str], ...]] = (
         (RUN, "Draw the chosen layers again, one at a time, and train each alone.\nTakes about as long as the run "
@@ -128,7 +129,7 @@ class LocalView(StudyView[Local]):
 
     def read(self, folder: Path) -> None:
         """Read the study that was made last."""
-        self.found = read_local(folder)
+        self.found = LocalStudy.read(folder)
 
     def update_view(self, snapshot: Snapshot) -> None:
         """Draw the study if it is another one, and offer the network's layers."""

@@ -14,7 +14,7 @@ from engine.config.experiment import EVERY_KIND, IMAGES
 from engine.core.measurement import NORM_SIGN
 from engine.core.results import Filters
 from engine.run.snapshot import Snapshot
-from engine.studies.files import LOW_RANK, LowRankStudy, RankRow, read_low_rank
+from engine.studies.questions.low_rank import RankComparison, RankRow, RankStudy
 from fp_gui.tasks import Task, TaskState
 from fp_gui.theme import BLUE, GREEN, SKY
 from fp_gui.views.base import views
@@ -44,14 +44,14 @@ def ranks_of(text: str) -> tuple[int, ...] | None:
 
 
 @views.register("low_rank")
-class LowRankView(StudyView[LowRankStudy]):
+class LowRankView(StudyView[RankComparison]):
     """Robust and clean accuracy against rank, the full phase as a line."""
 
     name: ClassVar[str] = "low_rank"
     title: ClassVar[str] = "Low rank"
     kinds: ClassVar[tuple[str, ...]] = EVERY_KIND
     wants: frozenset[type] = frozenset({Filters})  # for the names of the layers
-    file: ClassVar[str] = LOW_RANK
+    file: ClassVar[str] = RankStudy.file
     empty: ClassVar[str] = EMPTY
     tasks: ClassVar[tuple[tuple[Task, str], ...]] = (
         (RUN, "Repeat the adversarial phase at each rank, from the same clean weights, on the same batches.\nTakes as "
@@ -112,7 +112,7 @@ class LowRankView(StudyView[LowRankStudy]):
 
     def read(self, folder: Path) -> None:
         """Read the study that was made last."""
-        self.found = read_low_rank(folder)
+        self.found = RankStudy.read(folder)
 
     def update_view(self, snapshot: Snapshot) -> None:
         """Draw the study if it is another one, and offer the network's layers."""
@@ -120,7 +120,7 @@ class LowRankView(StudyView[LowRankStudy]):
         self.layers.setEnabled(snapshot.config.kind == IMAGES)
         super().update_view(snapshot)
 
-    def caption(self, found: LowRankStudy, step: int) -> str:
+    def caption(self, found: RankComparison, step: int) -> str:
         """Where the weights came from, the steps, the layers and the protocol."""
         layers = "all layers" if found.layers == ALL else f"{found.layers} alone, the weights of the others frozen"
         return (
@@ -128,7 +128,7 @@ class LowRankView(StudyView[LowRankStudy]):
             f"batches; {layers}. Robust accuracy: {found.protocol}."
         )
 
-    def draw(self, found: LowRankStudy) -> None:
+    def draw(self, found: RankComparison) -> None:
         """Draw the accuracies against rank."""
         item = self.accuracy.getPlotItem()
         item.clear()
@@ -168,7 +168,7 @@ def clean(row: RankRow) -> tuple[float, float, float]:
     return row.clean, row.clean_low, row.clean_high
 
 
-def verdict(found: LowRankStudy) -> str:
+def verdict(found: RankComparison) -> str:
     """The smallest rank and the full phase in one sentence."""
     full, rows = found.full(), found.limited()
     parts = [f"Robust accuracy {found.before.robust:.3f} before"]

@@ -16,7 +16,7 @@ from engine.config.experiment import SPARSE_CODING
 from engine.core.labels import MODELS, TRAINED_BY
 from engine.core.measurement import NORM_SIGN
 from engine.run.snapshot import Snapshot
-from engine.studies.files import RACE, Comparison, Entry, read_comparison
+from engine.studies.questions.comparison import Comparison, ComparisonStudy, Entry
 from fp_gui.tasks import Task
 from fp_gui.theme import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, Theme
 from fp_gui.views.base import views
@@ -88,7 +88,7 @@ class RaceView(TaskView):
     name: ClassVar[str] = "race"
     title: ClassVar[str] = "Race"
     kinds: ClassVar[tuple[str, ...]] = (SPARSE_CODING,)
-    file: ClassVar[str] = RACE
+    file: ClassVar[str] = ComparisonStudy.file
     tasks: ClassVar[tuple[tuple[Task, str], ...]] = (
         (RUN, "Train the rivals at this run's radius and attack them and the network alike.\nTakes a minute or so, in "
          "another process; training goes on. It can be cancelled."),
@@ -139,7 +139,7 @@ class RaceView(TaskView):
 
     def read(self, folder: Path) -> None:
         """Read the race that was run last."""
-        self.race = read_comparison(folder)
+        self.race = ComparisonStudy.read(folder)
 
     def forget(self) -> None:
         """There is no race."""
@@ -186,7 +186,7 @@ class RaceView(TaskView):
         ticks = []
         for place, (name, entry) in enumerate(reversed(rows)):
             ticks.append((place, label(name)))
-            for other in race.rivals:
+            for other in race.baselines:
                 if other.name == name and other is not entry:
                     self._dot(name, other.robust, place, filled=False, size=8)
             if entry.low is not None and entry.high is not None:
@@ -256,7 +256,7 @@ class RaceView(TaskView):
         rows: list[tuple[str, Entry, bool]] = [("network", race.network, True)]
         if race.oracle is not None:
             rows.append(("oracle", race.oracle, True))
-        rows += [(e.name, e, best[e.name] is e) for name in best for e in race.rivals if e.name == name]
+        rows += [(e.name, e, best[e.name] is e) for name in best for e in race.baselines if e.name == name]
         self.table.setRowCount(len(rows))
         for row, (name, entry, top) in enumerate(rows):
             by = TRAINED_BY.get(entry.trained_by, entry.trained_by)

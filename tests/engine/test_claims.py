@@ -21,7 +21,7 @@ from engine.core import metrics
 from engine.core.history import Series
 from engine.core.measurement import Measurement
 from engine.run.snapshot import Event
-from engine.studies.decide import claims_of, over_seeds, table
+from engine.studies.questions.claims import ClaimsStudy, claims_of, table
 from tests.tiny_runs import drain, tiny_config
 
 CLEAN_END, NOW = 100, 200
@@ -212,11 +212,13 @@ def test_seeds_give_mean_and_spread(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     session = worlds.create(tiny_config(), folder)
     session.close()
-    records = over_seeds(folder, 2)
+    records = ClaimsStudy().run(folder, seeds=2)
+    written = json.loads((folder / "claims-seeds.json").read_text(encoding="utf-8"))
+    assert [r["verdicts"] for r in written] == [r.verdicts for r in records]
     each = [json.loads((folder / "seeds" / f"seed-{s}" / "claims.json").read_text(encoding="utf-8")) for s in (0, 1)]
     for index, record in enumerate(records):
-        assert sum(record["verdicts"].values()) == 2
-        for piece in record["evidence"]:
-            values = [f["value"] for claims_ in each for f in claims_[index]["evidence"] if f["name"] == piece["name"]]
-            assert piece["mean"] == pytest.approx(np.mean(values))
-            assert piece["spread"] == pytest.approx(np.std(values, ddof=1) if len(values) > 1 else 0)
+        assert sum(record.verdicts.values()) == 2
+        for piece in record.evidence:
+            values = [f["value"] for claims_ in each for f in claims_[index]["evidence"] if f["name"] == piece.name]
+            assert piece.mean == pytest.approx(np.mean(values))
+            assert piece.spread == pytest.approx(np.std(values, ddof=1) if len(values) > 1 else 0)

@@ -9,15 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, Literal, Protocol
 
 from engine.config.experiment import EVERY_KIND, IMAGES, SPARSE_CODING, Config
+from engine.config.knobs import Attack
 from engine.core import metrics
 from engine.core.history import Series
 from engine.core.measurement import Measurement as How
 from engine.core.measurement import wilson
 from engine.core.registry import Registry
 from engine.run.snapshot import Event
+
+TRAINING_ATTACK = ("attack.steps", "attack.restarts", "attack.random_start")  # knobs that make it FGM or not
+FGM_SHARE = "training/fgm_share"  # evidence that no run records: it follows from knobs and events
 
 Verdict = Literal["holds", "does not hold", "not measured"]
 
@@ -98,11 +103,43 @@ class Facts:
             ends = [] if source.config.schedule.clean_steps == 0 else [int(reports.steps[0])]
         self.clean_end = ends[-1] if ends else None
         self.second = switches[-1].new if switches else ("" if ends else source.config.schedule.second)
+        self.second_start = switches[-1].step if switches else 0
 
     @property
     def adversarial(self) -> bool:
         """Whether the present phase, after the clean one, is adversarial training."""
         return self.second == "adversarial"
+
+    def trained_by(self, end: int) -> Figure | None:
+        """The share of the present phase's steps up to ``end`` whose training attack was FGM, and all attacks in words.
+
+        By the knobs that were in force at each step, whatever they are now; None for a phase without a step by then.
+        """
+        start = self.second_start
+        if end <= start:
+            return None
+        changes = [e for e in self.source.events if e.name in TRAINING_ATTACK]
+        moments = sorted({start, *(e.step for e in changes if start < e.step < end)})
+        by_fgm, words = 0, ""
+        for moment, following in pairwise((*moments, end)):
+            attack = self._attack_at(moment, changes)
+            by_fgm += (following - moment) * attack.is_fgm
+            name = attack.trained_by()
+            words += f", from step {moment} on {name}" if words and not words.endswith(name) else "" if words else name
+        return Figure(FGM_SHARE, by_fgm / (end - start), end, protocol=words)
+
+    def _attack_at(self, step: int, changes: Sequence[Event]) -> Attack:
+        """The attack's knobs after the changes made up to ``step``."""
+        attack = self.source.config.attack
+        for name in TRAINING_ATTACK:
+            own = [e for e in changes if e.name == name]
+            before = [e.new for e in own if e.step <= step]
+            text = before[-1] if before else own[0].old if own else None
+            if text is not None:
+                field = name.partition(".")[2]
+                value = text == "True" if isinstance(getattr(attack, field), bool) else int(text)
+                attack = attack.model_copy(update={field: value})
+        return attack
 
     def at_clean_end(self, name: str) -> Figure | None:
         """The figure at the end of clean training: the report's, else the verified one's own name."""

@@ -42,7 +42,7 @@ def offer_studies() -> None:
         del app[name], _offered[name]
     for name, study in known.items():
         if name not in _offered:
-            app.command(_command(study()), name=name, sort_key=len(app._commands))
+            app.command(_command(study()), name=name)
             _offered[name] = study
 
 

@@ -211,9 +211,7 @@ def training(store: Store, checkpoint: Checkpoint) -> str:
 
 
 def _attack_text(attack: Attack) -> str:
-    name = "FGM" if attack.steps == 1 and attack.restarts == 1 and not attack.random_start else f"PGD-{attack.steps}"
-    times = f" × {attack.restarts} restarts" if attack.restarts > 1 else ""
-    return f"{name}{times}, {NORM_SIGN[attack.norm]} radius {attack.tau:g}"
+    return f"{attack.trained_by()}, {NORM_SIGN[attack.norm]} radius {attack.tau:g}"
 
 
 def provenance(store: Store, checkpoint: Checkpoint) -> str:

@@ -106,7 +106,7 @@ class Comparison:
         return found
 
 
-@studies.register("race", order=1)
+@studies.register("race")
 class ComparisonStudy(Study[Comparison]):
     """Train the baselines (linear, polynomial, NTK) on the run's world and write race.json."""
 

@@ -65,7 +65,7 @@ class Local:
     layers: tuple[LocalLayer, ...]
 
 
-@studies.register("local", order=2)
+@studies.register("local")
 class LocalStudy(Study[Local]):
     """Draw single layers of a run on images again and train them alone, clean, then adversarially; write local.json."""
 

@@ -74,7 +74,7 @@ class RankComparison:
         return next((row for row in self.ranks if not row.rank), None)
 
 
-@studies.register("low-rank", order=3)
+@studies.register("low-rank")
 class RankStudy(Study[RankComparison]):
     """Repeat the adversarial phase from the clean weights at several ranks and write low_rank.json."""
 

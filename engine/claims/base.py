@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, Literal, Protocol
 
-from engine.config.experiment import EVERY_KIND, IMAGES, SPARSE_CODING, Config
+from engine.config.experiment import Config
 from engine.config.knobs import Attack
 from engine.core import metrics
 from engine.core.history import Series
@@ -196,7 +196,7 @@ Outcome = tuple[bool | None, Sequence[Figure | None]]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How a claim is decided on runs of ``kinds``; the other fields are those of :class:`Claim`."""
+    """How a claim is decided on runs of ``kinds`` (none: of every kind); the others are the fields of :class:`Claim`."""
 
     id: int
     title: str
@@ -206,23 +206,37 @@ class Rule:
     decide: Callable[[Facts], Outcome]
     kinds: tuple[str, ...]
 
+    def about_runs_of(self, kind: str) -> bool:
+        """Whether the rule is for runs of this kind of experiment."""
+        return not self.kinds or kind in self.kinds
+
 
 rules: Registry[Rule] = Registry("claim", "engine.claims")
-
-
-THEORY = (SPARSE_CODING,)
-ON_IMAGES = (IMAGES,)
+"""The rules, those of every file in this package."""
 
 
 def claim_rule(
-    id: int, title: str, rule: str, about: str, view: str, kinds: tuple[str, ...] = EVERY_KIND
+    id: int, title: str, rule: str, about: str, view: str, *kinds: str
 ) -> Callable[[Callable[[Facts], Outcome]], None]:
     """Enter a rule for a claim on runs of ``kinds``; on the others, without a rule of its own, it is not measured."""
 
     def add(decide: Callable[[Facts], Outcome]) -> None:
-        rules.register(f"{id} on {', '.join(kinds)}")(Rule(id, title, rule, about, view, decide, kinds))
+        where = ", ".join(kinds) or "every kind"
+        rules.register(f"{id} on {where}")(Rule(id, title, rule, about, view, decide, kinds))
 
     return add
+
+
+def decided(
+    figures: Sequence[Figure | None], holds: Callable[..., bool], *shown: Figure | None, only_if: bool = True
+) -> Outcome:
+    """Whether ``holds`` of the values of ``figures``, None where one is missing; ``shown`` are beside the evidence.
+
+    Without ``only_if`` the claim does not hold, whatever the values.
+    """
+    values = [figure.value for figure in figures if figure is not None]
+    measured = len(values) == len(figures)
+    return (only_if and holds(*values) if measured else None), (*figures, *shown)
 
 
 def check(source: Source) -> list[Claim]:
@@ -231,8 +245,8 @@ def check(source: Source) -> list[Claim]:
     claims = []
     known = [rules[name] for name in rules]
     for rule in sorted(known, key=lambda rule: rule.id):
-        here = source.config.kind in rule.kinds
-        if not here and any(r.id == rule.id and source.config.kind in r.kinds for r in known):
+        here = rule.about_runs_of(source.config.kind)
+        if not here and any(r.id == rule.id and r.about_runs_of(source.config.kind) for r in known):
             continue
         decision, evidence = rule.decide(facts) if here else (None, ())
         found = tuple(f for f in evidence if f is not None)

@@ -196,7 +196,7 @@ Outcome = tuple[bool | None, Sequence[Figure | None]]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How a claim is decided on runs of ``kinds`` (none: of every kind); the others are the fields of :class:`Claim`."""
+    """How a claim is decided on runs of ``kinds`` (none: of every kind); all else are fields of :class:`Claim`."""
 
     id: int
     title: str

@@ -70,7 +70,7 @@ class Claim:
         }
 
 
-class Source(Protocol):
+class FigureSource(Protocol):
     """Where figures come from: a run folder or a live snapshot."""
 
     @property
@@ -94,7 +94,7 @@ class Source(Protocol):
 class Facts:
     """The figures of a run by moment: at its start, at the end of clean training, at its end or now."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: FigureSource) -> None:
         self.source = source
         switches = [e for e in source.events if e.name == "phase"]
         ends = [e.step for e in switches if e.old == "clean"]
@@ -239,7 +239,7 @@ def decided(
     return (only_if and holds(*values) if measured else None), (*figures, *shown)
 
 
-def check(source: Source) -> list[Claim]:
+def check(source: FigureSource) -> list[Claim]:
     """Decide every claim from the figures in ``source``."""
     facts = Facts(source)
     claims = []

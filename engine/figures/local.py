@@ -12,7 +12,7 @@ from engine.config.experiment import IMAGES
 from engine.core.measurement import NORM_SIGN
 from engine.figures.base import Column, Drawer, FigureData, Table, figures, provenance, training
 from engine.figures.style import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, legend_above, narrow
-from engine.studies.questions.local import Local, LocalLayer, LocalStudy
+from engine.studies.questions.local import LocalLayer, LocalResult, LocalStudy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,7 @@ QUANTITIES = ("cos_start_clean", "cos_start_now", "cos_clean_now", "share")
 class LocalFigure(FigureData):
     """Three panels: cosines by layer, accuracies before and after by layer, units."""
 
-    study: Local
+    study: LocalResult
 
     def height(self, width: float) -> float:
         """The panels in a row, or stacked in a narrow figure."""
@@ -115,7 +115,7 @@ class LocalDrawer(Drawer):
         return LocalFigure(tables, arrays, _caption(store, checkpoint, study), study)
 
 
-def _layers(study: Local) -> Table:
+def _layers(study: LocalResult) -> Table:
     layers = study.layers
 
     def numbers(name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -137,7 +137,7 @@ def _layers(study: Local) -> Table:
     return (*columns, *(Column(name, "1" if name == "share" else "cosine", numbers(name)) for name in QUANTITIES))
 
 
-def _units(study: Local) -> Table:
+def _units(study: LocalResult) -> Table:
     rows = [
         (each.name, i, pure, rest, alive)
         for each in study.layers
@@ -152,7 +152,7 @@ def _units(study: Local) -> Table:
     )
 
 
-def _caption(store: Store, checkpoint: Checkpoint, study: Local) -> str:
+def _caption(store: Store, checkpoint: Checkpoint, study: LocalResult) -> str:
     steps = "; ".join(
         f"{each.name}: {each.clean_steps} clean, then {each.adversarial_steps} adversarial steps, "
         f"‖βw′‖ > ‖w − βw′‖ for {each.share:.0%} of {sum(each.alive)} alive units"

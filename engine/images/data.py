@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
+from engine.core.slices import Progress
 from engine.data import catalogue
 from engine.data.images import Images
 from engine.images.config import ImageConfig
 from engine.models.base import DataFacts
 
-Progress = Callable[[float, str], None]
 _latest: tuple[object, Images] | None = None  # decoding takes seconds, and a reset wants the same again
 
 

@@ -18,7 +18,7 @@ FILE = "claims-seeds.json"
 
 
 @dataclass(frozen=True)
-class Spread:
+class EvidenceSpread:
     """A piece of evidence over seeds; ``spread`` is the standard deviation."""
 
     name: str
@@ -38,7 +38,7 @@ class ClaimOverSeeds:
     title: str
     rule: str
     verdicts: dict[str, int]
-    evidence: tuple[Spread, ...]
+    evidence: tuple[EvidenceSpread, ...]
 
 
 def over_seeds(
@@ -91,9 +91,9 @@ def _over_seeds(claims: Sequence[Claim]) -> ClaimOverSeeds:
     )
 
 
-def _spread(name: str, values: list[float], protocol: str) -> Spread:
+def _spread(name: str, values: list[float], protocol: str) -> EvidenceSpread:
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return Spread(name, len(values), statistics.fmean(values), spread, min(values), max(values), protocol)
+    return EvidenceSpread(name, len(values), statistics.fmean(values), spread, min(values), max(values), protocol)
 
 
 def seeds_table(records: Sequence[ClaimOverSeeds]) -> str:

@@ -23,7 +23,7 @@ from engine.config.experiment import IMAGES
 from engine.core.results import Filters
 from engine.run.snapshot import Snapshot
 from engine.studies.base import Interval
-from engine.studies.questions.local import Local, LocalLayer, LocalStudy
+from engine.studies.questions.local import LocalLayer, LocalResult, LocalStudy
 from fp_gui.tasks import Task
 from fp_gui.theme import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from fp_gui.views.base import views
@@ -57,7 +57,7 @@ COLUMNS = (
 
 
 @views.register("local")
-class LocalView(StudyView[Local]):
+class LocalView(StudyView[LocalResult]):
     """Per layer: cosines, accuracy before and after, and the two parts of every unit."""
 
     name: ClassVar[str] = "local"
@@ -136,7 +136,7 @@ class LocalView(StudyView[Local]):
         self.layer.show_layers(snapshot)
         super().update_view(snapshot)
 
-    def caption(self, found: Local, step: int) -> str:
+    def caption(self, found: LocalResult, step: int) -> str:
         """Where the weights came from, the steps and the protocol."""
         trained = sorted({(each.clean_steps, each.adversarial_steps) for each in found.layers})
         steps = "; ".join(f"{a:,} clean, then {b:,} adversarial steps" for a, b in trained)
@@ -145,7 +145,7 @@ class LocalView(StudyView[Local]):
             f"accuracy: {found.protocol}."
         )
 
-    def draw(self, found: Local) -> None:
+    def draw(self, found: LocalResult) -> None:
         """Draw all parts."""
         self.verdict.setText("  ".join(sentence(each) for each in found.layers))
         ticks = [(i, each.name) for i, each in enumerate(found.layers)]
@@ -159,7 +159,7 @@ class LocalView(StudyView[Local]):
         self._draw_scatter(found)
         self._fill(found)
 
-    def _draw_cosines(self, found: Local) -> None:
+    def _draw_cosines(self, found: LocalResult) -> None:
         item = self.cosines.getPlotItem()
         values = [(e.cos_start_clean, e.cos_start_now, e.cos_clean_now) for e in found.layers]
         for place, mark in enumerate(COSINES):
@@ -172,7 +172,7 @@ class LocalView(StudyView[Local]):
         lowest = min((value for row in values for value in row), default=0.0)
         item.setYRange(min(0.0, lowest), 1, padding=0.05)
 
-    def _draw_accuracies(self, found: Local) -> None:
+    def _draw_accuracies(self, found: LocalResult) -> None:
         item = self.accuracies.getPlotItem()
         for place, mark in enumerate(ACCURACIES):
             for i, each in enumerate(found.layers):
@@ -186,7 +186,7 @@ class LocalView(StudyView[Local]):
         item.setLabel("left", "accuracy, before → after")
         item.setYRange(0, 1, padding=0.03)
 
-    def _draw_scatter(self, found: Local) -> None:
+    def _draw_scatter(self, found: LocalResult) -> None:
         item = self.scatter.getPlotItem()
         item.clear()
         top, texts = 0.0, []
@@ -209,7 +209,7 @@ class LocalView(StudyView[Local]):
             "more of a clean unit is kept than dropped."
         )
 
-    def _fill(self, found: Local) -> None:
+    def _fill(self, found: LocalResult) -> None:
         self.table.setRowCount(len(found.layers))
         for row, each in enumerate(found.layers):
             (clean, clean_after), (robust, robust_after) = pairs(each)

@@ -15,7 +15,7 @@ from torch import Tensor
 from engine.core.measurement import Measurement
 from engine.core.slices import Progress, finish
 from engine.studies.base import Scalars, accuracies, part, record_scalars, write_record
-from engine.studies.baselines import run_baselines
+from engine.studies.baseline_training import run_baselines
 from engine.studies.questions.comparison import baseline_scalars
 from engine.studies.rank_phases import robust_vs_rank
 from engine.studies.sanity import check, probe

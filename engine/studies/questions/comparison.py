@@ -16,8 +16,8 @@ from engine.studies.base import Answer, Interval, Proportion, RunFolder, Samples
 if TYPE_CHECKING:
     from engine.data.sparse_stream import SparseCoding
     from engine.probes.robustness import Measured
-    from engine.studies.baselines import BaselineResult
-    from engine.studies.dimensions import Dimension
+    from engine.studies.baseline_training import BaselineResult
+    from engine.studies.dimension_sweep import Dimension
     from engine.theory.config import SparseCodingConfig
 
 ACCURACIES = ("clean", "robust", "low", "high")  # of a model, in the file
@@ -130,8 +130,8 @@ class ComparisonStudy(Study[Comparison]):
         from engine.core.generators import seeded
         from engine.probes import oracle
         from engine.probes.robustness import accuracy
-        from engine.studies.baselines import ATTACK_STEPS, run_baselines
-        from engine.studies.dimensions import sweep as sweep_over
+        from engine.studies.baseline_training import ATTACK_STEPS, run_baselines
+        from engine.studies.dimension_sweep import sweep as sweep_over
         from engine.theory.loading import TheoryNetwork
 
         network = TheoryNetwork.load(folder)
@@ -192,7 +192,7 @@ def curves(
     config: SparseCodingConfig, world: SparseCoding, n: int, tell: Callable[[float], object]
 ) -> tuple[ComparisonCurve, ...]:
     """Robust accuracy of all baselines while they train by FGM at constant rates, on the same batches: one each."""
-    from engine.studies.baselines import JointTraining
+    from engine.studies.baseline_training import JointTraining
 
     training = JointTraining(config, world)
     found: dict[str, list[float]] = {}
@@ -207,7 +207,7 @@ def curves(
 
 def baseline_scalars(results: Iterable[BaselineResult]) -> Scalars:
     """The best result of each baseline as ``rival/clean/<name>`` and ``rival/robust/<name>``."""
-    from engine.studies.baselines import best
+    from engine.studies.baseline_training import best
 
     for name, result in best(results).items():
         yield from accuracies((f"rival/clean/{name}", f"rival/robust/{name}"), (result.clean, result.robust))

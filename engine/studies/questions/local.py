@@ -53,7 +53,7 @@ class LocalLayer:
 
 
 @dataclass(frozen=True)
-class Local:
+class LocalResult:
     """``local.json``: from the clean weights of step ``clean_step``; ``step`` was the newest when it was measured."""
 
     step: int
@@ -66,12 +66,12 @@ class Local:
 
 
 @studies.register("local")
-class LocalStudy(Study[Local]):
+class LocalStudy(Study[LocalResult]):
     """Draw single layers of a run on images again and train them alone, clean, then adversarially; write local.json."""
 
     file = "local.json"
     made_by = "local {}"
-    record = Local
+    record = LocalResult
 
     def ask(
         self,
@@ -84,7 +84,7 @@ class LocalStudy(Study[Local]):
         adversarial_steps: Annotated[int | None, "Adversarial steps. Default: half the run's."] = None,
         n: Annotated[int, "Held-out images."] = 1000,
         progress: Progress = silent,
-    ) -> Answer[Local]:
+    ) -> Answer[LocalResult]:
         """Study each layer; radius, attack and rates are the run's.
 
         Robust accuracy is measured as in the run's reports, on ``n`` held-out images or as many as there are. Raises
@@ -96,18 +96,18 @@ class LocalStudy(Study[Local]):
         end, found = train_layers(folder, layer, clean_steps, adversarial_steps, n, progress)
         how, step = end.robust, end.network.step
         rows = tuple(_row(each) for each in found)
-        record = Local(step, end.clean_step, how.norm, how.tau, how.text(), how.n, rows)
+        record = LocalResult(step, end.clean_step, how.norm, how.tau, how.text(), how.n, rows)
         return Answer(record, step, [scalar for each in found for scalar in _scalars(each)])
 
     @classmethod
-    def check(cls, record: Local) -> str:
+    def check(cls, record: LocalResult) -> str:
         """Each unit has all three values."""
         for layer in record.layers:
             if not len(layer.pure_part) == len(layer.rest) == len(layer.alive):
                 return f"layers: {layer.name} has units without values"
         return ""
 
-    def table(self, record: Local) -> str:
+    def table(self, record: LocalResult) -> str:
         """Four lines a layer."""
         lines = [f"{record.protocol}; from the clean weights of step {record.clean_step}, one layer alone"]
         for each in record.layers:

@@ -25,7 +25,7 @@ from engine.studies.base import NotMeasured
 from engine.studies.clean_end import CleanEnd
 from engine.studies.questions.low_rank import RankStudy
 from engine.studies.rank_phases import NAME, adversarial_phase
-from tests.engine.test_local import TINY, assert_fits, make
+from tests.engine.test_local_study import TINY, assert_fits, make
 from tests.tiny_runs import assert_same, drain, run, tiny_config
 from tests.tiny_runs import read as record_of
 

@@ -15,7 +15,7 @@ from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes import oracle
 from engine.probes.robustness import Measured, accuracy
 from engine.studies.baseline_models import baselines as known_baselines
-from engine.studies.baselines import (
+from engine.studies.baseline_training import (
     ATTACK_STEPS,
     OBJECTIVES,
     BaselineResult,
@@ -96,8 +96,8 @@ def sweep(
 ) -> Slices[tuple[Dimension, ...]]:
     """Train network and baselines in each dimension and measure them by the same PGD on the same held-out sample.
 
-    ``steps``, ``objectives`` and ``baselines`` as in :func:`engine.studies.baselines.run_baselines`. Yields progress
-    between slices; closing the generator cancels. Raises :class:`ConfigError` before any work.
+    ``steps``, ``objectives`` and ``baselines`` as in :func:`run_baselines`. Yields progress between slices; closing the
+    generator cancels. Raises :class:`ConfigError` before any work.
     """
     configs = [at_dimension(config, d) for d in dims]
     points = []

@@ -29,7 +29,7 @@ from engine.run.store import Store
 from engine.studies.base import NotMeasured, write_record
 from engine.studies.clean_end import CleanEnd, Stages
 from engine.studies.layer_alone import NAME, default_layers, train_alone
-from engine.studies.questions.local import Local, LocalStudy
+from engine.studies.questions.local import LocalResult, LocalStudy
 from tests.tiny_runs import drain
 
 TINY: dict[str, Any] = {
@@ -81,7 +81,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def written(finished: Path) -> Local:
+def written(finished: Path) -> LocalResult:
     """The study of its default layers."""
     grad, threads = torch.is_grad_enabled(), torch.get_num_threads()
     found = LocalStudy().run(finished, n=32)
@@ -140,7 +140,7 @@ def test_the_start_is_drawn_again_as_the_layer_was(finished: Path) -> None:
         assert torch.equal(chosen.matrix, again)
 
 
-def test_figures_are_those_of_the_network_trained_by_hand(finished: Path, written: Local) -> None:
+def test_figures_are_those_of_the_network_trained_by_hand(finished: Path, written: LocalResult) -> None:
     found = CleanEnd.load(finished, 32)
     trainer = found.trainer(NAME)
     chosen = layer(trainer.network, "conv3", "--layer")
@@ -160,7 +160,7 @@ def test_figures_are_those_of_the_network_trained_by_hand(finished: Path, writte
     assert each.clean_after.value == clean
 
 
-def test_written_recorded_and_read_back(finished: Path, written: Local) -> None:
+def test_written_recorded_and_read_back(finished: Path, written: LocalResult) -> None:
     read = LocalStudy.read(finished)
     assert read == written
     assert [each.name for each in read.layers] == ["conv1", "conv3"]
@@ -185,7 +185,7 @@ def test_written_recorded_and_read_back(finished: Path, written: Local) -> None:
     assert "conv3: 6 clean, 4 adversarial steps, 12 units" in LocalStudy().table(written)
 
 
-def test_the_same_again_and_the_run_as_it_was(finished: Path, written: Local) -> None:
+def test_the_same_again_and_the_run_as_it_was(finished: Path, written: LocalResult) -> None:
     shares: list[float] = []
     checkpoints = {p.name: p.read_bytes() for p in (finished / "checkpoints").iterdir()}
     again = LocalStudy().run(finished, layer=["conv3"], n=32, progress=lambda share, what: shares.append(share))
@@ -217,8 +217,8 @@ def test_what_cannot_be_studied_is_one_line(finished: Path, tmp_path: Path, fini
     assert not (early / "local.json").exists()
 
 
-def test_export_draws_it_and_says_what_is_missing(finished: Path, written: Local, tmp_path: Path) -> None:
-    write_record(finished / "local.json", Local, written)
+def test_export_draws_it_and_says_what_is_missing(finished: Path, written: LocalResult, tmp_path: Path) -> None:
+    write_record(finished / "local.json", LocalResult, written)
     for width in (6.75, 3.25):
         export(finished, ["local"], tmp_path / "out", formats=("svg",), width=width)
     assert_fits(finished, "local")
@@ -238,9 +238,9 @@ def test_export_draws_it_and_says_what_is_missing(finished: Path, written: Local
 
 
 @pytest.mark.parametrize("damage", [{"layers": 3}, {"n": "many"}, {"rest": [0.1]}, {"share": 7}])
-def test_a_damaged_file_is_one_line(written: Local, tmp_path: Path, damage: dict[str, Any]) -> None:
+def test_a_damaged_file_is_one_line(written: LocalResult, tmp_path: Path, damage: dict[str, Any]) -> None:
     (key, value), *_ = damage.items()
-    write_record(tmp_path / "local.json", Local, written)
+    write_record(tmp_path / "local.json", LocalResult, written)
     found = json.loads((tmp_path / "local.json").read_text(encoding="utf-8"))
     (found["layers"][0] if key in ("rest", "share") else found)[key] = value
     (tmp_path / "local.json").write_text(json.dumps(found), encoding="utf-8")

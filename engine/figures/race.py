@@ -29,7 +29,7 @@ from engine.figures.declare import (
     ViewDeclaration,
 )
 from engine.figures.style import DASHES, MARKERS, narrow, unit_axis
-from engine.studies.files import Comparison, Entry, read_comparison
+from engine.studies.questions.comparison import Comparison, ComparisonStudy, Entry
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,7 +101,7 @@ class RaceFigure(FigureData):
             colour, marker = look.light, MARKERS[look.marker]
             by = f"\n({TRAINED_BY.get(entry.trained_by, entry.trained_by)} training)" if entry.trained_by else ""
             names.append(look.label + by)
-            others = [e.robust for e in race.rivals if e.name == name and e is not entry]
+            others = [e.robust for e in race.baselines if e.name == name and e is not entry]
             axes.plot(others, [place] * len(others), ls="", marker=marker, mfc="white", mec=colour, ms=4, mew=0.7)
             if entry.low is not None and entry.high is not None:
                 axes.plot([entry.low, entry.high], [place, place], color=colour, lw=1.2, solid_capstyle="butt")
@@ -152,9 +152,9 @@ class RaceDrawer(Drawer):
 
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> RaceFigure:
         """Read ``race.json`` of the run."""
-        race = read_comparison(store.folder)
+        race = ComparisonStudy.read(store.folder)
         entries = [("network", race.network)] + ([("oracle", race.oracle)] if race.oracle is not None else [])
-        entries += [(e.name, e) for e in race.rivals]
+        entries += [(e.name, e) for e in race.baselines]
         tables: dict[str, Table] = {"": self._table(entries, race)}
         curves = [(c, s, r) for c in race.curves for s, r in zip(c.steps, c.robust, strict=True)]
         if curves:
@@ -192,7 +192,7 @@ class RaceDrawer(Drawer):
 
     @staticmethod
     def _caption(store: Store, checkpoint: Checkpoint, race: Comparison) -> str:
-        notes = dict.fromkeys(e.note for e in race.rivals if e.note)
+        notes = dict.fromkeys(e.note for e in race.baselines if e.note)
         parts = [
             "Robust accuracy of the network, of the ideal network (the ceiling) and of each rival, trained on "
             "the same data at the same radius. Filled: the best of its trainings, bars 95% intervals; hollow: others"

@@ -14,8 +14,8 @@ from engine.cli.main import run_command_line
 from engine.config.experiment import from_dict
 from engine.figures import figures
 from engine.figures.declare import Option
-from engine.studies.layerwise import local_study
-from engine.studies.low_rank import rank_study
+from engine.studies.questions.local import LocalStudy
+from engine.studies.questions.low_rank import RankStudy
 from tests.engine.test_race_figure import CLAIMS, RACE
 
 STEPS = {"clean_steps": 4, "second_steps": 4}
@@ -42,13 +42,11 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         session.measure()
     session.close()
     (folder / "claims.json").write_text(json.dumps(CLAIMS), encoding="utf-8")
-    ranks = rank_study(folder, (0, 1), steps=1, n=16)
-    (folder / "low_rank.json").write_text(json.dumps(ranks), encoding="utf-8")
+    RankStudy().run(folder, rank=[0, 1], steps=1, n=16)
     if request.param == "theory":
         (folder / "race.json").write_text(json.dumps(RACE), encoding="utf-8")
     else:
-        found = local_study(folder, clean_steps=1, adversarial_steps=1, n=16)
-        (folder / "local.json").write_text(json.dumps(found), encoding="utf-8")
+        LocalStudy().run(folder, clean_steps=1, adversarial_steps=1, n=16)
     return folder
 
 

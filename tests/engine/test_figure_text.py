@@ -19,7 +19,6 @@ from matplotlib.font_manager import fontManager
 
 from engine.figures import fonts
 from engine.figures.base import Column, FigureData
-from engine.figures.declare import attack_name
 from engine.figures.export import caption
 from engine.figures.style import FORMATS, render
 
@@ -118,17 +117,3 @@ def test_a_font_that_cannot_be_scaled_is_none(monkeypatch: pytest.MonkeyPatch, t
     broken = tmp_path / "broken.ttf"
     broken.write_bytes(b"no font")
     assert fonts._characters(str(broken)) == frozenset()
-
-
-@pytest.mark.parametrize(
-    ("attack", "name"),
-    [
-        ((1, 1, False), "FGM"),
-        ((1, 1, True), "FGM from a random start"),
-        ((1, 2, True), "PGD-1 × 2 restarts"),
-        ((7, 1, True), "PGD-7"),
-        ((20, 3, False), "PGD-20 × 3 restarts"),
-    ],
-)
-def test_the_training_attack_has_its_name(attack: tuple[int, int, bool], name: str) -> None:
-    assert attack_name(*attack) == name

@@ -27,7 +27,7 @@ from engine.figures.declare import (
     Look,
     ViewDeclaration,
 )
-from engine.figures.style import DASHES, MARKERS, legend_above, narrow
+from engine.figures.style import DASHES, MARKERS, diagonal, legend_above, narrow, panels
 from engine.studies.questions.local import LocalLayer, LocalResult, LocalStudy
 
 if TYPE_CHECKING:
@@ -62,9 +62,7 @@ class LocalFigure(FigureData):
 
     def draw(self, figure: Figure) -> None:
         """Draw the panels."""
-        figure.set_layout_engine("constrained", w_pad=0.05, h_pad=0.05)
-        shape = (3, 1) if narrow(figure.get_figwidth()) else (1, 3)
-        cosines, accuracies, units = figure.subplots(*shape, squeeze=False).ravel()
+        cosines, accuracies, units = panels(figure, 3)
         self._cosines(cosines)
         self._accuracies(accuracies)
         self._units(units)
@@ -119,10 +117,7 @@ class LocalFigure(FigureData):
                 label=each.name,
             )  # fmt: skip
             top = max(top, *rest.tolist(), *pure.tolist(), 0.0)
-        top = 1.05 * top or 1.0
-        axes.plot([0, top], [0, top], color="0.5", lw=0.7, ls=":", zorder=0)
-        axes.set(xlim=(0, top), ylim=(0, top), xlabel="‖w − βw′‖ / mean ‖w‖", ylabel="‖βw′‖ / mean ‖w‖")
-        legend_above(axes)
+        diagonal(axes, top, "‖w − βw′‖ / mean ‖w‖", "‖βw′‖ / mean ‖w‖")
 
 
 def scaled(layer: LocalLayer) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], ...]:

@@ -1,4 +1,4 @@
-"""The race: robust accuracy of linear, polynomial and NTK rivals beside the network and the oracle."""
+"""The race: robust accuracy of linear, polynomial and NTK baselines beside the network and the oracle."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from engine.figures.declare import (
     Look,
     ViewDeclaration,
 )
-from engine.figures.style import DASHES, MARKERS, narrow, unit_axis
+from engine.figures.style import DASHES, MARKERS, narrow, panels, unit_axis
 from engine.studies.questions.comparison import Comparison, ComparisonStudy, Entry
 
 if TYPE_CHECKING:
@@ -79,11 +79,7 @@ class RaceFigure(FigureData):
 
     def draw(self, figure: Figure) -> None:
         """Draw the panels."""
-        figure.set_layout_engine("constrained", w_pad=0.05, h_pad=0.05)
-        stacked = narrow(figure.get_figwidth())
-        shape = (self.panels, 1) if stacked else (1, self.panels)
-        ratios = None if stacked else [1.35] + [1.0] * (self.panels - 1)
-        axes = list(figure.subplots(*shape, squeeze=False, width_ratios=ratios).ravel())
+        axes = panels(figure, self.panels, [1.35] + [1.0] * (self.panels - 1))
         self._dots(axes.pop(0))
         if self.race.curves:
             self._curves(axes.pop(0))
@@ -122,7 +118,7 @@ class RaceFigure(FigureData):
             if best.get(curve.name, curve.objective) == curve.objective:
                 self._line(axes, curve.name, curve.steps, curve.robust)
         axes.axhline(self.race.network.robust, color=VIEW.looks["network"].light, lw=0.7, ls=":", zorder=0)
-        axes.set_xlabel("training step of the rival")
+        axes.set_xlabel("training step of the baseline")
         unit_axis(axes, "robust accuracy")
         axes.set_ylim(0, 1.02)
 
@@ -194,19 +190,19 @@ class RaceDrawer(Drawer):
     def _caption(store: Store, checkpoint: Checkpoint, race: Comparison) -> str:
         notes = dict.fromkeys(e.note for e in race.baselines if e.note)
         parts = [
-            "Robust accuracy of the network, of the ideal network (the ceiling) and of each rival, trained on "
+            "Robust accuracy of the network, of the ideal network (the ceiling) and of each baseline, trained on "
             "the same data at the same radius. Filled: the best of its trainings, bars 95% intervals; hollow: others"
             ". Every panel marks a model alike."
         ]
         if race.curves:
-            parts.append("Second panel: the rivals over their training steps, the network's accuracy dotted.")
+            parts.append("Second panel: the baselines over their training steps, the network's accuracy dotted.")
         if race.swept():
             parts.append("Last panel: the same race in worlds of other dimension d.")
         n = "" if "n =" in race.protocol else f", n = {race.n}"
         return "\n".join(
             [
                 " ".join(parts),
-                f"Protocol: {race.protocol}{n}; network of step {race.step}. Rivals: {'; '.join(notes)}".rstrip(),
+                f"Protocol: {race.protocol}{n}; network of step {race.step}. Baselines: {'; '.join(notes)}".rstrip(),
                 training(store, checkpoint),
                 provenance(store, checkpoint),
             ]

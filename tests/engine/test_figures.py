@@ -252,6 +252,17 @@ def test_a_run_without_measurements_can_be_drawn(tmp_path: Path, view: str) -> N
         assert len(render(data, form, 3.25)) > 1000
 
 
+def test_the_caption_names_fgm_from_a_random_start(tmp_path: Path) -> None:
+    session = worlds.create(from_dict(TINY | {"attack": {"random_start": True}}), tmp_path / "run")
+    session.apply(SwitchPhase("adversarial"))
+    session.step()
+    session.close()
+    store = Store.open(tmp_path / "run", read_only=True)
+    caption = collect(store, "neurons").caption
+    store.close()
+    assert "Training perturbations at this step: FGM from a random start, ℓ2 radius 0.2." in caption
+
+
 def test_phases_and_letters(tmp_path: Path) -> None:
     session = worlds.create(tiny(), tmp_path / "run")
     for phase in ("clean", "adversarial", "gaussian_noise", "clean"):

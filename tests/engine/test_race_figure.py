@@ -83,7 +83,7 @@ def test_race_and_claims_are_exported_whole(run: Path, tmp_path: Path) -> None:
     assert len(rows(race / "race.steps.csv")) == 5
     assert [r["model [name]"] for r in rows(race / "race.sweep.csv")] == ["network", "network", "ntk"]
     caption = (race / "caption.txt").read_text(encoding="utf-8")
-    assert "PGD-30 × 1 restart, n = 1000; network of step 2000. Rivals: exact features" in caption
+    assert "PGD-30 × 1 restart, n = 1000; network of step 2000. Baselines: exact features" in caption
     drawn = (race / "race.svg").read_text(encoding="utf-8")
     for text in ("this network", "linear", "(PGD training)", "dimension d"):
         assert text in drawn

@@ -164,9 +164,8 @@ def short(protocol: Measurement) -> str:
     n = f"n = {protocol.n}"
     if protocol.attack == "clean":
         return f"clean, {n}"
-    name = {"fgm": "FGM", "pgd": f"PGD-{protocol.steps}×{protocol.restarts}", "dense": "dense"}.get(
-        protocol.attack, protocol.attack
-    )
+    names = {"fgm": "FGM", "pgd": f"PGD-{protocol.steps}×{protocol.restarts}"}
+    name = names.get(protocol.attack, protocol.attack.partition(" (")[0])  # without what explains it
     return f"{name}, {NORM_SIGN[protocol.norm]} {protocol.tau:g}, {n}"
 
 

@@ -46,7 +46,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-@views.register(VIEW.name, order=100)
+@views.register(VIEW.name, order=VIEW.order)
 class LocalView(StudyView[LocalResult]):
     """Per layer: cosines, accuracy before and after, and the two parts of every unit."""
 

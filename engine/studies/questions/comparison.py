@@ -203,7 +203,7 @@ def curves(
     for point in range(CURVE_POINTS):
         finish(training.advance(config, "fgm", CURVE_EVERY))
         for result in finish(training.measure(config, n)):
-            found.setdefault(result.name, []).append(result.robust_accuracy)
+            found.setdefault(result.name, []).append(result.robust.accuracy)
         tell((point + 1) / CURVE_POINTS)
     steps = tuple(CURVE_EVERY * (i + 1) for i in range(CURVE_POINTS))
     return tuple(ComparisonCurve(name, "fgm", steps, tuple(values)) for name, values in found.items())
@@ -219,5 +219,5 @@ def baseline_scalars(results: Iterable[BaselineResult]) -> Scalars:
 
 def _swept(point: Dimension, n: int) -> dict[str, int | float | str | None]:
     ideal = None if point.oracle is None else point.oracle.accuracy
-    named = {result.name: result.robust_accuracy for result in point.baselines}
+    named = {result.name: result.robust.accuracy for result in point.baselines}
     return {"d": point.d, "n": n, "network": point.network.accuracy, "oracle": ideal, **named}

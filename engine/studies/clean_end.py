@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
+from engine.claims.base import Facts
+from engine.claims.source import StoreSource
+from engine.config.experiment import SPARSE_CODING
 from engine.config.knobs import Objective
 from engine.core.device import available
 from engine.core.errors import ConfigError, ExplorerError
 from engine.core.generators import number, seeded
-from engine.core.measurement import Measurement, figure
-from engine.core.slices import finish
+from engine.core.measurement import Measurement
+from engine.core.slices import Progress, finish
 from engine.data.images import BOX, Images
 from engine.images.config import ImageConfig
 from engine.images.loading import ImageNetwork
@@ -24,15 +27,14 @@ from engine.probes.layers import CHUNK
 from engine.probes.robustness import Measured, accuracy
 from engine.run.store import Store
 
-Progress = Callable[[float, str], None]
 Tell = Callable[[float], None]  # share done of one stage, from 0 to 1
 
 
 class Stages:
     """Progress over stages of unequal length: ``tell`` hears the share of all, and what is under way."""
 
-    def __init__(self, tell: Progress | None, costs: Sequence[float]) -> None:
-        self._tell = tell or (lambda share, text: None)
+    def __init__(self, tell: Progress, costs: Sequence[float]) -> None:
+        self._tell = tell
         self._costs = costs
         self._next = 0
 
@@ -67,9 +69,8 @@ class CleanEnd:
 
         Raises :class:`ConfigError` for a run whose clean training has not ended, :class:`StoreError` for the folder.
         """
-        store = Store.open(folder, read_only=True)
-        device = store.config.device
-        store.close()
+        with closing(Store.open(folder, read_only=True)) as store:
+            device = store.config.device
         network = ImageNetwork.load(folder, device=device if device in available() else "auto")
         if not network.has_clean:
             raise not_ended(folder)
@@ -132,6 +133,18 @@ class CleanEnd:
         return float(clean_steps * batch), adversarial, measuring
 
 
+def clean_end_of(folder: Path) -> tuple[bool, int]:
+    """Whether the run in ``folder`` is one of the theory's world, and the step at which its clean training ended.
+
+    Raises :class:`ConfigError` for a run whose clean training goes on: there is nothing to begin with yet.
+    """
+    with closing(Store.open(folder, read_only=True)) as store:
+        clean_end = Facts(StoreSource(store)).clean_end
+        if clean_end is None:
+            raise not_ended(folder)
+        return store.config.kind == SPARSE_CODING, clean_end
+
+
 def not_ended(folder: Path) -> ConfigError:
     """The error for a run whose clean training goes on."""
     return ConfigError(
@@ -147,9 +160,3 @@ def steps_of(given: int | None, otherwise: int, option: str, knob: str) -> int:
     if not 1 <= steps <= 10_000_000:
         raise ConfigError(f"{option}: got {steps}; allowed: a whole number from 1 to 10000000")
     return steps
-
-
-def entry(measured: Measured) -> dict[str, Any]:
-    """An accuracy with its 95% Wilson interval, as the studies' files hold it."""
-    shown = figure(measured.accuracy, measured.protocol)
-    return {"value": shown["value"], "low": shown["low"], "high": shown["high"]}

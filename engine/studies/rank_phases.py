@@ -1,4 +1,4 @@
-"""Robust accuracy against the rank of what an adversarial phase may change (SPEC.md section 7; claim 9).
+"""Adversarial phases whose change of the weights has a small rank (SPEC.md section 7; claim 9).
 
 From the weights at the end of clean training the adversarial phase is repeated once for each rank, on the same batches;
 the change is merged into the weights, so what is measured is an ordinary network.
@@ -7,104 +7,71 @@ the change is merged into the weights, so what is measured is an ordinary networ
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from engine.claims.base import Facts
-from engine.claims.source import StoreSource
-from engine.config.experiment import SPARSE_CODING, Config, with_value
-from engine.core import metrics
+from engine.config.experiment import Config, with_value
 from engine.core.arrays import frozen
 from engine.core.errors import ConfigError
-from engine.core.files import write_json
 from engine.core.generators import seeded
 from engine.core.measurement import Measurement
 from engine.core.results import RankCurve
-from engine.core.slices import finish
+from engine.core.slices import Progress, finish, mapped
 from engine.data.sparse_stream import SparseCoding
 from engine.images.training import ImageTrainer, restrict
 from engine.models.low_rank import Factors
 from engine.probes.low_rank import low_rank
 from engine.probes.robustness import Measured, accuracy
-from engine.run.store import Store
-from engine.studies.clean_end import CleanEnd, Progress, Stages, entry, not_ended, steps_of
-from engine.studies.files import LOW_RANK
+from engine.studies.clean_end import CleanEnd, Stages, clean_end_of, steps_of
 from engine.theory.config import SparseCodingConfig
 from engine.theory.loading import TheoryNetwork
 from engine.theory.training import retrain
 
 TRAINING = 0.9  # share of the work that is training, for the progress only
-RANKS = (1, 2, 4, 8, 16, 0)  # 0: unrestricted
+HIGHEST = 4096  # rank that may be asked for
 NAME = "rank study"  # of the random generators: every rank sees the same batches
 
 Pair = tuple[Measured, Measured]  # clean, robust
 
 
-def rank_study(
-    folder: Path,
-    ranks: Sequence[int] = RANKS,
-    *,
-    layers: str = "all",
-    steps: int | None = None,
-    n: int = 1000,
-    progress: Progress | None = None,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class RankPhases:
+    """Phases of ``steps`` steps from the clean weights of step ``clean_step``, one for each of ``ranks``.
+
+    Accuracies (clean, robust) ``before`` them and ``after`` each; ``step`` is the run's newest.
+    """
+
+    step: int
+    clean_step: int
+    steps: int
+    ranks: tuple[int, ...]
+    before: Pair
+    after: tuple[Pair, ...]
+
+
+def train_ranks(
+    folder: Path, ranks: Sequence[int], layers: str, steps: int | None, n: int, progress: Progress
+) -> RankPhases:
     """Repeat the adversarial phase of the run in ``folder`` at each of ``ranks``, 0 being unrestricted.
 
-    On images ``layers`` (``all``, or names separated by commas) are those whose change has that rank, or any at rank 0;
-    the weights of the others are frozen meanwhile, biases and batch norms are free. ``steps`` are those of the run's
-    second phase by default, radius, attack and rates the run's, and robust accuracy is measured as in its reports on
-    ``n`` held-out samples, or as many as there are. ``progress`` hears the share done and what is under way. Writes
-    ``low_rank.json``, records ``low_rank/robust@<r>`` and ``low_rank/clean@<r>`` at the newest checkpoint's step, and
-    returns what it wrote. Raises :class:`ConfigError` for wrong ranks, layers or steps and for a run whose clean
-    training has not ended, and :class:`StoreError` for the folder.
+    The arguments and errors are those of :class:`engine.studies.questions.low_rank.RankStudy`.
     """
     ranks = tuple(dict.fromkeys(ranks))
-    if not ranks or any(not 0 <= rank <= 4096 for rank in ranks):
-        raise ConfigError(f"--rank: got {', '.join(map(str, ranks)) or 'none'}; allowed: 1 to 4096, and 0 (full)")
-    store = Store.open(folder, read_only=True)
-    theory = store.config.kind == SPARSE_CODING
-    clean_end = Facts(StoreSource(store)).clean_end
-    store.close()
+    if not ranks or any(not 0 <= rank <= HIGHEST for rank in ranks):
+        raise ConfigError(f"--rank: got {', '.join(map(str, ranks)) or 'none'}; allowed: 1 to {HIGHEST}, and 0 (full)")
+    theory, clean_end = clean_end_of(folder)
     if theory:
-        found = _theory(folder, clean_end, ranks, layers, steps, n, progress)
-    else:
-        found = _images(folder, ranks, layers, steps, n, progress)
-    step, clean_step, phase, before, pairs = found
-    robust = before[1].protocol
-    written = {
-        "step": step,
-        "clean_step": clean_step,
-        "norm": robust.norm,
-        "tau": robust.tau,
-        "protocol": robust.text(),
-        "n": robust.n,
-        "layers": layers,
-        "steps": phase,
-        "before": _row(before),
-        "ranks": [{"rank": rank, **_row(pair)} for rank, pair in zip(ranks, pairs, strict=True)],
-    }
-    store = Store.open(folder)
-    try:
-        record(store, step, ranks, pairs)
-    finally:
-        store.close()
-    write_json(folder / LOW_RANK, written)
-    if progress is not None:
-        progress(1.0, "done")
-    return written
-
-
-# What a study found: newest step, steps behind the clean weights, steps of a phase, accuracies before and at each rank.
-Found = tuple[int, int, int, Pair, list[Pair]]
+        return _theory(folder, clean_end, ranks, layers, steps, n, progress)
+    return _images(folder, ranks, layers, steps, n, progress)
 
 
 def _images(
-    folder: Path, ranks: Sequence[int], layers: str, steps: int | None, n: int, progress: Progress | None
-) -> Found:
+    folder: Path, ranks: tuple[int, ...], layers: str, steps: int | None, n: int, progress: Progress
+) -> RankPhases:
     found = CleanEnd.load(folder, n)
     config = with_value(found.config, "low_rank.layers", layers)
     phase = steps_of(steps, config.schedule.second_steps, "--steps", "schedule.second_steps")
@@ -122,7 +89,7 @@ def _images(
         what = f"rank {rank}" if rank else "full rank"
         trainer = adversarial_phase(found, rank, layers, phase, stages.begin(f"{what}: adversarial training"))
         pairs.append(found.measure(trainer.classifier, NAME, stages.begin(f"{what}: measuring")))
-    return found.network.step, found.clean_step, phase, before, pairs
+    return RankPhases(found.network.step, found.clean_step, phase, ranks, before, tuple(pairs))
 
 
 def adversarial_phase(
@@ -140,11 +107,8 @@ def adversarial_phase(
 
 
 def _theory(
-    folder: Path, clean_end: int | None, ranks: Sequence[int], layers: str, steps: int | None, n: int,
-    progress: Progress | None,
-) -> Found:  # fmt: skip
-    if clean_end is None:
-        raise not_ended(folder)
+    folder: Path, clean_end: int, ranks: tuple[int, ...], layers: str, steps: int | None, n: int, progress: Progress
+) -> RankPhases:
     if layers != "all":
         raise ConfigError(f"--layers: got {layers!r}; allowed: all (this network has one layer)")
     network, clean = TheoryNetwork.load(folder), TheoryNetwork.load(folder, clean_end)
@@ -162,11 +126,11 @@ def _theory(
     ]
     tell = stages.begin("adversarial training at each rank")
     curve = finish(robust_vs_rank(config, world, clean.model.weight, clean_end, x, y, ranks, robust), tell)
-    pairs = [
+    pairs = tuple(
         (Measured(sound, plain), Measured(right, robust))
         for sound, right in zip(curve.clean.tolist(), curve.right.tolist(), strict=True)
-    ]
-    return network.step, clean_end, phase, (before[0], before[1]), pairs
+    )
+    return RankPhases(network.step, clean_end, phase, ranks, (before[0], before[1]), pairs)
 
 
 def protocols(config: Config, n: int) -> tuple[Measurement, Measurement]:
@@ -178,42 +142,9 @@ def protocols(config: Config, n: int) -> tuple[Measurement, Measurement]:
     )
 
 
-def record(store: Store, step: int, ranks: Sequence[int], pairs: Sequence[Pair]) -> None:
-    """Record the accuracies at each rank by the names of :func:`engine.core.metrics.rank`, with their protocols."""
-    for rank, pair in zip(ranks, pairs, strict=True):
-        for kind, measured in zip(("clean", "robust"), pair, strict=True):
-            store.record([(step, metrics.rank(kind, rank), measured.accuracy)])
-            store.set_protocol(step, metrics.rank(kind, rank), measured.protocol)
-
-
-def _row(pair: Pair) -> dict[str, float]:
-    clean, robust = entry(pair[0]), entry(pair[1])
-    return {
-        "robust": robust["value"],
-        "low": robust["low"],
-        "high": robust["high"],
-        "clean": clean["value"],
-        "clean_low": clean["low"],
-        "clean_high": clean["high"],
-    }
-
-
-def table(found: dict[str, Any]) -> str:
-    """The content of ``low_rank.json`` as text."""
-
-    def line(name: str, row: dict[str, Any]) -> str:
-        return (
-            f"  {name:<12}robust {row['robust']:.3f} [{row['low']:.3f}, {row['high']:.3f}]  "
-            f"clean {row['clean']:.3f} [{row['clean_low']:.3f}, {row['clean_high']:.3f}]"
-        )
-
-    lines = [
-        f"{found['protocol']}; {found['steps']} adversarial steps from the clean weights of step "
-        f"{found['clean_step']}, layers: {found['layers']}",
-        line("before", found["before"]),
-    ]
-    lines += [line(f"rank {row['rank']}" if row["rank"] else "full", row) for row in found["ranks"]]
-    return "\n".join(lines)
+def _share(index: int, count: int, share: float, _: object = None) -> float:
+    """Of all the work, when ``share`` of the training at one rank is done."""
+    return (index + TRAINING * share) / count
 
 
 def robust_vs_rank(
@@ -236,20 +167,9 @@ def robust_vs_rank(
             config, world, clean.clone(), schedule.second, clean_step, schedule.second_steps, "rank ", config.seed,
             factors,
         )  # fmt: skip
-        while True:
-            try:
-                yield (index + TRAINING * next(training)) / len(ranks)
-            except StopIteration as stop:
-                model = stop.value
-                break
-        measured = accuracy(model, x, y, protocol, world.dense_direction, seeded(config.seed, "rank attack", x.device))
-        while True:
-            try:
-                next(measured)
-            except StopIteration as stop:
-                right = stop.value.right
-                break
-            yield (index + TRAINING) / len(ranks)
+        model = yield from mapped(training, partial(_share, index, len(ranks)))
+        measuring = accuracy(model, x, y, protocol, world.dense_direction, seeded(config.seed, "rank attack", x.device))
+        right = (yield from mapped(measuring, partial(_share, index, len(ranks), 1.0))).right
         found = low_rank(model.weight, clean, world.dense_direction, rank)
         sound = int((model.margin(x[: protocol.n], y[: protocol.n]) > 0).sum())
         rows.append((right, sound, found.cosine, float(found.singular_values[0])))

@@ -16,7 +16,7 @@ from engine import worlds
 from engine.cli.main import run_command_line
 from engine.config.experiment import IMAGES, SPARSE_CODING, Config
 from engine.figures.base import figures
-from engine.run.live import live_probes, name_of
+from engine.run.live import live_probes
 from engine.run.store import Store
 from fp_gui.bridge.controller import Controller
 from fp_gui.theme import DARK
@@ -35,7 +35,7 @@ def example() -> Iterator[ModuleType]:
     module = import_module(NAME)
     yield module
     for kind in (SPARSE_CODING, IMAGES):
-        live_probes.remove(name_of(kind, module.WeightNorms))
+        live_probes[kind].remove("WeightNorms")
     views.remove("weight_norms")
     figures.remove("weight_norms")
     del sys.modules[NAME]

@@ -21,7 +21,7 @@ from fp_gui.bridge.worker import SessionFactory
 from fp_gui.main_window import MainWindow
 from fp_gui.runs import APP
 from fp_gui.theme import ThemeManager
-from fp_gui.views.catalogue import view_types
+from fp_gui.views.base import view_types
 
 
 class Problems(QObject):

@@ -108,7 +108,8 @@ class MainWindow(QMainWindow):
 
     def _make_panels(self) -> Panels:
         titles = {"parameters": "Parameters"} | {name: view.title for name, view in self._types.items()}
-        panels = Panels(self, titles, self._config.kind, self._present())
+        places = {name: view.place for name, view in self._types.items()}
+        panels = Panels(self, titles, places, self._config.kind, self._present())
         panels.fill("parameters", self.form)
         panels.remember(self.settings)
         panels.appeared.connect(self.view)

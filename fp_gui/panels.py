@@ -10,21 +10,16 @@ from PySide6.QtGui import QAction, QGuiApplication
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from fp_gui.theme import named
+from fp_gui.views.base import Place
 
 LAYOUT_VERSION = 3  # a stored layout of another version is not restored
 FORM_WIDTH = 330  # pixels that the parameters get at first
 RAISE_MS = 30  # until the first tabs come to the front: Qt forgets them while it gives out the sizes
-# Where each view stands at first, as tabs one behind the other: the middle, the upper and the lower half of the right.
-# Those of another kind of run than the present one are not there, and the next takes the place.
-PLACES = (
-    ("neurons", "filters", "race", "local", "low_rank", "claims"),
-    ("mixtures", "layers", "perturbation", "examples"),
-    ("robustness", "radius"),
-)
+PLACES: tuple[Place, ...] = ("middle", "upper", "lower")  # the middle of the window; the halves of the right
 
 
 class Panels(QObject):
-    """The docks of ``window`` by name, with ``titles`` by name, the parameters first.
+    """The docks of ``window`` by name, with ``titles`` by name, parameters first, and the views' ``places``.
 
     Each kind of run shows some of them and has a layout of its own. The widgets come later, by :meth:`fill`: those of
     :meth:`front` before the layout is restored, the others when :attr:`appeared` names them.
@@ -32,8 +27,12 @@ class Panels(QObject):
 
     appeared = Signal(str)  # a panel that can be seen and has no widget yet
 
-    def __init__(self, window: QMainWindow, titles: Mapping[str, str], kind: str, present: Collection[str]) -> None:
+    def __init__(
+        self, window: QMainWindow, titles: Mapping[str, str], places: Mapping[str, Place], kind: str,
+        present: Collection[str],
+    ) -> None:  # fmt: skip
         super().__init__(window)
+        self._places = places
         self._window = window
         self.kind = kind
         self._present = frozenset(present)
@@ -149,13 +148,12 @@ class Panels(QObject):
         self.size()
 
     def _stacks(self) -> list[list[QDockWidget]]:
-        """The present views' docks by place, those of no known place behind the first."""
-        shown = {dock.objectName(): dock for dock in self.shown()[1:]}
-        stacks = [[shown[name] for name in place if name in shown] for place in PLACES]
-        known = {name for place in PLACES for name in place}
-        rest = [dock for name, dock in shown.items() if name not in known]
-        stacks = [stack for stack in stacks if stack] or [[]]
-        stacks[0] += rest
+        """The present views' docks by place, as tabs one behind the other in the order of the views.
+
+        Those of another kind of run than the present one are not there, and the next takes the place.
+        """
+        shown = self.shown()[1:]
+        stacks = [[dock for dock in shown if self._places[dock.objectName()] == place] for place in PLACES]
         return [stack for stack in stacks if stack]
 
     def _front(self) -> list[QDockWidget]:

@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
 from engine.config.experiment import EVERY_KIND
 from engine.core.registry import Registry
+from engine.figures.declare import ViewDeclaration
 from engine.run.snapshot import Snapshot
 from fp_gui.theme import LIGHT, Theme
 
+Place = Literal["middle", "upper", "lower"]
+
 
 class View(QWidget):
-    """A live view. Subclasses fill ``name``, ``title``, ``wants`` and :meth:`render`; they never change the session.
+    """A live view. Subclasses fill ``declaration``, ``place``, ``wants`` and :meth:`render`.
 
-    ``name`` is also the name of the figure that ``engine export --view`` draws; ``wants`` the result types
-    (:mod:`engine.core.results`) that a snapshot must hold while the view is visible, which an instance may change at
-    any time. Neurons are numbered 0..m−1 everywhere, on images those of the first layer; −1 means none.
+    ``declaration`` is that of the figure which ``engine export --view`` draws: name, title, the kinds of run that can
+    be shown, options and looks are read from it. ``place`` is where the view stands at first, as one tab of several:
+    the middle of the window, the upper or the lower half of the right. ``wants`` are the result types
+    (:mod:`engine.core.results`) that a snapshot must hold while the view is visible; an instance may change them at any
+    time. Neurons are numbered 0..m−1 everywhere, on images those of the first layer; −1 means none. A view never
+    changes the session.
     """
 
+    declaration: ClassVar[ViewDeclaration]
     name: ClassVar[str]
     title: ClassVar[str]
+    kinds: ClassVar[tuple[str, ...]] = EVERY_KIND
+    place: ClassVar[Place] = "middle"
     wants: frozenset[type] = frozenset()
-    kinds: ClassVar[tuple[str, ...]] = EVERY_KIND  # kinds of run that it can show
 
     neuron_hovered = Signal(int)
     neuron_selected = Signal(int)
     command_requested = Signal(object)  # engine.run.commands.Command, to be applied between two steps
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        declared = cls.__dict__.get("declaration")
+        if declared is not None:
+            cls.name, cls.title, cls.kinds = declared.name, declared.title, declared.kinds
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -46,11 +60,17 @@ class View(QWidget):
         self.theme = theme
 
     def options(self) -> dict[str, str]:
-        """What the user chose on this view (sorting, space, …), by the option names of the figure of the same name."""
+        """What the user chose on this view (sorting, space, …), by names and values of the declaration's options."""
         return {}
 
     def set_options(self, options: dict[str, str]) -> None:
         """Inverse of :meth:`options`; unknown names and values are ignored (they come from a stored layout)."""
 
 
-views: Registry[type[View]] = Registry("view")
+views: Registry[type[View]] = Registry("view", "fp_gui.views")
+"""The live views in the order in which they are shown: a file of this package that registers one is found by itself."""
+
+
+def view_types() -> tuple[type[View], ...]:
+    """The view classes in display order."""
+    return tuple(views[name] for name in views)

@@ -27,15 +27,16 @@ from engine.config.experiment import Config
 from engine.core.history import Series
 from engine.core.labels import figure_name
 from engine.core.measurement import Measurement
+from engine.figures.claims import VIEW
+from engine.figures.declare import ViewDeclaration
 from engine.run.snapshot import Event, Snapshot, protocol_at
 from engine.studies.files import CLAIMS, Record, checked_at, read_claims, read_warnings
 from fp_gui.tasks import Task
-from fp_gui.theme import GREEN, LIGHT, VERMILION, Theme, mix, named
+from fp_gui.theme import LIGHT, VERMILION, Theme, mix, named
 from fp_gui.views.base import views
 from fp_gui.views.task_view import TaskView
 from fp_gui.views.widgets import line, tint
 
-SIGNS: dict[Verdict, str] = {"holds": "✓", "does not hold": "✗", "not measured": "–"}
 VERIFY = Task("claims", "Verify (slow)", ("--verify",))
 CAPTION = "The paper's claims, decided by the figures of this run and the rule on each card."
 SLOW = "Press “Verify (slow)” once clean training has ended."
@@ -129,7 +130,7 @@ def age(records: Sequence[Record], step: int) -> str:
 
 def summary(shown: Sequence[Shown]) -> str:
     """``5 hold · 1 does not hold · 3 not measured``."""
-    counts = {verdict: sum(s.verdict == verdict for s in shown) for verdict in SIGNS}
+    counts = {verdict: sum(s.verdict == verdict for s in shown) for verdict in VIEW.looks}
     hold, fail, unknown = counts.values()
     parts = [f"{hold} hold{'s' if hold == 1 else ''}", f"{fail} do{'es' if fail == 1 else ''} not hold"]
     return " · ".join([*parts, f"{unknown} not measured"])
@@ -195,7 +196,7 @@ class Card(QFrame):
         claim = shown.claim
         self.number.setText(str(claim.id))
         self.title.setText(claim.title)
-        self.badge.setText(f"{SIGNS[shown.verdict]} {shown.verdict}")
+        self.badge.setText(f"{VIEW.looks[shown.verdict].label} {shown.verdict}")
         self.badge.setAccessibleName(f"Claim {claim.id}: {shown.verdict}")
         self.plain.setText("The claim does not hold in this run: its figures contradict the paper.")
         self.plain.setVisible(shown.verdict == "does not hold")
@@ -224,7 +225,7 @@ class Card(QFrame):
 
     @staticmethod
     def _sheet(theme: Theme, verdict: Verdict) -> str:
-        colour, share = {"holds": GREEN, "does not hold": VERMILION}.get(verdict, theme.muted), 0.22
+        colour, share = VIEW.looks[verdict].colour(theme.dark), 0.22
         back = mix(theme.base, colour, share + 0.1 if theme.dark else share)
         edge = VERMILION if verdict == "does not hold" else theme.grid
         return f"""
@@ -249,17 +250,16 @@ class Card(QFrame):
         )
 
 
-@views.register("claims")
+@views.register(VIEW.name, order=120)
 class ClaimsView(TaskView):
     """One card a claim. The live figures decide until a verification has."""
 
-    name: ClassVar[str] = "claims"
-    title: ClassVar[str] = "Claims"
+    declaration: ClassVar[ViewDeclaration] = VIEW
     file: ClassVar[str] = CLAIMS
     tasks: ClassVar[tuple[tuple[Task, str], ...]] = (
         (
             VERIFY,
-            "Save a checkpoint and measure everything that the claims need: strong attacks, certificate, rivals, "
+            "Save a checkpoint and measure everything that the claims need: strong attacks, certificate, baselines, "
             "transfer, low rank.\nTakes minutes, in another process; training goes on. It can be cancelled.",
         ),
     )

@@ -15,22 +15,18 @@ from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QCursor, QPainterPath, QPen
 from PySide6.QtWidgets import QGraphicsItem, QGraphicsPathItem, QGraphicsRectItem, QToolTip, QVBoxLayout, QWidget
 
+from engine.figures.declare import SHADE, Look
+from engine.figures.declare import phase as phase_look
 from engine.run.snapshot import Event
 from engine.run.timeline import Span
-from fp_gui.theme import GREEN, LIGHT, ORANGE, SKY, Theme
-from fp_gui.views.plots import NONE, Floats, add_items, new_plot, theme_plot, translucent
+from fp_gui.theme import LIGHT, Theme
+from fp_gui.views.plots import NONE, SYMBOLS, Floats, add_items, colour_of, new_plot, theme_plot, translucent
 from fp_gui.views.widgets import line, tint
 
 # Painting a band costs far more than computing it: an outline of many spikes is slow to fill.
 CURVE_POINTS, BAND_POINTS, MARKS, EVENTS = 2000, 160, 10, 500
 NAME_WIDTH = 90  # pixels a phase must be wide to carry its name
 HINT = "Hover for values · wheel zooms time, drag pans, double-click shows all"
-PHASE_TEXT = {
-    "clean": "clean training",
-    "adversarial": "adversarial training",
-    "gaussian_noise": "Gaussian-noise training",
-}
-PHASE_COLOUR = {"clean": SKY, "adversarial": ORANGE, "gaussian_noise": GREEN}
 
 
 def event_text(event: Event) -> str:
@@ -70,9 +66,7 @@ class TimeCurve:
     """One curve: how it looks, its raw values, and the items that draw it."""
 
     label: str
-    light: str
-    dark: str
-    symbol: str
+    look: Look
     line: pg.PlotCurveItem
     marks: pg.ScatterPlotItem
     band: QGraphicsPathItem
@@ -126,11 +120,12 @@ class TimePlot(QWidget):
         self.plot.scene().sigMouseClicked.connect(self._click)
         self.plot.viewport().installEventFilter(self)
 
-    def add_curve(self, key: str, label: str, light: str, dark: str, symbol: str) -> None:
-        """Declare a curve: its name, its colour on light and on dark ground, and its marker (never colour alone)."""
+    def add_curve(self, key: str, look: Look) -> None:
+        """Declare a curve. Its line is solid, whatever its dash: many short dashes take long to paint."""
+        symbol = SYMBOLS[look.marker]
         curve = TimeCurve(
-            label, light, dark, symbol, pg.PlotCurveItem(), pg.ScatterPlotItem(symbol=symbol, size=8),
-            QGraphicsPathItem(), pg.ScatterPlotItem(symbol=symbol, size=14), pg.PlotCurveItem(connect="pairs"),
+            look.label, look, pg.PlotCurveItem(), pg.ScatterPlotItem(symbol=symbol, size=8), QGraphicsPathItem(),
+            pg.ScatterPlotItem(symbol=symbol, size=14), pg.PlotCurveItem(connect="pairs"),
         )  # fmt: skip
         # Cached, because everything in the plot is painted again when the crosshair or a shade moves.
         curve.band.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
@@ -235,10 +230,10 @@ class TimePlot(QWidget):
 
     def colour(self, key: str) -> QColor:
         """The colour of a curve in the current theme."""
-        return QColor(self.curves[key].dark if self.theme.dark else self.curves[key].light)
+        return colour_of(self.curves[key].look, self.theme)
 
     def _colour(self, curve: TimeCurve) -> None:
-        colour = QColor(curve.dark if self.theme.dark else curve.light)
+        colour = colour_of(curve.look, self.theme)
         pen = pg.mkPen(colour, width=1)
         for line_item in (curve.line, curve.bars):
             line_item.setPen(pen)
@@ -292,10 +287,9 @@ class TimePlot(QWidget):
             if i < len(self.phases):
                 phase = self.phases[i]
                 shade.setRect(QRectF(phase.start, low - span, phase.end - phase.start, 3 * span))
-                colour = PHASE_COLOUR.get(phase.objective, self.theme.muted)
-                shade.setBrush(translucent(colour, 30 if self.theme.dark else 24))
+                shade.setBrush(translucent(phase_look(phase.objective).colour, round(255 * SHADE)))
         names = [
-            ((p.start + p.end) / 2, PHASE_TEXT.get(p.objective, p.objective))
+            ((p.start + p.end) / 2, phase_look(p.objective).training)
             for p in self.phases
             if (p.end - p.start) / max(self.x_end, 1.0) * self.plot.width() > NAME_WIDTH  # else names would overlap
         ]

@@ -5,26 +5,24 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-import pyqtgraph as pg  # type: ignore[import-untyped]
-from PySide6.QtCore import QRectF, QSignalBlocker, QSize, Qt
+from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPalette, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
-from engine.config.experiment import IMAGES
 from engine.core.measurement import NORM_SIGN
 from engine.core.results import Examples, FloatArray
-from engine.run.snapshot import Snapshot
-from fp_gui.theme import BLUE, ORANGE, SKY, VERMILION, Theme
-from fp_gui.views.base import View, views
+from engine.figures.declare import ViewDeclaration, amplification
+from engine.figures.examples import GREY, VIEW
+from fp_gui.theme import Theme
+from fp_gui.views.base import Place, views
 from fp_gui.views.gallery import Grid
-from fp_gui.views.perturbation import amplification, measured
-from fp_gui.views.pictures import GREY, PictureGallery, image_colours
-from fp_gui.views.sample_choice import factor_choice, sample_box, step_button
-from fp_gui.views.widgets import Pages, line, restore, tint
+from fp_gui.views.pictures import PictureGallery, image_colours, tile_colours
+from fp_gui.views.sample_view import OnePicture, SampleView, freeze, measured
+from fp_gui.views.widgets import Pages
 
+TRUE, OTHER = VIEW.looks["before"], VIEW.looks["after"]  # colours of the true class and of the others
 TOP, FEW = 5, 3  # classes that are named, and where there is little room
 LOW = 400  # pixels of height under which there is little room
-EXAMPLES = 12  # images that can be chosen before the first result says how many there are
 STRIP = 44  # pixels that the row of small images is high, per row
 MEASURING = "The perturbations of a few test images are being measured."
 TERMS = (
@@ -54,7 +52,7 @@ def answer(probabilities: FloatArray, true: int, classes: tuple[str, ...]) -> st
     return f"{classes[said]} {probabilities[said]:.2f} ({'right' if said == true else 'wrong'})"
 
 
-class Bars(QWidget):
+class ProbabilityBars(QWidget):
     """The most probable classes of one image, with their probabilities; the true class says so."""
 
     def __init__(self, title: str) -> None:
@@ -117,7 +115,7 @@ class Bars(QWidget):
             painter.setPen(text)
             painter.drawText(line_rect, left | middle, name)
             painter.drawText(line_rect, number | middle, f"{p:.3f}")
-            colour = QColor((SKY if dark else BLUE) if true else (ORANGE if dark else VERMILION))
+            colour = QColor(TRUE.colour(dark) if true else OTHER.colour(dark))
             bar = QRectF(names, i * height + 3, p * room, height - 6)
             painter.fillRect(bar, colour if true else QColor(colour.red(), colour.green(), colour.blue(), 150))
             if not true:
@@ -130,78 +128,48 @@ class Bars(QWidget):
         return f"✓ {row[0]}" if row[2] else row[0]
 
 
-class Strip(PictureGallery):
+class ImageStrip(PictureGallery):
     """The images to choose from, small, in one row."""
 
     def __init__(self) -> None:
         super().__init__("")
         self.title.hide()
-        self.box.setMouseEnabled(x=False, y=False)
+        freeze(self)
         self.setFixedHeight(STRIP)
         self.setToolTip("Click an image to choose it; the arrow keys in the field below do the same.")
 
 
-class Picture(PictureGallery):
-    """One image, without a line around it and without zooming."""
-
-    def __init__(self, title: str) -> None:
-        super().__init__(title)
-        self.box.setMouseEnabled(x=False, y=False)
-        self.setToolTip(TERMS)
-
-    def show_one(self, image: FloatArray) -> None:
-        """Show ``image`` (C, H, W) in [0, 1]."""
-        self.show_pictures(image_colours(image[None]), Grid(np.zeros(1, np.int64), 1, 0, image.shape[1:]))
-        self.image.setImage(self.image.image[1:-1, 1:-1], autoLevels=False, levels=(0, 255))
-
-    def fit(self) -> None:
-        """Show the whole picture."""
-        if self.grid is not None:
-            height, width = self.grid.size
-            self.box.setRange(QRectF(0, 0, width - 2, height - 2), padding=0)
+class OneImage(OnePicture, PictureGallery):
+    """One image in its own colours."""
 
 
-@views.register("examples")
-class ExamplesView(View):
+@views.register(VIEW.name, order=80)
+class ExamplesView(SampleView[Examples]):
     """One of a few test images with its perturbation, and the network's answers before and after."""
 
-    name: ClassVar[str] = "examples"
-    title: ClassVar[str] = "Perturbation"
+    declaration: ClassVar[ViewDeclaration] = VIEW
+    place: ClassVar[Place] = "upper"
     wants: frozenset[type] = frozenset({Examples})
-    kinds: ClassVar[tuple[str, ...]] = (IMAGES,)
+    result: ClassVar[type] = Examples
+    noun: ClassVar[str] = "image"
+    measuring: ClassVar[str] = MEASURING
+    terms: ClassVar[str] = TERMS
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.sample = sample_box("image", EXAMPLES, "Which test image is shown; always the same ones.")
-        self.previous = step_button(self.sample, "◀", "Previous image", -1)
-        self.next = step_button(self.sample, "▶", "Next image", 1)
-        self.factor = factor_choice("by the round factor in its title, the same for all images.")
-        self.strip = Strip()
-        self.pictures = Picture("x"), Picture("δ"), Picture("x + δ")
-        self.bars = Bars("x"), Bars("x + δ")
-        self.facts, self.summary = line(), line()
-        for label in (self.facts, self.summary):
-            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-            label.setToolTip(TERMS)
+        self.strip = ImageStrip()
+        self.bars = ProbabilityBars(VIEW.looks["before"].label), ProbabilityBars(VIEW.looks["after"].label)
         self.pages = Pages(self._body())
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 6, 8, 6)
-        layout.addWidget(self.pages, 1)
-
-        self.examples: Examples | None = None
-        self._run = ""
-        self._factor = 1
-        self.sample.valueChanged.connect(self._chosen)
-        self.factor.currentIndexChanged.connect(self._draw)
         self.strip.clicked.connect(lambda i: self.sample.setValue(i + 1))
         self.strip.hovered.connect(lambda i: self.strip.mark(i, self.sample.value() - 1))
-        self.set_theme(self.theme)
-        self._chosen()
+        self.fill(self.pages)
+
+    def make_picture(self, title: str) -> OnePicture:
+        """Pictures have colours of their own."""
+        return OneImage(title, self.terms)
 
     def _body(self) -> QWidget:
-        top = QHBoxLayout()
-        for widget in (self.previous, self.sample, self.next):
-            top.addWidget(widget)
+        top = self.controls()
         top.addStretch(1)
         top.addWidget(self.factor)
         pictures, bars = QHBoxLayout(), QHBoxLayout()
@@ -222,42 +190,25 @@ class ExamplesView(View):
         inner.addWidget(self.summary)
         return body
 
-    def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
-        """Show the perturbations of ``snapshot`` if they are not those that are shown already."""
-        if snapshot.run != self._run:
-            self._run, self.examples = snapshot.run, None
-        examples = snapshot.get(Examples)
-        if examples is None and self.examples is None:
-            self.pages.message.setText(MEASURING)
-        self.pages.show_content(examples is not None or self.examples is not None)
-        if examples is None or examples is self.examples:
-            return
-        self.examples = examples
-        n = len(examples.y)
-        if self.sample.maximum() != max(n, 1):
-            with QSignalBlocker(self.sample):
-                self.sample.setRange(1, max(n, 1))
-        grid = Grid(np.arange(n, dtype=np.int64), max(n, 1), 0, examples.x.shape[2:])
-        self.strip.show_pictures(image_colours(examples.x), grid)
-        self._chosen()
-        self._sum_up(examples)
+    def size_of(self, found: Examples) -> int:
+        """How many images there are."""
+        return len(found.y)
 
-    def _chosen(self) -> None:
-        """Another image was chosen."""
-        self.previous.setEnabled(self.sample.value() > 1)
-        self.next.setEnabled(self.sample.value() < self.sample.maximum())
+    def choose(self) -> None:
+        """Another image was chosen, or others are there."""
         self.strip.mark(-1, self.sample.value() - 1)
-        self._draw()
+        super().choose()
 
-    def _draw(self) -> None:
+    def draw_sample(self) -> None:
         """The pictures and the answers for the chosen image."""
-        examples, i = self.examples, self.sample.value() - 1
-        if examples is None or i >= len(examples.y):
+        examples, i = self.found, self.chosen
+        if examples is None or i < 0:
             return
         factor = amplification(examples.delta, GREY) if self.factor.value == "auto" else 1
         x, delta, true = examples.x[i], examples.delta[i], int(examples.y[i])
         for picture, image in zip(self.pictures, (x, delta_colours(delta, factor), x + delta), strict=True):
-            picture.show_one(image)
+            grid = Grid(np.zeros(1, np.int64), 1, 0, image.shape[1:])
+            picture.show_image(tile_colours(image_colours(image[None]), grid), grid)
         self.pictures[1].title.setText(f"δ × {factor}")
         for bars, each in zip(self.bars, (examples.before[i], examples.after[i]), strict=True):
             bars.show_rows(each, true, examples.classes)
@@ -269,8 +220,11 @@ class ExamplesView(View):
             f"‖δ‖ = {size:.3g} ({NORM_SIGN[norm]})"
         )
 
-    def _sum_up(self, examples: Examples) -> None:
-        n = len(examples.y)
+    def draw_all(self, found: Examples) -> None:
+        """The row of images, and how many are right."""
+        examples, n = found, len(found.y)
+        grid = Grid(np.arange(n, dtype=np.int64), max(n, 1), 0, examples.x.shape[2:])
+        self.strip.show_pictures(image_colours(examples.x), grid)
         before, after = (int((p.argmax(1) == examples.y).sum()) for p in (examples.before, examples.after))
         self.summary.setText(
             f"Of these {n} images {before} are right, with their perturbations {after}. "
@@ -285,30 +239,11 @@ class ExamplesView(View):
             for bars in self.bars:
                 bars.count = count
                 bars.updateGeometry()
-            self._draw()
+            self.draw_sample()
 
     def set_theme(self, theme: Theme) -> None:
         """Recolour pictures, bars and texts."""
         super().set_theme(theme)
-        self.pages.set_theme(theme)
         self.strip.set_theme(theme)
-        for picture in self.pictures:
-            picture.set_theme(theme)
-            picture.plot.setBackground(theme.base)
-            picture.image.setBorder(pg.mkPen(theme.grid, width=1))
         for bars in self.bars:
             bars.set_theme(theme)
-        tint(self.facts, theme.text)
-        tint(self.summary, theme.muted)
-
-    def options(self) -> dict[str, str]:
-        """``sample``: which image, from 1; ``factor``: how δ is drawn."""
-        return {"sample": str(self.sample.value()), "factor": self.factor.value}
-
-    def set_options(self, options: dict[str, str]) -> None:
-        """Inverse of :meth:`options`."""
-        sample = options.get("sample", "")
-        if sample.isdecimal() and 1 <= int(sample) <= self.sample.maximum():
-            self.sample.setValue(int(sample))
-        restore({"factor": self.factor}, options)
-        self._draw()

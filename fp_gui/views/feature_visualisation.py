@@ -15,33 +15,17 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from engine.core.errors import ConfigError
 from engine.core.results import FeatureRequest, Features, LayerInfo
+from engine.figures.features import ASCENT, MOST, parse_units
 from fp_gui.theme import ORANGE, VERMILION, Theme
 from fp_gui.views.widgets import Choice, line, tint
 
 PAGE = 9  # units that are visualised at a time, unless others are asked for
-MOST = 36
-IMAGES = 500  # held-out images that the ascent may begin from
+IMAGES = 500  # held-out images that can be chosen before it is known how many there are
+ASCENT_IMAGE = next(option for option in ASCENT if option.name == "image")
 HUNDRED = 100  # per cent, steps of the progress bar
 NOTHING = FeatureRequest("", ())  # asks for nothing: what is under way is given up
-
-
-def parse_units(text: str, count: int) -> tuple[int, ...]:
-    """The units that ``text`` names, e.g. ``0-8`` or ``3, 17``, of a layer of ``count``; raises ValueError in words."""
-    found: dict[int, None] = {}
-    for part in text.replace("–", "-").replace(" ", "").split(","):
-        first, dash, last = part.partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise ValueError(f"units: got {text!r}; allowed: numbers and ranges, e.g. 0-8 or 3, 17")
-        low, high = int(first), int(last) if dash else int(first)
-        if low > high or high >= count:
-            raise ValueError(f"units: got {part}; this layer has 0 to {count - 1}")
-        if high - low >= MOST:
-            raise ValueError(f"units: at most {MOST} at a time")
-        found |= dict.fromkeys(range(low, high + 1))
-    if len(found) > MOST:
-        raise ValueError(f"units: at most {MOST} at a time")
-    return tuple(found)
 
 
 def units_text(first: int, count: int) -> str:
@@ -69,31 +53,29 @@ class FeatureControls(QWidget):
         super().__init__()
         self.layer = LayerInfo("", "conv", (PAGE,))
         self.live: FeatureRequest | None = None  # what was asked for and not stopped
+        options = {each.name: each for each in ASCENT}
         self.units = QLineEdit(units_text(0, PAGE))
-        self.units.setToolTip(f"Which units: numbers and ranges, e.g. 0-8 or 3, 17; at most {MOST}.")
+        self.units.setToolTip(f"{options['units'].doc} At most {MOST} at a time.")
         self.units.setAccessibleName("Units")
         self.units.setMinimumWidth(60)
         self.previous = self._arrow("◀", "Previous units", -1)
         self.next = self._arrow("▶", "Next units", 1)
-        self.origin = Choice(
-            {"noise": "noise", "image": "an image"}, "noise",
-            "Where the ascent begins: a fixed grey picture with a little noise, or a held-out image.",
-        )  # fmt: skip
+        self.origin = Choice.of(options["origin"])
         self.image = QSpinBox()
         self.image.setRange(1, IMAGES)
-        self.image.setToolTip("Which held-out image.")
+        self.image.setToolTip(ASCENT_IMAGE.doc)
         self.image.setAccessibleName("Held-out image")
         self.image.setEnabled(False)
         self.tau = QDoubleSpinBox()
         self.tau.setRange(0.1, 100.0)
         self.tau.setDecimals(1)
         self.tau.setValue(NOTHING.tau)
-        self.tau.setToolTip("How far the picture may go from where it began, in ℓ2.")
+        self.tau.setToolTip(options["tau"].doc)
         self.tau.setAccessibleName("Radius")
         self.steps = QSpinBox()
         self.steps.setRange(1, 1000)
         self.steps.setValue(NOTHING.steps)
-        self.steps.setToolTip("Steps of gradient ascent for each picture.")
+        self.steps.setToolTip(options["steps"].doc)
         self.steps.setAccessibleName("Steps")
         self.start = QPushButton("Start")
         self.start.setToolTip(
@@ -150,7 +132,7 @@ class FeatureControls(QWidget):
         """What the controls ask for, or None if the units cannot be read."""
         try:
             units = parse_units(self.units.text(), self.layer.units)
-        except ValueError:
+        except ConfigError:
             return None
         return FeatureRequest(
             self.layer.name, units, self.origin.value, self.tau.value(), self.steps.value(), self.image.value() - 1
@@ -166,6 +148,13 @@ class FeatureControls(QWidget):
         self._check()
         if self.live is not None:
             self._start()
+
+    def set_images(self, count: int) -> None:
+        """How many held-out images there are to begin from; 0 if that is not known."""
+        most = count or IMAGES
+        if most != self.image.maximum():
+            self.image.setMaximum(most)
+            self.image.setToolTip(f"{ASCENT_IMAGE.doc} Allowed: 1 to {most:,}.")
 
     def show_progress(self, features: Features | None) -> None:
         """Show how much of ``features`` is done."""
@@ -197,7 +186,7 @@ class FeatureControls(QWidget):
         text, request = "", self.request()
         try:
             units = parse_units(self.units.text(), self.layer.units)
-        except ValueError as error:
+        except ConfigError as error:
             text = str(error)
         else:
             self.previous.setEnabled(min(units) > 0)
@@ -239,7 +228,7 @@ class FeatureControls(QWidget):
         with QSignalBlocker(self.units), QSignalBlocker(self.origin):
             try:
                 parse_units(options.get("units", ""), 10**6)
-            except ValueError:
+            except ConfigError:
                 pass
             else:
                 self.units.setText(options["units"])

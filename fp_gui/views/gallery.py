@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil, sqrt
+from math import ceil
 
 import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
@@ -17,22 +17,13 @@ from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent, QPen, QResizeEvent
 from PySide6.QtWidgets import QGraphicsRectItem, QSizePolicy, QStackedLayout, QVBoxLayout, QWidget
 
-from engine.core.arrays import picture_side
-from engine.core.results import FloatArray, IntArray, Mixture
+from engine.core.results import FloatArray, IntArray
+from engine.figures.panels import picture_size
 from fp_gui.theme import LIGHT, ORANGE, SKY, Theme
 from fp_gui.views.widgets import line, tint
 
 Bytes = NDArray[np.uint8]
 ZERO = 128  # the byte of a weight of zero
-
-
-def picture_shape(d: int) -> tuple[int, int]:
-    """Rows and columns of the picture of a vector of R^d: a square if d is one, else near a square with room left."""
-    side = picture_side(d)
-    if side is not None:
-        return side, side
-    width = ceil(sqrt(d))
-    return ceil(d / width), width
 
 
 def quantise(values: FloatArray, scale: float) -> Bytes:
@@ -45,7 +36,7 @@ def quantise(values: FloatArray, scale: float) -> Bytes:
 def tile(pictures: Bytes, columns: int) -> Bytes:
     """Lay ``pictures`` (n, d) out in rows of ``columns`` tiles, with lines of 0 around each; shape (H, W)."""
     n, d = pictures.shape
-    h, w = picture_shape(d)
+    h, w = picture_size(d)
     rows = max(1, ceil(n / columns))
     cells = np.zeros((rows * columns, h + 1, w + 1), np.uint8)
     padded = np.zeros((n, h * w), np.uint8)
@@ -67,33 +58,11 @@ def diverging(theme: Theme) -> Bytes:
     return np.concatenate([np.array([QColor(theme.grid).getRgb()]), np.rint(colours)]).astype(np.uint8)
 
 
-def neuron_order(mixture: Mixture, sort: str, *, count: int | None, alive: bool) -> IntArray:
-    """Neurons in the order of display: purity, mixture and norm fall; feature and index rise. At most ``count``."""
-    neurons = np.flatnonzero(mixture.alive) if alive else np.arange(len(mixture.norm))
-    if sort == "feature":
-        keys = np.lexsort((-mixture.purity[neurons], mixture.feature[neurons]))
-    elif sort == "index":
-        keys = np.arange(len(neurons))
-    else:
-        by = {"purity": mixture.purity, "mixture": mixture.mixture, "norm": mixture.norm}[sort]
-        keys = np.argsort(-by[neurons], kind="stable")
-    return neurons[keys][:count].astype(np.int64)
-
-
-def contrast(values: FloatArray) -> float:
-    """The contrast rule: the 99.5% quantile of the absolute weights."""
-    if not values.size:
-        return 0.0
-    flat = np.abs(values).ravel()
-    place = min(len(flat) - 1, int(0.995 * len(flat)))
-    return float(np.partition(flat, place)[place])
-
-
 @dataclass(frozen=True)
 class Grid:
     """Which neuron stands in which tile: ``order`` (n,) row by row, ``columns`` tiles a row, vectors in R^``d``.
 
-    ``shape`` says rows and columns of a picture, else :func:`picture_shape` does; under each are ``gap`` rows of room.
+    ``shape`` says rows and columns of a picture, else :func:`picture_size` does; under each are ``gap`` rows of room.
     """
 
     order: IntArray
@@ -105,7 +74,7 @@ class Grid:
     @cached_property
     def cell(self) -> tuple[int, int]:
         """Height and width of a tile with its separating line and the room under it."""
-        h, w = self.shape or picture_shape(self.d)
+        h, w = self.shape or picture_size(self.d)
         return h + 1 + self.gap, w + 1
 
     @property
@@ -139,14 +108,8 @@ class Grid:
         return QRectF(column * w, row * h, w + 1, h + 1 - self.gap)
 
 
-def best_columns(n: int, d: int, width: float, height: float) -> int:
-    """The number of columns that makes n tiles largest in ``width`` × ``height`` pixels."""
-    h, w = picture_shape(d)
-    return columns_for(n, (h + 1, w + 1), width, height)
-
-
 def columns_for(n: int, cell: tuple[int, int], width: float, height: float) -> int:
-    """The same for tiles that take ``cell`` = (height, width) each."""
+    """The number of columns that makes n tiles of ``cell`` (height, width) largest in ``width`` × ``height`` pixels."""
     columns = np.arange(1, max(n, 1) + 1)
     zoom = np.minimum(width / (columns * cell[1]), height / (np.ceil(max(n, 1) / columns) * cell[0]))
     return int(columns[int(np.argmax(zoom))])

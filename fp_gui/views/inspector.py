@@ -9,17 +9,19 @@ from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSpinBox, QToolButton, QVBoxLayout, QWidget
 
 from engine.core.results import FloatArray, Mixture, Weights
-from fp_gui.theme import BLUE, GREEN, LIGHT, ORANGE, SKY, VERMILION, Theme
+from engine.figures.declare import BLUE, BRIGHT_VERMILION, DARK_GREEN, GREEN, ORANGE, SKY, VERMILION, Look, round_up
+from fp_gui.theme import LIGHT, Theme
 from fp_gui.views.curves import decimate
 from fp_gui.views.gallery import Grid, TileGallery
-from fp_gui.views.plots import add_items, from_zero, new_plot, theme_plot
-from fp_gui.views.widgets import ceiling, line, tint
+from fp_gui.views.plots import add_items, from_zero, new_plot, pen_of, theme_plot
+from fp_gui.views.widgets import line, tint
 
-HISTORY = {  # quantity: (light, dark, line style, label)
-    "purity": (BLUE, SKY, Qt.PenStyle.SolidLine, "purity, solid"),
-    "mixture": (VERMILION, "#FF7A33", Qt.PenStyle.DashLine, "mixture ‖v‖, dashed"),
-    "norm": ("#007A5A", GREEN, Qt.PenStyle.DotLine, "norm ‖w‖, dotted"),
+HISTORY = {
+    "purity": Look("purity, solid", BLUE, SKY),
+    "mixture": Look("mixture ‖v‖, dashed", VERMILION, BRIGHT_VERMILION, dash="dashed"),
+    "norm": Look("norm ‖w‖, dotted", DARK_GREEN, GREEN, dash="dotted"),
 }
+FEATURE = Look("feature", VERMILION, ORANGE)
 TIPS = (
     "feature j: the dictionary column with the largest |C_ij|\n"
     "pure: |C_ij|; mixture v: all other coordinates, its size ‖v‖; relative: ‖v‖/‖C‖; purity: |C_ij|/‖C‖\n"
@@ -66,7 +68,7 @@ class Inspector(QFrame):
         self.lines = {name: pg.PlotCurveItem() for name in HISTORY}
         for item in self.lines.values():
             self.history.addItem(item)
-        self.legend = line(" · ".join(label for *_, label in HISTORY.values()))
+        self.legend = line(" · ".join(look.label for look in HISTORY.values()))
         self.record: list[tuple[float, float, float, float]] = []
         self._limit = 0.0
 
@@ -142,7 +144,7 @@ class Inspector(QFrame):
             self.before.setData(at, clean)
             largest = max(largest, float(np.abs(clean).max()))
         if largest > self._limit:  # only grows while one looks at the same neuron
-            self._limit = ceiling(1.05 * largest)
+            self._limit = round_up(1.05 * largest)
             self.bars.setRange(xRange=(-0.5, len(now) - 0.5), yRange=(-self._limit, self._limit), padding=0.01)
 
     @staticmethod
@@ -167,12 +169,12 @@ class Inspector(QFrame):
             picture.set_theme(theme)
         for plot in (self.bars, self.history):
             theme_plot(plot, theme)
-        for name, (light, dark, style, _) in HISTORY.items():
-            self.lines[name].setPen(pg.mkPen(dark if theme.dark else light, width=1, style=style))
+        for name, look in HISTORY.items():
+            self.lines[name].setPen(pen_of(look, theme))
         self.zero.setPen(pg.mkPen(theme.grid, width=1))
         self.mean.setPen(pg.mkPen(theme.text, width=1, style=Qt.PenStyle.DashLine))
-        self.stems.setPen(pg.mkPen(SKY if theme.dark else BLUE, width=1))
-        self.top.setPen(pg.mkPen(ORANGE if theme.dark else VERMILION, width=3))
+        self.stems.setPen(pen_of(HISTORY["purity"], theme))
+        self.top.setPen(pen_of(FEATURE, theme, 3))
         self.before.setPen(pg.mkPen(QColor(theme.muted)))
         self.before.setBrush(None)
         tint(self.facts, theme.text)

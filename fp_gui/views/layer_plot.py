@@ -9,16 +9,9 @@ import pyqtgraph as pg  # type: ignore[import-untyped]
 from PySide6.QtCore import QEvent, QObject, QPointF, Qt, Signal
 
 from engine.core.results import LayerInfo, LayersPrinciple1, Principle1
-from fp_gui.theme import BLUE, GREEN, SKY, VERMILION, Theme
+from fp_gui.theme import Theme
 from fp_gui.views.plots import Floats, prepare_plot, theme_plot, translucent
 
-SOLID, DASH, DASH_DOT = Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DashDotLine
-# cosine: (name, colour on light, colour on dark, marker, line)
-COSINES = {
-    "cos_start_clean": ("(w⁰, w)", VERMILION, "#FF7A33", "s", DASH_DOT),
-    "cos_start_now": ("(w⁰, w′)", "#007A5A", GREEN, "d", DASH),
-    "cos_clean_now": ("(w, w′)", BLUE, SKY, "o", SOLID),
-}
 SHIFT = 0.14  # between the three curves of a layer, so that their bars do not cover each other
 
 
@@ -32,7 +25,7 @@ class Spread:
 
     @classmethod
     def of(cls, result: LayersPrinciple1, cosine: str) -> Spread:
-        """Of one of ``COSINES`` in the layers of ``result``, in their order."""
+        """Of a cosine, by its name in principle 1, in the layers of ``result``, in their order."""
         rows = []
         for each in result.layers:
             found = result.of[each.name]

@@ -6,18 +6,21 @@ from typing import ClassVar
 
 import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
-from PySide6.QtCore import QEvent, QObject, QPointF, QSignalBlocker, Qt
-from PySide6.QtGui import QColor, QResizeEvent
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSplitter, QVBoxLayout, QWidget
 
-from engine.config.experiment import IMAGES
-from engine.core.results import BoolArray, FloatArray, LayerInfo, LayersPrinciple1, Principle1
+from engine.core.results import LayersPrinciple1, Principle1
+from engine.figures.declare import COSINE_LOOKS, ViewDeclaration, round_up
+from engine.figures.layers import VIEW
 from engine.run.snapshot import Snapshot
-from fp_gui.theme import BLUE, ORANGE, SKY, Theme
-from fp_gui.views.base import View, views
-from fp_gui.views.layer_plot import COSINES, DASH, SHIFT, LayerPlot, Spread, share, share_text, short_names
-from fp_gui.views.plots import add_items, new_plot, swatch, theme_plot
-from fp_gui.views.widgets import EMPTY, Choice, Pages, ceiling, line, tint
+from fp_gui.theme import Theme
+from fp_gui.views.base import Place, View, views
+from fp_gui.views.layer_choice import LayerChoice
+from fp_gui.views.layer_plot import SHIFT, LayerPlot, Spread, share, share_text, short_names
+from fp_gui.views.plots import SYMBOLS, add_items, colour_of, pen_of, swatch, translucent
+from fp_gui.views.unit_scatter import UnitScatter
+from fp_gui.views.widgets import EMPTY, Pages, line, tint
 
 NARROW = 560  # pixels under which the plots stand one below the other
 WAITING = (
@@ -34,21 +37,23 @@ TERMS = (
 )
 
 
-@views.register("layers")
+@views.register(VIEW.name, order=40)
 class LayersView(View):
     """Cosines and activity by layer, and the units of one layer: what stays of the clean weights against the rest."""
 
-    name: ClassVar[str] = "layers"
-    title: ClassVar[str] = "Mixtures"
+    declaration: ClassVar[ViewDeclaration] = VIEW
+    place: ClassVar[Place] = "upper"
     wants: frozenset[type] = frozenset({LayersPrinciple1})
-    kinds: ClassVar[tuple[str, ...]] = (IMAGES,)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.caption = line("How each layer's weights turned: medians over units, bars 10–90%.")
         self.caption.setToolTip(TERMS)
-        self.layer = Choice({"": "first layer"}, "", "Layer whose units are drawn as points. A click on a layer in the "
-                            "plots chooses it, too.")  # fmt: skip
+        layer = VIEW.option("layer")
+        self.layer = LayerChoice(
+            layer.choices, f"{layer.doc} A click on a layer in the plots chooses it, too.",
+            lambda i, each: f"{i + 1} · {each.name} ({each.kind}, {each.units} units)", one_is_first=True,
+        )  # fmt: skip
         self.cosines = LayerPlot("cosine", named=False)
         self.activity = LayerPlot("active")
         self.activity.setMinimumHeight(66)  # or its numbers run into each other
@@ -61,26 +66,24 @@ class LayersView(View):
         self.lines: dict[str, pg.PlotCurveItem] = {}
         self.bars: dict[str, pg.PlotCurveItem] = {}
         self.marks: dict[str, pg.ScatterPlotItem] = {}
-        for key, (*_, symbol, _) in COSINES.items():
+        for key, look in COSINE_LOOKS.items():
             self.lines[key] = pg.PlotCurveItem(connect="finite")
             self.bars[key] = pg.PlotCurveItem(connect="pairs")
-            self.marks[key] = pg.ScatterPlotItem(symbol=symbol, size=8)
+            self.marks[key] = pg.ScatterPlotItem(symbol=SYMBOLS[look.marker], size=8)
             add_items(self.cosines, (self.bars[key], self.lines[key], self.marks[key]))
         self.active = pg.BarGraphItem(x=[], height=[], width=0.6)
         self.activity.addItem(self.active, ignoreBounds=True)
-        self.swatches = {key: QLabel() for key in COSINES}
-        self.legend = {key: line(words, wrap=False) for key, (words, *_) in COSINES.items()}
+        self.swatches = {key: QLabel() for key in COSINE_LOOKS}
+        self.legend = {key: line(look.label, wrap=False) for key, look in COSINE_LOOKS.items()}
         self.readout = line()
         self.readout.setMinimumHeight(2 * self.fontMetrics().lineSpacing())  # room for two lines: plots must not jump
-        self.scatter = new_plot("‖βw′‖, what stays of w", "‖v‖, the rest")
+        self.scatter = UnitScatter("‖βw′‖, what stays of w", "‖v‖, the rest", VIEW.looks["now"])
+        self.scatter.setToolTip(TERMS)
         self.diagonal = pg.PlotCurveItem()
-        self.dead = pg.ScatterPlotItem(symbol="x", size=6)
-        self.alive = pg.ScatterPlotItem(symbol="o", size=6)
-        self.ring = pg.ScatterPlotItem(symbol="o", size=15)
-        add_items(self.scatter, (self.diagonal, self.dead, self.alive, self.ring))
-        self.scatter.scene().sigMouseMoved.connect(self._point)
-        self.scatter.scene().sigMouseClicked.connect(self._pick)
-        self.scatter.viewport().installEventFilter(self)
+        self.diagonal.setZValue(-1)
+        self.scatter.addItem(self.diagonal, ignoreBounds=True)
+        self.scatter.pointed.connect(self._point)
+        self.scatter.picked.connect(self._pick)
         self.key = line("● alive  × not  - - ‖v‖ = ‖βw′‖")
         self.words = line()
         self.summary = line()
@@ -95,17 +98,13 @@ class LayersView(View):
 
         self.result: LayersPrinciple1 | None = None
         self._run = ""
-        self._layers: tuple[LayerInfo, ...] = ()
-        self._stored = ""  # a layer chosen before it is known whether it exists
-        self._limit = 0.0
-        self._neuron = -1
         self.layer.currentIndexChanged.connect(self._chosen)
         self.set_theme(self.theme)
 
     def _body(self) -> QWidget:
         legend = QHBoxLayout()
         legend.setSpacing(4)
-        for key in COSINES:
+        for key in COSINE_LOOKS:
             legend.addWidget(self.swatches[key])
             legend.addWidget(self.legend[key])
             legend.addSpacing(8)
@@ -143,8 +142,8 @@ class LayersView(View):
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Show the layers of ``snapshot`` if they are not those that are shown already."""
         if snapshot.run != self._run:
-            self._stored = self.options()["layer"]
-            self._run, self.result, self._limit, self._layers = snapshot.run, None, 0.0, ()
+            self._run, self.result = snapshot.run, None
+            self.layer.forget()
         result = snapshot.get(LayersPrinciple1)
         if result is None and self.result is None:
             self.pages.message.setText(self._missing(snapshot))
@@ -152,7 +151,9 @@ class LayersView(View):
         if result is None or result is self.result:
             return
         self.result = result
-        self._know(result.layers)
+        if self.layer.show_layers(result.layers):
+            for plot in (self.cosines, self.activity):
+                plot.set_layers(short_names(result.layers))
         self._draw(result)
 
     @staticmethod
@@ -162,23 +163,10 @@ class LayersView(View):
         ended = snapshot.phase != "clean" or any(e.name == "phase" and e.old == "clean" for e in snapshot.events)
         return MEASURING if ended else WAITING
 
-    def _know(self, layers: tuple[LayerInfo, ...]) -> None:
-        if layers == self._layers:
-            return
-        self._layers = layers
-        with QSignalBlocker(self.layer):
-            self.layer.clear()
-            for i, each in enumerate(layers):
-                self.layer.addItem(f"{i + 1} · {each.name} ({each.kind}, {each.units} units)", each.name if i else "")
-            self.layer.setCurrentIndex(max(0, self.layer.findData(self._stored)))
-        self._stored = ""
-        for plot in (self.cosines, self.activity):
-            plot.set_layers(short_names(layers))
-
     def _draw(self, result: LayersPrinciple1) -> None:
         at = np.arange(len(result.layers), dtype=np.float64)
         lowest = 0.0
-        for shift, key in zip((-SHIFT, 0.0, SHIFT), COSINES, strict=True):
+        for shift, key in zip((-SHIFT, 0.0, SHIFT), COSINE_LOOKS, strict=True):
             found = Spread.of(result, key)
             self.lines[key].setData(at + shift, found.median)
             known = np.isfinite(found.median)
@@ -186,11 +174,11 @@ class LayersView(View):
             pairs = np.stack([found.low[known], found.high[known]], axis=1).ravel()
             self.bars[key].setData(np.repeat((at + shift)[known], 2), pairs)
             lowest = min(lowest, float(found.low[known].min(initial=0.0)))
-        self.cosines.getViewBox().setYRange(-ceiling(-lowest, 1) if lowest < 0 else 0.0, 1.0, padding=0.05)
+        self.cosines.getViewBox().setYRange(-round_up(-lowest, 1) if lowest < 0 else 0.0, 1.0, padding=0.05)
         places = [i for i, each in enumerate(result.layers) if each.name in result.active]
         shares = np.array([result.active[result.layers[i].name] for i in places])
         self.active.setOpts(x=np.array(places, float), height=shares, width=0.6)
-        top = max(ceiling(float(shares.max(initial=0.0)), 1), 0.1)
+        top = max(round_up(float(shares.max(initial=0.0)), 1), 0.1)
         self.activity.getViewBox().setYRange(0.0, min(1.0, top), padding=0.05)
         count = sum(share(result.of[each.name])[0] for each in result.layers)
         total = sum(share(result.of[each.name])[1] for each in result.layers)
@@ -198,80 +186,48 @@ class LayersView(View):
             f"All layers: {count:,} of {total:,} alive units. Step {result.step:,}, measured on the weights; active "
             f"share on n = {result.n} held-out images, live estimate."
         )
-        self._limit = 0.0
         self._chosen()
 
     # -- one layer -----------------------------------------------------------------------------------------------
 
     @property
-    def place(self) -> int:
+    def at(self) -> int:
         """The chosen layer's place, 0 for the first."""
         return max(0, self.layer.currentIndex())
 
     def units(self) -> Principle1 | None:
         """Principle 1 of the chosen layer."""
-        return None if self.result is None else self.result.of[self.result.layers[self.place].name]
+        return None if self.result is None else self.result.of[self.result.layers[self.at].name]
 
     def _chosen(self) -> None:
         found = self.units()
         self._tell(-1)
         for plot in (self.cosines, self.activity):
-            plot.choose(self.place)
+            plot.choose(self.at)
         if found is None:
             return
-        self._draw_units(found.pure_part, found.rest, found.alive)
-        self.words.setText(share_text(found, self._layers[self.place].name))
-        self._ring()
-
-    def _draw_units(self, stays: FloatArray, rest: FloatArray, alive: BoolArray) -> None:
-        self.alive.setData(stays[alive], rest[alive])
-        self.dead.setData(stays[~alive], rest[~alive])
-        top = max(float(stays.max(initial=0.0)), float(rest.max(initial=0.0)), 1e-9)
-        self._limit = ceiling(1.04 * top)
-        self.diagonal.setData([0.0, self._limit], [0.0, self._limit])
-        self.scatter.getViewBox().setRange(xRange=(0, self._limit), yRange=(0, self._limit), padding=0.03)
+        self.scatter.show_points(found.pure_part, found.rest, found.alive)
+        end = round_up(1.04 * max(float(found.pure_part.max(initial=0)), float(found.rest.max(initial=0)), 1e-9))
+        self.diagonal.setData([0.0, end], [0.0, end])
+        self.scatter.getViewBox().setRange(xRange=(0, end), yRange=(0, end), padding=0.03)
+        self.words.setText(share_text(found, self.layer.layers[self.at].name))
 
     def highlight(self, neuron: int) -> None:
         """Ring the point of one unit, if the first layer is chosen, whose numbers everybody means."""
-        if self.place == 0 and neuron != self._neuron:
-            self._neuron = neuron
-            self._ring()
+        if self.at == 0:
+            self.scatter.mark(neuron)
 
-    def _ring(self) -> None:
-        found, i = self.units(), self._neuron
-        if found is None or not 0 <= i < len(found.rest):
-            self.ring.setData([], [])
-        else:
-            self.ring.setData([float(found.pure_part[i])], [float(found.rest[i])])
-
-    def unit_at(self, position: QPointF, reach: float = 8.0) -> int:
-        """The unit within ``reach`` pixels of a scene position, or −1."""
-        found, box = self.units(), self.scatter.getViewBox()
-        if found is None or not box.sceneBoundingRect().contains(position):
-            return -1
-        point = box.mapSceneToView(position)
-        dx, dy = box.viewPixelSize()
-        away = np.hypot((found.pure_part - point.x()) / dx, (found.rest - point.y()) / dy)
-        nearest = int(away.argmin())
-        return nearest if away[nearest] <= reach else -1
-
-    def _point(self, position: QPointF) -> None:
-        unit, found = self.unit_at(position), self.units()
-        if unit != self._neuron:
-            self._neuron = unit
-            self._ring()
-            if self.place == 0:
-                self.neuron_hovered.emit(unit)
+    def _point(self, unit: int) -> None:
+        found, text = self.units(), TERMS
         if unit >= 0 and found is not None:
-            told = ", ".join(f"cos {name} {getattr(found, key)[unit]:.2f}" for key, (name, *_) in COSINES.items())
+            told = ", ".join(f"cos {look.label} {getattr(found, k)[unit]:.2f}" for k, look in COSINE_LOOKS.items())
             text = f"unit {unit}: ‖βw′‖ {found.pure_part[unit]:.3g}, ‖v‖ {found.rest[unit]:.3g}, {told}"
-            self.scatter.setToolTip(text.replace("-", "−"))
-        else:
-            self.scatter.setToolTip(TERMS)
+        self.scatter.setToolTip(text.replace("-", "−") if unit >= 0 else text)
+        if self.at == 0:
+            self.neuron_hovered.emit(unit)
 
-    def _pick(self, event: pg.GraphicsScene.mouseEvents.MouseClickEvent) -> None:
-        unit = self.unit_at(event.scenePos())
-        if unit >= 0 and self.place == 0 and event.button() == Qt.MouseButton.LeftButton:
+    def _pick(self, unit: int) -> None:
+        if self.at == 0:
             self.neuron_selected.emit(unit)
 
     # -- the layers ----------------------------------------------------------------------------------------------
@@ -283,25 +239,16 @@ class LayersView(View):
             return ""
         name = result.layers[place].name
         parts = []
-        for key, (words, *_) in COSINES.items():
+        for key, look in COSINE_LOOKS.items():
             found = Spread.of(result, key)
-            parts.append(f"{words} {found.median[place]:.2f} [{found.low[place]:.2f}, {found.high[place]:.2f}]")
+            parts.append(f"{look.label} {found.median[place]:.2f} [{found.low[place]:.2f}, {found.high[place]:.2f}]")
         active = result.active.get(name)
         told = "" if active is None else f" · active {active:.2f}"
         return f"{place + 1} · {name}: cos " + ", ".join(parts).replace("-", "−") + told
 
     def _tell(self, place: int) -> None:
         """The figures of the layer under the mouse, or of the chosen one."""
-        self.readout.setText(self.layer_text(place) or self.layer_text(self.place))
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Unmark when the mouse leaves the points."""
-        if event.type() == QEvent.Type.Leave and self._neuron >= 0:
-            self._neuron = -1
-            self._ring()
-            if self.place == 0:
-                self.neuron_hovered.emit(-1)
-        return super().eventFilter(watched, event)
+        self.readout.setText(self.layer_text(place) or self.layer_text(self.at))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Side by side, or one below the other where that is too narrow."""
@@ -315,40 +262,27 @@ class LayersView(View):
         """Recolour the plots and texts."""
         super().set_theme(theme)
         self.pages.set_theme(theme)
-        main, other = QColor(SKY if theme.dark else BLUE), QColor(ORANGE if theme.dark else "#B87E00")
-        for plot in (self.cosines, self.activity):
+        now = VIEW.looks["now"]
+        for plot in (self.cosines, self.activity, self.scatter):
             plot.set_theme(theme)
-        theme_plot(self.scatter, theme)
         self.zero.setPen(pg.mkPen(theme.grid, width=1))
-        for key, (_, light, dark, symbol, style) in COSINES.items():
-            colour = QColor(dark if theme.dark else light)
-            self.lines[key].setPen(pg.mkPen(colour, width=1, style=style))
-            self.bars[key].setPen(pg.mkPen(colour, width=2))
+        for key, look in COSINE_LOOKS.items():
+            self.lines[key].setPen(pen_of(look, theme))
+            self.bars[key].setPen(pen_of(look, theme, 2, solid=True))
             self.marks[key].setPen(pg.mkPen(theme.base, width=1))
-            self.marks[key].setBrush(pg.mkBrush(colour))
-            self.swatches[key].setPixmap(swatch(self.devicePixelRatioF(), colour, symbol, style))
+            self.marks[key].setBrush(pg.mkBrush(colour_of(look, theme)))
+            self.swatches[key].setPixmap(swatch(look, theme, self.devicePixelRatioF()))
             tint(self.legend[key], theme.text)
-        fill = QColor(main)
-        fill.setAlpha(170)
-        self.active.setOpts(pen=pg.mkPen(main), brush=pg.mkBrush(fill))
-        self.alive.setPen(None)
-        self.alive.setBrush(pg.mkBrush(fill))
-        self.dead.setPen(pg.mkPen(theme.muted))
-        self.diagonal.setPen(pg.mkPen(other, width=1, style=DASH))
-        self.ring.setPen(pg.mkPen(theme.text, width=2))
-        self.ring.setBrush(None)
+        self.active.setOpts(pen=pen_of(now, theme), brush=pg.mkBrush(translucent(colour_of(now, theme), 170)))
+        self.diagonal.setPen(pg.mkPen(theme.muted, width=1, style=Qt.PenStyle.DashLine))
         for label in (self.caption, self.key, self.readout, self.summary):
             tint(label, theme.muted)
         tint(self.words, theme.text)
 
     def options(self) -> dict[str, str]:
         """``layer``: whose units are drawn; empty for the first."""
-        return {"layer": self.layer.value if self._layers else self._stored}
+        return {"layer": self.layer.value}
 
     def set_options(self, options: dict[str, str]) -> None:
         """Inverse of :meth:`options`. Which layers there are is known with the first result only."""
-        if "layer" in options:
-            if self._layers:
-                self.layer.value = options["layer"]
-            else:
-                self._stored = options["layer"]
+        self.layer.value = options.get("layer", self.layer.value)

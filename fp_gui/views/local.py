@@ -5,28 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
-from engine.config.experiment import IMAGES
 from engine.core.results import Filters
+from engine.figures.declare import ACCURACY_LOOKS, COSINE_LOOKS, ViewDeclaration
+from engine.figures.local import LAYER_LOOKS, VIEW, scaled
 from engine.run.snapshot import Snapshot
 from engine.studies.files import LOCAL, Interval, Local, LocalLayer, read_local
 from fp_gui.tasks import Task
-from fp_gui.theme import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from fp_gui.views.base import views
-from fp_gui.views.plots import new_plot
+from fp_gui.views.plots import SIGNS, SYMBOLS, colour_of, new_plot
 from fp_gui.views.study_view import (
     Key,
-    LayerChoice,
-    Mark,
     StudyView,
     draw_points,
     fill_row,
+    layers_of,
     origin,
     steps_box,
+    study_layers,
     study_table,
 )
 from fp_gui.views.widgets import line
@@ -38,31 +37,19 @@ EMPTY = (
     "they were after clean training; the layer is trained clean, then adversarially. If purification is local, its "
     "units lose their mixtures and the network gains robustness all the same."
 )
-NONE = Qt.PenStyle.NoPen  # points of different layers are not joined
-COSINES = (
-    Mark("(w⁰, w): new start, after clean", "#5b6570", "#9aa3ad", "d", NONE),
-    Mark("(w⁰, w′): new start, after adversarial", VERMILION, "#FF7A33", "t1", NONE),
-    Mark("(w, w′): clean, adversarial", BLUE, SKY, "o", NONE),
-)
-ACCURACIES = (
-    Mark("clean accuracy", "#007A5A", GREEN, "s", Qt.PenStyle.DashLine),
-    Mark("robust accuracy", BLUE, SKY, "o"),
-)
-LAYERS = (("#0072B2", SKY, "o"), (VERMILION, "#FF7A33", "t1"), ("#007A5A", GREEN, "s"), ("#A9517F", PURPLE, "d"),
-          ("#B37A00", ORANGE, "star"))  # fmt: skip
+COSINES = tuple(VIEW.looks[name] for name in COSINE_LOOKS)
+ACCURACIES = tuple(VIEW.looks[name] for name in ACCURACY_LOOKS)
 COLUMNS = (
     "layer", "steps", "clean before [95%]", "after", "robust before [95%]", "after", "(w⁰,w)", "(w⁰,w′)", "(w,w′)",
     "‖βw′‖ > ‖w − βw′‖",
 )  # fmt: skip
 
 
-@views.register("local")
+@views.register(VIEW.name, order=100)
 class LocalView(StudyView[Local]):
     """Per layer: cosines, accuracy before and after, and the two parts of every unit."""
 
-    name: ClassVar[str] = "local"
-    title: ClassVar[str] = "Local"
-    kinds: ClassVar[tuple[str, ...]] = (IMAGES,)
+    declaration: ClassVar[ViewDeclaration] = VIEW
     wants: frozenset[type] = frozenset({Filters})  # for the names of the layers
     file: ClassVar[str] = LOCAL
     empty: ClassVar[str] = EMPTY
@@ -73,7 +60,7 @@ class LocalView(StudyView[Local]):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.layer = LayerChoice(
+        self.layer = study_layers(
             {ENDS: "first and last convolution", ALL: "all layers (slow)"},
             "Layers to purify. Each is drawn again and trained alone; a network without convolutions: its first layer.",
         )
@@ -125,7 +112,7 @@ class LocalView(StudyView[Local]):
 
     def update_view(self, snapshot: Snapshot) -> None:
         """Draw the study if it is another one, and offer the network's layers."""
-        self.layer.show_layers(snapshot)
+        self.layer.show_layers(layers_of(snapshot) or self.layer.layers)
         super().update_view(snapshot)
 
     def caption(self, found: Local, step: int) -> str:
@@ -154,9 +141,9 @@ class LocalView(StudyView[Local]):
     def _draw_cosines(self, found: Local) -> None:
         item = self.cosines.getPlotItem()
         values = [(e.cos_start_clean, e.cos_start_now, e.cos_clean_now) for e in found.layers]
-        for place, mark in enumerate(COSINES):
+        for place, look in enumerate(COSINES):
             points = [(i + (place - 1) * 0.2, v[place], v[place], v[place]) for i, v in enumerate(values)]
-            draw_points(item, mark, self.theme, points, joined=False)
+            draw_points(item, look, self.theme, points)
             for x, y, _, _ in points:
                 text = pg.TextItem(f"{y:.2f}", color=self.theme.text, anchor=(0.0, 0.5))
                 text.setPos(x + 0.03, y)
@@ -166,7 +153,7 @@ class LocalView(StudyView[Local]):
 
     def _draw_accuracies(self, found: Local) -> None:
         item = self.accuracies.getPlotItem()
-        for place, mark in enumerate(ACCURACIES):
+        for place, look in enumerate(ACCURACIES):
             for i, each in enumerate(found.layers):
                 before, after = pairs(each)[place]
                 x = i + (place - 0.5) * 0.4
@@ -174,7 +161,7 @@ class LocalView(StudyView[Local]):
                     (x - 0.08, before.value, before.low, before.high),
                     (x + 0.08, after.value, after.low, after.high),
                 ]
-                draw_points(item, mark, self.theme, points, joined=True)
+                draw_points(item, look, self.theme, points)
         item.setLabel("left", "accuracy, before → after")
         item.setYRange(0, 1, padding=0.03)
 
@@ -183,16 +170,12 @@ class LocalView(StudyView[Local]):
         item.clear()
         top, texts = 0.0, []
         for i, each in enumerate(found.layers):
-            light, dark, symbol = LAYERS[i % len(LAYERS)]
-            alive = np.array(each.alive, bool)
-            rest, pure = np.array(each.rest, float)[alive], np.array(each.pure_part, float)[alive]
-            size = float(np.mean(np.hypot(rest, pure))) if len(rest) else 0.0
-            if size > 0:  # layers differ in size, so each is drawn in units of its own
-                rest, pure = rest / size, pure / size
-            colour = dark if self.theme.dark else light
+            look = LAYER_LOOKS[i % len(LAYER_LOOKS)]
+            rest, pure = scaled(each)  # layers differ in size, so each is drawn in units of its own
+            symbol, colour = SYMBOLS[look.marker], colour_of(look, self.theme)
             item.plot(rest, pure, pen=None, symbol=symbol, symbolSize=6, symbolPen=None, symbolBrush=colour)
             top = max(top, *rest.tolist(), *pure.tolist(), 0.0)
-            texts.append(f"{MARKS[symbol]} {each.name}")
+            texts.append(f"{SIGNS[symbol]} {each.name}")
         item.addItem(pg.InfiniteLine((0, 0), angle=45, pen=pg.mkPen(self.theme.muted, style=Qt.PenStyle.DashLine)))
         item.setXRange(0, 1.05 * top or 1.0, padding=0)
         item.setYRange(0, 1.05 * top or 1.0, padding=0)
@@ -211,9 +194,6 @@ class LocalView(StudyView[Local]):
                 f"{each.cos_clean_now:.3f}", f"{each.share:.0%} of {sum(each.alive)} alive",
             )  # fmt: skip
             fill_row(self.table, row, texts)
-
-
-MARKS = {"o": "●", "t1": "▲", "s": "■", "d": "◆", "star": "★"}
 
 
 def pairs(layer: LocalLayer) -> tuple[tuple[Interval, Interval], tuple[Interval, Interval]]:

@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import ClassVar
 
 import pyqtgraph as pg  # type: ignore[import-untyped]
-from PySide6.QtCore import Qt, Slot
+from PySide6.QtCore import Slot
 from PySide6.QtWidgets import QLineEdit, QWidget
 
-from engine.config.experiment import EVERY_KIND, IMAGES
+from engine.config.experiment import IMAGES
 from engine.core.measurement import NORM_SIGN
 from engine.core.results import Filters
+from engine.figures.declare import ViewDeclaration
+from engine.figures.low_rank import VIEW
 from engine.run.snapshot import Snapshot
 from engine.studies.files import LOW_RANK, LowRankStudy, RankRow, read_low_rank
 from fp_gui.tasks import Task, TaskState
-from fp_gui.theme import BLUE, GREEN, SKY
 from fp_gui.views.base import views
-from fp_gui.views.plots import new_plot, translucent
-from fp_gui.views.study_view import Key, LayerChoice, Mark, StudyView, draw_points, origin, steps_box
+from fp_gui.views.plots import DASHES, colour_of, new_plot, translucent
+from fp_gui.views.study_view import Key, StudyView, draw_points, layers_of, origin, steps_box, study_layers
 from fp_gui.views.widgets import line
 
 RUN = Task("low-rank", "Compare ranks")
@@ -30,9 +31,7 @@ EMPTY = (
     "Ranks were not compared on this run yet.\n“Compare ranks” repeats the adversarial phase from the clean weights; "
     "each time the weights may change by a matrix of small rank only. If mixtures are few directions, few are enough."
 )
-ROBUST = Mark("robust accuracy", BLUE, SKY, "o")
-CLEAN = Mark("clean accuracy", "#007A5A", GREEN, "s", Qt.PenStyle.DashLine)
-FULL, BEFORE = Qt.PenStyle.SolidLine, Qt.PenStyle.DotLine
+FULL, BEFORE = DASHES["solid"], DASHES["dotted"]
 
 
 def ranks_of(text: str) -> tuple[int, ...] | None:
@@ -43,13 +42,11 @@ def ranks_of(text: str) -> tuple[int, ...] | None:
     return tuple(dict.fromkeys(0 if word == "full" else int(word) for word in words))
 
 
-@views.register("low_rank")
+@views.register(VIEW.name, order=110)
 class LowRankView(StudyView[LowRankStudy]):
     """Robust and clean accuracy against rank, the full phase as a line."""
 
-    name: ClassVar[str] = "low_rank"
-    title: ClassVar[str] = "Low rank"
-    kinds: ClassVar[tuple[str, ...]] = EVERY_KIND
+    declaration: ClassVar[ViewDeclaration] = VIEW
     wants: frozenset[type] = frozenset({Filters})  # for the names of the layers
     file: ClassVar[str] = LOW_RANK
     empty: ClassVar[str] = EMPTY
@@ -68,7 +65,7 @@ class LowRankView(StudyView[LowRankStudy]):
         )
         self.ranks.setAccessibleName("Ranks to compare")
         self.ranks.textChanged.connect(self._check)
-        self.layers = LayerChoice(
+        self.layers = study_layers(
             {ALL: "all layers"}, "Layers that may change, by that rank. The weights of the others are frozen meanwhile."
         )
         self.steps = steps_box("as the run", "Adversarial steps. How long the phase is at each rank.")
@@ -78,7 +75,7 @@ class LowRankView(StudyView[LowRankStudy]):
         self.wrong.setText(f"Ranks: whole numbers up to {TOP} and “full”, separated by commas, e.g. {RANKS}.")
         self.accuracy = new_plot("rank of the change of each layer", "accuracy", auto=True)
         self.plots = [self.accuracy]
-        self.keys = [Key((ROBUST, CLEAN))]
+        self.keys = [Key(tuple(VIEW.looks.values()))]
         self.lines = line("Lines: solid after the full phase, dotted before it (after clean training).")
         self.content.addWidget(self.verdict)
         self.content.addWidget(self.keys[0])
@@ -116,7 +113,7 @@ class LowRankView(StudyView[LowRankStudy]):
 
     def update_view(self, snapshot: Snapshot) -> None:
         """Draw the study if it is another one, and offer the network's layers."""
-        self.layers.show_layers(snapshot)
+        self.layers.show_layers(layers_of(snapshot) or self.layers.layers)
         self.layers.setEnabled(snapshot.config.kind == IMAGES)
         super().update_view(snapshot)
 
@@ -135,8 +132,8 @@ class LowRankView(StudyView[LowRankStudy]):
         rows, full = found.limited(), found.full()
         self.verdict.setText(verdict(found))
         ends = (log2(rows[0].rank), log2(rows[-1].rank)) if rows else (0.0, 0.0)
-        for mark, of in ((CLEAN, clean), (ROBUST, robust)):
-            colour = mark.colour(self.theme)
+        for look, of in ((VIEW.looks["clean"], clean), (VIEW.looks["robust"], robust)):
+            colour = colour_of(look, self.theme)
             for row, dash in ((full, FULL), (found.before, BEFORE)):
                 if row is not None:
                     item.addItem(pg.InfiniteLine(of(row)[0], angle=0, pen=pg.mkPen(colour, width=1, style=dash)))
@@ -151,7 +148,7 @@ class LowRankView(StudyView[LowRankStudy]):
                 band.setZValue(-10)
                 item.addItem(band)
             if rows:
-                draw_points(item, mark, self.theme, [(log2(row.rank), *of(row)) for row in rows], joined=True)
+                draw_points(item, look, self.theme, [(log2(row.rank), *of(row)) for row in rows])
         if full is not None:
             text = pg.TextItem("full", color=self.theme.muted, anchor=(1.0, 1.0))
             text.setPos(ends[1] + 0.45, full.robust)

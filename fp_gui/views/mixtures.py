@@ -7,32 +7,24 @@ from typing import ClassVar
 import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from PySide6.QtCore import QEvent, QObject, QPointF, Qt
-from PySide6.QtGui import QColor
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QSplitter, QVBoxLayout, QWidget
 
-from engine.config.experiment import SPARSE_CODING
 from engine.core import metrics
 from engine.core.results import CleanMixture, Mixture
+from engine.figures.declare import ViewDeclaration, round_up
+from engine.figures.mixtures import UNBOUNDED, VIEW
 from engine.run.snapshot import Snapshot
 from engine.run.timeline import spans
-from fp_gui.theme import BLUE, ORANGE, SKY, Theme
-from fp_gui.views.base import View, views
+from fp_gui.theme import Theme
+from fp_gui.views.base import Place, View, views
 from fp_gui.views.curves import TimePlot
-from fp_gui.views.plots import add_items, new_plot, theme_plot
-from fp_gui.views.widgets import Choice, Pages, Switch, ceiling, line, restore, tint
+from fp_gui.views.plots import SYMBOLS, add_items, colour_of, new_plot, theme_plot, translucent
+from fp_gui.views.unit_scatter import UnitScatter
+from fp_gui.views.widgets import Choice, Pages, Switch, line, restore, tint
 
-QUANTITIES = {
-    "purity": "purity  |C_ij|/‖C_i‖",
-    "pure": "pure magnitude  |C_ij|",
-    "magnitude": "mixture magnitude  ‖v_i‖",
-    "relative": "relative mixture  ‖v_i‖/‖C_i‖",
-    "dense_alignment": "dense alignment  |⟨v_i,w*⟩|/(‖w*‖·‖C_i‖)",
-}
-UNBOUNDED = ("pure", "magnitude")  # in weight units; the others lie in 0..1
 PURITIES = (0.2, 0.4, 0.6, 0.8, 0.95)
 BINS = np.linspace(0.0, 1.0, 41)
-AMBER = "#B87E00"  # Okabe and Ito's orange, darker for thin lines on white
 TERMS = (
     "C = W M: each neuron written in the dictionary. Its feature j is where |C_ij| is largest.\n"
     "Pure magnitude: |C_ij|. Mixture v_i: all the other coordinates, magnitude ‖v_i‖ (ℓ2).\n"
@@ -42,14 +34,13 @@ TERMS = (
 )
 
 
-@views.register("mixtures")
+@views.register(VIEW.name, order=20)
 class MixturesView(View):
     """Scatter of pure against mixture magnitude, a quantity over time, and the dense alignments now."""
 
-    name: ClassVar[str] = "mixtures"
-    title: ClassVar[str] = "Mixtures"
+    declaration: ClassVar[ViewDeclaration] = VIEW
+    place: ClassVar[Place] = "upper"
     wants: frozenset[type] = frozenset({Mixture, CleanMixture})
-    kinds: ClassVar[tuple[str, ...]] = (SPARSE_CODING,)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -57,21 +48,22 @@ class MixturesView(View):
         self.caption.setToolTip(TERMS)
         self.count = line(wrap=False)
         self.count.setToolTip("Alive: ‖w_i‖ above 0.3 of the largest. Summaries are taken over alive neurons.")
-        self.quantity = Choice(QUANTITIES, "purity", "What is drawn over time, over alive neurons.\n" + TERMS)
+        self.quantity = Choice.of(VIEW.option("quantity"), f"\n{TERMS}")
         self.show_clean = Switch("After clean", "Draw where the neurons were after clean training, faintly.", on=True)
 
-        self.scatter = new_plot("pure magnitude |C_ij| (weight units)", "mixture ‖v_i‖ (ℓ2, weight units)")
+        self.scatter = UnitScatter(
+            "pure magnitude |C_ij| (weight units)", "mixture ‖v_i‖ (ℓ2, weight units)", VIEW.looks["now"]
+        )
         self.rays = pg.PlotCurveItem(connect="pairs")
-        self.clean_points = pg.ScatterPlotItem(symbol="o", size=5)
-        self.dead = pg.ScatterPlotItem(symbol="x", size=6)
-        self.alive = pg.ScatterPlotItem(symbol="o", size=6)
-        self.ring = pg.ScatterPlotItem(symbol="o", size=15)
-        add_items(self.scatter, (self.rays, self.clean_points, self.dead, self.alive, self.ring))
+        self.clean_points = pg.ScatterPlotItem(symbol=SYMBOLS[VIEW.looks["clean"].marker], size=6)
+        for z, item in enumerate((self.rays, self.clean_points), start=-2):
+            item.setZValue(z)
+        add_items(self.scatter, (self.rays, self.clean_points))
         self.ray_names = [pg.TextItem(f"purity {p:g}" if p > 0.9 else f"{p:g}") for p in PURITIES]
         add_items(self.scatter, self.ray_names)
         self.key = line()
         self.time = TimePlot("purity")
-        self.time.add_curve("median", "median", BLUE, SKY, "o")
+        self.time.add_curve("median", VIEW.looks["now"])
         self.histogram = new_plot("dense alignment (1: the dense mixture)", "alive neurons")
         self.bars = pg.PlotCurveItem([0.0, 1.0], [0.0], stepMode="center", fillLevel=0)
         self.clean_bars = pg.PlotCurveItem([0.0, 1.0], [0.0], stepMode="center")
@@ -110,12 +102,10 @@ class MixturesView(View):
         self._key: tuple[object, ...] = ()
         self._time_key: tuple[object, ...] = ()
         self._limits = [0.0, 0.0, 0.0]  # largest pure, mixture and bar so far in this run: axes only grow
-        self._neuron = -1
         self.quantity.currentIndexChanged.connect(self._redraw_time)
         self.show_clean.toggled.connect(self._draw_clean)
-        self.scatter.scene().sigMouseMoved.connect(self._move)
-        self.scatter.scene().sigMouseClicked.connect(self._click)
-        self.scatter.viewport().installEventFilter(self)
+        self.scatter.pointed.connect(self._point)
+        self.scatter.picked.connect(self.neuron_selected)
         self.set_theme(self.theme)
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
@@ -147,14 +137,12 @@ class MixturesView(View):
 
     def _draw_now(self, mixture: Mixture) -> None:
         alive = mixture.alive
-        self.alive.setData(mixture.pure[alive], mixture.mixture[alive])
-        self.dead.setData(mixture.pure[~alive], mixture.mixture[~alive])
+        self.scatter.show_points(mixture.pure, mixture.mixture, alive)
         n = int(np.count_nonzero(alive))
         self.count.setText(f"n alive = {n:,} of {len(alive):,}")
         counts = np.histogram(mixture.dense_alignment[alive], BINS)[0]
         self.bars.setData(BINS, counts)
         self._grow(mixture, counts)
-        self._ring()
 
     def _set_limits(self) -> None:
         x, y, bar = self._limits
@@ -181,14 +169,14 @@ class MixturesView(View):
             counts = np.histogram(clean.dense_alignment[clean.alive], BINS)[0]
             self.clean_bars.setData(BINS, counts)
             self._grow(clean, counts)
-        words = "" if clean is None else "  ○ and outline: after clean training"
+        words = "" if clean is None else "  △ and outline: after clean training"
         self.key.setText(f"● alive  × not alive  rays: equal purity{words}")
 
     def _grow(self, mixture: Mixture, counts: NDArray[np.int64]) -> None:
         """Let the axes hold all neurons and bars: they only grow."""
         tops = (float(mixture.pure.max(initial=0)), float(mixture.mixture.max(initial=0)), float(counts.max(initial=1)))
         if any(top > limit for top, limit in zip(tops, self._limits, strict=True)):
-            self._limits = [max(ceiling(1.04 * t, 1), limit) for t, limit in zip(tops, self._limits, strict=True)]
+            self._limits = [max(round_up(1.04 * t, 1), limit) for t, limit in zip(tops, self._limits, strict=True)]
             self._set_limits()
 
     def _redraw_time(self) -> None:
@@ -198,6 +186,7 @@ class MixturesView(View):
 
     def _draw_time(self, snapshot: Snapshot) -> None:
         quantity, history = self.quantity.value, snapshot.history
+        words = VIEW.option("quantity").choices[quantity]
         names = [metrics.mixture(quantity, s) for s in ("median", "q10", "q90")]
         found = [history[n] for n in names if n in history]
         length = min((len(s) for s in found), default=0) if len(found) == len(names) else 0
@@ -210,86 +199,43 @@ class MixturesView(View):
         if length:
             median, low, high = (s.values[:length] for s in found)
             self.time.set_curve("median", found[0].steps[:length], median, low, high)
-            top = 1.0 if quantity not in UNBOUNDED else ceiling(float(high.max()), 2)
+            top = 1.0 if quantity not in UNBOUNDED else round_up(float(high.max()), 2)
         else:
             self.time.set_curve("median", [], [])
             top = 1.0
-        label = QUANTITIES[quantity].partition("  ")[0] + (" (weight units)" if quantity in UNBOUNDED else "")
+        label = words.partition("  ")[0] + (" (weight units)" if quantity in UNBOUNDED else "")
         self.time.curves["median"].label = f"median {quantity.replace('_', ' ')} [10%, 90%]"
         self.time.set_y(0.0, max(top, 1e-6), label)
 
     def highlight(self, neuron: int) -> None:
         """Ring the point of one neuron."""
-        if neuron != self._neuron:
-            self._neuron = neuron
-            self._ring()
+        self.scatter.mark(neuron)
 
-    def _ring(self) -> None:
-        mixture, i = self.mixture, self._neuron
-        if mixture is None or not 0 <= i < len(mixture.pure):
-            self.ring.setData([], [])
-        else:
-            self.ring.setData([float(mixture.pure[i])], [float(mixture.mixture[i])])
-
-    def neuron_at(self, position: QPointF, reach: float = 8.0) -> int:
-        """The neuron within ``reach`` pixels of a scene position, or −1."""
-        box = self.scatter.getViewBox()
-        if self.mixture is None or not box.sceneBoundingRect().contains(position):
-            return -1
-        point = box.mapSceneToView(position)
-        dx, dy = box.viewPixelSize()
-        away = np.hypot((self.mixture.pure - point.x()) / dx, (self.mixture.mixture - point.y()) / dy)
-        nearest = int(away.argmin())
-        return nearest if away[nearest] <= reach else -1
-
-    def _move(self, position: QPointF) -> None:
-        neuron, mixture = self.neuron_at(position), self.mixture
-        if neuron != self._neuron:
-            self.highlight(neuron)
-            self.neuron_hovered.emit(neuron)
+    def _point(self, neuron: int) -> None:
+        mixture = self.mixture
         if neuron >= 0 and mixture is not None:
             self.scatter.setToolTip(
                 f"neuron {neuron}, feature {mixture.feature[neuron]}: purity {mixture.purity[neuron]:.3f}, "
                 f"dense alignment {mixture.dense_alignment[neuron]:.3f}"
             )
-
-    def _click(self, event: pg.GraphicsScene.mouseEvents.MouseClickEvent) -> None:
-        neuron = self.neuron_at(event.scenePos())
-        if neuron >= 0 and event.button() == Qt.MouseButton.LeftButton:
-            self.neuron_selected.emit(neuron)
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Unmark when the mouse leaves the scatter."""
-        if event.type() == QEvent.Type.Leave and self._neuron >= 0:
-            self.highlight(-1)
-            self.neuron_hovered.emit(-1)
-        return super().eventFilter(watched, event)
+        self.neuron_hovered.emit(neuron)
 
     def set_theme(self, theme: Theme) -> None:
         """Recolour the plots and texts."""
         super().set_theme(theme)
         self.time.set_theme(theme)
         self.pages.set_theme(theme)
-        main, other = QColor(SKY if theme.dark else BLUE), QColor(ORANGE if theme.dark else AMBER)
-        for plot in (self.scatter, self.histogram):
-            theme_plot(plot, theme)
-        faint = QColor(other)
-        faint.setAlpha(110)
+        now, clean = (colour_of(VIEW.looks[moment], theme) for moment in ("now", "clean"))
+        self.scatter.set_theme(theme)
+        theme_plot(self.histogram, theme)
         self.rays.setPen(pg.mkPen(theme.grid, width=1))  # dots would take ten times as long to paint
         for text in self.ray_names:
             text.setColor(theme.muted)
-        self.clean_points.setPen(pg.mkPen(faint))
+        self.clean_points.setPen(pg.mkPen(translucent(clean, 110)))
         self.clean_points.setBrush(None)
-        self.dead.setPen(pg.mkPen(theme.muted))
-        self.alive.setPen(None)
-        fill = QColor(main)
-        fill.setAlpha(170)
-        self.alive.setBrush(pg.mkBrush(fill))
-        self.ring.setPen(pg.mkPen(theme.text, width=2))
-        self.ring.setBrush(None)
-        self.bars.setPen(pg.mkPen(main, width=1))
-        self.bars.setBrush(pg.mkBrush(fill))
-        self.clean_bars.setPen(pg.mkPen(other, width=1))
+        self.bars.setPen(pg.mkPen(now, width=1))
+        self.bars.setBrush(pg.mkBrush(translucent(now, 170)))
+        self.clean_bars.setPen(pg.mkPen(clean, width=1))
         for label in (self.caption, self.key):
             tint(label, theme.muted)
         tint(self.count, theme.text)

@@ -17,7 +17,6 @@ from engine.core.results import FloatArray
 from fp_gui.theme import Theme
 from fp_gui.views.gallery import Bytes, ColourBar, Grid, TileGallery, diverging, quantise
 
-GREY = 0.5  # of 0 to 1: nothing, where something can be above and below
 SMALLEST = 7.0  # points of the numbers under a picture
 LARGEST = 9.0
 GREYS: Bytes = np.stack([np.arange(1.0, 256.0)] * 3 + [np.full(255, 255.0)], axis=1).astype(np.uint8)

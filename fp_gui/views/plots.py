@@ -8,10 +8,21 @@ import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from numpy.typing import ArrayLike, NDArray
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor, QPainter, QPixmap
+from PySide6.QtGui import QColor, QPainter, QPen, QPixmap
 
+from engine.figures.declare import Look
 from fp_gui.theme import Theme
 
+# The looks that the engine declares (:class:`engine.figures.declare.Look`), in the words of pyqtgraph and Qt.
+SYMBOLS = {
+    "circle": "o", "square": "s", "diamond": "d", "triangle-up": "t1", "triangle-down": "t", "star": "star",
+    "plus": "+", "cross": "x",
+}  # fmt: skip
+SIGNS = {"o": "●", "s": "■", "d": "◆", "t1": "▲", "t": "▼", "star": "★", "+": "+", "x": "×"}
+DASHES = {
+    "solid": Qt.PenStyle.SolidLine, "dashed": Qt.PenStyle.DashLine, "dotted": Qt.PenStyle.DotLine,
+    "dash-dot": Qt.PenStyle.DashDotLine, "dash-dot-dot": Qt.PenStyle.DashDotDotLine, "none": Qt.PenStyle.NoPen,
+}  # fmt: skip
 Floats = NDArray[np.float64]
 NONE: Floats = np.empty(0)
 MARGINS = (0, 4, 12, 0)  # pixels left, above, right and below: the last number of an axis would lose its end
@@ -67,17 +78,29 @@ def translucent(colour: str | QColor, alpha: int) -> QColor:
     return found
 
 
-def swatch(ratio: float, colour: QColor, symbol: str, style: Qt.PenStyle = Qt.PenStyle.SolidLine) -> QPixmap:
+def colour_of(look: Look, theme: Theme) -> QColor:
+    """The colour of a quantity on this ground."""
+    return QColor(look.colour(theme.dark))
+
+
+def pen_of(look: Look, theme: Theme, width: int = 1, *, solid: bool = False) -> QPen:
+    """The line of a quantity, with its dash or ``solid``."""
+    pen: QPen = pg.mkPen(colour_of(look, theme), width=width, style=DASHES["solid" if solid else look.dash])
+    return pen
+
+
+def swatch(look: Look, theme: Theme, ratio: float) -> QPixmap:
     """A piece of a curve with its marker, as it looks in the plot, for a screen of ``ratio`` pixels a point."""
     pixmap = QPixmap(round(28 * ratio), round(14 * ratio))
     pixmap.setDevicePixelRatio(ratio)
     pixmap.fill(Qt.GlobalColor.transparent)
     painter = QPainter(pixmap)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.setPen(pg.mkPen(colour, style=style))
+    painter.setPen(pen_of(look, theme))
     painter.drawLine(0, 7, 28, 7)
     painter.translate(14, 7)
-    drawn = pg.graphicsItems.ScatterPlotItem.Symbols[symbol]
+    colour = colour_of(look, theme)
+    drawn = pg.graphicsItems.ScatterPlotItem.Symbols[SYMBOLS[look.marker]]
     pg.graphicsItems.ScatterPlotItem.drawSymbol(painter, drawn, 9, pg.mkPen(colour), pg.mkBrush(colour))
     painter.end()
     return pixmap

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
-from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
-from engine.config.experiment import SPARSE_CODING
-from engine.core.labels import MODELS, TRAINED_BY
+from engine.core.labels import TRAINED_BY
 from engine.core.measurement import NORM_SIGN
+from engine.figures.declare import ViewDeclaration
+from engine.figures.race import VIEW, look_of
 from engine.studies.files import RACE, Comparison, Entry, read_comparison
 from fp_gui.tasks import Task
-from fp_gui.theme import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from fp_gui.views.base import views
-from fp_gui.views.plots import new_plot
-from fp_gui.views.study_view import Mark, StudyView, fill_row, study_table
+from fp_gui.views.plots import SYMBOLS, colour_of, new_plot, pen_of
+from fp_gui.views.study_view import StudyView, fill_row, study_table
 from fp_gui.views.widgets import line
 
 RUN = Task("race", "Run the race")
@@ -29,21 +29,7 @@ EMPTY = (
 )
 
 
-LOOKS = {
-    "network": Mark("network", BLUE, SKY, "o"),
-    "oracle": Mark("oracle", "#5b6570", "#9aa3ad", "d", Qt.PenStyle.DotLine),
-    "linear": Mark("linear", "#B37A00", ORANGE, "s", Qt.PenStyle.DashLine),
-    "quadratic": Mark("quadratic", "#007A5A", GREEN, "t1", Qt.PenStyle.DashDotLine),
-    "cubic": Mark("cubic", "#A9517F", PURPLE, "t", Qt.PenStyle.DashDotDotLine),
-    "ntk": Mark("ntk", VERMILION, "#FF7A33", "star", Qt.PenStyle.DashLine),
-}
-OTHER = Mark("other", "#5b6570", "#9aa3ad", "+")
 COLUMNS = ("model", "trained by", "clean", "robust [95%]", "steps", "note")
-
-
-def label(name: str) -> str:
-    """A model's name in words."""
-    return MODELS.get(name, name)
 
 
 def accuracy(entry: Entry) -> str:
@@ -53,13 +39,11 @@ def accuracy(entry: Entry) -> str:
     return f"{entry.robust:.3f} [{entry.low:.3f}, {entry.high:.3f}]"
 
 
-@views.register("race")
+@views.register(VIEW.name, order=90)
 class RaceView(StudyView[Comparison]):
     """Best robust accuracy of each baseline beside the network's and the oracle's; over steps and d where measured."""
 
-    name: ClassVar[str] = "race"
-    title: ClassVar[str] = "Race"
-    kinds: ClassVar[tuple[str, ...]] = (SPARSE_CODING,)
+    declaration: ClassVar[ViewDeclaration] = VIEW
     file: ClassVar[str] = RACE
     empty: ClassVar[str] = EMPTY
     tasks: ClassVar[tuple[tuple[Task, str], ...]] = (
@@ -107,7 +91,7 @@ class RaceView(StudyView[Comparison]):
             where = f"{abs(gap):.3f} {'above' if gap >= 0 else 'below'}"
             self.verdict.setText(
                 f"This network's robust accuracy is {race.network.robust:.3f}, {where} the best baseline's "
-                f"({label(name)}: {entry.robust:.3f})."
+                f"({look_of(name).label}: {entry.robust:.3f})."
             )
         else:
             self.verdict.setText("")
@@ -123,12 +107,12 @@ class RaceView(StudyView[Comparison]):
         item.clear()
         ticks = []
         for place, (name, entry) in enumerate(reversed(rows)):
-            ticks.append((place, label(name)))
+            ticks.append((place, look_of(name).label))
             for other in race.rivals:
                 if other.name == name and other is not entry:
                     self._dot(name, other.robust, place, filled=False, size=8)
             if entry.low is not None and entry.high is not None:
-                item.plot([entry.low, entry.high], [place, place], pen=self._pen(name, width=2, solid=True))
+                item.plot([entry.low, entry.high], [place, place], pen=pen_of(look_of(name), self.theme, 2, solid=True))
             self._dot(name, entry.robust, place, filled=True, size=12)
             by = f" · {TRAINED_BY.get(entry.trained_by, entry.trained_by)} training" if entry.trained_by else ""
             text = pg.TextItem(accuracy(entry) + by, color=self.theme.text, anchor=(0.0, 1.0))
@@ -136,7 +120,7 @@ class RaceView(StudyView[Comparison]):
             text.setAnchor((1.0, 1.05) if right else (0.0, 1.05))
             text.setPos(min(1.0, entry.high or entry.robust) if right else entry.low or entry.robust, place)
             item.addItem(text)
-        item.addItem(pg.InfiniteLine(race.network.robust, pen=self._pen("network", width=1, dash=Qt.PenStyle.DotLine)))
+        item.addItem(self._level(90, race.network.robust))
         item.getAxis("left").setTicks([ticks])
         item.setLabel(
             "bottom", f"robust accuracy (share right), {NORM_SIGN.get(race.norm, race.norm)} radius {race.tau:g}"
@@ -151,9 +135,7 @@ class RaceView(StudyView[Comparison]):
         for curve in race.curves:
             if best.get(curve.name, curve.objective) == curve.objective:
                 self._curve(item, curve.name, list(curve.steps), list(curve.robust))
-        item.addItem(
-            pg.InfiniteLine(race.network.robust, angle=0, pen=self._pen("network", width=1, dash=Qt.PenStyle.DotLine))
-        )
+        item.addItem(self._level(0, race.network.robust))
         item.setYRange(0, 1, padding=0.02)
         self.steps.setVisible(bool(race.curves))
 
@@ -169,25 +151,23 @@ class RaceView(StudyView[Comparison]):
         self.sweep.setVisible(bool(found))
 
     def _curve(self, item: pg.PlotItem, name: str, x: list[float] | list[int], y: list[float]) -> None:
-        look, colour = LOOKS.get(name, OTHER), self._colour(name)
+        look = look_of(name)
         some = np.unique(np.linspace(0, len(x) - 1, min(len(x), 8)).astype(int)) if x else np.empty(0, int)
-        item.plot(x, y, pen=self._pen(name, width=1))
-        marks = np.asarray(x, float)[some], np.asarray(y, float)[some]
-        item.plot(*marks, pen=None, symbol=look.symbol, symbolSize=8, symbolPen=colour, symbolBrush=colour)
+        item.plot(x, y, pen=pen_of(look, self.theme))
+        colour, marks = colour_of(look, self.theme), (np.asarray(x, float)[some], np.asarray(y, float)[some])
+        item.plot(*marks, pen=None, symbol=SYMBOLS[look.marker], symbolSize=8, symbolPen=colour, symbolBrush=colour)
 
     def _dot(self, name: str, x: float, y: float, *, filled: bool, size: int) -> None:
-        colour = self._colour(name)
+        look = look_of(name)
+        colour = colour_of(look, self.theme)
         self.dots.getPlotItem().plot(
-            [x], [y], pen=None, symbol=LOOKS.get(name, OTHER).symbol, symbolSize=size,
-            symbolPen=pg.mkPen(colour, width=1), symbolBrush=pg.mkBrush(colour if filled else self.theme.base),
+            [x], [y], pen=None, symbol=SYMBOLS[look.marker], symbolSize=size, symbolPen=pg.mkPen(colour, width=1),
+            symbolBrush=pg.mkBrush(colour if filled else self.theme.base),
         )  # fmt: skip
 
-    def _colour(self, name: str) -> str:
-        return LOOKS.get(name, OTHER).colour(self.theme)
-
-    def _pen(self, name: str, *, width: int, solid: bool = False, dash: Qt.PenStyle | None = None) -> object:
-        style = Qt.PenStyle.SolidLine if solid else dash or LOOKS.get(name, OTHER).dash
-        return pg.mkPen(self._colour(name), width=width, style=style)
+    def _level(self, angle: int, value: float) -> pg.InfiniteLine:
+        """A dotted line at the network's accuracy."""
+        return pg.InfiniteLine(value, angle=angle, pen=pen_of(replace(look_of("network"), dash="dotted"), self.theme))
 
     def _fill(self, race: Comparison, best: dict[str, Entry]) -> None:
         rows: list[tuple[str, Entry, bool]] = [("network", race.network, True)]
@@ -199,7 +179,7 @@ class RaceView(StudyView[Comparison]):
             by = TRAINED_BY.get(entry.trained_by, entry.trained_by)
             baseline = name not in ("network", "oracle")
             texts = (
-                label(name), f"{by} (best)" if top and baseline else by,
+                look_of(name).label, f"{by} (best)" if top and baseline else by,
                 "" if entry.clean is None else f"{entry.clean:.3f}", accuracy(entry),
                 "" if entry.steps is None else f"{entry.steps:,}", entry.note,
             )  # fmt: skip

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from PySide6.QtCore import QEvent, QObject, QPointF, Qt
-from PySide6.QtGui import QColor, QPainterPath, QPen
+from PySide6.QtGui import QPainterPath, QPen
 from PySide6.QtWidgets import QGraphicsPathItem, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from engine.config.experiment import IMAGES
 from engine.core.measurement import NORM_SIGN, Measurement, wilson_bounds
 from engine.core.results import RadiusCurves
+from engine.figures.declare import Look, ViewDeclaration
+from engine.figures.radius import VIEW
 from engine.run.snapshot import Snapshot
-from fp_gui.theme import BLUE, GREEN, SKY, VERMILION, Theme
-from fp_gui.views.base import View, views
-from fp_gui.views.plots import NONE, Floats, add_items, new_plot, swatch, theme_plot, translucent
+from fp_gui.theme import Theme
+from fp_gui.views.base import Place, View, views
+from fp_gui.views.plots import (
+    NONE,
+    SYMBOLS,
+    Floats,
+    add_items,
+    colour_of,
+    new_plot,
+    pen_of,
+    swatch,
+    theme_plot,
+    translucent,
+)
 from fp_gui.views.widgets import Pages, Switch, line, restore, tint
 
 TOP = 1.07  # of the y axis: room for the name of tau above the curves
@@ -43,16 +56,9 @@ TERMS_IMAGES = (
     "Under attack (▼, PGD): the share that PGD did not fool. A better attack may fool more: an upper bound.\n"
     "tau: the radius that this run trains and is evaluated with."
 )
-SOLID, DASH = Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine
-DOWN, UP = "t", "t1"  # markers: from above, from below
-# key: (colour on light, colour on dark, marker, line)
-CURVES = {
-    "pgd": (BLUE, SKY, DOWN, SOLID),
-    "certified": (BLUE, SKY, UP, DASH),
-    "pgd_clean": (VERMILION, "#FF7A33", DOWN, SOLID),
-    "certified_clean": (VERMILION, "#FF7A33", UP, DASH),
-    "oracle": ("#007A5A", GREEN, "d", Qt.PenStyle.DashDotLine),
-}
+CURVES = VIEW.looks
+# Without areas between bounds the curve after clean training has another marker and dash to tell it by.
+UNBOUNDED_CLEAN = replace(CURVES["pgd_clean"], marker="square", dash="dashed")
 # Rows of the table: (name, curve from above, curve from below).
 STATES = {
     "now": ("now", "pgd", "certified"),
@@ -92,19 +98,19 @@ class Cell:
         self.value.setVisible(visible)
 
 
-@views.register("radius")
+@views.register(VIEW.name, order=60)
 class RadiusView(View):
     """Accuracy against radius. Drawn only when the curves have been measured anew."""
 
-    name: ClassVar[str] = "radius"
-    title: ClassVar[str] = "Radius"
+    declaration: ClassVar[ViewDeclaration] = VIEW
+    place: ClassVar[Place] = "lower"
     wants: frozenset[type] = frozenset({RadiusCurves})
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.caption = line(BETWEEN)
-        self.clean = Switch("After clean", "Also draw the weights at the end of clean training.", on=True)
-        self.intervals = Switch("95% bars", "Draw the 95% Wilson intervals; the table always tells them.", on=True)
+        self.clean = Switch.of("After clean", VIEW.option("clean"))
+        self.intervals = Switch.of("95% bars", VIEW.option("intervals"))
         self.plot = new_plot(y="accuracy (share right)")
         self.box: pg.ViewBox = self.plot.getViewBox()
         self.plot.setToolTip("Hover for the values at a radius.")
@@ -119,10 +125,8 @@ class RadiusView(View):
             area.setZValue(z)
             self.box.addItem(area, ignoreBounds=True)
         self.curves: dict[str, RadiusCurve] = {}
-        for z, (key, (_, _, symbol, _)) in enumerate(reversed(CURVES.items()), start=5):
-            curve = RadiusCurve(
-                pg.PlotCurveItem(), pg.ScatterPlotItem(symbol=symbol, size=10), pg.PlotCurveItem(connect="pairs")
-            )
+        for z, key in enumerate(reversed(tuple(CURVES)), start=5):
+            curve = RadiusCurve(pg.PlotCurveItem(), pg.ScatterPlotItem(size=10), pg.PlotCurveItem(connect="pairs"))
             for each in (curve.bars, curve.line, curve.marks):
                 each.setZValue(z)
                 self.plot.addItem(each, ignoreBounds=True)
@@ -286,9 +290,9 @@ class RadiusView(View):
             self._tell()
         return super().eventFilter(watched, event)
 
-    def colour(self, key: str) -> QColor:
-        """The colour of a curve in the current theme."""
-        return QColor(CURVES[key][1] if self.theme.dark else CURVES[key][0])
+    def look(self, key: str) -> Look:
+        """How a curve is drawn."""
+        return UNBOUNDED_CLEAN if key == "pgd_clean" and not self.bounded else CURVES[key]
 
     def set_theme(self, theme: Theme) -> None:
         """Recolour plot, table and texts."""
@@ -300,7 +304,7 @@ class RadiusView(View):
         self.cross.setPen(pg.mkPen(theme.muted, width=1))
         self._colour()
         for state, area in self.areas.items():
-            area.setBrush(translucent(self.colour(STATES[state][1]), 70 if theme.dark else 50))
+            area.setBrush(translucent(colour_of(self.look(STATES[state][1]), theme), 70 if theme.dark else 50))
         for label in (self.caption, self.protocol, self.at, *self.heads):
             tint(label, theme.muted)
         for label in self.names.values():
@@ -308,15 +312,13 @@ class RadiusView(View):
 
     def _colour(self) -> None:
         for key, curve in self.curves.items():
-            colour, (_, _, symbol, style) = self.colour(key), CURVES[key]
-            if key == "pgd_clean" and not self.bounded:  # there are no areas to tell it from the curve of now
-                symbol, style = "s", DASH
-            curve.line.setPen(pg.mkPen(colour, width=1, style=style))
-            curve.bars.setPen(pg.mkPen(colour, width=1))
-            curve.marks.setSymbol(symbol)
+            look = self.look(key)
+            curve.line.setPen(pen_of(look, self.theme))
+            curve.bars.setPen(pen_of(look, self.theme, solid=True))
+            curve.marks.setSymbol(SYMBOLS[look.marker])
             curve.marks.setPen(pg.mkPen(self.theme.base, width=1))
-            curve.marks.setBrush(pg.mkBrush(colour))
-            self.cells[key].swatch.setPixmap(swatch(self.devicePixelRatioF(), colour, symbol, style))
+            curve.marks.setBrush(pg.mkBrush(colour_of(look, self.theme)))
+            self.cells[key].swatch.setPixmap(swatch(look, self.theme, self.devicePixelRatioF()))
             tint(self.cells[key].value, self.theme.text)
 
     def options(self) -> dict[str, str]:

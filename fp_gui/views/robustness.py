@@ -7,38 +7,23 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QPixmap
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from engine.config.experiment import IMAGES
 from engine.core import metrics
 from engine.core.history import Series
 from engine.core.measurement import wilson_bounds
+from engine.figures.declare import ViewDeclaration
+from engine.figures.robustness import VIEW
 from engine.run.snapshot import ProtocolLog, Snapshot
 from engine.run.timeline import spans
-from fp_gui.theme import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW, Theme
-from fp_gui.views.base import View, views
+from fp_gui.theme import Theme
+from fp_gui.views.base import Place, View, views
 from fp_gui.views.curves import TimePlot
 from fp_gui.views.plots import Floats, swatch
 from fp_gui.views.widgets import Pages, Switch, line, restore, tint
 
-# key: (name, colour on light, colour on dark, marker)
-CURVES = {
-    metrics.CLEAN: ("clean", BLUE, SKY, "o"),
-    metrics.FGM: ("FGM", ORANGE, ORANGE, "s"),
-    metrics.PGD: ("PGD", VERMILION, "#FF7A33", "t"),
-    metrics.DENSE: ("dense direction", "#A9517F", PURPLE, "d"),
-    metrics.CERTIFIED: ("certified", "#3B4149", YELLOW, "t1"),
-    metrics.ALIGNMENT: ("FGM alignment", "#007A5A", GREEN, "+"),
-}
-TIPS = {
-    metrics.CLEAN: "Share of held-out inputs classified right, unperturbed.",
-    metrics.FGM: "Share still right after one gradient step to the boundary of the ball.",
-    metrics.PGD: "Share still right after projected gradient descent inside the ball: an upper bound of robustness.",
-    metrics.DENSE: "Share still right after every input moves by tau along −y·M w* (needs no network).",
-    metrics.CERTIFIED: "Share that provably no perturbation of the ball fools: a lower bound of robustness.",
-    metrics.ALIGNMENT: "Mean cosine of the FGM perturbation with −y·M w*: 1 means it is the dense mixture.",
-}
+CURVES = VIEW.looks
 
 
 def sample_sizes(steps: ArrayLike, log: ProtocolLog) -> Floats:
@@ -72,7 +57,7 @@ class Row:
         self.swatch = QLabel()
         self.protocol, self.live, self.report = line(wrap=False), line(wrap=False), line(wrap=False)
         for column, label in enumerate((self.swatch, self.protocol, self.live, self.report)):
-            label.setToolTip(TIPS[key])
+            label.setToolTip(CURVES[key].tip)
             grid.addWidget(label, row, column)
         for label in (self.live, self.report):
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -83,13 +68,12 @@ class Row:
             label.setVisible(visible)
 
 
-@views.register("robustness")
+@views.register(VIEW.name, order=50)
 class RobustnessView(View):
     """Accuracy over steps. Reads the history only, so it costs nothing between two evaluations."""
 
-    name: ClassVar[str] = "robustness"
-    title: ClassVar[str] = "Robustness"
-    wants: frozenset[type] = frozenset()
+    declaration: ClassVar[ViewDeclaration] = VIEW
+    place: ClassVar[Place] = "lower"
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -100,12 +84,10 @@ class RobustnessView(View):
             "Unperturbed and under attack. Bands and bars: 95% Wilson intervals. Small filled markers are live "
             "estimates;\nlarge hollow ones the fuller report at a phase's end. Every figure names its protocol below."
         )
-        self.alignment = Switch(
-            "FGM alignment", "Also draw the mean cosine of the FGM perturbation with −y·M w*, the dense mixture."
-        )
+        self.alignment = Switch.of("FGM alignment", VIEW.option("alignment"))
         self.plot = TimePlot("accuracy (share right)")
-        for key, (label, light, dark, symbol) in CURVES.items():
-            self.plot.add_curve(key, label, light, dark, symbol)
+        for key, look in CURVES.items():
+            self.plot.add_curve(key, look)
         table = QGridLayout()
         table.setHorizontalSpacing(14)
         table.setVerticalSpacing(1)
@@ -191,8 +173,8 @@ class RobustnessView(View):
         row.report.setText(figure_text(reports, report_band))
         if reports is not None and len(reports):
             self.heads[3].setText(f"report [95%], step {reports.steps[-1]:,}")
-        row.protocol.setToolTip(f"{TIPS[name]}\n{protocol.text() if protocol is not None else ''}".rstrip())
-        row.protocol.setText(protocol.short() if protocol is not None else CURVES[name][0])
+        row.protocol.setToolTip(f"{CURVES[name].tip}\n{protocol.text() if protocol is not None else ''}".rstrip())
+        row.protocol.setText(protocol.short() if protocol is not None else CURVES[name].label)
         if name == metrics.ALIGNMENT:
             row.protocol.setText("FGM alignment with −y·M w*: mean cosine")
         if name == metrics.CERTIFIED and protocol is not None:  # what kind of bound it is, the tooltip says
@@ -201,7 +183,7 @@ class RobustnessView(View):
             if report_protocol.attack == "pgd":
                 others = "FGM" if self.images else "FGM and dense direction"
                 self.report.setText(f"Report: {report_protocol.text()}; {others} on the same samples.")
-            row.report.setToolTip(f"{TIPS[name]}\nReport: {report_protocol.text()}")
+            row.report.setToolTip(f"{CURVES[name].tip}\nReport: {report_protocol.text()}")
 
     def set_theme(self, theme: Theme) -> None:
         """Recolour plot, table and texts."""
@@ -211,12 +193,9 @@ class RobustnessView(View):
         for label in (self.caption, self.report, *self.heads):
             tint(label, theme.muted)
         for key, row in self.rows.items():
-            row.swatch.setPixmap(self._swatch(key))
+            row.swatch.setPixmap(swatch(CURVES[key], theme, self.devicePixelRatioF()))
             for label in (row.protocol, row.live, row.report):
                 tint(label, theme.text)
-
-    def _swatch(self, key: str) -> QPixmap:
-        return swatch(self.devicePixelRatioF(), self.plot.colour(key), CURVES[key][3])
 
     def _show_certified(self, shown: bool) -> None:
         self.plot.set_visible(metrics.CERTIFIED, shown)

@@ -1,14 +1,12 @@
-"""What the views of the studies of a finished run share: choices, a key to the marks, plots and the protocol."""
+"""What the views of studies of a finished run share: choices, a key to the looks, tables, plots and the protocol."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Generic, TypeVar
 
 import pyqtgraph as pg  # type: ignore[import-untyped]
-from PySide6.QtCore import QSignalBlocker, Qt
-from PySide6.QtGui import QColor
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
@@ -22,39 +20,26 @@ from PySide6.QtWidgets import (
 )
 
 from engine.core.results import Filters, LayerInfo
+from engine.figures.declare import Look
 from engine.run.snapshot import Snapshot
 from fp_gui.theme import ORANGE, VERMILION, Theme
-from fp_gui.views.plots import swatch, theme_plot
+from fp_gui.views.layer_choice import LayerChoice
+from fp_gui.views.plots import SYMBOLS, colour_of, pen_of, swatch, theme_plot
 from fp_gui.views.task_view import TaskView
-from fp_gui.views.widgets import Choice, Pages, line, tint
+from fp_gui.views.widgets import Pages, line, tint
 
 F = TypeVar("F")
 Point = tuple[float, float, float, float]  # x, value, and its interval's ends
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """How a quantity is drawn in plot and key: name, colours on light and dark ground, marker, dash."""
-
-    name: str
-    light: str
-    dark: str
-    symbol: str
-    dash: Qt.PenStyle = Qt.PenStyle.SolidLine
-
-    def colour(self, theme: Theme) -> str:
-        """The colour on this ground."""
-        return self.dark if theme.dark else self.light
-
-
 class Key(QWidget):
-    """A line that says what the marks mean."""
+    """A line that says what the looks mean."""
 
-    def __init__(self, marks: Sequence[Mark]) -> None:
+    def __init__(self, looks: Sequence[Look]) -> None:
         super().__init__()
-        self._marks = marks
-        self._swatches = [QLabel() for _ in marks]
-        self._names = [line(mark.name) for mark in marks]
+        self._looks = looks
+        self._swatches = [QLabel() for _ in looks]
+        self._names = [line(look.label) for look in looks]
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         for picture, name in zip(self._swatches, self._names, strict=True):
@@ -63,21 +48,19 @@ class Key(QWidget):
 
     def set_theme(self, theme: Theme) -> None:
         """Recolour."""
-        ratio = self.devicePixelRatioF()
-        for mark, picture, name in zip(self._marks, self._swatches, self._names, strict=True):
-            picture.setPixmap(swatch(ratio, QColor(mark.colour(theme)), mark.symbol, mark.dash))
+        for look, picture, name in zip(self._looks, self._swatches, self._names, strict=True):
+            picture.setPixmap(swatch(look, theme, self.devicePixelRatioF()))
             tint(name, theme.muted)
 
 
-def draw_points(item: pg.PlotItem, mark: Mark, theme: Theme, points: Sequence[Point], *, joined: bool) -> None:
-    """Draw ``points`` with their intervals as bars, ``joined`` by a line or not."""
-    colour = mark.colour(theme)
-    x, y = [p[0] for p in points], [p[1] for p in points]
+def draw_points(item: pg.PlotItem, look: Look, theme: Theme, points: Sequence[Point]) -> None:
+    """Draw ``points`` with their intervals as bars, joined by the look's line."""
+    colour = colour_of(look, theme)
     for at, _, low, high in points:
-        item.plot([at, at], [low, high], pen=pg.mkPen(colour, width=2))
+        item.plot([at, at], [low, high], pen=pen_of(look, theme, 2, solid=True))
     item.plot(
-        x, y, pen=pg.mkPen(colour, width=1, style=mark.dash) if joined else None, symbol=mark.symbol, symbolSize=10,
-        symbolPen=colour, symbolBrush=colour,
+        [p[0] for p in points], [p[1] for p in points], pen=pen_of(look, theme), symbol=SYMBOLS[look.marker],
+        symbolSize=10, symbolPen=colour, symbolBrush=colour,
     )  # fmt: skip
 
 
@@ -122,29 +105,15 @@ def steps_box(otherwise: str, tip: str) -> QSpinBox:
     return box
 
 
-class LayerChoice(Choice):
-    """A drop-down of layers whose first entries do not depend on the network; ``value`` is one of these or a name."""
+def layers_of(snapshot: Snapshot) -> tuple[LayerInfo, ...]:
+    """The layers of the run's network, as far as ``snapshot`` holds them."""
+    found = snapshot.get(Filters)
+    return () if found is None else found.layers
 
-    def __init__(self, first: dict[str, str], tip: str) -> None:
-        super().__init__(first, next(iter(first)), tip)
-        self._first = len(first)
-        self.layers: tuple[LayerInfo, ...] = ()
 
-    def show_layers(self, snapshot: Snapshot) -> None:
-        """Offer the layers of the run's network, as far as ``snapshot`` holds them."""
-        found = snapshot.results.get(Filters)
-        layers = found.layers if isinstance(found, Filters) else self.layers
-        if layers == self.layers:
-            return
-        with QSignalBlocker(self):
-            value = self.value
-            while self.count() > self._first:
-                self.removeItem(self.count() - 1)
-            for layer in layers:
-                self.addItem(f"{layer.name} ({layer.kind}, {layer.units} units)", layer.name)
-            self.setCurrentIndex(0)
-            self.value = value
-        self.layers = layers
+def study_layers(first: Mapping[str, str], tip: str) -> LayerChoice:
+    """A choice of ``first``, which are no layers, or of a layer."""
+    return LayerChoice(first, tip, lambda _, each: f"{each.name} ({each.kind}, {each.units} units)")
 
 
 class StudyView(TaskView, Generic[F]):

@@ -1,14 +1,14 @@
-"""Small parts that the live views share: captions, empty pages, choices, round axis ends."""
+"""Small parts that the live views share: captions, empty pages, choices, switches, numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import ceil, floor, log10
 
 from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QCheckBox, QComboBox, QLabel, QStackedWidget, QWidget
 
+from engine.figures.declare import Option
 from fp_gui.theme import Theme
 
 EMPTY = "Nothing has been computed yet.\nPress play (Space) to start training."
@@ -70,6 +70,11 @@ class Choice(QComboBox):
         self.setMinimumWidth(self.fontMetrics().averageCharWidth() * 9)
         self.value = current
 
+    @classmethod
+    def of(cls, option: Option, more: str = "") -> Choice:
+        """The choice that a declared option is, with ``more`` to say about it."""
+        return cls(option.choices, option.default, f"{option.doc}{more}")
+
     @property
     def value(self) -> str:
         """The chosen value."""
@@ -90,6 +95,11 @@ class Switch(QCheckBox):
         self.setToolTip(tip)
         self.setChecked(on)
 
+    @classmethod
+    def of(cls, label: str, option: Option) -> Switch:
+        """The switch that a declared option is."""
+        return cls(label, option.doc, on=option.default == "true")
+
     @property
     def value(self) -> str:
         """``true`` or ``false``."""
@@ -107,11 +117,3 @@ def restore(controls: Mapping[str, Choice | Switch], options: Mapping[str, str])
         if name in options:
             with QSignalBlocker(control):
                 control.value = options[name]
-
-
-def ceiling(value: float, digits: int = 2) -> float:
-    """Round up to ``digits`` significant digits, so that a scale that grows does so in few steps."""
-    if value <= 0:
-        return 0.0
-    unit = 10.0 ** (floor(log10(value)) + 1 - digits)
-    return float(f"{ceil(value / unit - 1e-9) * unit:.{digits + 1}g}")

@@ -79,7 +79,7 @@ def window(preset: str, minutes: float = 0.0, shown: str = "") -> dict[str, Any]
     from fp_gui.bridge.controller import Controller
     from fp_gui.main_window import MainWindow
     from fp_gui.theme import ThemeManager
-    from fp_gui.views.catalogue import view_types
+    from fp_gui.views.base import view_types
 
     app = make_app(["bench"])
     home = Path(tempfile.mkdtemp())

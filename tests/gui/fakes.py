@@ -16,7 +16,7 @@ from engine.core.results import Filters, LayersPrinciple1, Mixture, Weights
 from engine.run.commands import Command, SaveCheckpoint, SetKnob, SwitchPhase
 from engine.run.snapshot import Problem, Snapshot
 from engine.theory.config import SparseCodingConfig
-from fp_gui.views.base import View
+from fp_gui.views.base import Place, View
 
 
 class FakeSession:
@@ -158,6 +158,7 @@ class NeuronsFake(FakeView):
 
 class MixturesFake(FakeView):
     name: ClassVar[str] = "mixtures"
+    place: ClassVar[Place] = "upper"
     title: ClassVar[str] = "Mixtures"
     wants = frozenset({Mixture})
     kinds: ClassVar[tuple[str, ...]] = (SPARSE_CODING,)
@@ -165,6 +166,7 @@ class MixturesFake(FakeView):
 
 class RobustnessFake(FakeView):
     name: ClassVar[str] = "robustness"
+    place: ClassVar[Place] = "lower"
     title: ClassVar[str] = "Robustness"
 
 
@@ -177,6 +179,7 @@ class FiltersFake(FakeView):
 
 class LayersFake(FakeView):
     name: ClassVar[str] = "layers"
+    place: ClassVar[Place] = "upper"
     title: ClassVar[str] = "Layers"
     wants = frozenset({LayersPrinciple1})
     kinds: ClassVar[tuple[str, ...]] = (IMAGES,)

@@ -16,7 +16,7 @@ from fp_gui.bridge.controller import Controller
 from fp_gui.export_dialog import ExportDialog
 from fp_gui.main_window import MainWindow
 from fp_gui.theme import ThemeManager
-from fp_gui.views.catalogue import view_types
+from fp_gui.views.base import view_types
 from tests.tiny_image_runs import tiny_images
 from tests.tiny_runs import tiny_config
 

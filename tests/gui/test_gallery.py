@@ -5,21 +5,21 @@ import pytest
 from PySide6.QtCore import QPoint, Qt
 
 from engine.core.results import Mixture
+from engine.figures.declare import round_up
+from engine.figures.neurons import VIEW
+from engine.figures.order import neuron_order
+from engine.figures.panels import picture_size
 from fp_gui.theme import DARK, LIGHT
 from fp_gui.views.gallery import (
     ZERO,
     ColourBar,
     Grid,
     TileGallery,
-    best_columns,
-    contrast,
+    columns_for,
     diverging,
-    neuron_order,
-    picture_shape,
     quantise,
     tile,
 )
-from fp_gui.views.widgets import ceiling
 
 # The offscreen platform says this of every window that is shown.
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints")
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints")
     ("d", "shape"), [(64, (8, 8)), (144, (12, 12)), (1, (1, 1)), (10, (3, 4)), (60, (8, 8)), (2, (1, 2))]
 )
 def test_picture_shape_holds_the_vector_in_a_near_square(d, shape):
-    assert picture_shape(d) == shape
+    assert picture_size(d) == shape
     assert shape[0] * shape[1] >= d
 
 
@@ -38,7 +38,7 @@ def test_tiling_puts_each_neuron_in_its_tile_and_leaves_lines(d):
     n, columns = 7, 3
     pictures = (np.arange(n * d).reshape(n, d) % 250 + 1).astype(np.uint8)
     image = tile(pictures, columns)
-    h, w = picture_shape(d)
+    h, w = picture_size(d)
     assert image.shape == (3 * (h + 1) + 1, columns * (w + 1) + 1)
     for i in range(n):
         row, column = divmod(i, columns)
@@ -88,22 +88,22 @@ def test_grid_maps_every_pixel_and_nothing_beyond_its_edges():
     assert Grid(np.empty(0, np.int64), 1, 4).neuron_at(0, 0) == -1
 
 
-def test_best_columns_makes_tiles_largest():
-    assert best_columns(64, 64, 400, 400) == 8
-    assert best_columns(64, 64, 1600, 100) == 32
-    assert best_columns(1, 64, 400, 400) == best_columns(0, 64, 400, 400) == 1
+def test_columns_make_tiles_largest():
+    assert columns_for(64, (9, 9), 400, 400) == 8
+    assert columns_for(64, (9, 9), 1600, 100) == 32
+    assert columns_for(1, (9, 9), 400, 400) == columns_for(0, (9, 9), 400, 400) == 1
 
 
 def test_contrast_is_the_high_quantile_of_absolute_weights():
     values = np.linspace(-1, 0.5, 1000, dtype=np.float32).reshape(10, 100)
-    assert contrast(values) == pytest.approx(np.quantile(np.abs(values), 0.995), abs=2e-3)
-    assert contrast(np.empty((0, 4), np.float32)) == 0.0
-    assert contrast(np.array([[3.0]], np.float32)) == 3.0
+    assert VIEW.contrast.size(values) == pytest.approx(np.quantile(np.abs(values), 0.995), abs=2e-3)
+    assert VIEW.contrast.size(np.empty((0, 4), np.float32)) == 0.0
+    assert VIEW.contrast.size(np.array([[3.0]], np.float32)) == 3.0
 
 
 @pytest.mark.parametrize(("value", "rounded"), [(0.0123, 0.013), (0.651, 0.66), (0.65, 0.65), (27.3, 28), (0, 0)])
-def test_ceiling_rounds_up_to_two_digits(value, rounded):
-    assert ceiling(value) == pytest.approx(rounded)
+def test_levels_round_up_to_two_digits(value, rounded):
+    assert round_up(value) == pytest.approx(rounded)
 
 
 def mixture(**columns):

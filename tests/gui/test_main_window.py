@@ -421,7 +421,7 @@ def test_pending_network_applies_with_reset(both: MainWindow, factory: FakeFacto
 
 def open_real_window(qapp: QApplication, config: Config) -> MainWindow:
     from engine import worlds
-    from fp_gui.views.catalogue import view_types
+    from fp_gui.views.base import view_types
 
     window = MainWindow(Controller(worlds), view_types(), ThemeManager(qapp, "light"), "small", config, QSettings())
     window.begin(config, "small")
@@ -456,7 +456,7 @@ def test_the_curves_go_on_across_the_switch(qapp: QApplication, qtbot: QtBot) ->
 
 
 def test_real_session_plays_switches_resets_and_closes(qapp: QApplication, qtbot: QtBot, tmp_path: Path) -> None:
-    from fp_gui.views.catalogue import view_types
+    from fp_gui.views.base import view_types
 
     config = with_value(load_preset("small"), "model.m", 40)
     window = open_real_window(qapp, config)

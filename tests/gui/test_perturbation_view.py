@@ -10,12 +10,14 @@ from engine.config.presets import load_preset
 from engine.core.history import History
 from engine.core.measurement import Measurement
 from engine.core.results import Perturbations
+from engine.figures.declare import amplification, round_up
+from engine.figures.panels import picture_size
+from engine.figures.perturbation import reference
 from engine.run.snapshot import Snapshot
 from fp_gui.theme import DARK, LIGHT
 from fp_gui.views.base import views
-from fp_gui.views.gallery import picture_shape, quantise
-from fp_gui.views.perturbation import PerturbationView, amplification, reference, shared_scale
-from fp_gui.views.widgets import ceiling
+from fp_gui.views.gallery import quantise
+from fp_gui.views.perturbation import PerturbationView, shared_scale
 
 CONFIG = load_preset("small")
 
@@ -55,7 +57,7 @@ def pixels(picture):
     return picture.image.image
 
 
-def test_it_is_registered_and_wants_the_anatomy():
+def test_it_is_registered_and_wants_the_perturbations():
     assert views["perturbation"] is PerturbationView
     assert PerturbationView.wants == {Perturbations}
 
@@ -84,7 +86,7 @@ def test_three_pictures_on_one_scale(view, d):
     assert f"δ × {factor}," in view.pictures[1].title.text()
     assert "‖δ‖ = 0.2 (ℓ2)" in view.pictures[1].title.text()
     x, delta = found.x[2], found.delta[2]
-    shape = picture_shape(d)
+    shape = picture_size(d)
     for picture, vector in zip(view.pictures, (x, factor * delta, x + delta), strict=True):
         assert pixels(picture).shape == shape
         shown = pixels(picture).ravel()
@@ -100,7 +102,7 @@ def test_amplification_is_a_round_factor_that_stays_within_the_scale():
     assert amplification(delta, 1.0) == 10
     assert amplification(delta, 0.05) == 1
     assert amplification(np.zeros((1, 2), np.float32), 1.0) == 1
-    assert amplification(np.float32(1e-9) * delta, 1.0) == 100
+    assert amplification(np.float32(1e-9) * delta, 1.0) == 200
 
 
 def test_margins_say_right_or_wrong(view):
@@ -138,7 +140,7 @@ def test_in_linf_the_dense_mixture_is_as_long_as_the_perturbation(view):
     assert np.linalg.norm(reference(found, 0)) == pytest.approx(0.05 * 4, rel=1e-5)
     view.render(make(found))
     assert "‖δ‖ = 0.05 (ℓ∞)" in view.pictures[1].title.text()
-    assert "as long as δ" in view.key.text()
+    assert "same length" in view.key.text()
 
 
 def test_histogram_and_means_over_all_inputs(view):
@@ -185,7 +187,7 @@ def test_nothing_is_done_for_the_same_result(view, monkeypatch):
     found = anatomy()
     view.render(make(found))
     calls = []
-    monkeypatch.setattr(view, "_draw_sample", lambda: calls.append(1))
+    monkeypatch.setattr(view, "draw_sample", lambda: calls.append(1))
     view.render(make(found, step=3001))
     view.render(make(None, step=3002))
     assert calls == []
@@ -207,7 +209,7 @@ def test_no_perturbation_at_radius_zero(view):
 def test_scale_is_rounded_up():
     found = anatomy()
     largest = max(np.abs(found.x).max(), np.abs(found.x + found.delta).max())
-    assert shared_scale(found) == ceiling(float(largest))
+    assert shared_scale(found) == round_up(float(largest))
 
 
 def test_themes_and_tooltips(view):

@@ -17,6 +17,7 @@ from engine.probes import certificate
 from engine.run.snapshot import Snapshot
 from fp_gui.theme import DARK, LIGHT
 from fp_gui.views.base import views
+from fp_gui.views.plots import colour_of
 from fp_gui.views.radius import CURVES, LINF_BOUND, RadiusView
 from fp_gui.views.robustness import RobustnessView
 
@@ -87,9 +88,9 @@ def test_what_is_drawn_are_the_arrays(view):
 
 
 def test_curves_are_told_apart_without_colour():
-    looks = {(symbol, style) for _, _, symbol, style in CURVES.values()}
+    looks = {(look.marker, look.dash) for look in CURVES.values()}
     assert len(looks) == 3  # attack, certificate, ideal network; now and after clean by colour, with two areas
-    assert len({symbol for *_, symbol, _ in CURVES.values()}) == 3
+    assert len({look.marker for look in CURVES.values()}) == 3
 
 
 def test_the_area_lies_between_the_two_bounds(view):
@@ -192,7 +193,7 @@ def test_themes(view):
     view.render(make(curves()))
     for theme in (LIGHT, DARK):
         view.set_theme(theme)
-        assert view.curves["pgd"].line.opts["pen"].color() == view.colour("pgd")
+        assert view.curves["pgd"].line.opts["pen"].color() == colour_of(CURVES["pgd"], view.theme)
         assert view.areas["now"].brush().color().alpha() < 128
     assert view.curves["certified"].line.opts["pen"].style() == Qt.PenStyle.DashLine
     assert view.caption.toolTip() == view.heads[1].toolTip() != ""

@@ -13,16 +13,18 @@ from engine.core import metrics
 from engine.core.history import History, Series
 from engine.core.measurement import Measurement, wilson
 from engine.core.results import CleanMixture, Mixture, Weights
+from engine.figures.declare import round_up
+from engine.figures.mixtures import VIEW as MIXTURES
+from engine.figures.neurons import VIEW as NEURONS
 from engine.run.snapshot import Event, Snapshot
 from engine.run.timeline import spans
 from fp_gui.theme import DARK, LIGHT
 from fp_gui.views import curves
 from fp_gui.views.base import views
-from fp_gui.views.gallery import contrast, quantise, tile
-from fp_gui.views.mixtures import QUANTITIES, MixturesView
+from fp_gui.views.gallery import quantise, tile
+from fp_gui.views.mixtures import MixturesView
 from fp_gui.views.neurons import NeuronsView
 from fp_gui.views.robustness import RobustnessView, sample_sizes, wilson_of
-from fp_gui.views.widgets import ceiling
 
 # The offscreen platform says this of every window that is shown.
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints")
@@ -198,7 +200,7 @@ def test_the_three_pictures_share_neurons_places_and_scale(qtbot):
     snapshot = make()
     view.render(snapshot)
     weights = snapshot.get(Weights)
-    scale = ceiling(max(contrast(weights.clean), contrast(weights.now)))
+    scale = round_up(max(NEURONS.contrast.size(weights.clean), NEURONS.contrast.size(weights.now)))
     assert view.scale() == pytest.approx(scale)
     grids = [g.grid for g in view.galleries]
     assert all(np.array_equal(g.order, view.order) for g in grids)
@@ -221,7 +223,7 @@ def test_the_scale_holds_across_phases_when_weights_shrink(qtbot):
     assert view.scale() == scale == view.galleries[2].scale == view.galleries[1].scale
     assert np.abs(bytes_of(view, 2).astype(int)[bytes_of(view, 2) > 0] - 128).max() < 40  # seen as small as they are
     view.render(dataclasses.replace(small, run="b", results={**small.results, Weights: weights}))
-    assert view.scale() == ceiling(contrast(weights.clean)) < scale  # another run begins anew
+    assert view.scale() == round_up(NEURONS.contrast.size(weights.clean)) < scale  # another run begins anew
 
 
 def test_dictionary_space_shows_coefficients(qtbot):
@@ -367,11 +369,11 @@ def test_scatter_and_histogram_show_the_arrays(qtbot):
     snapshot = make(alive=alive)
     view.render(snapshot)
     mixture = snapshot.get(Mixture)
-    for item, chosen in ((view.alive, alive), (view.dead, ~alive)):
+    for item, chosen in ((view.scatter.alive, alive), (view.scatter.dead, ~alive)):
         x, y = item.getData()
         np.testing.assert_allclose(x, mixture.pure[chosen])
         np.testing.assert_allclose(y, mixture.mixture[chosen])
-    assert view.alive.opts["symbol"] != view.dead.opts["symbol"]
+    assert view.scatter.alive.opts["symbol"] != view.scatter.dead.opts["symbol"]
     assert view.bars.yData.sum() == alive.sum()
     assert view.count.text() == f"n alive = {alive.sum()} of 40"
     (x0, x1), (y0, y1) = view.scatter.getViewBox().viewRange()
@@ -401,7 +403,7 @@ def test_the_neurons_after_clean_training_are_drawn_faintly(qtbot):
 
 
 def drawn(view):
-    return [item.getData()[0] for item in (view.clean_points, view.clean_bars, view.alive)]
+    return [item.getData()[0] for item in (view.clean_points, view.clean_bars, view.scatter.alive)]
 
 
 def test_mixtures_draws_what_its_snapshot_holds_whatever_other_views_asked_for(qtbot):
@@ -432,7 +434,7 @@ def test_the_neurons_after_clean_training_do_not_survive_into_another_run(qtbot)
     assert "after clean" not in view.key.text()
 
 
-@pytest.mark.parametrize("quantity", QUANTITIES)
+@pytest.mark.parametrize("quantity", MIXTURES.option("quantity").choices)
 def test_distribution_over_time_is_the_history(qtbot, quantity):
     view = shown(qtbot, MixturesView)
     view.set_options({"quantity": quantity})
@@ -448,17 +450,17 @@ def test_highlight_rings_the_point_and_hover_finds_it(qtbot):
     view = shown(qtbot, MixturesView)
     view.render(make())
     view.highlight(7)
-    x, y = view.ring.getData()
+    x, y = view.scatter.ring.getData()
     assert (x[0], y[0]) == (pytest.approx(view.mixture.pure[7]), pytest.approx(view.mixture.mixture[7]))
     box = view.scatter.getViewBox()
     at = box.mapViewToScene(QPointF(float(x[0]), float(y[0])))
-    assert view.neuron_at(at, 0.5) == 7
-    assert view.neuron_at(QPointF(-5, -5)) == -1
+    assert view.scatter.unit_at(at) == 7
+    assert view.scatter.unit_at(QPointF(-5, -5)) == -1
     told = []
     view.neuron_hovered.connect(told.append)
     view.highlight(-1)
-    view._move(at)
-    view._move(at)
+    view.scatter._move(at)
+    view.scatter._move(at)
     assert told == [7]
 
 
@@ -467,7 +469,7 @@ def test_mixtures_do_nothing_for_the_same_step(qtbot, monkeypatch):
     snapshot = make()
     view.render(snapshot)
     calls = []
-    for item in (view.alive, view.dead, view.bars, view.time.curves["median"].line):
+    for item in (view.scatter.alive, view.scatter.dead, view.bars, view.time.curves["median"].line):
         monkeypatch.setattr(item, "setData", lambda *a, **k: calls.append(1))
     view.render(dataclasses.replace(snapshot))
     assert calls == []
@@ -517,7 +519,7 @@ def test_robustness_shows_curves_bands_reports_and_protocols(qtbot):
     np.testing.assert_allclose(view.plot.curves[metrics.PGD].bars.yData, [low, high])
     assert row.report.text().startswith("0.330 [")
     assert "PGD-40" in row.report.toolTip()
-    assert len({c.symbol for c in view.plot.curves.values()}) == len(view.plot.curves)
+    assert len({c.look.marker for c in view.plot.curves.values()}) == len(view.plot.curves)
     assert view.plot.box.viewRange()[1] == pytest.approx([0, 1], abs=0.05)
 
 

@@ -54,7 +54,7 @@ def test_every_view_is_exported_as_it_is_shown(qapp: QApplication, qtbot: QtBot,
             controller.step_once()
         qtbot.waitUntil(lambda: controller.last is not None and controller.last.step == STEPS, timeout=WAIT)
         for name, changed in CHANGED[kind].items():
-            view = window.view(name)
+            view = window.shelf.get(name)
             window.panels.bring(name)  # which layers there are, it learns from a snapshot
             qtbot.waitUntil(lambda view=view: not view.visibleRegion().isEmpty(), timeout=WAIT)  # type: ignore[misc]
             view.set_options(changed)
@@ -68,7 +68,7 @@ def test_every_view_is_exported_as_it_is_shown(qapp: QApplication, qtbot: QtBot,
         offered = set(dialog.views)
         assert offered == {each.name for each in view_types() if controller.config.kind in each.kinds}
         assert offered - set(chosen) <= {"race", "local", "low_rank", "claims"}  # not measured on this run
-        shown = {name: window.view(name).options() for name in chosen}
+        shown = {name: window.shelf.get(name).options() for name in chosen}
         qtbot.keyClick(dialog.focusWidget() or dialog, Qt.Key.Key_Return)
         assert window.exporter.busy
         controller.play()  # training goes on meanwhile, through checkpoints of its own

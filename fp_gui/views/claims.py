@@ -250,7 +250,7 @@ class Card(QFrame):
         )
 
 
-@views.register(VIEW.name, order=120)
+@views.register(VIEW.name, order=VIEW.order)
 class ClaimsView(TaskView):
     """One card a claim. The live figures decide until a verification has."""
 

@@ -45,7 +45,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-@views.register(VIEW.name, order=100)
+@views.register(VIEW.name, order=VIEW.order)
 class LocalView(StudyView[Local]):
     """Per layer: cosines, accuracy before and after, and the two parts of every unit."""
 

@@ -42,7 +42,7 @@ def ranks_of(text: str) -> tuple[int, ...] | None:
     return tuple(dict.fromkeys(0 if word == "full" else int(word) for word in words))
 
 
-@views.register(VIEW.name, order=110)
+@views.register(VIEW.name, order=VIEW.order)
 class LowRankView(StudyView[LowRankStudy]):
     """Robust and clean accuracy against rank, the full phase as a line."""
 

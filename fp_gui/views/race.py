@@ -39,7 +39,7 @@ def accuracy(entry: Entry) -> str:
     return f"{entry.robust:.3f} [{entry.low:.3f}, {entry.high:.3f}]"
 
 
-@views.register(VIEW.name, order=90)
+@views.register(VIEW.name, order=VIEW.order)
 class RaceView(StudyView[Comparison]):
     """Best robust accuracy of each baseline beside the network's and the oracle's; over steps and d where measured."""
 

@@ -7,21 +7,14 @@ from pathlib import Path
 
 from PySide6.QtCore import QSettings, Qt, QTimer, QUrl, Slot
 from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication, QShowEvent, QUndoStack
-from PySide6.QtWidgets import (
-    QAbstractButton,
-    QApplication,
-    QFileDialog,
-    QMainWindow,
-    QMenu,
-    QToolBar,
-)
+from PySide6.QtWidgets import QAbstractButton, QApplication, QFileDialog, QMainWindow, QMenu
 
 from engine.config.experiment import Config, with_value
 from engine.config.presets import load_preset
 from engine.core.errors import ConfigError, ExplorerError
 from engine.run.snapshot import Snapshot
 from fp_gui.actions import Goto, KeySheet, Toolbar, key_rows, make_actions
-from fp_gui.banner import Banner
+from fp_gui.banner import Banner, BannerBar
 from fp_gui.bridge.controller import Controller
 from fp_gui.bridge.worker import RunInfo
 from fp_gui.data_dialog import DataDialog, chosen_folder
@@ -34,8 +27,9 @@ from fp_gui.panels import Panels
 from fp_gui.runs import check_run, preset_label, with_data, with_folder
 from fp_gui.status import StatusBar
 from fp_gui.tasks import Task, Tasks
-from fp_gui.theme import Theme, ThemeManager, named, stylesheet
+from fp_gui.theme import Theme, ThemeManager, stylesheet
 from fp_gui.undo import KnobChange
+from fp_gui.view_shelf import ViewShelf
 from fp_gui.views.base import View
 from fp_gui.views.task_view import TaskView
 
@@ -67,27 +61,28 @@ class MainWindow(QMainWindow):
         self._opening = label
         self._playing = False
         self._data: DataDialog | None = None
-        self._types = {view.name: view for view in view_types}
-        self._made: dict[str, View] = {}
+        self.shelf = ViewShelf(view_types, self.settings, themes.theme, self)
         self.undo_stack = QUndoStack(self)
         self.exporter = Exporter(controller.save_checkpoint, self)
         self.tasks = Tasks(controller.save_checkpoint, self)
         self.actions_ = make_actions(self)
         self.toolbar = Toolbar(self.actions_)
         self.addToolBar(self.toolbar)
-        self._make_banner()
+        self.banner = Banner()
+        self._banner_bar = BannerBar(self.banner)
+        self.addToolBarBreak()
+        self.addToolBar(self._banner_bar)
         self.status = StatusBar()
         self.setStatusBar(self.status)
         self.status.addWidget(ExportProgress(self.exporter))
         self.form = Form(config)
         self.panels = self._make_panels()
-        self.goto = Goto(self, {name: view.title for name, view in self._types.items()})
-        self.goto.chosen.connect(self._show_view)
+        self.goto = Goto(self, {name: view.title for name, view in self.shelf.types.items()})
+        self.goto.chosen.connect(self.panels.bring)
         add_menus(self, self.actions_, self.undo_stack, self.goto.actions(), self.panels.docks.values())
         self._connect()
         self._take_theme(themes.theme)
-        self._offer_views()
-        self._show_front()
+        self._show_views()
         self.restore()
         self._stats_timer = QTimer(self, interval=STATS_MS)
         self._stats_timer.timeout.connect(self._show_stats)
@@ -95,58 +90,47 @@ class MainWindow(QMainWindow):
 
     # -- building ------------------------------------------------------------------------------------------------
 
-    def _make_banner(self) -> None:
-        self.addToolBarBreak()
-        self.banner = Banner()
-        bar = named(QToolBar("Messages", movable=False), "banner")
-        bar.toggleViewAction().setVisible(False)
-        bar.addWidget(self.banner)
-        bar.hide()
-        self.addToolBar(bar)
-        self._banner_bar = bar
-        self.banner.shown.connect(bar.setVisible)
-
     def _make_panels(self) -> Panels:
-        titles = {"parameters": "Parameters"} | {name: view.title for name, view in self._types.items()}
-        places = {name: view.place for name, view in self._types.items()}
+        types = self.shelf.types
+        titles = {"parameters": "Parameters"} | {name: view.title for name, view in types.items()}
+        places = {name: view.place for name, view in types.items()}
         panels = Panels(self, titles, places, self._config.kind, self._present())
         panels.fill("parameters", self.form)
         panels.remember(self.settings)
-        panels.appeared.connect(self.view)
+        panels.appeared.connect(self.shelf.get)
+        self.shelf.made.connect(self._take_view)
         return panels
 
     def _present(self) -> list[str]:
         """The names of the panels for the present kind of run."""
-        return ["parameters", *(n for n, view in self._types.items() if self._config.kind in view.kinds)]
+        return ["parameters", *self.shelf.names(self._config.kind)]
 
     @property
     def views(self) -> list[View]:
         """The views of the present kind of run that are made, in display order."""
-        return [self._made[name] for name in self._present() if name in self._made]
+        return self.shelf.there(self._config.kind)
 
-    @Slot(str)
-    def view(self, name: str) -> View:
-        """The view called ``name``; made now if it was not seen yet."""
-        if name not in self._made:
-            self._made[name] = view = self._types[name]()
-            view.setMinimumSize(240, 160)  # so that no view's controls can make the window larger than the screen
-            view.set_theme(self.themes.theme)
-            self._connect_view(view)
-            stored = self.settings.value(f"view/{name}")
-            if isinstance(stored, dict):
-                view.set_options({str(k): str(v) for k, v in stored.items()})
-            self.panels.fill(name, view)
-            self.controller.set_views(self.views)
-        return self._made[name]
+    @Slot(object)
+    def _take_view(self, view: View) -> None:
+        """Connect a view that was just made, and show it in its panel."""
+        view.neuron_hovered.connect(self._highlight)
+        view.neuron_selected.connect(self._highlight)
+        view.command_requested.connect(self.controller.send)
+        if isinstance(view, TaskView):
+            view.view_requested.connect(self.panels.bring)
+            view.task_requested.connect(self._ask_task)
+            view.cancel_requested.connect(self.tasks.cancel)
+            self.tasks.changed.connect(view.show_task)
+            if self.tasks.state is not None:
+                view.show_task(self.tasks.state)
+        self.panels.fill(view.name, view)
+        self.controller.set_views(self.views)
 
-    def _show_front(self) -> None:
-        """Make the views that will be seen first, so that they are there when the panels are given their sizes."""
+    def _show_views(self) -> None:
+        """Offer the views of the present kind of run, and make those that will be seen first."""
+        self.goto.show(self.shelf.names(self._config.kind))
         for name in self.panels.front():
-            self.view(name)
-
-    def _offer_views(self) -> None:
-        """Offer the views of the present kind of run, and let the controller render those that are made."""
-        self.goto.show(self._present()[1:])
+            self.shelf.get(name)
         self.controller.set_views(self.views)
 
     def _connect(self) -> None:
@@ -189,18 +173,6 @@ class MainWindow(QMainWindow):
         self.tasks.failed.connect(self.banner.error)
         self.tasks.notice.connect(self.banner.notice)
         self.themes.changed.connect(self._take_theme)
-
-    def _connect_view(self, view: View) -> None:
-        view.neuron_hovered.connect(self._highlight)
-        view.neuron_selected.connect(self._highlight)
-        view.command_requested.connect(self.controller.send)
-        if isinstance(view, TaskView):
-            view.view_requested.connect(self._show_view)
-            view.task_requested.connect(self._ask_task)
-            view.cancel_requested.connect(self.tasks.cancel)
-            self.tasks.changed.connect(view.show_task)
-            if self.tasks.state is not None:
-                view.show_task(self.tasks.state)
 
     # -- the run -------------------------------------------------------------------------------------------------
 
@@ -278,9 +250,8 @@ class MainWindow(QMainWindow):
         self.undo_stack.clear()
         self.status.show_loaded()
         self._config = info.config
-        self._offer_views()
         self.panels.show_kind(info.config.kind, self._present())
-        self._show_front()
+        self._show_views()
         if not info.resumed:
             self._label = info.label
         self.form.start(info.config)
@@ -361,10 +332,9 @@ class MainWindow(QMainWindow):
             self.banner.notice("An export is under way." if self.exporter.busy else "No run is open yet.")
             return
         folder = self.controller.run.folder
-        types = [self._types[name] for name in self._present()[1:]]
-        titles = {each.name: each.title for each in types}
+        titles = {name: self.shelf.types[name].title for name in self.shelf.names(self._config.kind)}
         visible = [view.name for view in self.views if not view.visibleRegion().isEmpty()]
-        empty = [each.name for each in types if issubclass(each, TaskView) and not (folder / each.file).is_file()]
+        empty = self.shelf.unmeasured(self._config.kind, folder)
         dialog = ExportDialog(titles, visible, empty, folder / "figures", self)
         dialog.accepted.connect(self._export_chosen)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -374,7 +344,7 @@ class MainWindow(QMainWindow):
     def _export_chosen(self) -> None:
         dialog = self.sender()
         if isinstance(dialog, ExportDialog):
-            options = {name: self.view(name).options() for name in dialog.chosen}
+            options = {name: self.shelf.get(name).options() for name in dialog.chosen}
             self.exporter.request(ExportRequest(options, dialog.out, dialog.chosen_formats))
 
     @Slot(str)
@@ -390,13 +360,10 @@ class MainWindow(QMainWindow):
 
     # -- the window ----------------------------------------------------------------------------------------------
 
-    @Slot(str)
-    def _show_view(self, name: str) -> None:
-        self.panels.bring(name)
-
     @Slot()
     def _keys(self) -> None:
-        KeySheet(key_rows([self._types[name].title for name in self._present()[1:]]), self).open()
+        titles = [self.shelf.types[name].title for name in self.shelf.names(self._config.kind)]
+        KeySheet(key_rows(titles), self).open()
 
     @Slot()
     def _choose_theme(self) -> None:
@@ -413,8 +380,7 @@ class MainWindow(QMainWindow):
         self.banner.set_theme(theme)
         if self._data is not None:
             self._data.set_theme(theme)
-        for view in self._made.values():
-            view.set_theme(theme)
+        self.shelf.set_theme(theme)
 
     def restore(self) -> None:
         """Take up the geometry and the layout of the last time."""
@@ -425,8 +391,7 @@ class MainWindow(QMainWindow):
     def save(self) -> None:
         """Remember the geometry, layout and view options."""
         self.panels.save(self.settings)
-        for name, view in self._made.items():
-            self.settings.setValue(f"view/{name}", view.options())
+        self.shelf.save()
         self.settings.sync()
 
     def showEvent(self, event: QShowEvent) -> None:

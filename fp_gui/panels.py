@@ -62,7 +62,8 @@ class Panels(QObject):
         return self._fronts.get(self.kind) or [dock.objectName() for dock in self._front()]
 
     def _seen(self) -> list[str]:
-        return [name for name in self._present if not self.docks[name].visibleRegion().isEmpty()]
+        """The names of the views' panels that can be seen."""
+        return [dock.objectName() for dock in self.shown()[1:] if not dock.visibleRegion().isEmpty()]
 
     @Slot()
     def _look_soon(self) -> None:
@@ -183,7 +184,7 @@ class Panels(QObject):
         settings.beginGroup("front")
         for kind in settings.childKeys():
             names = str(settings.value(kind)).split(",")
-            self._fronts[kind] = [name for name in names if name in self.docks]
+            self._fronts[kind] = [name for name in names if name in self._places]
         settings.endGroup()
 
     def restore(self, settings: QSettings) -> None:

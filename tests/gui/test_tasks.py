@@ -20,6 +20,7 @@ from fp_gui.bridge.worker import Answer
 from fp_gui.main_window import MainWindow
 from fp_gui.tasks import EngineProcess, Task, Tasks, TaskState, arguments, progress_of
 from fp_gui.theme import ThemeManager
+from fp_gui.views.base import Place
 from fp_gui.views.task_view import TaskView
 from tests.gui.fakes import VIEWS, FakeFactory, FakeView
 from tests.gui.test_main_window import SMALL
@@ -58,11 +59,13 @@ class Tasked(TaskView):
 class Radius(FakeView):
     name: ClassVar[str] = "radius"
     title: ClassVar[str] = "Radius"
+    place: ClassVar[Place] = "lower"
 
 
 class Perturbation(FakeView):
     name: ClassVar[str] = "perturbation"
     title: ClassVar[str] = "Perturbation"
+    place: ClassVar[Place] = "upper"
 
 
 class Race(FakeView):
@@ -95,7 +98,9 @@ def window(qapp: QApplication, qtbot: QtBot, tmp_path: Path) -> Iterator[MainWin
 
 
 def claims(window: MainWindow) -> Tasked:
-    return next(v for v in window.views if isinstance(v, Tasked))
+    view = window.shelf.get("claims")
+    assert isinstance(view, Tasked)
+    return view
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
@@ -312,7 +317,8 @@ def test_seven_views_three_in_front_and_keys_bring_each(window: MainWindow, qtbo
 
 
 def test_hidden_tabs_cost_nothing(window: MainWindow, qtbot: QtBot) -> None:
-    hidden = [v for v in window.views if isinstance(v, (Radius, Perturbation, Race))]
+    assert {v.name for v in window.views} == FIRST  # the others are not even made
+    hidden = [v for v in map(window.shelf.get, ("radius", "perturbation", "race")) if isinstance(v, FakeView)]
     before = [len(v.seen) for v in hidden], claims(window).updates
     window.controller.play()
     front = next(v for v in window.views if v.name == "neurons")

@@ -24,6 +24,7 @@ from engine.config.knobs import (
     Group,
     LowRank,
     Model,
+    OneOf,
     Schedule,
     Storage,
     Training,
@@ -159,6 +160,8 @@ def _info(field: FieldInfo, path: str, group: str, name: str) -> KnobInfo:
     low = next((float(m.ge) for m in field.metadata if hasattr(m, "ge")), None)
     high = next((float(m.le) for m in field.metadata if hasattr(m, "le")), None)
     kind, choices = _kind(field.annotation)
+    if named := next((mark.names for mark in field.metadata if isinstance(mark, OneOf)), None):
+        kind, choices = "choice", tuple(named)
     return KnobInfo(
         path=path, group=group, name=name, kind=kind, default=field.default, low=low, high=high, choices=choices,
         unit=str(extra.get("unit", "")), doc=field.description or "", live=bool(extra.get("live", False)),

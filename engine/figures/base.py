@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from engine.config.experiment import SPARSE_CODING
 from engine.config.knobs import Attack
+from engine.config.objectives import objectives
 from engine.core.errors import ConfigError
 from engine.core.measurement import NORM_SIGN, Measurement, wilson
 from engine.core.registry import Registry
@@ -28,11 +29,6 @@ if TYPE_CHECKING:
     from engine.run.store import Checkpoint, Store
 
 Array = NDArray[Any]
-PHASE_NAMES: Mapping[str, str] = {
-    "clean": "clean",
-    "adversarial": "adversarial",
-    "gaussian_noise": "Gaussian noise",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +199,7 @@ def training(store: Store, checkpoint: Checkpoint) -> str:
     """How the weights came about, in two sentences: world, network, seed, phases, radius."""
     config = checkpoint.config
     spans = phases(store, checkpoint)
-    trained = ", then ".join(f"{s.end - s.start} steps of {PHASE_NAMES[s.objective]} training" for s in spans)
+    trained = ", then ".join(f"{s.end - s.start} steps of {objectives[s.objective].label} training" for s in spans)
     attack = ""
     if any(s.objective == "adversarial" for s in spans):
         attack = f" Training perturbations at this step: {_attack_text(checkpoint.config.attack)}."
@@ -218,4 +214,4 @@ def _attack_text(attack: Attack) -> str:
 
 def provenance(store: Store, checkpoint: Checkpoint) -> str:
     """Last line of every caption: run and step."""
-    return f"Run {store.run}, checkpoint at step {checkpoint.step} ({PHASE_NAMES[checkpoint.phase]} phase)."
+    return f"Run {store.run}, checkpoint at step {checkpoint.step} ({objectives[checkpoint.phase].label} phase)."

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.config.experiment import IMAGES
+from engine.config.objectives import objectives
 from engine.core.errors import ConfigError
 from engine.core.measurement import NORM_SIGN
 from engine.core.results import Examples
-from engine.figures.base import PHASE_NAMES, Array, Column, Drawer, FigureData, Option, figures, provenance, training
+from engine.figures.base import Array, Column, Drawer, FigureData, Option, figures, provenance, training
 from engine.figures.pictures import FACTORS, colours, network_of, signed
 from engine.figures.style import BLUE, VERMILLION, narrow
 
@@ -153,7 +154,7 @@ def _caption(
     store: Store, checkpoint: Checkpoint, found: Examples, which: NDArray[np.int64], factor: int, moment: str
 ) -> str:  # fmt: skip
     weights = {
-        "now": f"now (step {checkpoint.step}, {PHASE_NAMES[checkpoint.phase]} phase)",
+        "now": f"now (step {checkpoint.step}, {objectives[checkpoint.phase].label} phase)",
         "clean": "after clean training",
         "start": "at the start",
     }[moment]

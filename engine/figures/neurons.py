@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.config.objectives import objectives
 from engine.core.arrays import picture_side
 from engine.core.results import Mixture
 from engine.figures.base import (
-    PHASE_NAMES,
     Array,
     Drawer,
     FigureData,
@@ -144,7 +144,7 @@ class Neurons(Drawer):
         arrays = checkpoint.arrays
         found = measure(arrays["weight"], arrays["dictionary"], arrays["target"])
         order = order_of(found, options["sort"], alive=options["alive"] == "true", count=options["count"])
-        now = f"now (step {checkpoint.step}, {PHASE_NAMES[checkpoint.phase]})"
+        now = f"now (step {checkpoint.step}, {objectives[checkpoint.phase].label})"
         moments = {"start": "weight_init", "after clean training": "weight_clean", now: "weight"}
         panels = {
             title: self._shown(arrays[key][order], arrays["dictionary"], options)
@@ -180,7 +180,7 @@ class Neurons(Drawer):
         clean = ", after clean training" if "weight_clean" in checkpoint.arrays else ""
         scaled = " Every neuron is divided by its own norm." if options["normalise"] == "true" else ""
         descending = "" if options["sort"] in ("feature", "index") else ", largest first"
-        moment = PHASE_NAMES[checkpoint.phase]
+        moment = objectives[checkpoint.phase].label
         return (
             f"Hidden weights in {SPACES[options['space']]} at the start{clean} and now (step {checkpoint.step}, "
             f"{moment} phase). n = {n} {which} (m = {m}, {alive} alive now; {alive_rule()}), "

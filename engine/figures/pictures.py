@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.config.objectives import objectives
 from engine.core.errors import ConfigError
-from engine.figures.base import PHASE_NAMES, Array, Option
+from engine.figures.base import Array, Option
 from engine.images.config import images
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def network_of(store: Store, checkpoint: Checkpoint) -> ImageNetwork:
 
 def now_name(checkpoint: Checkpoint) -> str:
     """Title of what belongs to the weights of the checkpoint."""
-    return f"now (step {checkpoint.step}, {PHASE_NAMES[checkpoint.phase]})"
+    return f"now (step {checkpoint.step}, {objectives[checkpoint.phase].label})"
 
 
 def moments_of(network: ImageNetwork, checkpoint: Checkpoint) -> Mapping[str, str]:

@@ -6,8 +6,9 @@ import io
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from engine.config.objectives import objectives
 from engine.core.errors import ConfigError
-from engine.figures.base import PHASE_NAMES, FigureData
+from engine.figures.base import FigureData
 from engine.run.timeline import Span
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 
 # Signed weights: blue below zero, white at zero, orange above.
 SIGNED = ("#08306B", "#2171B5", "#9ECAE1", "#FFFFFF", "#FDC086", "#E6750A", "#7F2704")
-
-PHASE_TINTS = {"clean": "#FFFFFF", "adversarial": "#FBE9DD", "gaussian_noise": "#E4EEF6"}
 
 STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -111,10 +110,10 @@ def time_axis(axes: Axes, spans: tuple[Span, ...], end: int, *, names: bool = Tr
     axes.locator_params(axis="x", nbins=5)
     width_inches = axes.get_window_extent().width / axes.figure.dpi
     for i, span in enumerate(spans):
-        axes.axvspan(span.start, span.end, color=PHASE_TINTS[span.objective], lw=0, zorder=0)
+        axes.axvspan(span.start, span.end, color=objectives[span.objective].tint, lw=0, zorder=0)
         if i > 0:
             axes.axvline(span.start, color="0.35", lw=0.8, zorder=1)
-        name = PHASE_NAMES[span.objective]
+        name = objectives[span.objective].label
         # A name that is wider than its phase would run into the neighbour's.
         if names and (span.end - span.start) / max(end, 1) * width_inches > 0.06 * len(name) + 0.05:
             place = ((span.start + span.end) / 2, 1.02)

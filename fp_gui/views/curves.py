@@ -16,8 +16,9 @@ from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QCursor, QPainterPath, QPen
 from PySide6.QtWidgets import QGraphicsItem, QGraphicsPathItem, QGraphicsRectItem, QToolTip, QVBoxLayout, QWidget
 
+from engine.config.objectives import objectives
 from engine.run.snapshot import Event
-from fp_gui.theme import GREEN, LIGHT, ORANGE, SKY, Theme
+from fp_gui.theme import LIGHT, Theme
 from fp_gui.views.chrome import line, tint
 
 Floats = NDArray[np.float64]
@@ -25,12 +26,6 @@ Floats = NDArray[np.float64]
 CURVE_POINTS, BAND_POINTS, MARKS, EVENTS = 2000, 160, 10, 500
 NAME_WIDTH = 90  # pixels a phase must be wide to carry its name
 HINT = "Hover for values · wheel zooms time, drag pans, double-click shows all"
-PHASE_TEXT = {
-    "clean": "clean training",
-    "adversarial": "adversarial training",
-    "gaussian_noise": "Gaussian-noise training",
-}
-PHASE_COLOUR = {"clean": SKY, "adversarial": ORANGE, "gaussian_noise": GREEN}
 NONE: Floats = np.empty(0)
 
 
@@ -322,11 +317,11 @@ class TimePlot(QWidget):
             if i < len(self.phases):
                 phase = self.phases[i]
                 shade.setRect(QRectF(phase.start, low - span, phase.end - phase.start, 3 * span))
-                colour = QColor(PHASE_COLOUR.get(phase.objective, self.theme.muted))
+                colour = QColor(objectives[phase.objective].colour)
                 colour.setAlpha(30 if self.theme.dark else 24)
                 shade.setBrush(colour)
         names = [
-            ((p.start + p.end) / 2, PHASE_TEXT.get(p.objective, p.objective))
+            ((p.start + p.end) / 2, f"{objectives[p.objective].label} training")
             for p in self.phases
             if (p.end - p.start) / max(self.x_end, 1.0) * self.plot.width() > NAME_WIDTH  # else names would overlap
         ]

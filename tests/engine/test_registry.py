@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from engine.attacks.fgm import Fgm
-from engine.attacks.objectives import objectives
 from engine.attacks.threat import threats
+from engine.config.objectives import objectives
 from engine.core.errors import ConfigError
 from engine.core.registry import Registry
 from engine.data.dictionaries import dictionaries

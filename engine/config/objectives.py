@@ -1,0 +1,80 @@
+"""The table of training objectives: what each is called, and what it does to a batch. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from engine.core.errors import ConfigError
+from engine.core.registry import Registry
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+class Perturb(Protocol):
+    """Change the batch x (n, ...), y (n,) in place into what is trained on; with ``box`` x stays in it.
+
+    ``config`` is the run's (:class:`engine.config.experiment.Config`), ``model`` the network now
+    (:class:`engine.attacks.base.Classifier`).
+    """
+
+    def __call__(
+        self,
+        config: Any,
+        model: Any,
+        x: Tensor,
+        y: Tensor,
+        generator: torch.Generator,
+        box: tuple[float, float] | None = None,
+    ) -> None:
+        """Nothing is returned: ``x`` is overwritten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """An objective: ``perturb`` makes of a batch what is trained on.
+
+    ``label`` stands before "training" in captions and legends, ``button`` on the window's button, ``doc`` says what it
+    does, without a full stop. ``tint`` is the light shade behind its phases in figures, ``colour`` that of its phases
+    and its badge in the window, to be read on with black letters.
+    """
+
+    label: str
+    button: str
+    doc: str
+    tint: str
+    colour: str
+    perturb: Perturb
+
+    @property
+    def title(self) -> str:
+        """The label as a line begins with it."""
+        return self.label[:1].upper() + self.label[1:]
+
+
+objectives: Registry[Training] = Registry("objective", "engine.attacks.objectives")
+
+
+def known(phase: str) -> str:
+    """``phase``, if it is the name of an objective; else :class:`ConfigError`."""
+    if phase not in objectives:
+        raise ConfigError(f"phase: got {phase!r}; allowed: {', '.join(objectives)}")
+    return phase
+
+
+def objective(
+    name: str, *, label: str, button: str, doc: str, tint: str, colour: str, order: int = 9
+) -> Callable[[Perturb], Perturb]:
+    """Enter the function that makes of a batch what is trained on into :data:`objectives`, as ``name``.
+
+    ``order`` is its place where objectives are offered.
+    """
+
+    def add(perturb: Perturb) -> Perturb:
+        objectives.register(name, order=order)(Training(label, button, doc, tint, colour, perturb))
+        return perturb
+
+    return add

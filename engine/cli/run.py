@@ -115,10 +115,11 @@ def evaluate(
         list[float] | None, Parameter(help="Radius of the ball; may be repeated. Default: the run's attack.tau.")
     ] = None,
     attack: Annotated[
-        list[Literal["fgm", "pgd", "dense", "autoattack"]] | None,
+        list[str] | None,
         Parameter(
-            help="May be repeated; autoattack (APGD-CE, APGD-T, Square and their worst case) is for images, dense for "
-            "the sparse-coding world. Default: fgm, pgd and, where it exists, dense."
+            help="Any attack that there is, such as fgm, pgd, apgd or square; may be repeated. On images also "
+            "autoattack (APGD-CE, APGD-T, Square and their worst case), in the sparse-coding world also dense. "
+            "Default: fgm, pgd and, where it exists, dense."
         ),
     ] = None,
     norm: Annotated[Literal["l2", "linf"] | None, Parameter(help="Default: the run's attack.norm.")] = None,

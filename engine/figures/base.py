@@ -190,7 +190,7 @@ def short(protocol: Measurement) -> str:
     if protocol.attack == "clean":
         return f"clean, {n}"
     name = {"fgm": "FGM", "pgd": f"PGD-{protocol.steps}×{protocol.restarts}", "dense": "dense"}.get(
-        protocol.attack, protocol.attack
+        protocol.attack, protocol.name
     )
     return f"{name}, {NORM_SIGN[protocol.norm]} {protocol.tau:g}, {n}"
 

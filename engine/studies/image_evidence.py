@@ -71,7 +71,7 @@ def _verified(now: ImageNetwork, network: ImageNetwork, n: int, start: float, en
 def _record(network: ImageNetwork, found: AutoAttacked) -> None:
     rows: list[tuple[str, float, Measurement]] = [("verified/clean", found.clean.accuracy, found.clean.protocol)]
     for at in found.radii:
-        named = {"apgd_ce": at.apgd_ce, "apgd_t": at.apgd_t, "square": at.square, "worst": at.worst}
+        named = at.attacks | {"worst": at.worst}
         rows += [(f"verified/{name}@{at.tau:g}", m.accuracy, m.protocol) for name, m in named.items()]
     store = Store.open(network.folder)
     try:

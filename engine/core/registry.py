@@ -69,6 +69,11 @@ class Registry(Generic[T]):
             raise ConfigError(f"{self.kind}: got {name!r}; allowed: {', '.join(self)}")
         return self._items[name]
 
+    def get(self, name: str) -> T | None:
+        """What is filed under ``name``, if anything is."""
+        self._discover()
+        return self._items.get(name)
+
     def __contains__(self, name: object) -> bool:
         self._discover()
         return name in self._items

@@ -91,7 +91,7 @@ class ImageConfig(Config):
             )
         if self.local.layer and self.low_rank.rank:
             raise ValueError(f"low_rank.rank: got {self.low_rank.rank}; allowed with local.layer: 0")
-        if self.training.batch_size < 2 and self.model.name != "two_layer":
+        if self.training.batch_size < 2 and networks[self.model.name].batch_norm:
             raise ValueError(
                 f"training.batch_size: got {self.training.batch_size}; allowed with the batch norm of "
                 f"model.name = {self.model.name!r}: at least 2"

@@ -39,7 +39,8 @@ class Training:
 
     ``label`` stands before "training" in captions and legends, ``button`` on the window's button, ``doc`` says what it
     does, without a full stop. ``tint`` is the light shade behind its phases in figures, ``colour`` that of its phases
-    and its badge in the window, to be read on with black letters.
+    and its badge in the window, to be read on with black letters. ``how`` makes of the run's config a sentence for
+    captions: by what knobs it changes the batch.
     """
 
     label: str
@@ -48,6 +49,7 @@ class Training:
     tint: str
     colour: str
     perturb: Perturb
+    how: Callable[[Any], str] | None = None
 
     @property
     def title(self) -> str:
@@ -66,15 +68,16 @@ def known(phase: str) -> str:
 
 
 def objective(
-    name: str, *, label: str, button: str, doc: str, tint: str, colour: str, order: int = 9
-) -> Callable[[Perturb], Perturb]:
+    name: str, *, label: str, button: str, doc: str, tint: str, colour: str,
+    how: Callable[[Any], str] | None = None, order: int = 9,
+) -> Callable[[Perturb], Perturb]:  # fmt: skip
     """Enter the function that makes of a batch what is trained on into :data:`objectives`, as ``name``.
 
     ``order`` is its place where objectives are offered.
     """
 
     def add(perturb: Perturb) -> Perturb:
-        objectives.register(name, order=order)(Training(label, button, doc, tint, colour, perturb))
+        objectives.register(name, order=order)(Training(label, button, doc, tint, colour, perturb, how))
         return perturb
 
     return add

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.config.experiment import SPARSE_CODING
-from engine.config.knobs import Attack
 from engine.config.objectives import objectives
 from engine.core.errors import ConfigError
 from engine.core.measurement import NORM_SIGN, Measurement, wilson
@@ -200,16 +199,9 @@ def training(store: Store, checkpoint: Checkpoint) -> str:
     config = checkpoint.config
     spans = phases(store, checkpoint)
     trained = ", then ".join(f"{s.end - s.start} steps of {objectives[s.objective].label} training" for s in spans)
-    attack = ""
-    if any(s.objective == "adversarial" for s in spans):
-        attack = f" Training perturbations at this step: {_attack_text(checkpoint.config.attack)}."
-    return f"{config.describe()}, seed {config.seed}; {trained}.{attack}"
-
-
-def _attack_text(attack: Attack) -> str:
-    name = "FGM" if attack.steps == 1 and attack.restarts == 1 and not attack.random_start else f"PGD-{attack.steps}"
-    times = f" × {attack.restarts} restarts" if attack.restarts > 1 else ""
-    return f"{name}{times}, {NORM_SIGN[attack.norm]} radius {attack.tau:g}"
+    how = [objectives[name].how for name in dict.fromkeys(s.objective for s in spans)]
+    details = "".join(f" {say(config)}" for say in how if say is not None)
+    return f"{config.describe()}, seed {config.seed}; {trained}.{details}"
 
 
 def provenance(store: Store, checkpoint: Checkpoint) -> str:

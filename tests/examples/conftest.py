@@ -6,10 +6,11 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from engine.attacks.base import Size, attacks
 from engine.cli.main import run_command_line
 from engine.core.registry import Registry
 
@@ -48,6 +49,13 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
         return out
 
     return inner
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A verified evaluation of images that takes a second."""
+    for name, size in (("apgd_ce", (5, 1)), ("apgd_t", (5, 2)), ("square", (20, 1))):
+        monkeypatch.setitem(cast(dict[str, Size], attacks[name].verified), "images", size)
 
 
 def settings(*assignments: str) -> list[str]:

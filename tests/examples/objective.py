@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def _how(config: Any) -> str:
+    return f"Training noise at this step: uniform, {config.attack.norm} radius {config.attack.tau:g}."
+
+
 @objective(
     "uniform_noise",
     label="uniform noise",
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     doc="Train on samples moved to a random point of the ball ‖δ‖ ≤ tau",
     tint="#EAF4E4",
     colour="#F0E442",
+    how=_how,
 )
 def uniform_noise(
     config: Any, model: Any, x: Tensor, y: Tensor, generator: torch.Generator, box: tuple[float, float] | None = None

@@ -56,41 +56,44 @@ def test_it_is_verified_and_judged_on_the_theorys_networks(norm: str) -> None:
     assert "black box" not in {warning.id for warning in check(found, None)}
 
 
-def test_it_is_a_search_that_warns_of_masked_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_a_search_that_warns_of_masked_gradients() -> None:
     """Its file says that it looks at no gradient, so more damage than PGD's is a warning."""
 
     class Masked:
-        """Right only near x, and its gradient leads nowhere."""
+        """Wrong near the corners of the ball; its gradient leads nowhere."""
 
         def margin(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-            return 0.05 - x.abs().amax(1)
+            return 0.19 - x.abs().amin(1)
 
         def input_gradient(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
             return torch.zeros_like(x)
 
     x, y = torch.zeros(40, 4), torch.ones(40)
-    found = finish(verify(Masked(), None, x, y, "linf", (0.2,), 0, sizes={"square": (1, 1)}))
+    found = finish(verify(Masked(), None, x, y, "linf", (0.2,), 0, sizes={"square": (1, 1), "pgd": (3, 1)}))
     assert found.radii[0]["random_signs"].right == 0
     assert found.radii[0]["pgd"].right == 40
     evidence = [warning.evidence for warning in check(found, None) if warning.id == "black box"]
     assert any("random signs (7 tries, no gradient)" in text for text in evidence)
 
 
+@pytest.mark.usefixtures("quick")
 def test_it_is_in_the_verified_evaluation_of_a_run_on_images(call: Call, tmp_path: Path) -> None:
     run, out = tmp_path / "run", tmp_path / "figures"
     call("run", "digits", "--out", run, *settings(*IMAGES, "schedule.second_steps=0"))
-    assert "worst case of APGD-CE" in call("evaluate", run, "--attack", "autoattack", "--n", "16", "--radius", "0.1")
+    printed = call("evaluate", run, "--attack", "autoattack", "--n", "16", "--radius", "0.1")
+    assert "worst case of APGD-CE (5 steps × 1 restart), APGD-T (5 steps × 2 targets), Square (20 queries)" in printed
+    assert "and random signs (7 tries), ℓ2 radius 0.1" in printed
     call("evaluate", run, "--attack", "dense", fails="allowed for this run: fgm, pgd, apgd, apgd_ce, apgd_t, square")
     call("claims", run, "--verify", "--n", "16")
     store = Store.open(run, read_only=True)
     try:
-        (name,) = [each for each in store.names() if each.startswith("verified/random_signs@0.5")]
+        name = f"verified/random_signs@{store.config.attack.tau / 2:g}"
         protocol = store.protocol(name, 12)
     finally:
         store.close()
     assert protocol is not None
     assert protocol.text().startswith("random signs (7 tries, no gradient) on what APGD-CE and APGD-T and Square left")
-    assert figure_name(name) == "accuracy under random signs, radius 0.5"
+    assert figure_name(name) == f"accuracy under random signs, radius {name.partition('@')[2]}"
     call("export", run, "--view", "all", "--out", out, "--format", "svg")
     assert "training images" in captions(out)
 

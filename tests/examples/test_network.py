@@ -48,14 +48,16 @@ def test_its_layers_can_be_drawn_again() -> None:
     data = load(config)
     network = build(config.model, describe(data), 0)
     assert [each.info.shape for each in layers(network)] == [(4, 1, 3, 3), (10, 4 * 36)]
-    before = network.conv.weight.clone()  # type: ignore[union-attr, operator]
-    redraw(network, layer(network, "conv", "a test"), config.model, 0)
-    after = network.conv.weight.detach()  # type: ignore[union-attr]
+    conv = layer(network, "conv", "a test")
+    before = conv.matrix.clone()
+    redraw(network, conv, config.model, 0)
+    after = conv.matrix
     assert not torch.equal(after, before)
     assert float(after.std()) == pytest.approx(float(before.std()), rel=0.5)
     assert network(HeldOut(data).take(5)[0]).shape == (5, 10)
 
 
+@pytest.mark.usefixtures("quick")
 def test_it_is_trained_verified_and_exported(call: Call, tmp_path: Path) -> None:
     run, out = tmp_path / "run", tmp_path / "figures"
     small = [each for each in IMAGES if not each.startswith("model.")]

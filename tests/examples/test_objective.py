@@ -58,6 +58,7 @@ def test_it_is_trained_with_and_exported(call: Call, tmp_path: Path, preset: str
     assert "after 24 steps (uniform_noise):" in printed
     call("export", run, "--view", "robustness", "--out", out, "--format", "svg")
     assert "12 steps of clean training, then 12 steps of uniform noise training" in captions(out)
+    assert "Training noise at this step: uniform, l2 radius" in captions(out)
     assert "(uniform noise phase)" in captions(out)
     assert ">uniform noise</text>" in (out / "robustness" / "robustness.svg").read_text(encoding="utf-8")
 

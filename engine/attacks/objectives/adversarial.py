@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.config.knobs import Attack as AttackKnobs
 from engine.config.objectives import objective
+from engine.core.measurement import NORM_SIGN
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +39,13 @@ def training_attack(knobs: AttackKnobs, box: tuple[float, float] | None = None) 
     )
 
 
+def _how(config: Any) -> str:
+    knobs: AttackKnobs = config.attack
+    name = "FGM" if knobs.steps == 1 and knobs.restarts == 1 and not knobs.random_start else f"PGD-{knobs.steps}"
+    times = f" × {knobs.restarts} restarts" if knobs.restarts > 1 else ""
+    return f"Training perturbations at this step: {name}{times}, {NORM_SIGN[knobs.norm]} radius {knobs.tau:g}."
+
+
 @objective(
     "adversarial",
     label="adversarial",
@@ -45,6 +53,7 @@ def training_attack(knobs: AttackKnobs, box: tuple[float, float] | None = None) 
     doc="Train on samples perturbed inside the ball ‖δ‖ ≤ tau",
     tint="#FBE9DD",
     colour="#E69F00",
+    how=_how,
     order=1,
 )
 def adversarial(

@@ -19,10 +19,10 @@ from pydantic.fields import FieldInfo
 
 from engine.config.knobs import (
     About,
-    Attack,
+    AttackKnobs,
     Evaluation,
     Group,
-    LowRank,
+    LowRankKnobs,
     Model,
     OneOf,
     Schedule,
@@ -58,8 +58,8 @@ class Config(Group):
     world: World
     model: Model
     training: Training = Field(default_factory=Training)
-    attack: Attack = Field(default_factory=Attack)
-    low_rank: LowRank = Field(default_factory=LowRank)
+    attack: AttackKnobs = Field(default_factory=AttackKnobs)
+    low_rank: LowRankKnobs = Field(default_factory=LowRankKnobs)
     schedule: Schedule = Field(default_factory=Schedule)
     evaluation: Evaluation = Field(default_factory=Evaluation)
     storage: Storage = Field(default_factory=Storage)

@@ -94,7 +94,7 @@ class Training(Group):
     )  # fmt: skip
 
 
-class Attack(Group):
+class AttackKnobs(Group):
     """The ball ‖δ‖ ≤ tau and the attack that adversarial training uses inside it."""
 
     norm: Norm = knob("l2", "Norm of the ball: ℓ2 or ℓ∞.", live=True)
@@ -106,7 +106,7 @@ class Attack(Group):
     random_start: bool = knob(False, "Start the training attack at a random point of the ball.", live=True)
 
 
-class LowRank(Group):
+class LowRankKnobs(Group):
     """A phase that may change the weights only by a matrix of low rank, W = W_clean + U V (SPEC.md section 7)."""
 
     rank: int = knob(

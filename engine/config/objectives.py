@@ -34,7 +34,7 @@ class Perturb(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class TrainingObjective:
     """An objective: ``perturb`` makes of a batch what is trained on.
 
     ``label`` stands before "training" in captions and legends, ``button`` on the window's button, ``doc`` says what it
@@ -57,7 +57,7 @@ class Training:
         return self.label[:1].upper() + self.label[1:]
 
 
-objectives: Registry[Training] = Registry("objective", "engine.attacks.objectives")
+objectives: Registry[TrainingObjective] = Registry("objective", "engine.attacks.objectives")
 
 
 def known(phase: str) -> str:
@@ -77,7 +77,7 @@ def objective(
     """
 
     def add(perturb: Perturb) -> Perturb:
-        objectives.register(name, order=order)(Training(label, button, doc, tint, colour, perturb, how))
+        objectives.register(name, order=order)(TrainingObjective(label, button, doc, tint, colour, perturb, how))
         return perturb
 
     return add

@@ -29,12 +29,17 @@ def wilson(successes: float, n: int) -> tuple[float, float]:
 def worst_case(parts: Sequence[Measurement]) -> Measurement:
     """The protocol of the worst of ``parts``, two or more of one ball and one n, for each sample."""
     efforts = [_effort(part) for part in parts]
-    words = f"{WORST_CASE} of {', '.join(efforts[:-1])} and {efforts[-1]}"
+    words = f"{WORST_CASE} of {_listed(efforts)}"
     return Measurement(words, parts[0].norm, parts[0].tau, 0, 0, parts[0].n)
 
 
 def _effort(part: Measurement) -> str:
     return attack_words[part.attack].say("effort", part) if part.attack in attack_words else part.attack
+
+
+def _listed(names: Sequence[str]) -> str:
+    """``A, B and C``."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _count(number: int, what: str) -> str:
@@ -120,7 +125,7 @@ class Measurement:
         if not after:
             return name
         plain = [attack_words[each].plain if each in attack_words else each for each in before.split(", ")]
-        return f"{name} on what {' and '.join(plain)} left right"
+        return f"{name} on what {_listed(plain)} left right"
 
     def to_json(self) -> str:
         """Serialise for the store."""

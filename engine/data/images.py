@@ -156,7 +156,7 @@ Place = tuple[bool, str, int, str]  # installed, where, size_bytes, note: as in 
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class DataSource:
     """A kind of data set.
 
     ``knobs`` is its group of knobs, whose ``name`` has the source's own as default; with a knob ``folder`` it can lie
@@ -186,7 +186,7 @@ class Source:
         return self.in_folder and ".zip" in (self.knobs.model_fields["folder"].description or "")
 
 
-sources: Registry[Source] = Registry("world.name", "engine.data.sets")
+sources: Registry[DataSource] = Registry("world.name", "engine.data.sets")
 
 
 def reporting(progress: Report | None, cancelled: Callable[[], bool] | None) -> Report:
@@ -218,7 +218,7 @@ def stratified(labels: Indices, share: float, name: str) -> tuple[Indices, Indic
     return np.flatnonzero(~is_test), np.flatnonzero(is_test)
 
 
-class HeldOut:
+class HeldOutImages:
     """The test images of ``images``, always in the same order: the first n of them are a fair sample."""
 
     def __init__(self, images: Images) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from engine.core import metrics
 from engine.core.generators import seeded
 from engine.core.measurement import Measurement
-from engine.data.images import BOX, HeldOut
+from engine.data.images import BOX, HeldOutImages
 from engine.images.config import ImageConfig
 from engine.models.classifier import ImageClassifier
 from engine.probes import principle1, robustness
@@ -60,7 +60,7 @@ class ImageRequest:
 
 
 def evaluate(
-    request: ImageRequest, held_out: HeldOut, record: Record, measured_by: MeasuredBy
+    request: ImageRequest, held_out: HeldOutImages, record: Record, measured_by: MeasuredBy
 ) -> Generator[None, None, None]:
     """Measure ``request``, yielding between slices.
 

@@ -17,7 +17,7 @@ from engine.core.generators import seeded
 from engine.core.measurement import Measurement
 from engine.core.results import LayerInfo
 from engine.core.slices import finish
-from engine.data.images import BOX, HeldOut, Images
+from engine.data.images import BOX, HeldOutImages, Images
 from engine.images.config import ImageConfig, images
 from engine.images.data import load
 from engine.images.training import start
@@ -108,7 +108,7 @@ class ImageNetwork:
 
     def held_out(self, n: int) -> tuple[Tensor, Tensor]:
         """The first ``n`` test images (all, if there are fewer): x (n, C, H, W) in [0, 1], y (n,)."""
-        x, y = HeldOut(self.data).take(n)
+        x, y = HeldOutImages(self.data).take(n)
         return x.to(self.device), y.to(self.device)
 
     def accuracies(

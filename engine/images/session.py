@@ -13,7 +13,7 @@ from engine.core.arrays import frozen
 from engine.core.errors import ConfigError
 from engine.core.generators import number
 from engine.core.results import Examples, FeatureRequest, Features, Filters, LayersPrinciple1, RadiusCurves
-from engine.data.images import HeldOut
+from engine.data.images import HeldOutImages
 from engine.images import live
 from engine.images.config import ImageConfig, images, in_memory_order
 from engine.images.data import load
@@ -80,7 +80,7 @@ class ImageSession(Session):
     def _prepare(self, position: int) -> None:
         config = self.config
         placed = self.images.to(self.device, channels_last=config.training.channels_last)
-        self.held_out = HeldOut(placed)
+        self.held_out = HeldOutImages(placed)
         self._trainer = ImageTrainer(self.network, placed, self._generators, config)
         self._trainer.stream.seek(position)
         self._start_matrices: Weights | None = None

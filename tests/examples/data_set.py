@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from engine.config.knobs import knob
-from engine.data.images import Images, ImageWorld, Place, Report, Source, sources, stratified
+from engine.data.images import DataSource, Images, ImageWorld, Place, Report, sources, stratified
 
 SIDE, TEST_SHARE = 8, 0.25
 
@@ -44,5 +44,5 @@ def find(folder: Path) -> Place:
 
 
 sources.register("moons", order=9)(
-    Source(MoonsWorld, "Moons", "grey images of 8×8 pixels, 2 classes", load, find, preset="digits")
+    DataSource(MoonsWorld, "Moons", "grey images of 8×8 pixels, 2 classes", load, find, preset="digits")
 )

@@ -92,7 +92,7 @@ def test_it_is_in_the_verified_evaluation_of_a_run_on_images(call: Call, tmp_pat
     finally:
         store.close()
     assert protocol is not None
-    assert protocol.text().startswith("random signs (7 tries, no gradient) on what APGD-CE and APGD-T and Square left")
+    assert protocol.text().startswith("random signs (7 tries, no gradient) on what APGD-CE, APGD-T and Square left")
     assert figure_name(name) == f"accuracy under random signs, radius {name.partition('@')[2]}"
     call("export", run, "--view", "all", "--out", out, "--format", "svg")
     assert "training images" in captions(out)

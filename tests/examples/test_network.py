@@ -10,7 +10,7 @@ import torch
 from pytestqt.qtbot import QtBot
 
 from engine.config.experiment import from_dict, resolve
-from engine.data.images import HeldOut
+from engine.data.images import HeldOutImages
 from engine.images.config import images
 from engine.images.data import describe, load
 from engine.models.base import networks
@@ -54,7 +54,7 @@ def test_its_layers_can_be_drawn_again() -> None:
     after = conv.matrix
     assert not torch.equal(after, before)
     assert float(after.std()) == pytest.approx(float(before.std()), rel=0.5)
-    assert network(HeldOut(data).take(5)[0]).shape == (5, 10)
+    assert network(HeldOutImages(data).take(5)[0]).shape == (5, 10)
 
 
 @pytest.mark.usefixtures("quick")

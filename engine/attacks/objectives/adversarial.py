@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from engine.config.knobs import Attack as AttackKnobs
+from engine.config.knobs import AttackKnobs
 from engine.config.objectives import objective
 from engine.core.measurement import NORM_SIGN
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from engine.config.knobs import knob
 from engine.core.errors import ConfigError, ExplorerError
-from engine.data.images import Bytes, Images, ImageWorld, Indices, Place, Report, Source, reporting, sources
+from engine.data.images import Bytes, DataSource, Images, ImageWorld, Indices, Place, Report, reporting, sources
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SIDE, PIXELS = 32, 3 * 32 * 32
@@ -243,7 +243,7 @@ def _unpack(archive: Path, target: Path, report: Report, md5: str, per_file: int
 
 
 sources.register("cifar10", order=2)(
-    Source(
+    DataSource(
         Cifar10World,
         "CIFAR-10",
         "60,000 colour images of 32×32 pixels, 10 classes",

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from engine.config.knobs import knob
-from engine.data.images import Images, ImageWorld, Place, Report, Source, sources, stratified
+from engine.data.images import DataSource, Images, ImageWorld, Place, Report, sources, stratified
 
 TEST_SHARE = 0.22  # about 400 images, as many as leave a 95% interval of ±0.05 on an accuracy
 
@@ -49,5 +49,5 @@ def find(folder: Path) -> Place:
 
 
 sources.register("digits", order=0)(
-    Source(DigitsWorld, "Digits", "1,797 grey images of 8×8 pixels, 10 classes", load, find, preset="digits"),
+    DataSource(DigitsWorld, "Digits", "1,797 grey images of 8×8 pixels, 10 classes", load, find, preset="digits"),
 )

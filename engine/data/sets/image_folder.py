@@ -22,7 +22,7 @@ import numpy as np
 
 from engine.config.knobs import knob
 from engine.core.errors import ConfigError
-from engine.data.images import Bytes, Images, ImageWorld, Indices, Place, Report, Source, sources, stratified
+from engine.data.images import Bytes, DataSource, Images, ImageWorld, Indices, Place, Report, sources, stratified
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -352,7 +352,7 @@ def _size(array: Bytes) -> str:
 
 
 sources.register("image_folder", order=3)(
-    Source(
+    DataSource(
         ImageFolderWorld,
         "Images of a folder",
         "your own, one folder a class; also a .zip",

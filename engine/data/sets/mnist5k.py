@@ -11,7 +11,7 @@ import numpy as np
 
 from engine.config.knobs import knob
 from engine.core.errors import ConfigError
-from engine.data.images import Images, ImageWorld, Place, Report, Source, sources, stratified
+from engine.data.images import DataSource, Images, ImageWorld, Place, Report, sources, stratified
 
 SIDE = 28
 TEST_SHARE = 0.2
@@ -59,5 +59,12 @@ def find(folder: Path) -> Place:
 
 
 sources.register("mnist5k", order=1)(
-    Source(Mnist5kWorld, "MNIST-5000", "5,000 grey images of 28×28 pixels, 10 classes", load, find, preset="digits"),
+    DataSource(
+        Mnist5kWorld,
+        "MNIST-5000",
+        "5,000 grey images of 28×28 pixels, 10 classes",
+        load,
+        find,
+        preset="digits",
+    ),
 )

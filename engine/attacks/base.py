@@ -105,7 +105,7 @@ class Attack(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What an attack is built for.
+    """What an attack is built for: ``protocol`` gives ball, steps and restarts.
 
     ``box`` is given for pictures (n, C, H, W) and holds x + δ; ``direction`` (d,), a unit vector, is the dense one of
     the sparse-coding world, where there is one.
@@ -132,7 +132,8 @@ class AttackKind(AttackWords):
 
     ``build`` makes it. ``kinds`` are those of runs that it can be used on; ``directed`` ones need the dense direction.
     ``size`` gives its steps and restarts for those that are asked of PGD; ``verified`` those of the verified evaluation
-    for each kind of run in which it takes part. ``gradient`` is false for a search that looks at none.
+    for each kind of run in which it takes part. A ``black_box`` knows neither gradient nor world: if it does clearly
+    more damage than PGD, something is wrong.
     """
 
     build: Build
@@ -140,7 +141,7 @@ class AttackKind(AttackWords):
     directed: bool = False
     size: Callable[[int, int], Size] = lambda steps, restarts: (steps, restarts)
     verified: Mapping[str, Size] = field(default_factory=dict)
-    gradient: bool = True
+    black_box: bool = False
 
 
 attacks = cast(Registry[AttackKind], attack_words)

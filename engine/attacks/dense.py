@@ -48,6 +48,5 @@ attacks.register("dense", order=1)(
         directed=True,
         size=lambda steps, restarts: (0, 0),
         verified={SPARSE_CODING: (0, 0)},
-        gradient=False,
     )
 )

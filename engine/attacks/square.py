@@ -206,6 +206,6 @@ attacks.register("square", order=6)(
         build=_square,
         size=lambda steps, restarts: (QUERIES, 1),
         verified={SPARSE_CODING: (500, 1), IMAGES: (QUERIES, 1)},
-        gradient=False,
+        black_box=True,
     )
 )

@@ -187,7 +187,7 @@ def check(verified: Verified | None, probes: Probes | None) -> tuple[Warning, ..
         names = [m.protocol.attack for m in verified.radii[0].attacks] if verified.radii else []
         found += [falls_with_radius(at[name] for at in verified.radii) for name in names]
         for at in verified.radii:
-            found += [black_box(m, at["pgd"]) for m in at.attacks if not attacks[m.protocol.attack].gradient]
+            found += [black_box(m, at["pgd"]) for m in at.attacks if attacks[m.protocol.attack].black_box]
             found.append(catastrophic_overfitting(at["fgm"], at["pgd"]))
             if at.certified is not None:
                 found += [certificate(at.certified, m) for m in (*at.attacks, at.worst)]

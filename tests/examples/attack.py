@@ -46,6 +46,6 @@ attacks.register("random_signs", order=9)(
         build=_build,
         size=lambda steps, restarts: (steps, 1),
         verified={SPARSE_CODING: (7, 1), IMAGES: (7, 1)},
-        gradient=False,
+        black_box=True,
     )
 )

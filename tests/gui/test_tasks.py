@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from engine.run.commands import SaveCheckpoint
 from engine.run.snapshot import Snapshot
-from engine.studies.files import NotMeasured
+from engine.studies.base import NotMeasured
 from fp_gui import tasks
 from fp_gui.bridge.controller import Controller
 from fp_gui.bridge.worker import Answer

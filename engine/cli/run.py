@@ -86,6 +86,8 @@ def _train(session: Session) -> int:
         finally:
             session.close()
         summary, stopped = session.summary(), bool(interrupted)
+    for problem in session.problems:
+        sys.stderr.write(f"warning: {problem.measurement} of step {problem.step} failed: {problem.text}\n")
     if stopped:
         sys.stderr.write(
             f"interrupted at step {session.steps_done}; go on with: "

@@ -35,7 +35,7 @@ class EvaluateNow:
 
 @dataclass(frozen=True, slots=True)
 class Visualise:
-    """Visualise these units in spare time from now on, on images only (:class:`engine.core.results.Features`)."""
+    """Visualise these units beside training from now on, on images only (:class:`engine.core.results.Features`)."""
 
     request: FeatureRequest
 

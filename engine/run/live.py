@@ -19,6 +19,7 @@ from collections.abc import Callable, Generator, Hashable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from engine.config.experiment import IMAGES, SPARSE_CODING
 from engine.core.registry import Registry
 
 R = TypeVar("R")
@@ -42,28 +43,25 @@ Task = Callable[[Any], ProbeTask[R] | None]
 
 @dataclass(frozen=True, slots=True)
 class ResultSource:
-    """How sessions of ``kind`` come by a ``result``: at once by ``measure``, or in slices by ``task``; one is None."""
+    """How a session comes by a ``result``: at once by ``measure``, or in slices by ``task``; the other is None."""
 
-    kind: str
     result: type
     measure: Measure[Any] | None = None
     task: Task[Any] | None = None
 
 
-live_probes: Registry[ResultSource] = Registry("live probe", "engine.theory.live", "engine.images.live")
-
-
-def name_of(kind: str, result: type) -> str:
-    """The name in :data:`live_probes`, e.g. ``sparse_coding Weights``."""
-    return f"{kind} {result.__name__}"
+live_probes: dict[str, Registry[ResultSource]] = {
+    SPARSE_CODING: Registry("live probe", "engine.theory.live"),
+    IMAGES: Registry("live probe", "engine.images.live"),
+}
+"""Kind of experiment → name of a result's type → where it comes from; a run imports those of its own kind alone."""
 
 
 def at_once(result: type[R], *kinds: str) -> Callable[[Measure[R]], Measure[R]]:
     """Enter a function that measures in a few milliseconds whenever a snapshot is taken; None: there is none yet."""
 
     def add(measure: Measure[R]) -> Measure[R]:
-        for kind in kinds:
-            live_probes.register(name_of(kind, result))(ResultSource(kind, result, measure=measure))
+        _enter(ResultSource(result, measure=measure), kinds)
         return measure
 
     return add
@@ -73,15 +71,18 @@ def in_slices(result: type[R], *kinds: str) -> Callable[[Task[R]], Task[R]]:
     """Enter a function that says what there is to measure at present, in time beside training; None: nothing yet."""
 
     def add(task: Task[R]) -> Task[R]:
-        for kind in kinds:
-            live_probes.register(name_of(kind, result))(ResultSource(kind, result, task=task))
+        _enter(ResultSource(result, task=task), kinds)
         return task
 
     return add
 
 
+def _enter(source: ResultSource, kinds: tuple[str, ...]) -> None:
+    for kind in kinds:
+        live_probes[kind].register(source.result.__name__)(source)
+
+
 def source_of(kind: str, result: type) -> ResultSource | None:
     """How sessions of ``kind`` come by ``result``; None for what they do not have."""
-    return next(
-        (each for each in map(live_probes.__getitem__, live_probes) if (each.kind, each.result) == (kind, result)), None
-    )
+    known = live_probes[kind]
+    return next((each for each in map(known.__getitem__, known) if each.result is result), None)

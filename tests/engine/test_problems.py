@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine import worlds
+from engine.cli.main import run_command_line
 from engine.core import metrics
 from engine.core.errors import ConfigError, StoreError
 from engine.core.results import Examples, FeatureRequest, Features, Mixture, RadiusCurves
@@ -156,3 +157,18 @@ def test_a_held_out_image_that_is_not_there_is_refused(new_session: Create, imag
     session.apply(Visualise(FeatureRequest("conv2", (0,), origin="noise", image=image)))  # of no account
     watch(session, Features)
     assert session.problems == ()
+
+
+def test_the_command_line_names_what_failed_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def accuracy(*_: object, **__: object) -> None:
+        raise MemoryError("none left")
+
+    config = tmp_path / "tiny.toml"
+    config.write_text("threads = 1\n[world]\nd = 16\n[model]\nm = 8\n[schedule]\nclean_steps = 2\nsecond_steps = 1\n")
+    monkeypatch.setattr(robustness, "accuracy", accuracy)
+    assert run_command_line(["run", str(config), "--out", str(tmp_path / "run")]) == 0
+    warnings = capsys.readouterr().err.splitlines()
+    assert "warning: live evaluation of step 0 failed: MemoryError: none left" in warnings
+    assert "warning: report of step 2 failed: MemoryError: none left" in warnings

@@ -23,7 +23,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from engine.config.experiment import resolve
+from engine.config.experiment import Config, resolve
+from engine.config.knobs import About
 from engine.config.presets import load_preset, preset_names
 from engine.core.errors import ConfigError
 from fp_gui.icons import icon
@@ -133,6 +134,31 @@ class Goto(QObject):
             self.chosen.emit(str(sender.data()))
 
 
+def _about_tip(about: About) -> str:
+    return f"<p><b>{about.question}</b></p><p>{about.expect}</p><p>{about.time}</p>"
+
+
+class PresetBox(QComboBox):
+    """The presets by name; each is read for its tooltip when the list first opens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setAccessibleName("Preset")
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.addItems(list(preset_names()))
+
+    def showPopup(self) -> None:
+        """Open the list, with what each preset asks as its tooltip."""
+        for i in range(self.count()):
+            if self.itemData(i, Qt.ItemDataRole.ToolTipRole) is None:
+                try:
+                    tip = _about_tip(load_preset(self.itemText(i)).about)
+                except ConfigError as error:
+                    tip = str(error)
+                self.setItemData(i, tip, Qt.ItemDataRole.ToolTipRole)
+        super().showPopup()
+
+
 class Toolbar(QToolBar):
     """Preset, play, step, phase, attack, reset, device, export."""
 
@@ -146,18 +172,7 @@ class Toolbar(QToolBar):
         self.setIconSize(QSize(18, 18))
         self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.toggleViewAction().setVisible(False)
-        self.preset = QComboBox()
-        self.preset.setAccessibleName("Preset")
-        self.preset.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        for name in preset_names():
-            self.preset.addItem(name)
-            try:
-                about = load_preset(name).about
-            except ConfigError as error:
-                tip = str(error)
-            else:
-                tip = f"<p><b>{about.question}</b></p><p>{about.expect}</p><p>{about.time}</p>"
-            self.preset.setItemData(self.preset.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        self.preset = PresetBox()
         self.preset.activated.connect(self._preset)
         self.device = QComboBox()
         self.device.setAccessibleName("Device")
@@ -227,14 +242,13 @@ class Toolbar(QToolBar):
         """Mark the segment of the objective in force."""
         self.objectives[objective].setChecked(True)
 
-    def show_run(self, label: str, device: str) -> None:
+    def show_run(self, label: str, config: Config) -> None:
         """Show the preset and the device of the run that is open; a run from elsewhere shows its name."""
         index = self.preset.findText(label)
         self.preset.setCurrentIndex(index)
         self.preset.setPlaceholderText(label)
-        tip = self.preset.itemData(index, Qt.ItemDataRole.ToolTipRole) if index >= 0 else label
-        self.preset.setToolTip(str(tip))
-        self.device.setCurrentText(device)
+        self.preset.setToolTip(_about_tip(config.about) if index >= 0 else label)
+        self.device.setCurrentText(config.device)
 
 
 class KeySheet(QDialog):

@@ -13,6 +13,7 @@ from PySide6.QtWidgets import (
     QPlainTextEdit,
     QPushButton,
     QSizePolicy,
+    QToolBar,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -22,6 +23,18 @@ from fp_gui.icons import icon
 from fp_gui.theme import LIGHT, ORANGE, VERMILION, Theme, restyle
 
 NOTICE_MS = 12_000  # a notice leaves by itself; an error stays until it is closed
+
+
+class BannerBar(QToolBar):
+    """The row of the window that holds the banner, there while it has something to say."""
+
+    def __init__(self, banner: Banner) -> None:
+        super().__init__("Messages", movable=False)
+        self.setObjectName("banner")
+        self.toggleViewAction().setVisible(False)
+        self.addWidget(banner)
+        self.hide()
+        banner.shown.connect(self.setVisible)
 
 
 class Banner(QFrame):

@@ -1,222 +1,154 @@
-"""Export: what to draw and where to, then ``python -m engine export`` beside the training that goes on."""
+"""Export: what to draw, how and where to, and one ``python -m engine export`` beside the training that goes on."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from PySide6.QtCore import QObject, Signal, Slot
-from PySide6.QtWidgets import (
-    QCheckBox,
-    QDialog,
-    QDialogButtonBox,
-    QFileDialog,
-    QFormLayout,
-    QHBoxLayout,
-    QLabel,
-    QLineEdit,
-    QProgressBar,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtCore import QObject, Qt, Signal, Slot
+from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
 
-from fp_gui.tasks import EngineProcess
+from fp_gui.bridge.worker import Answer
+from fp_gui.tasks import EngineProcess, Save
 
 FORMATS = ("png", "svg", "pdf")
+SCALE = 1000  # steps of the progress bar
 
 
 @dataclass(frozen=True, slots=True)
-class ExportJob:
-    """One figure (view name) with its options, in these formats, into ``out``."""
+class ExportRequest:
+    """Figures to draw into ``out``: the options of each view by its name, and the ``formats``."""
 
-    view: str
+    views: Mapping[str, Mapping[str, str]]
     out: Path
     formats: tuple[str, ...] = FORMATS
-    options: tuple[tuple[str, str], ...] = ()
 
 
-def arguments(run: Path, job: ExportJob) -> list[str]:
-    """The command line after the Python interpreter."""
-    line = ["-m", "engine", "export", str(run), "--view", job.view, "--out", str(job.out)]
-    if set(job.formats) != set(FORMATS):
-        line += [word for name in job.formats for word in ("--format", name)]
-    for name, value in job.options:
-        line += ["--option", f"{name}={value}"]
-    return line
+def arguments(run: Path, step: int, request: ExportRequest) -> list[str]:
+    """The command line after the Python interpreter: all views from the checkpoint of ``step`` of one run."""
+    line = ["-m", "engine", "export", str(run), "--checkpoint", str(step)]
+    for view in request.views:
+        line += ["--view", view]
+    for view, options in request.views.items():
+        for name, value in sorted(options.items()):
+            line += ["--option", f"{view}.{name}={value}"]
+    for name in request.formats:
+        line += ["--format", name]
+    return [*line, "--out", str(request.out)]
 
 
-class ExportDialog(QDialog):
-    """Asks which views, which formats and which folder."""
-
-    def __init__(
-        self, titles: Mapping[str, str], visible: frozenset[str], folder: Path, parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
-        self.setWindowTitle("Export figures")
-        intro = QLabel(
-            "Draws the figures from the stored run, with the plotted data as CSV or NPZ and a recipe that repeats it. "
-            "Training goes on meanwhile.",
-            wordWrap=True,
-        )
-        self.views = {name: self._box(title, name in visible) for name, title in titles.items()}
-        self.formats = {name: self._box(name.upper(), True) for name in FORMATS}
-        self.folder = QLineEdit(str(folder))
-        self.folder.setMinimumWidth(380)
-        browse = QPushButton("Browse…")
-        browse.clicked.connect(self._browse)
-        form = QFormLayout()
-        form.addRow("Views", self._row([*self.views.values()]))
-        form.addRow("Formats", self._row([*self.formats.values()]))
-        form.addRow("Folder", self._row([self.folder, browse], stretch=False))
-        self._buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
-        self.export_button = QPushButton("Export", default=True)
-        self._buttons.addButton(self.export_button, QDialogButtonBox.ButtonRole.AcceptRole)
-        self._buttons.accepted.connect(self.accept)
-        self._buttons.rejected.connect(self.reject)
-        layout = QVBoxLayout(self)
-        layout.setSpacing(12)
-        layout.addWidget(intro)
-        layout.addLayout(form)
-        layout.addWidget(self._buttons)
-        for box in (*self.views.values(), *self.formats.values()):
-            box.toggled.connect(self._check)
-        self.folder.textChanged.connect(self._check)
-        self._check()
-
-    @staticmethod
-    def _box(text: str, checked: bool) -> QCheckBox:
-        box = QCheckBox(text)
-        box.setChecked(checked)
-        return box
-
-    @staticmethod
-    def _row(widgets: list[QWidget], stretch: bool = True) -> QWidget:
-        row = QWidget()
-        line = QHBoxLayout(row)
-        line.setContentsMargins(0, 0, 0, 0)
-        for widget in widgets:
-            line.addWidget(widget)
-        if stretch:
-            line.addStretch(1)
-        return row
-
-    @Slot()
-    def _browse(self) -> None:
-        chosen = QFileDialog.getExistingDirectory(self, "Folder for the figures", self.folder.text())
-        if chosen:
-            self.folder.setText(chosen)
-
-    @Slot()
-    def _check(self) -> None:
-        self.export_button.setEnabled(
-            any(b.isChecked() for b in self.views.values())
-            and any(b.isChecked() for b in self.formats.values())
-            and bool(self.folder.text().strip())
-        )
-
-    def jobs(self, options: Mapping[str, Mapping[str, str]]) -> list[ExportJob]:
-        """One job a chosen view; ``options`` by view name are what the user chose on the views themselves."""
-        formats = tuple(name for name, box in self.formats.items() if box.isChecked())
-        out = Path(self.folder.text().strip()).expanduser()
-        chosen = [name for name, box in self.views.items() if box.isChecked()]
-        return [ExportJob(name, out, formats, tuple(sorted(options.get(name, {}).items()))) for name in chosen]
+def failures(errors: str, views: Mapping[str, object]) -> list[str]:
+    """The lines of ``errors`` that name one of ``views`` as not drawn, each ``view: why``."""
+    lines = [line.strip().removeprefix("error: ") for line in errors.splitlines()]
+    return [line for line in lines if line.partition(":")[0] in views]
 
 
 class Exporter(QObject):
-    """Draws jobs one after the other in another process; one that fails does not keep the others from being drawn."""
+    """Draws one request at a time in another process, from a checkpoint that ``save`` writes for it."""
 
-    started = Signal(str)  # what is drawn now
+    progressed = Signal(float, str)  # share done (below 0: unknown), what is under way
     done = Signal(str)  # folder
     failed = Signal(str, str)  # text, details
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    def __init__(self, save: Save, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._jobs: deque[ExportJob] = deque()
-        self._run = Path()
-        self._drawn = 0
-        self._problems: list[tuple[str, str]] = []
+        self._save = save
+        self._request: ExportRequest | None = None
         self._process = EngineProcess(self)
+        self._process.progressed.connect(self.progressed)
         self._process.succeeded.connect(self._succeeded)
         self._process.failed.connect(self._failed)
         self._process.cancelled.connect(self._cancelled)
 
     @property
     def busy(self) -> bool:
-        """Whether something is being drawn."""
-        return self._process.busy
+        """Whether a request is under way."""
+        return self._request is not None
 
-    def start(self, run: Path, jobs: list[ExportJob]) -> None:
-        """Draw ``jobs`` from the run in folder ``run``."""
-        self._run, self._drawn = run, 0
-        self._problems.clear()
-        self._jobs.extend(jobs)
-        self._next()
+    def request(self, request: ExportRequest) -> None:
+        """Save the present state, then draw it; another request must not be under way."""
+        self._request = request
+        self.progressed.emit(-1.0, "saving a checkpoint")
+        self._save(lambda answer: self._saved(request, answer))
+
+    def _saved(self, request: ExportRequest, answer: Answer) -> None:
+        """Draw the request that waited for this checkpoint, unless it was cancelled meanwhile."""
+        if self._request is not request:
+            return
+        if answer.error or answer.folder is None:
+            self._end()
+            self.failed.emit(f"Nothing was exported: the run could not be saved. {answer.error}", answer.details)
+            return
+        self.progressed.emit(-1.0, "starting")
+        self._process.start(arguments(answer.folder, answer.step, request))
 
     @Slot()
     def cancel(self) -> None:
         """Stop; what was written so far stays."""
-        self._jobs.clear()
-        self._process.cancel()
+        if self._process.busy:
+            self._process.cancel()
+        elif self.busy:
+            self._cancelled()
 
     def close(self) -> None:
-        """Cancel and wait for the process to be gone."""
-        self._jobs.clear()
+        """Cancel and wait for the process to be gone; no signal follows."""
+        self._request = None
         self._process.close()
 
-    def _next(self) -> None:
-        self._job = self._jobs.popleft()
-        self.started.emit(self._job.view)
-        self._process.start(arguments(self._run, self._job))
+    def _end(self) -> ExportRequest:
+        request, self._request = self._request, None
+        assert request is not None
+        return request
 
     @Slot()
     def _succeeded(self) -> None:
-        self._drawn += 1
-        self._go_on()
+        self.done.emit(str(self._end().out))
 
     @Slot(str, str)
     def _failed(self, text: str, details: str) -> None:
-        self._problems.append((f"Export of {self._job.view} failed: {text}", details))
-        self._go_on()
-
-    def _go_on(self) -> None:
-        if self._jobs:
-            self._next()
-        elif self._problems:
-            texts = [text for text, _ in self._problems]
-            if self._drawn:
-                texts.append(f"The other figures are in {self._job.out}")
-            details = "\n\n".join(details for _, details in self._problems if details)
-            self.failed.emit("\n".join(texts), details)
-        else:
-            self.done.emit(str(self._job.out))
+        request = self._end()
+        lines = failures(self._process.errors, request.views)
+        if not lines and len(request.views) == 1:  # the command does not repeat the name of the only one
+            lines = [f"{view}: {text}" for view in request.views]
+        if not lines:
+            self.failed.emit(f"Export failed: {text}", details)
+            return
+        texts = [f"Not exported: {line}" for line in lines]
+        if len(lines) < len(request.views):
+            texts.append(f"The other figures are in {request.out}")
+        self.failed.emit("\n".join(texts), details)
 
     @Slot()
     def _cancelled(self) -> None:
+        self._end()
         self.failed.emit("Export cancelled; what was already written stays.", "")
 
 
 class ExportProgress(QWidget):
-    """In the status bar while figures are drawn: what is drawn, and a button that stops it."""
+    """In the status bar while figures are drawn: how far it is, and a button that stops it."""
 
     def __init__(self, exporter: Exporter, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._bar = QProgressBar(textVisible=True, minimum=0, maximum=0)
-        self._bar.setFixedWidth(170)
-        cancel = QPushButton("Cancel export")
-        cancel.clicked.connect(exporter.cancel)
+        self.bar = QProgressBar(textVisible=True)
+        self.bar.setFixedWidth(190)
+        self.cancel = QPushButton("Cancel export")
+        self.cancel.clicked.connect(exporter.cancel)
         line = QHBoxLayout(self)
         line.setContentsMargins(0, 0, 0, 0)
-        line.addWidget(self._bar)
-        line.addWidget(cancel)
-        exporter.started.connect(self._started)
+        line.addWidget(self.bar)
+        line.addWidget(self.cancel)
+        exporter.progressed.connect(self._progressed)
         exporter.done.connect(self.hide)
         exporter.failed.connect(self.hide)
+        self.hide()
 
-    @Slot(str)
-    def _started(self, name: str) -> None:
-        self._bar.setFormat(f"Drawing {name}…")
-        self._bar.setToolTip(f"Drawing {name} in another process; training goes on")
+    @Slot(float, str)
+    def _progressed(self, share: float, text: str) -> None:
+        known = share >= 0
+        self.bar.setRange(0, SCALE if known else 0)
+        self.bar.setValue(round(share * SCALE) if known else 0)
+        shown = self.bar.fontMetrics().elidedText(f"Export: {text}", Qt.TextElideMode.ElideRight, self.bar.width() - 12)
+        self.bar.setFormat(shown.replace("%", "%%"))
+        self.bar.setToolTip(f"{text}\nIn another process; training goes on")
         self.show()

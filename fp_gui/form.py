@@ -9,7 +9,6 @@ form shows the knobs that come with it, at their defaults, and they wait with it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -28,7 +27,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from engine.config.experiment import Config, KnobInfo, from_dict, knobs, to_dict, value_of
+from engine.config.experiment import Config, KnobInfo, knobs, value_of, with_values
 from engine.core.errors import ConfigError
 from fp_gui.fields import field_for, show
 from fp_gui.theme import named, restyle
@@ -57,22 +56,6 @@ def alike(one: KnobInfo, other: KnobInfo) -> bool:
     if chooses(one) and chooses(other):  # of such a row only the choices matter: it must outlive its own edit
         return one.path == other.path and one.choices == other.choices
     return replace(one, default=None) == replace(other, default=None)
-
-
-def changed(config: Config, values: Mapping[str, object]) -> Config:
-    """``config`` with ``values`` by path, judged together; a new name brings its group's defaults with it.
-
-    Raises :class:`ConfigError`.
-    """
-    data = to_dict(config)
-    ordered = sorted(values.items(), key=lambda item: not item[0].endswith(".name"))
-    for path, value in ordered:
-        group, _, leaf = path.rpartition(".")
-        node = data[group] if group else data
-        if leaf == "name" and node[leaf] != value:
-            data[group] = node = {}
-        node[leaf] = value
-    return from_dict(data)
 
 
 def _escape(text: str) -> str:
@@ -307,7 +290,7 @@ class Form(QWidget):
 
     def next_config(self) -> Config:
         """The running values with what is pending. Raises :class:`ConfigError` if they do not fit together."""
-        return changed(self._config, self.pending)
+        return with_values(self._config, self.pending)
 
     @Slot()
     def discard(self) -> None:
@@ -341,13 +324,13 @@ class Form(QWidget):
         old = self.pending.get(path, value_of(self._next if self.renamed(knob.group) else self._config, path))
         pending = self._pending_with(knob, value)
         try:
-            value = value_of(changed(self._config, {path: value} if live else pending), path)
+            value = value_of(with_values(self._config, {path: value} if live else pending), path)
         except ConfigError as error:
             param.show_value(old, param.pending)
             self.rejected.emit(f"{error}. Kept: {show(old)}.")
             return
         if live:
-            self._config = changed(self._config, {path: value})
+            self._config = with_values(self._config, {path: value})
             param.show_value(value, False)
             if value != old:
                 self.live_edited.emit(path, old, value)

@@ -5,35 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QSettings, QTimer, QUrl, Slot
-from PySide6.QtGui import QAction, QCloseEvent, QDesktopServices, QGuiApplication, QKeySequence, QShowEvent, QUndoStack
-from PySide6.QtWidgets import (
-    QAbstractButton,
-    QApplication,
-    QFileDialog,
-    QMainWindow,
-    QMenu,
-    QToolBar,
-)
+from PySide6.QtCore import QSettings, Qt, QTimer, QUrl, Slot
+from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication, QShowEvent, QUndoStack
+from PySide6.QtWidgets import QAbstractButton, QApplication, QFileDialog, QMainWindow, QMenu
 
 from engine.config.experiment import Config, with_value
 from engine.config.presets import load_preset
 from engine.core.errors import ConfigError, ExplorerError
 from engine.run.snapshot import Snapshot
 from fp_gui.actions import Goto, KeySheet, Toolbar, key_rows, make_actions
-from fp_gui.banner import Banner
+from fp_gui.banner import Banner, BannerBar
 from fp_gui.bridge.controller import Controller
 from fp_gui.bridge.worker import RunInfo
 from fp_gui.data_dialog import DataDialog, chosen_folder
-from fp_gui.export import ExportDialog, Exporter, ExportJob, ExportProgress
+from fp_gui.export import Exporter, ExportProgress, ExportRequest
+from fp_gui.export_dialog import ExportDialog
 from fp_gui.form import Form
 from fp_gui.icons import icon
+from fp_gui.menus import add_menus, menu
 from fp_gui.panels import Panels
 from fp_gui.runs import check_run, preset_label, with_data, with_folder
 from fp_gui.status import StatusBar
 from fp_gui.tasks import Task, Tasks
-from fp_gui.theme import Theme, ThemeManager, named, stylesheet
+from fp_gui.theme import Theme, ThemeManager, stylesheet
 from fp_gui.undo import KnobChange
+from fp_gui.view_shelf import ViewShelf
 from fp_gui.views.base import View
 from fp_gui.views.task_view import TaskView
 
@@ -43,7 +39,7 @@ STATS_MS = 500
 class MainWindow(QMainWindow):
     """The explorer's window over a :class:`Controller`; ``view_types`` in display order.
 
-    It shows the views of the present kind of run; those of another are made when the first run of theirs opens.
+    It shows the views of the present kind of run. A view is made when it is first seen: most stand behind others.
     """
 
     def __init__(
@@ -64,28 +60,29 @@ class MainWindow(QMainWindow):
         self._label, self._config = label, config
         self._opening = label
         self._playing = False
-        self._export: list[ExportJob] = []
         self._data: DataDialog | None = None
-        self._types = {view.name: view for view in view_types}
-        self._made: dict[str, View] = {}
+        self.shelf = ViewShelf(view_types, self.settings, themes.theme, self)
         self.undo_stack = QUndoStack(self)
-        self.exporter = Exporter(self)
+        self.exporter = Exporter(controller.save_checkpoint, self)
         self.tasks = Tasks(controller.save_checkpoint, self)
         self.actions_ = make_actions(self)
         self.toolbar = Toolbar(self.actions_)
         self.addToolBar(self.toolbar)
-        self._make_banner()
+        self.banner = Banner()
+        self._banner_bar = BannerBar(self.banner)
+        self.addToolBarBreak()
+        self.addToolBar(self._banner_bar)
         self.status = StatusBar()
         self.setStatusBar(self.status)
-        progress = ExportProgress(self.exporter)
-        self.status.addWidget(progress)
-        progress.hide()
+        self.status.addWidget(ExportProgress(self.exporter))
         self.form = Form(config)
         self.panels = self._make_panels()
-        self._make_menus()
+        self.goto = Goto(self, {name: view.title for name, view in self.shelf.types.items()})
+        self.goto.chosen.connect(self.panels.bring)
+        add_menus(self, self.actions_, self.undo_stack, self.goto.actions(), self.panels.docks.values())
         self._connect()
         self._take_theme(themes.theme)
-        self._make_views()
+        self._show_views()
         self.restore()
         self._stats_timer = QTimer(self, interval=STATS_MS)
         self._stats_timer.timeout.connect(self._show_stats)
@@ -93,80 +90,48 @@ class MainWindow(QMainWindow):
 
     # -- building ------------------------------------------------------------------------------------------------
 
-    def _make_banner(self) -> None:
-        self.addToolBarBreak()
-        self.banner = Banner()
-        bar = named(QToolBar("Messages", movable=False), "banner")
-        bar.toggleViewAction().setVisible(False)
-        bar.addWidget(self.banner)
-        bar.hide()
-        self.addToolBar(bar)
-        self._banner_bar = bar
-        self.banner.shown.connect(bar.setVisible)
-
     def _make_panels(self) -> Panels:
-        titles = {"parameters": "Parameters"} | {name: view.title for name, view in self._types.items()}
-        places = {name: view.place for name, view in self._types.items()}
+        types = self.shelf.types
+        titles = {"parameters": "Parameters"} | {name: view.title for name, view in types.items()}
+        places = {name: view.place for name, view in types.items()}
         panels = Panels(self, titles, places, self._config.kind, self._present())
         panels.fill("parameters", self.form)
+        panels.remember(self.settings)
+        panels.appeared.connect(self.shelf.get)
+        self.shelf.made.connect(self._take_view)
         return panels
 
     def _present(self) -> list[str]:
         """The names of the panels for the present kind of run."""
-        return ["parameters", *(n for n, view in self._types.items() if self._config.kind in view.kinds)]
+        return ["parameters", *self.shelf.names(self._config.kind)]
 
     @property
     def views(self) -> list[View]:
-        """The views of the present kind of run, in display order."""
-        return [self._made[name] for name in self._present()[1:]]
+        """The views of the present kind of run that are made, in display order."""
+        return self.shelf.there(self._config.kind)
 
-    def _make_views(self) -> None:
-        """Make the views of the present kind of run that are not there yet, and let the controller render these."""
-        for name in self._present()[1:]:
-            if name not in self._made:
-                self._made[name] = view = self._types[name]()
-                view.setMinimumSize(240, 160)  # so that no view's controls can make the window larger than the screen
-                view.set_theme(self.themes.theme)
-                self._connect_view(view)
-                stored = self.settings.value(f"view/{name}")
-                if isinstance(stored, dict):
-                    view.set_options({str(k): str(v) for k, v in stored.items()})
-                self.panels.fill(name, view)
-        self.goto.show(self._present()[1:])
+    @Slot(object)
+    def _take_view(self, view: View) -> None:
+        """Connect a view that was just made, and show it in its panel."""
+        view.neuron_hovered.connect(self._highlight)
+        view.neuron_selected.connect(self._highlight)
+        view.command_requested.connect(self.controller.send)
+        if isinstance(view, TaskView):
+            view.view_requested.connect(self.panels.bring)
+            view.task_requested.connect(self._ask_task)
+            view.cancel_requested.connect(self.tasks.cancel)
+            self.tasks.changed.connect(view.show_task)
+            if self.tasks.state is not None:
+                view.show_task(self.tasks.state)
+        self.panels.fill(view.name, view)
         self.controller.set_views(self.views)
 
-    def _make_menus(self) -> None:
-        a = self.actions_
-        bar = self.menuBar()
-        files = [a["open"], a["reveal"], a["copy_path"], None, a["data"], None, a["export"], None, a["quit"]]
-        bar.addMenu(self._menu("&File", files))
-        undo = self.undo_stack.createUndoAction(self, "Undo")
-        undo.setShortcut(QKeySequence("Ctrl+Z"))
-        redo = self.undo_stack.createRedoAction(self, "Redo")
-        redo.setShortcut(QKeySequence("Ctrl+Shift+Z"))
-        bar.addMenu(self._menu("&Edit", [undo, redo]))
-        bar.addMenu(self._menu("&Run", [a["play"], a["step"], a["toggle_phase"], a["attack"], None, a["reset"]]))
-        self.goto = Goto(self, {name: view.title for name, view in self._types.items()})
-        self.goto.chosen.connect(self._show_view)
-        view_menu = self._menu("&View", self.goto.actions())
-        panels = self._menu("Panels", [dock.toggleViewAction() for dock in self.panels.docks.values()])
-        themes = self._menu("Theme", list(a.themes.values()))
-        view_menu.addSeparator()
-        view_menu.addMenu(panels)
-        view_menu.addMenu(themes)
-        view_menu.addAction(a["reset_layout"])
-        bar.addMenu(view_menu)
-        bar.addMenu(self._menu("&Help", [a["keys"]]))
-
-    def _menu(self, title: str, actions: Sequence[QAction | None]) -> QMenu:
-        menu = QMenu(title, self)
-        menu.setToolTipsVisible(True)
-        for action in actions:
-            if action is None:
-                menu.addSeparator()
-            else:
-                menu.addAction(action)
-        return menu
+    def _show_views(self) -> None:
+        """Offer the views of the present kind of run, and make those that will be seen first."""
+        self.goto.show(self.shelf.names(self._config.kind))
+        for name in self.panels.front():
+            self.shelf.get(name)
+        self.controller.set_views(self.views)
 
     def _connect(self) -> None:
         a, c = self.actions_, self.controller
@@ -201,26 +166,13 @@ class MainWindow(QMainWindow):
         c.run_changed.connect(self._show_run)
         c.config_changed.connect(self.form.sync)
         c.snapshot_rendered.connect(self._show_snapshot)
-        c.checkpoint_saved.connect(self._checkpoint_saved)
-        c.opening.connect(self.tasks.forget)
         c.opening.connect(self._show_opening)
-        c.error.connect(self.tasks.forget)
         c.error.connect(self._show_failed)
         self.exporter.done.connect(self._export_done)
         self.exporter.failed.connect(self.banner.error)
         self.tasks.failed.connect(self.banner.error)
         self.tasks.notice.connect(self.banner.notice)
         self.themes.changed.connect(self._take_theme)
-
-    def _connect_view(self, view: View) -> None:
-        view.neuron_hovered.connect(self._highlight)
-        view.neuron_selected.connect(self._highlight)
-        view.command_requested.connect(self.controller.send)
-        if isinstance(view, TaskView):
-            view.view_requested.connect(self._show_view)
-            view.task_requested.connect(self._ask_task)
-            view.cancel_requested.connect(self.tasks.cancel)
-            self.tasks.changed.connect(view.show_task)
 
     # -- the run -------------------------------------------------------------------------------------------------
 
@@ -298,12 +250,12 @@ class MainWindow(QMainWindow):
         self.undo_stack.clear()
         self.status.show_loaded()
         self._config = info.config
-        self._make_views()
         self.panels.show_kind(info.config.kind, self._present())
+        self._show_views()
         if not info.resumed:
             self._label = info.label
         self.form.start(info.config)
-        self.toolbar.show_run(info.label, info.config.device)
+        self.toolbar.show_run(info.label, info.config)
         self.setWindowTitle(f"{info.folder.name} — Feature Purification Explorer")
         self.banner.dismiss()
         if info.left is not None:
@@ -379,26 +331,21 @@ class MainWindow(QMainWindow):
         if self.exporter.busy or self.controller.run is None:
             self.banner.notice("An export is under way." if self.exporter.busy else "No run is open yet.")
             return
-        titles = {view.name: view.title for view in self.views}
-        visible = frozenset(view.name for view in self.views if not view.visibleRegion().isEmpty())
-        dialog = ExportDialog(titles, visible, self.controller.run.folder / "figures", self)
-        if dialog.exec():
-            self.export(dialog.jobs({view.name: view.options() for view in self.views}))
-        dialog.deleteLater()
-
-    def export(self, jobs: list[ExportJob]) -> None:
-        """Save a checkpoint, then draw ``jobs`` from it while training goes on."""
-        self._export = jobs
-        self.controller.save_checkpoint()
+        folder = self.controller.run.folder
+        titles = {name: self.shelf.types[name].title for name in self.shelf.names(self._config.kind)}
+        visible = [view.name for view in self.views if not view.visibleRegion().isEmpty()]
+        empty = self.shelf.unmeasured(self._config.kind, folder)
+        dialog = ExportDialog(titles, visible, empty, folder / "figures", self)
+        dialog.accepted.connect(self._export_chosen)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.open()
 
     @Slot()
-    def _checkpoint_saved(self) -> None:
-        jobs, self._export = self._export, []
-        if self.controller.run is None:
-            return
-        if jobs:
-            self.exporter.start(self.controller.run.folder, jobs)
-        self.tasks.saved(self.controller.run.folder)
+    def _export_chosen(self) -> None:
+        dialog = self.sender()
+        if isinstance(dialog, ExportDialog):
+            options = {name: self.shelf.get(name).options() for name in dialog.chosen}
+            self.exporter.request(ExportRequest(options, dialog.out, dialog.chosen_formats))
 
     @Slot(str)
     def _export_done(self, folder: str) -> None:
@@ -413,13 +360,10 @@ class MainWindow(QMainWindow):
 
     # -- the window ----------------------------------------------------------------------------------------------
 
-    @Slot(str)
-    def _show_view(self, name: str) -> None:
-        self.panels.bring(name)
-
     @Slot()
     def _keys(self) -> None:
-        KeySheet(key_rows([view.title for view in self.views]), self).open()
+        titles = [self.shelf.types[name].title for name in self.shelf.names(self._config.kind)]
+        KeySheet(key_rows(titles), self).open()
 
     @Slot()
     def _choose_theme(self) -> None:
@@ -436,8 +380,7 @@ class MainWindow(QMainWindow):
         self.banner.set_theme(theme)
         if self._data is not None:
             self._data.set_theme(theme)
-        for view in self._made.values():
-            view.set_theme(theme)
+        self.shelf.set_theme(theme)
 
     def restore(self) -> None:
         """Take up the geometry and the layout of the last time."""
@@ -448,8 +391,7 @@ class MainWindow(QMainWindow):
     def save(self) -> None:
         """Remember the geometry, layout and view options."""
         self.panels.save(self.settings)
-        for name, view in self._made.items():
-            self.settings.setValue(f"view/{name}", view.options())
+        self.shelf.save()
         self.settings.sync()
 
     def showEvent(self, event: QShowEvent) -> None:
@@ -461,7 +403,7 @@ class MainWindow(QMainWindow):
 
     def createPopupMenu(self) -> QMenu | None:
         """The panels, without the toolbars, on a right click beside them."""
-        return self._menu("", self.panels.toggles())
+        return menu(self, "", self.panels.toggles())
 
     def closeEvent(self, event: QCloseEvent) -> None:
         """Remember the layout, then end everything under way and the training thread before the window goes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from itertools import pairwise
 
-from PySide6.QtCore import QByteArray, QObject, QSettings, Qt, QTimer, Slot
+from PySide6.QtCore import QByteArray, QObject, QSettings, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QAction, QGuiApplication
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QWidget
 
@@ -21,8 +21,11 @@ PLACES: tuple[Place, ...] = ("middle", "upper", "lower")  # the middle of the wi
 class Panels(QObject):
     """The docks of ``window`` by name, with ``titles`` by name, parameters first, and the views' ``places``.
 
-    Each kind of run shows some of them and has a layout of its own. The widgets come later, by :meth:`fill`.
+    Each kind of run shows some of them and has a layout of its own. The widgets come later, by :meth:`fill`: those of
+    :meth:`front` before the layout is restored, the others when :attr:`appeared` names them.
     """
+
+    appeared = Signal(str)  # a panel that can be seen and has no widget yet
 
     def __init__(
         self, window: QMainWindow, titles: Mapping[str, str], places: Mapping[str, Place], kind: str,
@@ -39,16 +42,42 @@ class Panels(QObject):
         for name, title in titles.items():
             dock = named(QDockWidget(title, window), name)
             dock.hide()
+            dock.visibilityChanged.connect(self._look_soon)
             self.docks[name] = dock
         self.fresh = True  # no stored layout: the first sizes are still to be given
         self._coming: list[QDockWidget] = []  # to be brought to the front, the later before the earlier ones
         self._raising = QTimer(self, singleShot=True, interval=RAISE_MS)
         self._raising.timeout.connect(self._raise_front)
+        self._looking = QTimer(self, singleShot=True, interval=0)
+        self._looking.timeout.connect(self._look)
+        self._fronts: dict[str, list[str]] = {}  # kind of run → names of the panels in front when it was left
         self._part()
 
     def fill(self, name: str, widget: QWidget) -> None:
         """Put ``widget`` into the panel called ``name``."""
         self.docks[name].setWidget(widget)
+
+    def front(self) -> list[str]:
+        """The names of the panels that will be in front when the layout of the present kind is taken up."""
+        return self._fronts.get(self.kind) or [dock.objectName() for dock in self._front()]
+
+    def _seen(self) -> list[str]:
+        """The names of the views' panels that can be seen."""
+        return [dock.objectName() for dock in self.shown()[1:] if not dock.visibleRegion().isEmpty()]
+
+    @Slot()
+    def _look_soon(self) -> None:
+        self._looking.start()  # not at once: while a layout is taken up, panels come and go
+
+    @Slot()
+    def _look(self) -> None:
+        if not self._raising.isActive():  # else the right ones are still to come to the front
+            for name in self._seen():
+                self._need(name)
+
+    def _need(self, name: str) -> None:
+        if self.docks[name].widget() is None:
+            self.appeared.emit(name)
 
     def shown(self) -> list[QDockWidget]:
         """The panels of the present kind of run, closed ones included; the parameters first."""
@@ -63,6 +92,7 @@ class Panels(QObject):
         if kind == self.kind:
             return
         self._layouts[self.kind] = self._window.saveState(LAYOUT_VERSION)
+        self._fronts[self.kind] = self._seen()
         self.kind, self._present = kind, frozenset(present)
         self._coming.clear()
         self._part()
@@ -89,6 +119,7 @@ class Panels(QObject):
         """Show a panel that may be closed or behind another, and give it the keys."""
         if name not in self._present or name not in self.docks:
             return
+        self._need(name)
         dock = self.docks[name]
         if self._coming:
             self._coming.append(dock)
@@ -146,6 +177,15 @@ class Panels(QObject):
             dock.raise_()
         if self._window.isVisible():
             self._coming.clear()
+        self._look_soon()
+
+    def remember(self, settings: QSettings) -> None:
+        """Learn which panels were in front the last time, so that :meth:`front` can say."""
+        settings.beginGroup("front")
+        for kind in settings.childKeys():
+            names = str(settings.value(kind)).split(",")
+            self._fronts[kind] = [name for name in names if name in self._places]
+        settings.endGroup()
 
     def restore(self, settings: QSettings) -> None:
         """Take up the geometry and the layouts of the last time, if there are any."""
@@ -164,3 +204,5 @@ class Panels(QObject):
         settings.setValue("geometry", self._window.saveGeometry())
         for kind, state in (*self._layouts.items(), (self.kind, self._window.saveState(LAYOUT_VERSION))):
             settings.setValue(f"layout/{kind}", state)
+        for kind, names in (self._fronts | {self.kind: self._seen()}).items():
+            settings.setValue(f"front/{kind}", ",".join(names))

@@ -13,7 +13,9 @@ from typing import Literal
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal, Slot
 
 import engine
+from fp_gui.bridge.worker import Answer
 
+Save = Callable[[Callable[[Answer], None]], None]  # save a checkpoint, then say what came of it
 State = Literal["saving", "running", "done", "failed", "cancelled"]
 
 
@@ -78,6 +80,7 @@ class EngineProcess(QObject):
         self._grace = QTimer(self, singleShot=True, interval=grace_ms)
         self._grace.timeout.connect(self._kill)
         self.output = ""  # what the last process printed, but for its progress
+        self.errors = ""  # and what it printed of errors
 
     @property
     def busy(self) -> bool:
@@ -96,7 +99,7 @@ class EngineProcess(QObject):
         process.readyReadStandardOutput.connect(self._read)
         process.finished.connect(self._finished)
         process.errorOccurred.connect(self._broken)
-        self._process, self._killed, self.output = process, False, ""
+        self._process, self._killed, self.output, self.errors = process, False, "", ""
         process.start(sys.executable, line)
 
     @Slot()
@@ -148,7 +151,7 @@ class EngineProcess(QObject):
             return
         self.output += bytes(process.readAllStandardOutput().data()).decode(errors="replace")  # a line without its end
         code = process.exitCode() if process.exitStatus() == QProcess.ExitStatus.NormalExit else -1
-        errors = bytes(process.readAllStandardError().data()).decode(errors="replace").strip()
+        errors = self.errors = bytes(process.readAllStandardError().data()).decode(errors="replace").strip()
         process.deleteLater()
         if self._killed:
             self.cancelled.emit()
@@ -167,13 +170,13 @@ class EngineProcess(QObject):
 
 
 class Tasks(QObject):
-    """Runs one task at a time on a run whose newest state was saved first by ``save``."""
+    """Runs one task at a time, each on the run that was saved for it by ``save``, whichever is open by then."""
 
     changed = Signal(object)  # TaskState
     failed = Signal(str, str)  # text, details
     notice = Signal(str)
 
-    def __init__(self, save: Callable[[], None], parent: QObject | None = None) -> None:
+    def __init__(self, save: Save, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._save = save
         self._state: TaskState | None = None
@@ -182,6 +185,11 @@ class Tasks(QObject):
         self._process.succeeded.connect(self._succeeded)
         self._process.failed.connect(self._failed)
         self._process.cancelled.connect(self._cancelled)
+
+    @property
+    def state(self) -> TaskState | None:
+        """How the newest task stands; None if there was none yet."""
+        return self._state
 
     @property
     def busy(self) -> bool:
@@ -194,20 +202,19 @@ class Tasks(QObject):
         if self._state is not None and self._state.busy:
             self.notice.emit(f"“{self._state.task.title}” is under way: wait for it or cancel it first.")
             return
-        self._set(TaskState(task, "saving", None, "saving a checkpoint"))
-        self._save()
+        waiting = TaskState(task, "saving", None, "saving a checkpoint")
+        self._set(waiting)
+        self._save(lambda answer: self._saved(waiting, answer))
 
-    def saved(self, folder: Path) -> None:
-        """A checkpoint of the run in ``folder`` is there: start the task that waits for one, if any does."""
-        if self._state is not None and self._state.state == "saving":
-            self._set(TaskState(self._state.task, "running", None, "starting", folder))
-            self._process.start(arguments(folder, self._state.task))
-
-    @Slot()
-    def forget(self) -> None:
-        """Drop a task that still waits for its checkpoint, because there will be none."""
-        if self._state is not None and self._state.state == "saving":
-            self._set(TaskState(self._state.task, "failed", None, "Not started: the run could not be saved."))
+    def _saved(self, waiting: TaskState, answer: Answer) -> None:
+        """Start the task that waited for this checkpoint, unless it was cancelled meanwhile."""
+        if self._state is not waiting:
+            return
+        if answer.error or answer.folder is None:
+            self._set(TaskState(waiting.task, "failed", None, "Not started: the run could not be saved."))
+            return
+        self._set(TaskState(waiting.task, "running", None, "starting", answer.folder))
+        self._process.start(arguments(answer.folder, waiting.task))
 
     @Slot()
     def cancel(self) -> None:

@@ -9,15 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, Literal, Protocol
 
-from engine.config.experiment import EVERY_KIND, IMAGES, SPARSE_CODING, Config
+from engine.config.experiment import Config
+from engine.config.knobs import Attack
 from engine.core import metrics
 from engine.core.history import Series
 from engine.core.measurement import Measurement as How
 from engine.core.measurement import wilson
 from engine.core.registry import Registry
 from engine.run.snapshot import Event
+
+TRAINING_ATTACK = ("attack.steps", "attack.restarts", "attack.random_start")  # knobs that make it FGM or not
+FGM_SHARE = "training/fgm_share"  # evidence that no run records: it follows from knobs and events
 
 Verdict = Literal["holds", "does not hold", "not measured"]
 
@@ -65,7 +70,7 @@ class Claim:
         }
 
 
-class Source(Protocol):
+class FigureSource(Protocol):
     """Where figures come from: a run folder or a live snapshot."""
 
     @property
@@ -89,7 +94,7 @@ class Source(Protocol):
 class Facts:
     """The figures of a run by moment: at its start, at the end of clean training, at its end or now."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: FigureSource) -> None:
         self.source = source
         switches = [e for e in source.events if e.name == "phase"]
         ends = [e.step for e in switches if e.old == "clean"]
@@ -98,11 +103,43 @@ class Facts:
             ends = [] if source.config.schedule.clean_steps == 0 else [int(reports.steps[0])]
         self.clean_end = ends[-1] if ends else None
         self.second = switches[-1].new if switches else ("" if ends else source.config.schedule.second)
+        self.second_start = switches[-1].step if switches else 0
 
     @property
     def adversarial(self) -> bool:
         """Whether the present phase, after the clean one, is adversarial training."""
         return self.second == "adversarial"
+
+    def trained_by(self, end: int) -> Figure | None:
+        """The share of the present phase's steps up to ``end`` whose training attack was FGM, and all attacks in words.
+
+        By the knobs that were in force at each step, whatever they are now; None for a phase without a step by then.
+        """
+        start = self.second_start
+        if end <= start:
+            return None
+        changes = [e for e in self.source.events if e.name in TRAINING_ATTACK]
+        moments = sorted({start, *(e.step for e in changes if start < e.step < end)})
+        by_fgm, words = 0, ""
+        for moment, following in pairwise((*moments, end)):
+            attack = self._attack_at(moment, changes)
+            by_fgm += (following - moment) * attack.is_fgm
+            name = attack.trained_by()
+            words += f", from step {moment} on {name}" if words and not words.endswith(name) else "" if words else name
+        return Figure(FGM_SHARE, by_fgm / (end - start), end, protocol=words)
+
+    def _attack_at(self, step: int, changes: Sequence[Event]) -> Attack:
+        """The attack's knobs after the changes made up to ``step``."""
+        attack = self.source.config.attack
+        for name in TRAINING_ATTACK:
+            own = [e for e in changes if e.name == name]
+            before = [e.new for e in own if e.step <= step]
+            text = before[-1] if before else own[0].old if own else None
+            if text is not None:
+                field = name.partition(".")[2]
+                value = text == "True" if isinstance(getattr(attack, field), bool) else int(text)
+                attack = attack.model_copy(update={field: value})
+        return attack
 
     def at_clean_end(self, name: str) -> Figure | None:
         """The figure at the end of clean training: the report's, else the verified one's own name."""
@@ -159,7 +196,7 @@ Outcome = tuple[bool | None, Sequence[Figure | None]]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How a claim is decided on runs of ``kinds``; the other fields are those of :class:`Claim`."""
+    """How a claim is decided on runs of ``kinds`` (none: of every kind); all else are fields of :class:`Claim`."""
 
     id: int
     title: str
@@ -169,33 +206,47 @@ class Rule:
     decide: Callable[[Facts], Outcome]
     kinds: tuple[str, ...]
 
+    def about_runs_of(self, kind: str) -> bool:
+        """Whether the rule is for runs of this kind of experiment."""
+        return not self.kinds or kind in self.kinds
+
 
 rules: Registry[Rule] = Registry("claim", "engine.claims")
-
-
-THEORY = (SPARSE_CODING,)
-ON_IMAGES = (IMAGES,)
+"""The rules, those of every file in this package."""
 
 
 def claim_rule(
-    id: int, title: str, rule: str, about: str, view: str, kinds: tuple[str, ...] = EVERY_KIND
+    id: int, title: str, rule: str, about: str, view: str, *kinds: str
 ) -> Callable[[Callable[[Facts], Outcome]], None]:
     """Enter a rule for a claim on runs of ``kinds``; on the others, without a rule of its own, it is not measured."""
 
     def add(decide: Callable[[Facts], Outcome]) -> None:
-        rules.register(f"{id} on {', '.join(kinds)}")(Rule(id, title, rule, about, view, decide, kinds))
+        where = ", ".join(kinds) or "every kind"
+        rules.register(f"{id} on {where}")(Rule(id, title, rule, about, view, decide, kinds))
 
     return add
 
 
-def check(source: Source) -> list[Claim]:
+def decided(
+    figures: Sequence[Figure | None], holds: Callable[..., bool], *shown: Figure | None, only_if: bool = True
+) -> Outcome:
+    """Whether ``holds`` of the values of ``figures``, None where one is missing; ``shown`` are beside the evidence.
+
+    Without ``only_if`` the claim does not hold, whatever the values.
+    """
+    values = [figure.value for figure in figures if figure is not None]
+    measured = len(values) == len(figures)
+    return (only_if and holds(*values) if measured else None), (*figures, *shown)
+
+
+def check(source: FigureSource) -> list[Claim]:
     """Decide every claim from the figures in ``source``."""
     facts = Facts(source)
     claims = []
     known = [rules[name] for name in rules]
     for rule in sorted(known, key=lambda rule: rule.id):
-        here = source.config.kind in rule.kinds
-        if not here and any(r.id == rule.id and source.config.kind in r.kinds for r in known):
+        here = rule.about_runs_of(source.config.kind)
+        if not here and any(r.id == rule.id and r.about_runs_of(source.config.kind) for r in known):
             continue
         decision, evidence = rule.decide(facts) if here else (None, ())
         found = tuple(f for f in evidence if f is not None)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.claims.base import MOST, ON_IMAGES, RELATED, Facts, Figure, Outcome, claim_rule
+from engine.claims.base import MOST, RELATED, Facts, Figure, Outcome, claim_rule, decided
+from engine.config.experiment import IMAGES
 from engine.core import metrics
 
 # Thresholds, in the open. Each stands in the rule that a claim shows.
@@ -16,21 +17,17 @@ IMAGE_SHARE = 0.7  # of the full phase's gain in robust accuracy that it must re
 CLOSER = 0.10  # by so much must (w, w′) exceed the other two cosines in a deep layer, or in one trained alone
 LOCAL_GAIN = 0.02  # robust accuracy that purifying one layer alone gains, at least
 
-PRINCIPLE = ("cos_start_clean", "cos_start_now", "cos_clean_now", "share")  # as metrics.PRINCIPLE1, of one layer
-
 
 @claim_rule(
     1, "Clean training is accurate and not robust",
     f"after clean training: clean accuracy ≥ {IMAGE_ACCURATE:g} and PGD accuracy ≤ {IMAGE_FRAGILE:g} × clean accuracy",
     "A net trained on clean images loses most of its right answers to a perturbation that a person hardly sees.",
     "robustness",
-    ON_IMAGES,
+    IMAGES,
 )  # fmt: skip
 def _fragile_on_images(facts: Facts) -> Outcome:
-    clean, pgd = facts.at_clean_end(metrics.CLEAN), facts.at_clean_end(metrics.PGD)
-    if clean is None or pgd is None:
-        return None, (clean, pgd)
-    return clean.value >= IMAGE_ACCURATE and pgd.value <= IMAGE_FRAGILE * clean.value, (clean, pgd)
+    found = (facts.at_clean_end(metrics.CLEAN), facts.at_clean_end(metrics.PGD))
+    return decided(found, lambda clean, pgd: clean >= IMAGE_ACCURATE and pgd <= IMAGE_FRAGILE * clean)
 
 
 @claim_rule(
@@ -40,12 +37,12 @@ def _fragile_on_images(facts: Facts) -> Outcome:
     f"accuracy gains ≥ {LOCAL_GAIN:g}",
     "With all other layers frozen, adversarial training still purifies the one that it may change.",
     "local",
-    ON_IMAGES,
+    IMAGES,
 )  # fmt: skip
 def _local(facts: Facts) -> Outcome:
     holds, evidence = [], []
     for layer in facts.layers("local", "share"):
-        names = ("robust_before", "robust_after", *PRINCIPLE)
+        names = ("robust_before", "robust_after", *metrics.LAYER_PRINCIPLE1)
         found = [facts.last(metrics.local(layer, name)) for name in names]
         evidence += found
         before, after = found[:2]
@@ -61,7 +58,7 @@ def _local(facts: Facts) -> Outcome:
     f"accuracy that the full one gains over clean training",
     "Taking the mixtures out of a layer needs few directions: low-rank updates purify, too.",
     "low_rank",
-    ON_IMAGES,
+    IMAGES,
 )  # fmt: skip
 def _low_rank_on_images(facts: Facts) -> Outcome:
     clean = facts.at_clean_end(metrics.PGD)
@@ -78,7 +75,7 @@ def _low_rank_on_images(facts: Facts) -> Outcome:
     f"logits'; in each ‖βw′‖ > ‖w − βw′‖ for more than {MOST:g} of its units",
     "The filters after adversarial training are those of clean training without the small mixture; deep layers, too.",
     "layers",
-    ON_IMAGES,
+    IMAGES,
 )  # fmt: skip
 def _layers_purify(facts: Facts) -> Outcome:
     before, after = facts.at_clean_end(metrics.PGD), facts.now(metrics.PGD)
@@ -86,7 +83,7 @@ def _layers_purify(facts: Facts) -> Outcome:
     evidence: list[Figure | None] = [before, after, *first]
     holds = [_kept(first, RELATED)]
     for layer in facts.layers("layer", "active_share"):  # which the logits' layer has not
-        found = [facts.now(metrics.layer(layer, name)) for name in PRINCIPLE]
+        found = [facts.now(metrics.layer(layer, name)) for name in metrics.LAYER_PRINCIPLE1]
         evidence += found
         holds.append(_kept(found, 0.0))
     if before is None or after is None or any(each is None for each in holds):
@@ -98,10 +95,10 @@ def _layers_purify(facts: Facts) -> Outcome:
 def _kept(found: Sequence[Figure | None], margin: float) -> bool | None:
     """Whether w′ is nearer to w than either is to w⁰, by ``margin`` at least, and most units keep more than they lose.
 
-    ``found`` are the figures of :data:`PRINCIPLE`; None where one is missing.
+    ``found`` are the figures of :data:`metrics.LAYER_PRINCIPLE1`; None where one is missing.
     """
     values = [f.value for f in found if f is not None]
-    if len(values) < len(PRINCIPLE):
+    if len(values) < len(metrics.LAYER_PRINCIPLE1):
         return None
     start_clean, start_now, clean_now, share = values
     return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from engine.claims.base import Source
+from engine.claims.base import FigureSource
 from engine.config.experiment import Config
 from engine.core.history import Series
 from engine.core.measurement import Measurement
@@ -12,7 +12,7 @@ from engine.run.snapshot import Event
 from engine.run.store import Store
 
 
-class StoreSource(Source):
+class StoreSource(FigureSource):
     """A run folder as the source of figures."""
 
     def __init__(self, store: Store) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from engine.claims.base import MOST, RELATED, THEORY, UNRELATED, Facts, Outcome, claim_rule
+from engine.claims.base import MOST, RELATED, UNRELATED, Facts, Outcome, claim_rule, decided
+from engine.config.experiment import SPARSE_CODING
 from engine.core import metrics
 
 # Thresholds, in the open. Each stands in the rule that a claim shows.
@@ -14,13 +15,14 @@ OVER_CHANCE = 2.0  # … and so many times what random weights have
 PURE = 0.90  # mean purity of purified neurons, at least
 MELTED = 0.25  # dense alignment after purification, at most this share of that before
 CERTIFIED = 0.65  # certified accuracy of a net that is robust against any perturbation, at least
-GAP = 0.10  # accuracy by which the network must beat each rival, at least
+GAP = 0.10  # accuracy by which the network must beat each baseline, at least
 LOW_RANK_LOSS = 0.05  # robust accuracy that the low-rank phase may lose against the full one
 TRANSFERS = 0.10  # a perturbation transfers if it leaves at most so much more accuracy than the net's own
 IMMUNE = 0.90  # accuracy of the purified net on perturbations made for the clean one, at least
 
 DENSE_ALIGNMENT = metrics.mixture("dense_alignment", "mean")
 PURITY = metrics.mixture("purity", "mean")
+LOW_RANK = ("robust", "robust_full", "rank_used", "cosine_used")
 
 
 @claim_rule(
@@ -28,13 +30,11 @@ PURITY = metrics.mixture("purity", "mean")
     f"after clean training: clean accuracy ≥ {ACCURATE:g} and PGD accuracy ≤ {FRAGILE:g}",
     "A net trained on clean samples answers almost all of them, and loses most answers to a perturbation of norm tau.",
     "robustness",
-    THEORY,
+    SPARSE_CODING,
 )  # fmt: skip
 def _fragile(facts: Facts) -> Outcome:
-    clean, pgd = facts.at_clean_end(metrics.CLEAN), facts.at_clean_end(metrics.PGD)
-    if clean is None or pgd is None:
-        return None, (clean, pgd)
-    return clean.value >= ACCURATE and pgd.value <= FRAGILE, (clean, pgd)
+    found = (facts.at_clean_end(metrics.CLEAN), facts.at_clean_end(metrics.PGD))
+    return decided(found, lambda clean, pgd: clean >= ACCURATE and pgd <= FRAGILE)
 
 
 @claim_rule(
@@ -42,11 +42,11 @@ def _fragile(facts: Facts) -> Outcome:
     f"after clean training: mean cosine of the FGM perturbation with −y·M w* ≥ {ALIGNED:g}",
     "What fools the clean net is one direction for all inputs: the sum of all features, known without the net.",
     "perturbation",
-    THEORY,
+    SPARSE_CODING,
 )  # fmt: skip
 def _dense_perturbation(facts: Facts) -> Outcome:
-    cosine, dense = facts.at_clean_end(metrics.ALIGNMENT), facts.at_clean_end(metrics.DENSE)
-    return (None if cosine is None else cosine.value >= ALIGNED), (cosine, dense)
+    cosine = facts.at_clean_end(metrics.ALIGNMENT)
+    return decided((cosine,), lambda cosine: cosine >= ALIGNED, facts.at_clean_end(metrics.DENSE))
 
 
 @claim_rule(
@@ -54,13 +54,11 @@ def _dense_perturbation(facts: Facts) -> Outcome:
     f"after clean training: mean dense alignment of alive neurons ≥ {MIXED:g} and ≥ {OVER_CHANCE:g} × the start's",
     "Each hidden neuron is one feature plus a small piece of the dense mixture; together these pieces are attacked.",
     "mixtures",
-    THEORY,
+    SPARSE_CODING,
 )  # fmt: skip
 def _dense_weights(facts: Facts) -> Outcome:
-    chance, mixed = facts.start(DENSE_ALIGNMENT), facts.at_clean_end(DENSE_ALIGNMENT)
-    if chance is None or mixed is None:
-        return None, (chance, mixed)
-    return mixed.value >= MIXED and mixed.value >= OVER_CHANCE * chance.value, (chance, mixed)
+    found = (facts.start(DENSE_ALIGNMENT), facts.at_clean_end(DENSE_ALIGNMENT))
+    return decided(found, lambda chance, mixed: mixed >= MIXED and mixed >= OVER_CHANCE * chance)
 
 
 @claim_rule(
@@ -68,32 +66,27 @@ def _dense_weights(facts: Facts) -> Outcome:
     f"after adversarial training: mean purity ≥ {PURE:g} and mean dense alignment ≤ {MELTED:g} × that before it",
     "Adversarial training neither learns new features nor drops old ones: it takes the mixtures out of the neurons.",
     "mixtures",
-    THEORY,
+    SPARSE_CODING,
 )  # fmt: skip
 def _purification(facts: Facts) -> Outcome:
-    before = facts.at_clean_end(DENSE_ALIGNMENT)
-    after, purity = facts.now(DENSE_ALIGNMENT), facts.now(PURITY)
-    if before is None or after is None or purity is None:
-        return None, (before, after, purity)
-    return purity.value >= PURE and after.value <= MELTED * before.value, (before, after, purity)
+    found = (facts.at_clean_end(DENSE_ALIGNMENT), facts.now(DENSE_ALIGNMENT), facts.now(PURITY))
+    return decided(found, lambda before, after, purity: purity >= PURE and after <= MELTED * before)
 
 
 @claim_rule(
     5, "FGM training yields robustness against any perturbation of that radius",
-    f"the last phase trains with FGM, and certified accuracy at tau ≥ {CERTIFIED:g}",
+    f"the last phase trained with FGM at all its steps, and certified accuracy at tau ≥ {CERTIFIED:g}",
     "Training against one-step attacks is enough: the certificate bounds from below what no perturbation can undo.",
     "radius",
-    THEORY,
+    SPARSE_CODING,
 )  # fmt: skip
 def _certified(facts: Facts) -> Outcome:
     tau = f"{facts.source.config.attack.tau:g}"
     certified, worst = facts.last(f"verified/certified@{tau}"), facts.last(f"verified/worst@{tau}")
-    evidence = (certified, worst)
     if certified is None or facts.clean_end is None or certified.step < facts.clean_end:
-        return None, evidence
-    knobs = facts.source.config.attack
-    by_fgm = facts.adversarial and knobs.steps == 1 and certified.step > facts.clean_end
-    return by_fgm and certified.value >= CERTIFIED, evidence
+        return None, (certified, worst)
+    by_fgm = facts.trained_by(certified.step) if facts.adversarial else None
+    return by_fgm is not None and by_fgm.value == 1 and certified.value >= CERTIFIED, (certified, worst, by_fgm)
 
 
 BASELINES = ("linear", "quadratic", "cubic", "ntk")
@@ -101,18 +94,18 @@ BASELINES = ("linear", "quadratic", "cubic", "ntk")
 
 @claim_rule(
     6, "Linear models, low-degree polynomials and the NTK cannot",
-    f"each rival's best robust accuracy stays ≥ {GAP:g} below the network's, under the worst attack found",
+    f"each baseline's best robust accuracy stays ≥ {GAP:g} below the network's, under the worst attack found",
     "The same data, radius and objectives; only the function class differs. The paper proves that the gap grows.",
     "race",
-    THEORY,
+    SPARSE_CODING,
 )  # fmt: skip
-def _rivals(facts: Facts) -> Outcome:
+def _baselines(facts: Facts) -> Outcome:
     tau = f"{facts.source.config.attack.tau:g}"
     network = facts.last(f"verified/worst@{tau}")
     found = facts.names("rival/robust/", BASELINES)
     if network is None or {f.name.rpartition("/")[2] for f in found} != set(BASELINES):
         return None, (network, *found)
-    return all(f.value <= network.value - GAP for f in found), (network, *found)
+    return decided((network, *found), lambda network, *others: all(value <= network - GAP for value in others))
 
 
 @claim_rule(
@@ -123,12 +116,11 @@ def _rivals(facts: Facts) -> Outcome:
     "mixtures",
 )  # fmt: skip
 def _principle1(facts: Facts) -> Outcome:
-    figures = [facts.now(name) for name in metrics.PRINCIPLE1]
-    if any(f is None for f in figures) or not facts.adversarial:
-        return (None if any(f is None for f in figures) else False), figures
-    start_clean, start_now, clean_now, share = (f.value for f in figures if f is not None)
-    unrelated = max(start_clean, start_now)
-    return unrelated <= UNRELATED and clean_now >= unrelated + RELATED and share > MOST, figures
+    def holds(start_clean: float, start_now: float, clean_now: float, share: float) -> bool:
+        unrelated = max(start_clean, start_now)
+        return unrelated <= UNRELATED and clean_now >= unrelated + RELATED and share > MOST
+
+    return decided([facts.now(name) for name in metrics.PRINCIPLE1], holds, only_if=facts.adversarial)
 
 
 @claim_rule(
@@ -136,14 +128,11 @@ def _principle1(facts: Facts) -> Outcome:
     f"adversarial training of W_clean + U V at low rank loses ≤ {LOW_RANK_LOSS:g} robust accuracy against the full one",
     "The mixtures are one direction, so taking them out needs few: a low-rank update purifies, too.",
     "mixtures",
-    THEORY,
+    SPARSE_CODING,
 )  # fmt: skip
 def _low_rank(facts: Facts) -> Outcome:
-    low, full = facts.last("low_rank/robust"), facts.last("low_rank/robust_full")
-    evidence = (low, full, facts.last("low_rank/rank_used"), facts.last("low_rank/cosine_used"))
-    if low is None or full is None:
-        return None, evidence
-    return low.value >= full.value - LOW_RANK_LOSS, evidence
+    low, full, *shown = (facts.last(f"low_rank/{name}") for name in LOW_RANK)
+    return decided((low, full), lambda low, full: low >= full - LOW_RANK_LOSS, *shown)
 
 
 @claim_rule(
@@ -152,15 +141,8 @@ def _low_rank(facts: Facts) -> Outcome:
     f"the purified net ≥ {IMMUNE:g}",
     "All clean nets share the same weakness, the dense mixture of the world; a purified net no longer has it.",
     "perturbation",
-    THEORY,
+    SPARSE_CODING,
 )  # fmt: skip
 def _transfer(facts: Facts) -> Outcome:
-    own, other, purified = (
-        facts.names("transfer/", ("own",)),
-        facts.last("transfer/other"),
-        facts.last("transfer/purified"),
-    )
-    evidence = (*own, other, purified)
-    if not own or other is None or purified is None:
-        return None, evidence
-    return other.value <= own[0].value + TRANSFERS and purified.value >= IMMUNE, evidence
+    found = [facts.last(f"transfer/{name}") for name in ("own", "other", "purified")]
+    return decided(found, lambda own, other, purified: other <= own + TRANSFERS and purified >= IMMUNE)

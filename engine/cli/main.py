@@ -17,6 +17,7 @@ from engine.core.errors import ConfigError, DeviceError, ExplorerError, StoreErr
 
 def run_command_line(arguments: list[str]) -> int:
     """Run one command; errors for the user take one line on stderr."""
+    studies.offer_studies()
     try:
         code = app(arguments, exit_on_error=False, print_error=False)
         return code if isinstance(code, int) else 0

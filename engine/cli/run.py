@@ -184,7 +184,7 @@ def export(
 
     All views are drawn from one checkpoint. Those that fail are named at the end; the others are written.
     """
-    from engine.cli.studies import Progress
+    from engine.cli.studies import ProgressLines
     from engine.figures.export import export as write
 
     options = {}
@@ -201,7 +201,7 @@ def export(
         step=checkpoint,
         options=options,
         width=width,
-        progress=Progress(),
+        progress=ProgressLines(),
     )
     return 0
 

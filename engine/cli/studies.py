@@ -1,22 +1,27 @@
-"""The slow commands, and those about data: claims, race, local purification, low rank, data sets.
+"""The commands of the studies, each built from its declaration, and the command about data sets.
 
 A window runs them in another process and reads their ``progress`` lines; SIGTERM and Ctrl+C end them.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_args, get_origin
 
 from cyclopts import Parameter
 
-from engine.cli.app import RunFolder, app, interruptible, say
+from engine.cli.app import app, interruptible, say
 from engine.core.errors import ConfigError
+from engine.studies.base import Study, studies
+
+_offered: dict[str, type[Study[Any]]] = {}
 
 
-class Progress:
+class ProgressLines:
     """Prints a line for each percent: a window reads it, and a person understands it."""
 
     def __init__(self) -> None:
@@ -30,94 +35,43 @@ class Progress:
             say(line)
 
 
-@app.command
-def claims(
-    folder: RunFolder,
-    *,
-    verify: Annotated[
-        bool,
-        Parameter(help="First measure the slow figures: verified evaluation, rivals, transfer, low rank.", negative=""),
-    ] = False,
-    n: Annotated[int, Parameter(help="Held-out samples of the slow figures.")] = 1000,
-    seeds: Annotated[
-        int, Parameter(help="Repeat the run's config with seeds 0 … N−1, below DIR/seeds; print mean and spread.")
-    ] = 0,
-) -> int:
-    """Decide the paper's claims on a run, print the table and write claims.json (with --seeds claims-seeds.json)."""
-    from engine.studies.decide import claims_of, over_seeds, seeds_table, table
-    from engine.studies.files import read_warnings
-
-    for name, value, low, high in (("--n", n, 16, 100_000), ("--seeds", seeds, 0, 1000)):
-        if not low <= value <= high:
-            raise ConfigError(f"{name}: got {value}; allowed: a whole number from {low} to {high}")
-    if seeds:
-        say(seeds_table(over_seeds(folder, seeds, verify=verify, n=n, progress=Progress())))
-    else:
-        say(table(claims_of(folder, verify=verify, n=n, progress=Progress())))
-        for found in read_warnings(folder):
-            say(f"WARNING at step {found.step}: {found.text} ({found.evidence})")
-    return 0
+def offer_studies() -> None:
+    """Make a command of each study that is registered now, and of no other."""
+    known = {name: studies[name] for name in studies}
+    for name in [name for name, study in _offered.items() if known.get(name) is not study]:
+        del app[name], _offered[name]
+    for name, study in known.items():
+        if name not in _offered:
+            app.command(_command(study()), name=name)
+            _offered[name] = study
 
 
-@app.command
-def race(
-    folder: RunFolder,
-    *,
-    sweep: Annotated[
-        bool, Parameter(help="Also train network and rivals at several dimensions d.", negative="")
-    ] = False,
-    n: Annotated[int, Parameter(help="Held-out samples.")] = 1000,
-) -> int:
-    """Train the rivals (linear, polynomial, NTK) on the run's world and write race.json."""
-    from engine.studies.comparison import compare as run_race
+def _command(study: Study[Any]) -> Callable[..., int]:
+    """A function with the arguments of the study that runs it, and says its table and notes."""
 
-    _check_n(n)
-    say(run_race(folder, sweep=sweep, n=n, progress=Progress()))
-    return 0
+    def command(folder: Path, **options: Any) -> int:
+        record = study.run(folder, progress=ProgressLines(), **options)
+        say(study.table(record))
+        for line in study.notes(folder, record):
+            say(line)
+        return 0
 
-
-@app.command
-def local(
-    folder: RunFolder,
-    *,
-    layer: Annotated[
-        list[str] | None, Parameter(help="A layer to draw again; may be repeated. Default: first and last convolution.")
-    ] = None,
-    clean_steps: Annotated[
-        int | None, Parameter(help="Clean steps of the layer alone. Default: half the run's.")
-    ] = None,
-    adversarial_steps: Annotated[int | None, Parameter(help="Adversarial steps. Default: half the run's.")] = None,
-    n: Annotated[int, Parameter(help="Held-out images.")] = 1000,
-) -> int:
-    """Draw single layers of a run on images again and train them alone, clean, then adversarially; write local.json."""
-    from engine.studies.layerwise import local_study, table
-
-    _check_n(n)
-    found = local_study(
-        folder, layer, clean_steps=clean_steps, adversarial_steps=adversarial_steps, n=n, progress=Progress()
-    )
-    say(table(found))
-    return 0
+    signature = inspect.signature(study.options, eval_str=True)
+    arguments = [_argument(each) for each in signature.parameters.values() if each.name != "progress"]
+    command.__signature__ = inspect.Signature(arguments, return_annotation=int)  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in arguments}
+    command.__doc__ = study.__doc__
+    return command
 
 
-@app.command
-def low_rank(
-    folder: RunFolder,
-    *,
-    rank: Annotated[
-        list[int] | None, Parameter(help="Rank; may be repeated; 0 is the full update. Default: 1 2 4 8 16 0.")
-    ] = None,
-    layers: Annotated[str, Parameter(help="all, or names separated by commas.")] = "all",
-    steps: Annotated[int | None, Parameter(help="Steps of each phase. Default: the run's.")] = None,
-    n: Annotated[int, Parameter(help="Held-out samples.")] = 1000,
-) -> int:
-    """Repeat the adversarial phase from the clean weights at several ranks and write low_rank.json."""
-    from engine.studies.low_rank import RANKS, rank_study, table
-
-    _check_n(n)
-    found = rank_study(folder, tuple(rank or RANKS), layers=layers, steps=steps, n=n, progress=Progress())
-    say(table(found))
-    return 0
+def _argument(given: inspect.Parameter) -> inspect.Parameter:
+    """The argument as the command line takes it: a text in its annotation is its help, a bool a flag without a no."""
+    if get_origin(given.annotation) is not Annotated:
+        return given
+    kind, *notes = get_args(given.annotation)
+    words = [note for note in notes if isinstance(note, str)]
+    shown = Parameter(help=" ".join(words), negative="" if kind is bool else None)
+    return given.replace(annotation=Annotated[kind, shown])
 
 
 @app.command
@@ -141,7 +95,7 @@ def data(
         from engine.data.sets.cifar10 import download as fetch
 
         with interruptible() as seen:  # so that nothing half-done is left behind
-            saved = fetch(catalogue.place(name, where), progress=Progress(), cancelled=lambda: bool(seen))
+            saved = fetch(catalogue.place(name, where), progress=ProgressLines(), cancelled=lambda: bool(seen))
         say(f"saved: {saved}")
         return 0
     found = [each for each in catalogue.survey(where) if name in (None, each.name)]
@@ -156,8 +110,3 @@ def data(
         if each.note:
             say(f"{'':13}{each.note}")
     return 0
-
-
-def _check_n(n: int) -> None:
-    if not 16 <= n <= 100_000:
-        raise ConfigError(f"--n: got {n}; allowed: a whole number from 16 to 100000")

@@ -267,18 +267,23 @@ def with_value(config: C, name: str, value: object) -> C:
 
     An int is accepted for a float knob. Raises :class:`ConfigError` for an unknown name or a value out of range.
     """
-    path = resolve(name, config).path
-    data = to_dict(config)
-    node = data
-    *parents, leaf = path.split(".")
-    for part in parents:
-        node = node[part]
-    variants = config.variants()
-    if leaf == "name" and parents and parents[0] in variants and node[leaf] != value:
-        if value not in variants[parents[0]]:
-            raise ConfigError(f"{path}: got {value!r}; allowed: {', '.join(variants[parents[0]])}")
-        node = data[parents[0]] = {}  # a new name brings its group's defaults with it
-    node[leaf] = value
+    return with_values(config, {resolve(name, config).path: value})
+
+
+def with_values(config: C, values: Mapping[str, object]) -> C:
+    """A copy of ``config`` with knobs changed by path, judged together; a new name brings its group's defaults with it.
+
+    Raises :class:`ConfigError`.
+    """
+    data, variants = to_dict(config), config.variants()
+    for path, value in sorted(values.items(), key=lambda item: not item[0].endswith(".name")):  # names first
+        group, _, leaf = path.rpartition(".")
+        node = data[group] if group else data
+        if leaf == "name" and group in variants and node[leaf] != value:
+            if value not in variants[group]:
+                raise ConfigError(f"{path}: got {value!r}; allowed: {', '.join(variants[group])}")
+            node = data[group] = {}
+        node[leaf] = value
     return cast(C, from_dict(data))
 
 

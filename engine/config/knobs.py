@@ -84,6 +84,17 @@ class Attack(Group):
     restarts: int = knob(1, "Restarts while training; the worst perturbation is kept.", low=1, high=20, live=True)
     random_start: bool = knob(False, "Start the training attack at a random point of the ball.", live=True)
 
+    @property
+    def is_fgm(self) -> bool:
+        """Whether training takes one gradient step, from x itself or from a random start, and once."""
+        return self.steps == 1 and self.restarts == 1
+
+    def trained_by(self) -> str:
+        """The training attack in words, e.g. ``FGM from a random start`` or ``PGD-5 × 2 restarts``."""
+        name = "FGM" if self.is_fgm else f"PGD-{self.steps}"
+        restarts = f" × {self.restarts} restarts" if self.restarts > 1 else ""
+        return f"{name}{restarts}{' from a random start' if self.random_start else ''}"
+
 
 class LowRank(Group):
     """A phase that may change the weights only by a matrix of low rank, W = W_clean + U V (SPEC.md section 7)."""

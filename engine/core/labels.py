@@ -16,6 +16,7 @@ _WORDS = {
     "principle1/cos_start_now": "mean cosine (w⁰, w′)",
     "principle1/cos_clean_now": "mean cosine (w, w′)",
     "principle1/share": "share of neurons with ‖βw′‖ > ‖w − βw′‖",
+    "training/fgm_share": "share of the phase's steps trained by FGM",
     "verified/clean": "verified clean accuracy",
     "transfer/own": "accuracy under the clean net's own perturbations",
     "transfer/other": "accuracy of another clean net under them",

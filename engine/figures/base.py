@@ -18,7 +18,7 @@ from engine.config.knobs import Attack
 from engine.core.measurement import NORM_SIGN, Measurement, wilson
 from engine.core.registry import Registry
 from engine.core.results import ALIVE, Mixture
-from engine.figures.declare import ViewDeclaration, attack_name, phase
+from engine.figures.declare import ViewDeclaration, phase
 from engine.run.timeline import phases, until
 
 if TYPE_CHECKING:
@@ -164,9 +164,8 @@ def short(protocol: Measurement) -> str:
     n = f"n = {protocol.n}"
     if protocol.attack == "clean":
         return f"clean, {n}"
-    name = {"fgm": "FGM", "pgd": f"PGD-{protocol.steps}×{protocol.restarts}", "dense": "dense"}.get(
-        protocol.attack, protocol.attack
-    )
+    names = {"fgm": "FGM", "pgd": f"PGD-{protocol.steps}×{protocol.restarts}"}
+    name = names.get(protocol.attack, protocol.attack.partition(" (")[0])  # without what explains it
     return f"{name}, {NORM_SIGN[protocol.norm]} {protocol.tau:g}, {n}"
 
 
@@ -182,8 +181,7 @@ def training(store: Store, checkpoint: Checkpoint) -> str:
 
 
 def _attack_text(attack: Attack) -> str:
-    name = attack_name(attack.steps, attack.restarts, attack.random_start)
-    return f"{name}, {NORM_SIGN[attack.norm]} radius {attack.tau:g}"
+    return f"{attack.trained_by()}, {NORM_SIGN[attack.norm]} radius {attack.tau:g}"
 
 
 def provenance(store: Store, checkpoint: Checkpoint) -> str:

@@ -22,7 +22,7 @@ from engine.figures.declare import (
     ViewDeclaration,
 )
 from engine.figures.style import narrow
-from engine.studies.files import Record, checked_at, read_claims
+from engine.studies.questions.claims import ClaimRecord, checked_at, read_claims
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,7 +46,7 @@ VIEW = ViewDeclaration(
 class _Row:
     """The wrapped lines of one claim: title (bold), rule, and figures; in a narrow figure they stand in one column."""
 
-    record: Record
+    record: ClaimRecord
     title: list[str]
     rule: list[str]
     figures: list[str]
@@ -62,7 +62,7 @@ class _Row:
 class ClaimsTable(FigureData):
     """The claims in their order."""
 
-    records: tuple[Record, ...]
+    records: tuple[ClaimRecord, ...]
 
     def rows(self, width: float) -> list[_Row]:
         """What is written about every claim at this width."""

@@ -209,13 +209,6 @@ def phase(objective: str) -> Phase:
     return _PHASES.get(objective, Phase(objective.replace("_", " "), PALE_GREY))
 
 
-def attack_name(steps: int, restarts: int, random_start: bool) -> str:
-    """The attack of adversarial training in words: FGM is one step, from the input or from a random start."""
-    if steps == 1 and restarts == 1:
-        return "FGM from a random start" if random_start else "FGM"
-    return f"PGD-{steps}" + (f" × {restarts} restarts" if restarts > 1 else "")
-
-
 def round_up(value: float, digits: int = 2) -> float:
     """Up to ``digits`` significant digits, so that a scale that grows does so in few steps."""
     if value <= 0:

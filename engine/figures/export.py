@@ -21,16 +21,16 @@ import numpy as np
 from engine.config.experiment import Config
 from engine.core.errors import ConfigError, ExplorerError, StoreError
 from engine.core.files import write_atomically
+from engine.core.slices import Progress, silent
 from engine.figures import figures
 from engine.figures.base import FigureData, Table
 from engine.figures.fonts import undrawable
 from engine.figures.style import FORMATS, check_format, check_width, render
 from engine.run.recipe import RECIPE, REPRODUCE, WEIGHT, build, script, weights
 from engine.run.store import Checkpoint, Store
-from engine.studies.files import NotMeasured
+from engine.studies.base import NotMeasured
 
 Options = Mapping[str, str]
-Progress = Callable[[float, str], None]
 
 
 class ExportError(ExplorerError):
@@ -51,7 +51,7 @@ def export(
     step: int | None = None,
     options: Options | None = None,
     width: float = 6.75,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> list[Path]:
     """Export ``views`` of a run at the checkpoint of ``step`` (the newest by default); return the files written.
 
@@ -64,7 +64,6 @@ def export(
     drawing fails are named by an :class:`ExportError` at the end; the others are written. If but one view was asked for
     and fails by an error for the user, such as :class:`NotMeasured`, that is raised itself.
     """
-    say = progress or (lambda share, what: None)
     chosen = tuple(figures) if views == "all" else tuple(dict.fromkeys(views))
     given = _options_of(chosen, options or {})
     for form in formats:
@@ -79,7 +78,7 @@ def export(
         content: dict[Path, bytes] = {}
         failures: dict[str, str] = {}
         for i, view in enumerate(chosen):
-            steps = _Steps(say, view, i, len(chosen), len(formats) + 1)
+            steps = _Steps(progress, view, i, len(chosen), len(formats) + 1)
             try:
                 found = _draw(view, store, checkpoint, completed[view], formats, width, steps)
             except NotMeasured as error:
@@ -102,7 +101,7 @@ def export(
                 continue
             del completed[view]
         if completed:
-            say(1.0, "writing")
+            progress(1.0, "writing")
             drawn = {"views": completed, "formats": list(formats), "width": width}
             recipe = build(store, checkpoint) | {"figures": drawn}
             content[out / RECIPE] = (json.dumps(recipe, indent=1, ensure_ascii=False) + "\n").encode()

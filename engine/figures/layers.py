@@ -16,7 +16,7 @@ from engine.core.results import ALIVE, LayerInfo, Principle1
 from engine.figures.base import Array, Column, Drawer, FigureData, Table, figures, provenance, training
 from engine.figures.declare import COSINE_LOOKS, MOMENT_LOOKS, Option, TextOption, ViewDeclaration
 from engine.figures.pictures import layer_named, moments_of, network_of
-from engine.figures.style import MARKERS, legend_above, narrow, unit_axis
+from engine.figures.style import MARKERS, diagonal, legend_above, narrow, panels, unit_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,9 +61,7 @@ class Layers(FigureData):
 
     def draw(self, figure: Figure) -> None:
         """Draw cosines, scatter of the chosen layer, and activity."""
-        figure.set_layout_engine("constrained", w_pad=0.05, h_pad=0.05)
-        rows, columns = (3, 1) if narrow(figure.get_figwidth()) else (1, 3)
-        cosines, scatter, activity = figure.subplots(rows, columns, squeeze=False).ravel()
+        cosines, scatter, activity = panels(figure, 3)
         self._cosines(cosines)
         self._scatter(scatter)
         self._activity(activity)
@@ -89,21 +87,16 @@ class Layers(FigureData):
         legend_above(axes)
 
     def _scatter(self, axes: Axes) -> None:
-        axes.set(xlabel="kept ‖βw′‖", ylabel="dropped ‖w − βw′‖")
+        x, y = "kept ‖βw′‖", "dropped ‖w − βw′‖"
         if self.of is None:
-            axes.set(xticks=[], yticks=[])
+            axes.set(xlabel=x, ylabel=y, xticks=[], yticks=[])
             self._none(axes)
             return
         found = self.of[self.chosen.name]
-        x, y = found.pure_part[found.alive], found.rest[found.alive]
-        top = 1.06 * max(float(x.max(initial=0)), float(y.max(initial=0))) or 1.0
-        label = f"{self.chosen.name}, n = {len(x)} units"
-        axes.scatter(
-            x, y, s=9, c=VIEW.looks["now"].light, alpha=0.6, linewidths=0, label=label, rasterized=len(x) > 3000
-        )
-        axes.plot([0, top], [0, top], color="0.5", lw=0.7, ls=":", zorder=0)
-        axes.set(xlim=(0, top), ylim=(0, top))
-        legend_above(axes)
+        kept, dropped = found.pure_part[found.alive], found.rest[found.alive]
+        style = {"s": 9, "c": VIEW.looks["now"].light, "alpha": 0.6, "linewidths": 0, "rasterized": len(kept) > 3000}
+        axes.scatter(kept, dropped, label=f"{self.chosen.name}, n = {len(kept)} units", **style)  # type: ignore[arg-type]
+        diagonal(axes, max(float(kept.max(initial=0)), float(dropped.max(initial=0))), x, y)
 
     def _activity(self, axes: Axes) -> None:
         hidden = self.layers[:-1]
@@ -148,7 +141,7 @@ class LayersDrawer(Drawer):
         """Compare the weights of the checkpoint with those before, and measure activity; imports torch."""
         network = network_of(store, checkpoint)
         layers, titles = network.layers, moments_of(network, checkpoint)
-        chosen = layer_named(options["layer"], layers)
+        chosen = layer_named(options["layer"] or layers[0].name, layers)
         if (asked := int(options["n"])) > LARGEST:
             raise ConfigError(f"n: got {asked}; allowed: a whole number from 1 to {LARGEST}")
         found, active, n = measure(network, tuple(titles), asked)

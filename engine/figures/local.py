@@ -27,8 +27,8 @@ from engine.figures.declare import (
     Look,
     ViewDeclaration,
 )
-from engine.figures.style import DASHES, MARKERS, legend_above, narrow
-from engine.studies.files import Local, LocalLayer, read_local
+from engine.figures.style import DASHES, MARKERS, diagonal, legend_above, narrow, panels
+from engine.studies.questions.local import LocalLayer, LocalResult, LocalStudy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +54,7 @@ QUANTITIES = ("cos_start_clean", "cos_start_now", "cos_clean_now", "share")
 class LocalFigure(FigureData):
     """Three panels: cosines by layer, accuracies before and after by layer, units."""
 
-    study: Local
+    study: LocalResult
 
     def height(self, width: float) -> float:
         """The panels in a row, or stacked in a narrow figure."""
@@ -62,9 +62,7 @@ class LocalFigure(FigureData):
 
     def draw(self, figure: Figure) -> None:
         """Draw the panels."""
-        figure.set_layout_engine("constrained", w_pad=0.05, h_pad=0.05)
-        shape = (3, 1) if narrow(figure.get_figwidth()) else (1, 3)
-        cosines, accuracies, units = figure.subplots(*shape, squeeze=False).ravel()
+        cosines, accuracies, units = panels(figure, 3)
         self._cosines(cosines)
         self._accuracies(accuracies)
         self._units(units)
@@ -119,10 +117,7 @@ class LocalFigure(FigureData):
                 label=each.name,
             )  # fmt: skip
             top = max(top, *rest.tolist(), *pure.tolist(), 0.0)
-        top = 1.05 * top or 1.0
-        axes.plot([0, top], [0, top], color="0.5", lw=0.7, ls=":", zorder=0)
-        axes.set(xlim=(0, top), ylim=(0, top), xlabel="‖w − βw′‖ / mean ‖w‖", ylabel="‖βw′‖ / mean ‖w‖")
-        legend_above(axes)
+        diagonal(axes, top, "‖w − βw′‖ / mean ‖w‖", "‖βw′‖ / mean ‖w‖")
 
 
 def scaled(layer: LocalLayer) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], ...]:
@@ -141,12 +136,12 @@ class LocalDrawer(Drawer):
 
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> LocalFigure:
         """Read ``local.json`` of the run."""
-        study = read_local(store.folder)
+        study = LocalStudy.read(store.folder)
         tables: dict[str, Table] = {"": _layers(study), "units": _units(study)}
         return LocalFigure(tables, _caption(store, checkpoint, study), study)
 
 
-def _layers(study: Local) -> Table:
+def _layers(study: LocalResult) -> Table:
     layers = study.layers
 
     def numbers(name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -168,7 +163,7 @@ def _layers(study: Local) -> Table:
     return (*columns, *(Column(name, "1" if name == "share" else "cosine", numbers(name)) for name in QUANTITIES))
 
 
-def _units(study: Local) -> Table:
+def _units(study: LocalResult) -> Table:
     rows = [
         (each.name, i, pure, rest, alive)
         for each in study.layers
@@ -183,7 +178,7 @@ def _units(study: Local) -> Table:
     )
 
 
-def _caption(store: Store, checkpoint: Checkpoint, study: Local) -> str:
+def _caption(store: Store, checkpoint: Checkpoint, study: LocalResult) -> str:
     steps = "; ".join(
         f"{each.name}: {each.clean_steps} clean, then {each.adversarial_steps} adversarial steps, "
         f"‖βw′‖ > ‖w − βw′‖ for {each.share:.0%} of {sum(each.alive)} alive units"

@@ -12,7 +12,7 @@ from engine.core.measurement import NORM_SIGN
 from engine.figures.base import Column, Drawer, FigureData, figures, provenance, training
 from engine.figures.declare import ACCURACY_LOOKS, ViewDeclaration
 from engine.figures.style import DASHES, MARKERS, legend_above, narrow, unit_axis
-from engine.studies.files import LowRankStudy, read_low_rank
+from engine.studies.questions.low_rank import RankComparison, RankStudy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,7 +34,7 @@ COLUMNS = (
 class LowRankFigure(FigureData):
     """One panel, ranks on a logarithmic axis, the unrestricted phase and the start as lines."""
 
-    study: LowRankStudy
+    study: RankComparison
 
     def height(self, width: float) -> float:
         """Lower in a narrow figure, though its legend is above."""
@@ -83,7 +83,7 @@ class LowRankDrawer(Drawer):
 
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> LowRankFigure:
         """Read ``low_rank.json`` of the run."""
-        study = read_low_rank(store.folder)
+        study = RankStudy.read(store.folder)
         rows = [("before", study.before), *(("restricted" if r.rank else "full", r) for r in study.ranks)]
         ranks = [float(r.rank) if r.rank else float("nan") for _, r in rows]
         table = (
@@ -94,7 +94,7 @@ class LowRankDrawer(Drawer):
         return LowRankFigure({"": table}, self._caption(store, checkpoint, study), study)
 
     @staticmethod
-    def _caption(store: Store, checkpoint: Checkpoint, study: LowRankStudy) -> str:
+    def _caption(store: Store, checkpoint: Checkpoint, study: RankComparison) -> str:
         layers = "every layer" if study.layers == "all" else f"{study.layers}, the weights of the others frozen"
         return "\n".join(
             [

@@ -24,7 +24,17 @@ from engine.figures.base import (
     training,
 )
 from engine.figures.declare import MOMENT_LOOKS, Option, ViewDeclaration
-from engine.figures.style import MARKERS, knob_key, knob_marks, legend_above, narrow, time_axis, unit_axis
+from engine.figures.style import (
+    MARKERS,
+    diagonal,
+    knob_key,
+    knob_marks,
+    legend_above,
+    narrow,
+    panels,
+    time_axis,
+    unit_axis,
+)
 from engine.run.timeline import Span, knob_events, phases, until
 
 if TYPE_CHECKING:
@@ -83,9 +93,7 @@ class Mixtures(FigureData):
 
     def draw(self, figure: Figure) -> None:
         """Draw scatter, distribution over time and histogram."""
-        figure.set_layout_engine("constrained", w_pad=0.05, h_pad=0.05)
-        rows, columns = (3, 1) if narrow(figure.get_figwidth()) else (1, 3)
-        scatter, over_time, histogram = figure.subplots(rows, columns, squeeze=False).ravel()
+        scatter, over_time, histogram = panels(figure, 3)
         self._scatter(scatter)
         self._over_time(over_time)
         self._histogram(histogram)
@@ -100,10 +108,7 @@ class Mixtures(FigureData):
             label = f"{name}, n = {len(x)}"
             axes.scatter(x, y, s=9, marker=marker, alpha=0.75, label=label, rasterized=len(x) > 3000, **filled)
             largest = max(largest, float(x.max(initial=0)), float(y.max(initial=0)))
-        top = 1.06 * largest or 1.0
-        axes.plot([0, top], [0, top], color="0.5", lw=0.7, ls=":", zorder=0)
-        axes.set(xlim=(0, top), ylim=(0, top), xlabel="pure magnitude |C|", ylabel="mixture magnitude ‖v‖")
-        legend_above(axes)
+        diagonal(axes, largest, "pure magnitude |C|", "mixture magnitude ‖v‖")
 
     def _over_time(self, axes: Axes) -> None:
         time_axis(axes, self.spans, self.end)

@@ -1,4 +1,4 @@
-"""The race: robust accuracy of linear, polynomial and NTK rivals beside the network and the oracle."""
+"""The race: robust accuracy of linear, polynomial and NTK baselines beside the network and the oracle."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from engine.figures.declare import (
     Look,
     ViewDeclaration,
 )
-from engine.figures.style import DASHES, MARKERS, narrow, unit_axis
-from engine.studies.files import Comparison, Entry, read_comparison
+from engine.figures.style import DASHES, MARKERS, narrow, panels, unit_axis
+from engine.studies.questions.comparison import Comparison, ComparisonStudy, Entry
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,11 +79,7 @@ class RaceFigure(FigureData):
 
     def draw(self, figure: Figure) -> None:
         """Draw the panels."""
-        figure.set_layout_engine("constrained", w_pad=0.05, h_pad=0.05)
-        stacked = narrow(figure.get_figwidth())
-        shape = (self.panels, 1) if stacked else (1, self.panels)
-        ratios = None if stacked else [1.35] + [1.0] * (self.panels - 1)
-        axes = list(figure.subplots(*shape, squeeze=False, width_ratios=ratios).ravel())
+        axes = panels(figure, self.panels, [1.35] + [1.0] * (self.panels - 1))
         self._dots(axes.pop(0))
         if self.race.curves:
             self._curves(axes.pop(0))
@@ -101,7 +97,7 @@ class RaceFigure(FigureData):
             colour, marker = look.light, MARKERS[look.marker]
             by = f"\n({TRAINED_BY.get(entry.trained_by, entry.trained_by)} training)" if entry.trained_by else ""
             names.append(look.label + by)
-            others = [e.robust for e in race.rivals if e.name == name and e is not entry]
+            others = [e.robust for e in race.baselines if e.name == name and e is not entry]
             axes.plot(others, [place] * len(others), ls="", marker=marker, mfc="white", mec=colour, ms=4, mew=0.7)
             if entry.low is not None and entry.high is not None:
                 axes.plot([entry.low, entry.high], [place, place], color=colour, lw=1.2, solid_capstyle="butt")
@@ -122,7 +118,7 @@ class RaceFigure(FigureData):
             if best.get(curve.name, curve.objective) == curve.objective:
                 self._line(axes, curve.name, curve.steps, curve.robust)
         axes.axhline(self.race.network.robust, color=VIEW.looks["network"].light, lw=0.7, ls=":", zorder=0)
-        axes.set_xlabel("training step of the rival")
+        axes.set_xlabel("training step of the baseline")
         unit_axis(axes, "robust accuracy")
         axes.set_ylim(0, 1.02)
 
@@ -152,9 +148,9 @@ class RaceDrawer(Drawer):
 
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> RaceFigure:
         """Read ``race.json`` of the run."""
-        race = read_comparison(store.folder)
+        race = ComparisonStudy.read(store.folder)
         entries = [("network", race.network)] + ([("oracle", race.oracle)] if race.oracle is not None else [])
-        entries += [(e.name, e) for e in race.rivals]
+        entries += [(e.name, e) for e in race.baselines]
         tables: dict[str, Table] = {"": self._table(entries, race)}
         curves = [(c, s, r) for c in race.curves for s, r in zip(c.steps, c.robust, strict=True)]
         if curves:
@@ -192,21 +188,21 @@ class RaceDrawer(Drawer):
 
     @staticmethod
     def _caption(store: Store, checkpoint: Checkpoint, race: Comparison) -> str:
-        notes = dict.fromkeys(e.note for e in race.rivals if e.note)
+        notes = dict.fromkeys(e.note for e in race.baselines if e.note)
         parts = [
-            "Robust accuracy of the network, of the ideal network (the ceiling) and of each rival, trained on "
+            "Robust accuracy of the network, of the ideal network (the ceiling) and of each baseline, trained on "
             "the same data at the same radius. Filled: the best of its trainings, bars 95% intervals; hollow: others"
             ". Every panel marks a model alike."
         ]
         if race.curves:
-            parts.append("Second panel: the rivals over their training steps, the network's accuracy dotted.")
+            parts.append("Second panel: the baselines over their training steps, the network's accuracy dotted.")
         if race.swept():
             parts.append("Last panel: the same race in worlds of other dimension d.")
         n = "" if "n =" in race.protocol else f", n = {race.n}"
         return "\n".join(
             [
                 " ".join(parts),
-                f"Protocol: {race.protocol}{n}; network of step {race.step}. Rivals: {'; '.join(notes)}".rstrip(),
+                f"Protocol: {race.protocol}{n}; network of step {race.step}. Baselines: {'; '.join(notes)}".rstrip(),
                 training(store, checkpoint),
                 provenance(store, checkpoint),
             ]

@@ -266,7 +266,7 @@ def _caption(store: Store, checkpoint: Checkpoint, radii: NDArray[np.float64], c
     if "certified" in named:
         shown += (
             "accuracy) and certified (▲, dashed: a lower bound, whatever the attack); the area between them is filled. "
-            "The dotted line with diamonds is the ideal network under the same attack, its b chosen anew for each "
+            "The line with diamonds is the ideal network under the same attack, its b chosen anew for each "
             "radius on another sample"
         )
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.core.errors import ConfigError
@@ -16,6 +16,7 @@ from engine.run.timeline import Span
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
 
     from engine.run.snapshot import Event
 
@@ -73,7 +74,7 @@ def render(data: FigureData, form: str, width: float) -> bytes:
     check_format(form)
     check_width(width)
     import matplotlib as mpl
-    from matplotlib.figure import Figure
+    from matplotlib import figure as drawing
 
     metadata: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
     with mpl.rc_context():
@@ -84,7 +85,7 @@ def render(data: FigureData, form: str, width: float) -> bytes:
         if len(fonts) > 1:
             mpl.rcParams["font.family"] = list(fonts)
             mpl.rcParams["pdf.fonttype"] = 3 if outlines_only(fonts) else 42
-        figure = Figure(figsize=(width, data.height(width)))
+        figure = drawing.Figure(figsize=(width, data.height(width)))
         data.draw(figure)
         file = io.BytesIO()
         with warnings.catch_warnings():  # which names have no glyphs, the caption says
@@ -163,6 +164,22 @@ def knob_key(events: tuple[Event, ...]) -> str:
         changes = ", ".join(f"{e.name} {e.old} → {e.new}" for e in events if e.step == step)
         parts.append(f"{letter}: step {step}, {changes}")
     return f"Knob changes: {'; '.join(parts)}." if parts else ""
+
+
+def panels(figure: Figure, n: int, ratios: Sequence[float] | None = None) -> list[Axes]:
+    """``n`` axes in a row, of widths in these ``ratios``, or below each other in a narrow figure."""
+    figure.set_layout_engine("constrained", w_pad=0.05, h_pad=0.05)
+    if narrow(figure.get_figwidth()):
+        return list(figure.subplots(n, 1, squeeze=False).ravel())
+    return list(figure.subplots(1, n, squeeze=False, width_ratios=ratios).ravel())
+
+
+def diagonal(axes: Axes, largest: float, x: str, y: str) -> None:
+    """Both axes from 0 to somewhat above ``largest``, with their names and the line where they are equal."""
+    top = 1.06 * largest or 1.0
+    axes.plot([0, top], [0, top], color="0.5", lw=0.7, ls=":", zorder=0)
+    axes.set(xlim=(0, top), ylim=(0, top), xlabel=x, ylabel=y)
+    legend_above(axes)
 
 
 def legend_above(axes: Axes, *, names: bool = False) -> None:

@@ -6,7 +6,7 @@ out): a sample is robust only if it survives all of them, so each attack runs on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,11 +19,11 @@ from engine.core.arrays import frozen
 from engine.core.generators import seeded
 from engine.core.measurement import Measurement, figure, worst_case
 from engine.core.results import BoolArray
+from engine.core.slices import Progress, silent
 from engine.probes.robustness import CHUNK, Measured, build, slice_count
 
 SMALLER = "the smaller radii"  # what ran before the first attack at a radius that is not the smallest
 UNIT: Box = (0.0, 1.0)  # where pixels lie
-Progress = Callable[[str, float], None]  # what is under way, and the share done
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +75,13 @@ def autoattack(
     targets: int = TARGETS,
     box: Box = UNIT,
     chunk: int = CHUNK,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Generator[None, None, AutoAttacked]:
     """Evaluate ``classifier`` on x (n, C, H, W) in ``box``, y (n,) int64, at each radius (in the units of x).
 
     ``steps`` are those of both APGDs, ``targets`` (at most K − 1) the wrong classes of APGD-T, ``queries`` those of
-    Square, ``chunk`` the samples attacked together. Yields between slices; closing it cancels. ``progress`` hears what
-    is under way, and the share done. Attacks draw from generators that depend on ``seed`` and protocol alone. Raises
+    Square, ``chunk`` the samples attacked together. Yields between slices; closing it cancels. ``progress`` hears the
+    share done and what is under way. Attacks draw from generators that depend on ``seed`` and protocol alone. Raises
     ``ValueError`` without samples.
     """
     n = len(y)
@@ -112,15 +112,13 @@ def autoattack(
             generator = seeded(seed, f"autoattack {named.text()}", x.device)
             weight = slice_count([one], chunk)
             for count, _ in enumerate(_attack(classifier, x, y, right, one, generator, box, chunk)):
-                if progress is not None:
-                    progress(named.text(), (done + min(count, weight)) / total)
+                progress((done + min(count, weight)) / total, named.text())
                 yield
             done += weight
             measured[one.attack] = Measured(int(right.sum()), named, right.clone())
         worst = Measured(int(right.sum()), worst_case(plan), right.clone())
         found.append(WorstCase(plan[0].tau, **measured, worst=worst, fooled=frozen(~right)))
-    if progress is not None:
-        progress("done", 1.0)
+    progress(1.0, "done")
     return AutoAttacked(clean, tuple(found))
 
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +25,9 @@ from engine.core.errors import ConfigError
 from engine.run.store import Checkpoint, Store
 from engine.run.timeline import events_of
 
-if TYPE_CHECKING:
-    pass
-
 FORMAT = 1
 RECIPE, REPRODUCE, WEIGHT = "recipe.json", "reproduce.py", "weight.npz"
 PACKAGES = ("feature-purification-explorer", "torch", "numpy")
-PROGRESS_EVERY = 50  # steps between two reports of a replay
 
 
 def build(store: Store, checkpoint: Checkpoint) -> dict[str, Any]:
@@ -169,7 +165,12 @@ parser.add_argument("folder", type=Path, help="new folder for the run")
 parser.add_argument("--device", default=None, help="device to use in place of the recorded one")
 arguments = parser.parse_args()
 try:
-    result = replay(Path(__file__).with_name("recipe.json"), arguments.folder, device=arguments.device, progress=print)
+    result = replay(
+        Path(__file__).with_name("recipe.json"),
+        arguments.folder,
+        device=arguments.device,
+        progress=lambda share, what: print(what),
+    )
 except ExplorerError as error:
     sys.exit(f"error: {error}")
 print(result.text())

@@ -1,4 +1,4 @@
-"""The rivals: models that, the theory says, cannot be robust on this world (SPEC.md section 6; paper, theorem 5.4).
+"""The baselines: models that, the theory says, cannot be robust on this world (SPEC.md section 6; paper, theorem 5.4).
 
 A linear classifier, polynomials of degree 2 and 3, and the neural tangent kernel (NTK) of the network. Each is a
 :class:`engine.attacks.base.Classifier` in closed form, as the network is, and takes SGD steps on the same loss. All
@@ -45,10 +45,10 @@ class Baseline(Classifier, Protocol):
 
 Build = Callable[[SparseCodingConfig, Tensor], Baseline]
 
-baselines: Registry[Build] = Registry("rival")
-"""By name: ``build(config, x)`` gives an untrained rival for that network's world.
+baselines: Registry[Build] = Registry("baseline")
+"""By name: ``build(config, x)`` gives an untrained baseline for that network's world.
 
-x (n, d) is a sample that scales are read from; the rival lives on its device. Randomness depends on the seed alone.
+x (n, d) is a sample that scales are read from; the baseline lives on its device. Randomness depends on the seed alone.
 """
 
 
@@ -81,7 +81,7 @@ class Linear:
         return torch.outer(y.neg(), self.weight)
 
     def sgd_step(self, x: Tensor, y: Tensor, lr: float, decay: float) -> Tensor:
-        """One SGD step, see :meth:`Rival.descend`."""
+        """One SGD step, see :meth:`Baseline.sgd_step`."""
         margin = self.margin(x, y)
         pull = _pull(margin, y, lr)
         self.weight.mul_(1 - lr * decay).addmv_(x.T, pull)
@@ -134,7 +134,7 @@ class Polynomial:
         return slope.mul_(y.neg().unsqueeze(1))
 
     def sgd_step(self, x: Tensor, y: Tensor, lr: float, decay: float) -> Tensor:
-        """One SGD step, see :meth:`Rival.descend`."""
+        """One SGD step, see :meth:`Baseline.sgd_step`."""
         squares, pairs, cubes = self._parts(x)
         margin = self._margin(x, y, squares, cubes)
         pull = _pull(margin, y, lr)
@@ -177,7 +177,7 @@ class FactorisedCubic:
         return torch.addmm(self.weight, u.square_(), self.factors, alpha=3).mul_(y.neg().unsqueeze(1))
 
     def sgd_step(self, x: Tensor, y: Tensor, lr: float, decay: float) -> Tensor:
-        """One SGD step, see :meth:`Rival.descend`."""
+        """One SGD step, see :meth:`Baseline.sgd_step`."""
         u = x @ self.factors.T
         margin = self._margin(x, y, u)
         pull = _pull(margin, y, lr)
@@ -221,7 +221,7 @@ class Ntk:
         return (self.gates(x) @ self.theta).mul_(y.neg().unsqueeze(1))
 
     def sgd_step(self, x: Tensor, y: Tensor, lr: float, decay: float) -> Tensor:
-        """One SGD step, see :meth:`Rival.descend`."""
+        """One SGD step, see :meth:`Baseline.sgd_step`."""
         gates = self.gates(x)
         margin = self._margin(x, y, gates)
         pull = _pull(margin, y, lr)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
+from engine.claims.base import Facts
+from engine.claims.source import StoreSource
+from engine.config.experiment import SPARSE_CODING, Config
 from engine.config.knobs import Objective
 from engine.core.device import available
 from engine.core.errors import ConfigError, ExplorerError
 from engine.core.generators import number, seeded
-from engine.core.measurement import Measurement, figure
-from engine.core.slices import finish
+from engine.core.measurement import Measurement
+from engine.core.slices import Progress, finish
 from engine.data.images import BOX, Images
 from engine.images.config import ImageConfig
 from engine.images.loading import ImageNetwork
@@ -24,15 +27,14 @@ from engine.probes.layers import CHUNK
 from engine.probes.robustness import Measured, accuracy
 from engine.run.store import Store
 
-Progress = Callable[[float, str], None]
 Tell = Callable[[float], None]  # share done of one stage, from 0 to 1
 
 
 class Stages:
     """Progress over stages of unequal length: ``tell`` hears the share of all, and what is under way."""
 
-    def __init__(self, tell: Progress | None, costs: Sequence[float]) -> None:
-        self._tell = tell or (lambda share, text: None)
+    def __init__(self, tell: Progress, costs: Sequence[float]) -> None:
+        self._tell = tell
         self._costs = costs
         self._next = 0
 
@@ -67,9 +69,8 @@ class CleanEnd:
 
         Raises :class:`ConfigError` for a run whose clean training has not ended, :class:`StoreError` for the folder.
         """
-        store = Store.open(folder, read_only=True)
-        device = store.config.device
-        store.close()
+        with closing(Store.open(folder, read_only=True)) as store:
+            device = store.config.device
         network = ImageNetwork.load(folder, device=device if device in available() else "auto")
         if not network.has_clean:
             raise not_ended(folder)
@@ -87,15 +88,9 @@ class CleanEnd:
         return int(self.network.checkpoint.state["clean_step"])
 
     @property
-    def robust(self) -> Measurement:
-        """How robust accuracy is measured: as in the run's reports."""
-        attack, knobs = self.config.attack, self.config.evaluation
-        return Measurement("pgd", attack.norm, attack.tau, knobs.report_steps, knobs.report_restarts, len(self.y))
-
-    @property
-    def clean(self) -> Measurement:
-        """How clean accuracy is measured."""
-        return Measurement("clean", self.config.attack.norm, 0.0, 0, 0, len(self.y))
+    def protocols(self) -> tuple[Measurement, Measurement]:
+        """How clean and robust accuracy are measured."""
+        return protocols(self.config, len(self.y))
 
     def trainer(self, name: str) -> ImageTrainer:
         """Trains a network of its own from the clean weights; its batches depend on seed and ``name`` alone."""
@@ -116,7 +111,7 @@ class CleanEnd:
     def measure(self, model: ImageClassifier, name: str, tell: Tell) -> tuple[Measured, Measured]:
         """Clean and robust accuracy; the attack's random numbers depend on seed and ``name`` alone."""
         found = []
-        for protocol in (self.clean, self.robust):
+        for protocol in self.protocols:
             generator = seeded(self.config.seed, f"{name} {protocol.text()}", self.x.device)
             work = accuracy(model, self.x, self.y, protocol, None, generator, box=BOX, chunk=CHUNK)
             found.append(finish(work))
@@ -130,6 +125,27 @@ class CleanEnd:
         adversarial = second_steps * batch * (1.0 + attack.steps * attack.restarts)
         measuring = len(self.y) * (2.0 + knobs.report_steps * knobs.report_restarts)
         return float(clean_steps * batch), adversarial, measuring
+
+
+def clean_end_of(folder: Path) -> tuple[bool, int]:
+    """Whether the run in ``folder`` is one of the theory's world, and the step at which its clean training ended.
+
+    Raises :class:`ConfigError` for a run whose clean training goes on: there is nothing to begin with yet.
+    """
+    with closing(Store.open(folder, read_only=True)) as store:
+        clean_end = Facts(StoreSource(store)).clean_end
+        if clean_end is None:
+            raise not_ended(folder)
+        return store.config.kind == SPARSE_CODING, clean_end
+
+
+def protocols(config: Config, n: int) -> tuple[Measurement, Measurement]:
+    """How clean and robust accuracy are measured: as in the run's reports, on ``n`` samples."""
+    attack, knobs = config.attack, config.evaluation
+    return (
+        Measurement("clean", attack.norm, 0.0, 0, 0, n),
+        Measurement("pgd", attack.norm, attack.tau, knobs.report_steps, knobs.report_restarts, n),
+    )
 
 
 def not_ended(folder: Path) -> ConfigError:
@@ -147,9 +163,3 @@ def steps_of(given: int | None, otherwise: int, option: str, knob: str) -> int:
     if not 1 <= steps <= 10_000_000:
         raise ConfigError(f"{option}: got {steps}; allowed: a whole number from 1 to 10000000")
     return steps
-
-
-def entry(measured: Measured) -> dict[str, Any]:
-    """An accuracy with its 95% Wilson interval, as the studies' files hold it."""
-    shown = figure(measured.accuracy, measured.protocol)
-    return {"value": shown["value"], "low": shown["low"], "high": shown["high"]}

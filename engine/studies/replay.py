@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -13,6 +13,7 @@ from engine import worlds
 from engine.config.experiment import Config, from_dict, resolve, with_value
 from engine.config.knobs import Objective
 from engine.core.errors import ConfigError
+from engine.core.slices import Progress, silent
 from engine.run.commands import Command, SaveCheckpoint, SetKnob, SwitchPhase
 from engine.run.recipe import WEIGHT, data_hash, digest, hardware, read, versions, weights
 from engine.run.session import Session
@@ -53,7 +54,7 @@ def replay(
     out_folder: Path,
     *,
     device: str | None = None,
-    progress: Callable[[str], None] | None = None,
+    progress: Progress = silent,
 ) -> Replay:
     """Train again as the recipe says, into the new run folder ``out_folder``, and compare the weights.
 
@@ -82,9 +83,7 @@ def replay(
         store.close()
 
 
-def _train(
-    session: Session, events: list[Event], config: Config, end: int, progress: Callable[[str], None] | None
-) -> None:
+def _train(session: Session, events: list[Event], config: Config, end: int, progress: Progress) -> None:
     scheduled = scheduled_switch(events, config)
     asked = (e for e in events if e is not scheduled and e.name != "redraw")  # that happens by itself, too
     waiting = [(e.step, command_of(e, config)) for e in asked]
@@ -95,8 +94,8 @@ def _train(
         if done >= end:
             return
         session.step()
-        if progress is not None and (done + 1) % PROGRESS_EVERY == 0:
-            progress(f"step {done + 1} of {end}")
+        if (done + 1) % PROGRESS_EVERY == 0:
+            progress((done + 1) / end, f"step {done + 1} of {end}")
 
 
 def _compare(recipe: Mapping[str, Any], recorded: Path, store: Store, checkpoint: Checkpoint) -> Replay:

@@ -1,7 +1,8 @@
 """Sanity checks of robustness figures: signs that an attack is weak, a defence hides, or a measurement is wrong.
 
-After Carlini et al. 2019 (arXiv 1902.06705, section 5). Pure functions of measured figures, each a :class:`Warning` or
-None; the thresholds stand at the top. :func:`probe` measures what a verified evaluation does not hold already.
+After Carlini et al. 2019 (arXiv 1902.06705, section 5). Pure functions of measured figures, each a
+:class:`SanityWarning` or None; the thresholds stand at the top. :func:`probe` measures what a verified evaluation does
+not hold already.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from engine.attacks.base import Classifier
 from engine.core.generators import seeded
 from engine.core.measurement import Measurement, wilson
 from engine.probes.robustness import CHUNK, Measured, accuracy
+from engine.studies.sanity_warnings import SanityWarning
 from engine.studies.verify import Verified
 
 HUGE = 10.0  # a radius so large, in units of the samples' largest norm, that every answer can be turned
@@ -23,15 +25,6 @@ HUGE_ACCURACY = 0.02  # what may be left there
 FLAT_SHARE = 0.05  # this share of samples without a gradient makes gradient attacks doubtful
 OVERFITTING = 0.15  # by so much may the accuracy under FGM exceed that under PGD
 MORE = 4  # "more steps" are so many times as many
-
-
-@dataclass(frozen=True, slots=True)
-class Warning:
-    """Something is off: ``id`` names the check, ``text`` says plainly what it means, ``evidence`` gives the figures."""
-
-    id: str
-    text: str
-    evidence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +39,11 @@ class Probes:
     flat: Measured  # "right" counts the samples whose gradient is zero
 
 
-def zero_radius(clean: Measured, at_zero: Measured) -> Warning | None:
+def zero_radius(clean: Measured, at_zero: Measured) -> SanityWarning | None:
     """A perturbation of size 0 changes nothing, so the accuracy under attack at radius 0 is the clean one."""
     if (clean.right, clean.protocol.n) == (at_zero.right, at_zero.protocol.n):
         return None
-    return Warning(
+    return SanityWarning(
         "zero radius",
         "At radius 0 the accuracy under attack differs from the accuracy without attack. The attack leaves its ball, "
         "or the two were measured on different samples or with a random network.",
@@ -58,12 +51,12 @@ def zero_radius(clean: Measured, at_zero: Measured) -> Warning | None:
     )
 
 
-def falls_with_radius(measured: Iterable[Measured]) -> Warning | None:
+def falls_with_radius(measured: Iterable[Measured]) -> SanityWarning | None:
     """A larger ball holds the smaller one, so an attack at a larger radius must not leave more samples right."""
     ordered = sorted(measured, key=lambda m: m.protocol.tau)
     for small, large in pairwise(ordered):
         if _above(large, small):
-            return Warning(
+            return SanityWarning(
                 "falls with radius",
                 "The accuracy under attack grows with the radius. The attack does not use the room that it has: its "
                 "step may be too large or too small, or the gradient misleads it.",
@@ -72,22 +65,22 @@ def falls_with_radius(measured: Iterable[Measured]) -> Warning | None:
     return None
 
 
-def more_steps(few: Measured, many: Measured) -> Warning | None:
+def more_steps(few: Measured, many: Measured) -> SanityWarning | None:
     """An attack with more steps must not leave more samples right, beyond the interval."""
     if not _above(many, few):
         return None
-    return Warning(
+    return SanityWarning(
         "more steps",
         "An attack with more steps does less damage. Its steps do not converge; the figures bound robustness badly.",
         _evidence(few, many),
     )
 
 
-def huge_radius(at_huge: Measured) -> Warning | None:
+def huge_radius(at_huge: Measured) -> SanityWarning | None:
     """With a radius far larger than the samples every answer can be turned."""
     if at_huge.accuracy <= HUGE_ACCURACY:
         return None
-    return Warning(
+    return SanityWarning(
         "huge radius",
         "Even a perturbation far larger than the samples leaves many answers right. The attack is broken, or the "
         "gradient that it follows is masked: its figures at smaller radii say nothing.",
@@ -95,11 +88,11 @@ def huge_radius(at_huge: Measured) -> Warning | None:
     )
 
 
-def black_box(square: Measured, gradient: Measured) -> Warning | None:
+def black_box(square: Measured, gradient: Measured) -> SanityWarning | None:
     """A random search sees less than a gradient attack, so it must not do clearly more damage."""
     if not _above(gradient, square):
         return None
-    return Warning(
+    return SanityWarning(
         "black box",
         "A random search without gradients does more damage than the gradient attack. The gradient is masked: the "
         "network hides its weakness from gradient attacks and is less robust than they say.",
@@ -107,22 +100,22 @@ def black_box(square: Measured, gradient: Measured) -> Warning | None:
     )
 
 
-def certificate(certified: Measured, attacked: Measured) -> Warning | None:
+def certificate(certified: Measured, attacked: Measured) -> SanityWarning | None:
     """What is certified cannot be fooled, so certified accuracy is never above accuracy under attack."""
     if certified.right * attacked.protocol.n <= attacked.right * certified.protocol.n:
         return None
-    return Warning(
+    return SanityWarning(
         "certificate",
         "More samples are certified than survive the attack. One of the two is wrong: please report this as a bug.",
         _evidence(certified, attacked),
     )
 
 
-def zero_gradients(flat: Measured) -> Warning | None:
+def zero_gradients(flat: Measured) -> SanityWarning | None:
     """Where the gradient is exactly zero, a gradient attack from x stays at x."""
     if flat.accuracy <= FLAT_SHARE:
         return None
-    return Warning(
+    return SanityWarning(
         "zero gradients",
         "For many samples the gradient at x is exactly zero, so FGM and attacks that start at x do nothing there. "
         "Trust the attacks with random starts, the random search and the certificate.",
@@ -130,11 +123,11 @@ def zero_gradients(flat: Measured) -> Warning | None:
     )
 
 
-def catastrophic_overfitting(fgm: Measured, pgd: Measured) -> Warning | None:
+def catastrophic_overfitting(fgm: Measured, pgd: Measured) -> SanityWarning | None:
     """Robust against one step, not against many: Wong, Rice and Kolter 2020 (arXiv 2001.03994)."""
     if fgm.accuracy - pgd.accuracy <= OVERFITTING or not _above(fgm, pgd):
         return None
-    return Warning(
+    return SanityWarning(
         "catastrophic overfitting",
         "The network withstands FGM far better than PGD. Training with one step has taught it to bend the gradient "
         "at x, not to be robust. More attack steps, a random start or a smaller radius in training help.",
@@ -173,9 +166,9 @@ def probe(
     return Probes(clean, at_zero, at_huge, few, many, share)
 
 
-def check(verified: Verified | None, probes: Probes | None) -> tuple[Warning, ...]:
+def check(verified: Verified | None, probes: Probes | None) -> tuple[SanityWarning, ...]:
     """All warnings that these figures give; none is the good case."""
-    found: list[Warning | None] = []
+    found: list[SanityWarning | None] = []
     if probes is not None:
         found += [
             zero_radius(probes.clean, probes.at_zero),

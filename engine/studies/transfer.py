@@ -9,6 +9,7 @@ from torch import Tensor
 from engine.core.errors import ConfigError
 from engine.core.measurement import Measurement
 from engine.core.results import Transfer
+from engine.core.slices import mapped
 from engine.data.sparse_stream import SparseCoding
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes.transfer import transfer
@@ -41,16 +42,6 @@ def between_phases_and_starts(
     The third is trained here, for ``clean_step`` steps. Yields the share done.
     """
     training = other_start(config, world, clean_step)
-    while True:
-        try:
-            yield TRAINING * next(training)
-        except StopIteration as stop:
-            other = stop.value
-            break
+    other = yield from mapped(training, lambda share: TRAINING * share)
     measuring = transfer({CLEAN: clean, NOW: now, OTHER: other}, x, y, protocol, world.dense_direction, config.seed)
-    while True:
-        try:
-            yield TRAINING + (1 - TRAINING) * next(measuring)
-        except StopIteration as stop:
-            result: Transfer = stop.value
-            return result
+    return (yield from mapped(measuring, lambda share: TRAINING + (1 - TRAINING) * share))

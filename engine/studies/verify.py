@@ -1,12 +1,13 @@
 """The verified evaluation: robust accuracy bounded from both sides, slowly, by everything the explorer has.
 
-From above by the worst of all attacks for each sample, from below by the certificate, beside the ceiling of the world.
-It is distinct from the live estimate wherever it is shown; every figure carries its protocol.
+From above by the worst of all attacks for each sample, from below by the certificate, beside the oracle: the
+ideal network of the world. It is distinct from the live estimate wherever it is shown; every figure carries its
+protocol.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from engine.core.arrays import frozen
 from engine.core.generators import seeded
 from engine.core.measurement import Measurement, figure
 from engine.core.results import BoolArray, FloatArray
-from engine.core.slices import finish
+from engine.core.slices import Progress, finish, mapped, silent
 from engine.data.sparse_stream import SparseCoding
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes import certificate, oracle
@@ -27,7 +28,6 @@ from engine.probes.robustness import CHUNK, Measured, build, slice_count
 from engine.theory.loading import TheoryNetwork
 
 CERTIFICATE_SLICES = 40  # about what the certificate or the oracle's b takes, for the progress only
-Progress = Callable[[str, float], None]  # what is under way, and the share done
 
 
 class CertificateError(AssertionError):
@@ -145,7 +145,7 @@ def verify(
     with_oracle: bool = True,
     keep_perturbations: bool = False,
     cache: oracle.Cache | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Generator[None, None, Verified]:
     """Evaluate ``model`` on x (n, d), y (n,) at each radius, yielding between slices; closing it cancels.
 
@@ -158,8 +158,8 @@ def verify(
     plans = [strength.protocols(norm, tau, n, dense=world is not None) for tau in taus]
     direction = world.dense_direction if world is not None else None
     network = model if with_certificate and isinstance(model, SymmetricRelu) else None
-    ceiling = world if with_oracle else None
-    total = sum(slice_count(p) for p in plans) * (2 if ceiling else 1) + CERTIFICATE_SLICES * len(taus)
+    ideal = world if with_oracle else None
+    total = sum(slice_count(p) for p in plans) * (2 if ideal else 1) + CERTIFICATE_SLICES * len(taus)
     report = _Report(progress, total)
     state = _Attacked.start(model, x, y)
     clean = Measured(int((state.margin > 0).sum()), Measurement("clean", norm, 0.0, 0, 0, n))
@@ -180,8 +180,8 @@ def verify(
             lower = frozen(bounds.best)
             certified = Measured(int(bounds.certified.sum()), certificate.protocol(norm, tau, n))
         best = None
-        if ceiling is not None:
-            best = yield from _ceiling(ceiling, x, y, plan, seed, {} if cache is None else cache, report)
+        if ideal is not None:
+            best = yield from _oracle(ideal, x, y, plan, seed, {} if cache is None else cache, report)
         found.append(
             AtRadius(
                 tau, tuple(attacks), Measured(n - int(fooled.sum()), worst_of), certified, best, frozen(fooled),
@@ -201,7 +201,7 @@ def verify_run(
     norm: str | None = None,
     device: str = "cpu",
     strength: Strength | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> tuple[TheoryNetwork, Verified]:
     """Verify the checkpoint at ``step`` (the newest by default) of a run, in one go, on ``n`` held-out samples.
 
@@ -223,7 +223,7 @@ def _worst(plan: Sequence[Measurement]) -> Measurement:
     return Measurement("worst of " + ", ".join(p.attack for p in plan), first.norm, first.tau, 0, 0, first.n)
 
 
-def _ceiling(
+def _oracle(
     world: SparseCoding,
     x: Tensor,
     y: Tensor,
@@ -265,7 +265,7 @@ def _agree(bounds: certificate.Bounds, margin: Tensor, tau: float) -> None:
 class _Report:
     """Counts slices, and passes on what is under way."""
 
-    def __init__(self, progress: Progress | None, total: int) -> None:
+    def __init__(self, progress: Progress, total: int) -> None:
         self.progress = progress
         self.total = total
         self.count = 0
@@ -273,18 +273,16 @@ class _Report:
     def through(self, slices: Generator[None, None, Any], what: str, weight: int) -> Generator[None, None, Any]:
         """Pass the slices on. Whatever their number, ``weight`` of the total is done when they are."""
         start = self.count
-        while True:
-            if self.progress is not None:
-                self.progress(what, min(1.0, self.count / self.total))
-            try:
-                next(slices)
-            except StopIteration as stop:
-                self.count = start + weight
-                return stop.value
+
+        def tell(_: None = None) -> None:
+            self.progress(min(1.0, self.count / self.total), what)
             self.count = min(self.count + 1, start + weight)
-            yield
+
+        tell()
+        found = yield from mapped(slices, tell)
+        self.count = start + weight
+        return found
 
     def done(self) -> None:
         """Everything is measured."""
-        if self.progress is not None:
-            self.progress("done", 1.0)
+        self.progress(1.0, "done")

@@ -6,7 +6,7 @@ import os
 import time
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,9 +16,9 @@ from PySide6.QtCore import QObject, Qt, QThread, QTimer, Signal, Slot
 from engine.config.experiment import Config
 from engine.config.knobs import Objective
 from engine.run.commands import Command, EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase
-from engine.run.snapshot import Snapshot
+from engine.run.snapshot import Problem, Snapshot
 from fp_gui.bridge.mailbox import Mailbox
-from fp_gui.bridge.worker import NewRun, OpenRun, RunInfo, SessionFactory, Worker
+from fp_gui.bridge.worker import Answer, NewRun, OpenRun, RunInfo, SessionFactory, Worker
 from fp_gui.runs import new_run_folder, runs_root
 
 FRAME = 0.033  # seconds between two looks into the mailbox, at least
@@ -69,7 +69,6 @@ class Controller(QObject):
     playing_changed = Signal(bool)
     run_changed = Signal(object)  # RunInfo
     config_changed = Signal(object)  # Config, once every command sent so far was answered
-    checkpoint_saved = Signal(str)  # run id
     opening = Signal()
 
     _open = Signal(object)
@@ -100,7 +99,9 @@ class Controller(QObject):
         self._visible: list[Renderer] = []
         self._wanted: frozenset[type] | None = None  # None: to be sent
         self._broken: set[tuple[int, str]] = set()
+        self._problems: set[Problem] = set()  # of the run's measurements, those that were said
         self._serial = 0
+        self._asked: dict[int, Callable[[Answer], None]] = {}  # who waits for the answer to which command
         self._closed = False
         self._interval = FRAME
         self._cost = 0.0
@@ -173,13 +174,15 @@ class Controller(QObject):
         """Measure the present weights' accuracies out of turn."""
         self.send(EvaluateNow())
 
-    def save_checkpoint(self) -> None:
-        """Write a checkpoint; :attr:`checkpoint_saved` says when it is there."""
-        self.send(SaveCheckpoint())
+    def save_checkpoint(self, then: Callable[[Answer], None]) -> None:
+        """Write a checkpoint; ``then`` is called once, with its folder and step or with what went wrong."""
+        self.send(SaveCheckpoint(), then)
 
-    def send(self, command: Command) -> None:
-        """Apply any command between two steps."""
+    def send(self, command: Command, then: Callable[[Answer], None] | None = None) -> None:
+        """Apply any command between two steps; ``then`` is called with what came of it, whatever run is open then."""
         self._serial += 1
+        if then is not None:
+            self._asked[self._serial] = then
         self._send(self._apply, self._serial, command)
 
     def reset(self, config: Config, label: str = "") -> None:
@@ -230,6 +233,7 @@ class Controller(QObject):
         self.last = None
         self._frames.clear()
         self._broken.clear()
+        self._problems.clear()
         self.opening.emit()
         self._send(self._open, request)
 
@@ -254,17 +258,18 @@ class Controller(QObject):
         if not playing:
             self._tick_timer.start(0)  # show where it stopped without waiting for a slow display's turn
 
-    @Slot(int, object, object, str)
-    def _on_applied(self, serial: int, command: Command, config: Config | None, error: str) -> None:
+    @Slot(object)
+    def _on_applied(self, answer: Answer) -> None:
         if self._closed:
             return
-        if error:
-            self.error.emit(error, "")
-        elif isinstance(command, SaveCheckpoint) and self.run is not None:
-            self.checkpoint_saved.emit(self.run.run)
-        if config is not None and serial == self._serial:
-            self.config = config
-            self.config_changed.emit(config)
+        if answer.error:
+            self.error.emit(answer.error, answer.details)
+        if answer.serial in self._asked:
+            self._asked.pop(answer.serial)(answer)
+        present = self.run is not None and self.run.folder == answer.folder
+        if present and answer.config is not None and answer.serial == self._serial:
+            self.config = answer.config
+            self.config_changed.emit(answer.config)
 
     @Slot(str, str)
     def _on_failed(self, text: str, details: str) -> None:
@@ -319,6 +324,11 @@ class Controller(QObject):
         for view in self._visible:
             self._render(view, snapshot)
         self.snapshot_rendered.emit(snapshot)
+        for problem in snapshot.problems:
+            if problem not in self._problems:
+                self._problems.add(problem)
+                text = f"A measurement failed at step {problem.step}, {problem.measurement}: {problem.text}."
+                self.error.emit(f"{text} The run goes on.", problem.details)
 
     def _render(self, view: Renderer, snapshot: Snapshot) -> None:
         try:

@@ -65,7 +65,7 @@ class SessionLike(Protocol):
 
 
 class SessionFactory(Protocol):
-    """Makes sessions; :class:`engine.run.session.Session` itself is one. Called in the training thread only."""
+    """Makes sessions; the module :mod:`engine.worlds` is one. Called in the training thread only."""
 
     def create(self, config: Config, folder: Path) -> SessionLike:
         """A new run in ``folder``."""
@@ -105,12 +105,26 @@ class RunInfo:
     left: Path | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of the command with the number ``serial``: the ``config`` now, the run's ``folder`` and the ``step``
+    that it was applied at; with ``error`` it was refused or failed. Without an open run config and folder are None."""
+
+    serial: int
+    command: Command
+    config: Config | None = None
+    folder: Path | None = None
+    step: int = 0
+    error: str = ""
+    details: str = ""
+
+
 class Worker(QObject):
     """Lives in the training thread. All slots are reached by queued signals, so they run between two steps."""
 
     opened = Signal(object)  # RunInfo
     playing_changed = Signal(bool)
-    applied = Signal(int, object, object, str)  # serial of the command, the command, the config now, error or ""
+    applied = Signal(object)  # Answer, one for every command
     failed = Signal(str, str)  # text, details
     schedule_done = Signal(int)  # step
 
@@ -123,7 +137,9 @@ class Worker(QObject):
         self._keep = False  # a checkpoint was asked for: keep the folder even without a step
         self._playing = False
         self._wanted: frozenset[type] = frozenset()
-        self._kind: type[Config] | None = None  # of the newest run that was opened
+        self._kind = ""  # of the newest run that was opened
+        self._reported: set[str] = set()  # failures of this run's measurements: each is said once
+        self._stuck = False  # measuring failed: not again until something has changed
         self.posted = 0  # requests sent; written by the window's thread only
         self._served = 0  # requests begun; written by the training thread only
         self.stopping = threading.Event()
@@ -147,23 +163,24 @@ class Worker(QObject):
                 left = self._close_session()  # its last steps must be on disk before it is read
             session = self._make(request)
         except ExplorerError as error:
-            self._reopen()
+            self._go_back()
             self.failed.emit(f"{error}. " + self._what_stays(), "")
             return
         except Exception as error:
-            self._reopen()
+            self._go_back()
             self.failed.emit(
                 f"The run could not be opened: {_brief(error)}. " + self._what_stays(), traceback.format_exc()
             )
             return
-        if type(session.config) is not self._kind:
-            self._kind = type(session.config)
+        if session.config.kind != self._kind:
+            self._kind = session.config.kind
             self._wanted = frozenset()  # the views of another kind of run want what this one does not have
         left = self._close_session() or left
         self._session = session
         resumed = isinstance(request, OpenRun)
         label = request.label if isinstance(request, NewRun) else request.folder.name
-        self._keep = resumed
+        self._keep, self._stuck = resumed, False
+        self._reported.clear()
         self._mailbox.clear()
         self._info = RunInfo(
             session.run, Path(session.folder), session.config, label, session.steps_done, resumed,
@@ -205,20 +222,20 @@ class Worker(QObject):
     def apply(self, serial: int, command: Command) -> None:
         """Apply ``command`` and answer with :attr:`applied`; a refused one leaves the run as it was."""
         self._served += 1
-        session = self._session
+        session, error, details = self._session, "", ""
         if session is None:
-            self.applied.emit(serial, command, None, "No run is open; press Reset to start one.")
+            self.applied.emit(Answer(serial, command, error="No run is open; press Reset to start one."))
             return
-        error = ""
+        self._stuck = False
         try:
             session.apply(command)
             self._keep = self._keep or isinstance(command, SaveCheckpoint)
         except ExplorerError as refused:
             error = str(refused)
         except Exception as broken:
-            error = f"The command failed: {_brief(broken)}"
-            self.failed.emit(error, traceback.format_exc())
-        self.applied.emit(serial, command, session.config, error)
+            error, details = f"The command failed: {_brief(broken)}", traceback.format_exc()
+        folder = Path(session.folder)
+        self.applied.emit(Answer(serial, command, session.config, folder, session.steps_done, error, details))
         if not self._playing:
             self._publish()
             self._run_timer()
@@ -229,7 +246,7 @@ class Worker(QObject):
         self._served += 1
         if self._session is None or self._session.run != run or wanted == self._wanted:
             return
-        self._wanted = wanted
+        self._wanted, self._stuck = wanted, False
         if not self._playing:
             self._publish()
             self._run_timer()  # what a view that just appeared asks for may have to be measured first
@@ -272,11 +289,11 @@ class Worker(QObject):
 
     def _guarded_step(self, session: SessionLike) -> bool:
         """One step; False when training must not go on by itself."""
-        before = session.finished
+        before, self._stuck = session.finished, False
         try:
             session.step()
         except Exception as error:
-            self._break(error)
+            self._end_training(error)
             return False
         if session.finished and not before:
             self._set_playing(False)
@@ -285,13 +302,14 @@ class Worker(QObject):
         return True
 
     def _guarded_measure(self, session: SessionLike) -> bool:
-        """One slice of measuring; False when there is none left."""
+        """One slice of measuring; False when there is none left, or it failed."""
         try:
             if not session.measuring:
                 return False
             session.measure()
         except Exception as error:
-            self._break(error)
+            self._stuck = True
+            self._report(error)
             return False
         return True
 
@@ -300,13 +318,25 @@ class Worker(QObject):
         if session is None or self.stopping.is_set():
             return
         try:
-            self._mailbox.put(session.snapshot(self._wanted))
+            self._mailbox.put(self._snapshot(session))
         except Exception as error:
-            self._break(error)
+            self._end_training(error)
+
+    def _snapshot(self, session: SessionLike) -> Snapshot:
+        """The state now; without results if one of them fails, which is that measurement's fault alone."""
+        try:
+            return session.snapshot(self._wanted)
+        except ExplorerError:
+            raise  # the run itself: it has diverged, or its folder cannot be written
+        except Exception as error:
+            self._report(error)
+            return session.snapshot(frozenset())
 
     def _run_timer(self) -> None:
         session = self._session
-        if session is not None and not self.stopping.is_set() and (self._playing or session.measuring):
+        if session is None or self.stopping.is_set():
+            self._timer.stop()
+        elif self._playing or (session.measuring and not self._stuck):
             self._timer.start()
         else:
             self._timer.stop()
@@ -324,9 +354,12 @@ class Worker(QObject):
         request.folder.parent.mkdir(parents=True, exist_ok=True)
         return self._factory.create(request.config, request.folder)
 
-    def _reopen(self) -> None:
-        """Tell the window that the run it had is still the one."""
+    def _go_back(self) -> None:
+        """Another run could not be opened: the one before is still the one, in this thread as in the window."""
         if self._session is not None and self._info is not None:
+            from engine.core.device import prepare_thread  # imports torch, which is there by now
+
+            prepare_thread(self._session.config.threads)  # the one that failed may have set its own
             self.opened.emit(self._info)
             self._publish()
             self._run_timer()
@@ -349,18 +382,24 @@ class Worker(QObject):
             return None
         return Path(session.folder)
 
-    def _break(self, error: Exception) -> None:
-        """An error nobody foresaw: stop, keep what is on disk, say so."""
-        details = "".join(traceback.format_exception(error))
+    def _report(self, error: Exception) -> None:
+        """Say, once, that a measurement failed; training goes on."""
+        text = f"A measurement failed: {_brief(error)}. The run goes on."
+        if text not in self._reported:
+            self._reported.add(text)
+            self.failed.emit(text, "".join(traceback.format_exception(error)))
+
+    def _end_training(self, error: Exception) -> None:
+        """The run cannot go on: stop and say so; it stays open, to be looked at and exported."""
         self._timer.stop()
         self._set_playing(False)
-        steps = self._session.steps_done if self._session is not None else 0
-        folder = self._close_session()
-        kept = f"Everything up to step {steps} is kept in {folder.name}; " if folder is not None else ""
         if isinstance(error, ExplorerError):  # foreseen, such as a diverged run: its text says it all
             self.failed.emit(f"{error}. Reset starts a new run.", "")
-        else:
-            self.failed.emit(f"Training stopped: {_brief(error)}. {kept}Reset starts a new run.", details)
+            return
+        steps = self._session.steps_done if self._session is not None else 0
+        details = "".join(traceback.format_exception(error))
+        stays = f"The run stays open at step {steps}; Reset starts a new one."
+        self.failed.emit(f"Training stopped: {_brief(error)}. {stays}", details)
 
 
 def _brief(error: BaseException) -> str:

@@ -30,7 +30,8 @@ from engine.core.measurement import Measurement
 from engine.figures.claims import VIEW
 from engine.figures.declare import ViewDeclaration
 from engine.run.snapshot import Event, Snapshot, protocol_at
-from engine.studies.files import CLAIMS, Record, checked_at, read_claims, read_warnings
+from engine.studies.questions.claims import ClaimRecord, ClaimsStudy, checked_at, read_claims
+from engine.studies.sanity_warnings import read_warnings
 from fp_gui.tasks import Task
 from fp_gui.theme import LIGHT, VERMILION, Theme, mix, named
 from fp_gui.views.base import views
@@ -95,7 +96,7 @@ class Shown:
 VERIFIED = ("verified/", "rival/", "transfer/", "local/", "low_rank/")  # what only the slow evaluation records
 
 
-def merge(live: Sequence[Claim], records: Sequence[Record], step: int) -> tuple[Shown, ...]:
+def merge(live: Sequence[Claim], records: Sequence[ClaimRecord], step: int) -> tuple[Shown, ...]:
     """The live claims, but for those that the last verification decided; a claim only one of them has is kept."""
     found = {record.id: record for record in records}
     at = checked_at(records)
@@ -114,13 +115,13 @@ def merge(live: Sequence[Claim], records: Sequence[Record], step: int) -> tuple[
     return tuple(merged)
 
 
-def checked(records: Sequence[Record]) -> str:
+def checked(records: Sequence[ClaimRecord]) -> str:
     """``Verified`` if the slow evaluation is among the evidence, else ``Checked``."""
     verified = any(f.name.startswith(VERIFIED) for r in records for f in r.evidence)
     return "Verified" if verified else "Checked"
 
 
-def age(records: Sequence[Record], step: int) -> str:
+def age(records: Sequence[ClaimRecord], step: int) -> str:
     """How old the last verification is, e.g. ``Verified at step 3,000; now at step 3,761.``; empty without one."""
     if not records:
         return ""
@@ -250,12 +251,12 @@ class Card(QFrame):
         )
 
 
-@views.register(VIEW.name, order=120)
+@views.register(VIEW.name, order=VIEW.order)
 class ClaimsView(TaskView):
     """One card a claim. The live figures decide until a verification has."""
 
     declaration: ClassVar[ViewDeclaration] = VIEW
-    file: ClassVar[str] = CLAIMS
+    file: ClassVar[str] = ClaimsStudy.file
     tasks: ClassVar[tuple[tuple[Task, str], ...]] = (
         (
             VERIFY,
@@ -266,7 +267,7 @@ class ClaimsView(TaskView):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.records: tuple[Record, ...] = ()
+        self.records: tuple[ClaimRecord, ...] = ()
         self.shown: tuple[Shown, ...] = ()
         self._live: tuple[Claim, ...] = ()
         self._key: tuple[object, ...] = ()

@@ -143,7 +143,7 @@ class OneImage(OnePicture, PictureGallery):
     """One image in its own colours."""
 
 
-@views.register(VIEW.name, order=80)
+@views.register(VIEW.name, order=VIEW.order)
 class ExamplesView(SampleView[Examples]):
     """One of a few test images with its perturbation, and the network's answers before and after."""
 

@@ -29,7 +29,7 @@ FIRST = ""  # the first layer, whatever its name
 PRESS_START = "Press Start to make the pictures of these units."
 
 
-@views.register(VIEW.name, order=30)
+@views.register(VIEW.name, order=VIEW.order)
 class FiltersView(GalleryView[PictureGallery]):
     """Three galleries of the same units in the same places: weights on one scale, or pictures that activate them."""
 

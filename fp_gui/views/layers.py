@@ -37,7 +37,7 @@ TERMS = (
 )
 
 
-@views.register(VIEW.name, order=40)
+@views.register(VIEW.name, order=VIEW.order)
 class LayersView(View):
     """Cosines and activity by layer, and the units of one layer: what stays of the clean weights against the rest."""
 

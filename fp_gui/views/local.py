@@ -13,7 +13,8 @@ from engine.core.results import Filters
 from engine.figures.declare import ACCURACY_LOOKS, COSINE_LOOKS, ViewDeclaration
 from engine.figures.local import LAYER_LOOKS, VIEW, scaled
 from engine.run.snapshot import Snapshot
-from engine.studies.files import LOCAL, Interval, Local, LocalLayer, read_local
+from engine.studies.base import Interval
+from engine.studies.questions.local import LocalLayer, LocalResult, LocalStudy
 from fp_gui.tasks import Task
 from fp_gui.views.base import views
 from fp_gui.views.plots import SIGNS, SYMBOLS, colour_of, new_plot
@@ -45,13 +46,13 @@ COLUMNS = (
 )  # fmt: skip
 
 
-@views.register(VIEW.name, order=100)
-class LocalView(StudyView[Local]):
+@views.register(VIEW.name, order=VIEW.order)
+class LocalView(StudyView[LocalResult]):
     """Per layer: cosines, accuracy before and after, and the two parts of every unit."""
 
     declaration: ClassVar[ViewDeclaration] = VIEW
     wants: frozenset[type] = frozenset({Filters})  # for the names of the layers
-    file: ClassVar[str] = LOCAL
+    file: ClassVar[str] = LocalStudy.file
     empty: ClassVar[str] = EMPTY
     tasks: ClassVar[tuple[tuple[Task, str], ...]] = (
         (RUN, "Draw the chosen layers again, one at a time, and train each alone.\nTakes about as long as the run "
@@ -108,14 +109,14 @@ class LocalView(StudyView[Local]):
 
     def read(self, folder: Path) -> None:
         """Read the study that was made last."""
-        self.found = read_local(folder)
+        self.found = LocalStudy.read(folder)
 
     def update_view(self, snapshot: Snapshot) -> None:
         """Draw the study if it is another one, and offer the network's layers."""
         self.layer.show_layers(layers_of(snapshot) or self.layer.layers)
         super().update_view(snapshot)
 
-    def caption(self, found: Local, step: int) -> str:
+    def caption(self, found: LocalResult, step: int) -> str:
         """Where the weights came from, the steps and the protocol."""
         trained = sorted({(each.clean_steps, each.adversarial_steps) for each in found.layers})
         steps = "; ".join(f"{a:,} clean, then {b:,} adversarial steps" for a, b in trained)
@@ -124,7 +125,7 @@ class LocalView(StudyView[Local]):
             f"accuracy: {found.protocol}."
         )
 
-    def draw(self, found: Local) -> None:
+    def draw(self, found: LocalResult) -> None:
         """Draw all parts."""
         self.verdict.setText("  ".join(sentence(each) for each in found.layers))
         ticks = [(i, each.name) for i, each in enumerate(found.layers)]
@@ -138,7 +139,7 @@ class LocalView(StudyView[Local]):
         self._draw_scatter(found)
         self._fill(found)
 
-    def _draw_cosines(self, found: Local) -> None:
+    def _draw_cosines(self, found: LocalResult) -> None:
         item = self.cosines.getPlotItem()
         values = [(e.cos_start_clean, e.cos_start_now, e.cos_clean_now) for e in found.layers]
         for place, look in enumerate(COSINES):
@@ -151,7 +152,7 @@ class LocalView(StudyView[Local]):
         lowest = min((value for row in values for value in row), default=0.0)
         item.setYRange(min(0.0, lowest), 1, padding=0.05)
 
-    def _draw_accuracies(self, found: Local) -> None:
+    def _draw_accuracies(self, found: LocalResult) -> None:
         item = self.accuracies.getPlotItem()
         for place, look in enumerate(ACCURACIES):
             for i, each in enumerate(found.layers):
@@ -165,7 +166,7 @@ class LocalView(StudyView[Local]):
         item.setLabel("left", "accuracy, before → after")
         item.setYRange(0, 1, padding=0.03)
 
-    def _draw_scatter(self, found: Local) -> None:
+    def _draw_scatter(self, found: LocalResult) -> None:
         item = self.scatter.getPlotItem()
         item.clear()
         top, texts = 0.0, []
@@ -184,7 +185,7 @@ class LocalView(StudyView[Local]):
             "more of a clean unit is kept than dropped."
         )
 
-    def _fill(self, found: Local) -> None:
+    def _fill(self, found: LocalResult) -> None:
         self.table.setRowCount(len(found.layers))
         for row, each in enumerate(found.layers):
             (clean, clean_after), (robust, robust_after) = pairs(each)

@@ -16,7 +16,7 @@ from engine.core.results import Filters
 from engine.figures.declare import ViewDeclaration
 from engine.figures.low_rank import VIEW
 from engine.run.snapshot import Snapshot
-from engine.studies.files import LOW_RANK, LowRankStudy, RankRow, read_low_rank
+from engine.studies.questions.low_rank import RankComparison, RankRow, RankStudy
 from fp_gui.tasks import Task, TaskState
 from fp_gui.views.base import views
 from fp_gui.views.plots import DASHES, colour_of, new_plot, translucent
@@ -42,13 +42,13 @@ def ranks_of(text: str) -> tuple[int, ...] | None:
     return tuple(dict.fromkeys(0 if word == "full" else int(word) for word in words))
 
 
-@views.register(VIEW.name, order=110)
-class LowRankView(StudyView[LowRankStudy]):
+@views.register(VIEW.name, order=VIEW.order)
+class LowRankView(StudyView[RankComparison]):
     """Robust and clean accuracy against rank, the full phase as a line."""
 
     declaration: ClassVar[ViewDeclaration] = VIEW
     wants: frozenset[type] = frozenset({Filters})  # for the names of the layers
-    file: ClassVar[str] = LOW_RANK
+    file: ClassVar[str] = RankStudy.file
     empty: ClassVar[str] = EMPTY
     tasks: ClassVar[tuple[tuple[Task, str], ...]] = (
         (RUN, "Repeat the adversarial phase at each rank, from the same clean weights, on the same batches.\nTakes as "
@@ -109,7 +109,7 @@ class LowRankView(StudyView[LowRankStudy]):
 
     def read(self, folder: Path) -> None:
         """Read the study that was made last."""
-        self.found = read_low_rank(folder)
+        self.found = RankStudy.read(folder)
 
     def update_view(self, snapshot: Snapshot) -> None:
         """Draw the study if it is another one, and offer the network's layers."""
@@ -117,7 +117,7 @@ class LowRankView(StudyView[LowRankStudy]):
         self.layers.setEnabled(snapshot.config.kind == IMAGES)
         super().update_view(snapshot)
 
-    def caption(self, found: LowRankStudy, step: int) -> str:
+    def caption(self, found: RankComparison, step: int) -> str:
         """Where the weights came from, the steps, the layers and the protocol."""
         layers = "all layers" if found.layers == ALL else f"{found.layers} alone, the weights of the others frozen"
         return (
@@ -125,7 +125,7 @@ class LowRankView(StudyView[LowRankStudy]):
             f"batches; {layers}. Robust accuracy: {found.protocol}."
         )
 
-    def draw(self, found: LowRankStudy) -> None:
+    def draw(self, found: RankComparison) -> None:
         """Draw the accuracies against rank."""
         item = self.accuracy.getPlotItem()
         item.clear()
@@ -169,7 +169,7 @@ def clean(row: RankRow) -> tuple[float, float, float]:
     return row.clean, row.clean_low, row.clean_high
 
 
-def verdict(found: LowRankStudy) -> str:
+def verdict(found: RankComparison) -> str:
     """The smallest rank and the full phase in one sentence."""
     full, rows = found.full(), found.limited()
     parts = [f"Robust accuracy {found.before.robust:.3f} before"]

@@ -34,7 +34,7 @@ TERMS = (
 )
 
 
-@views.register(VIEW.name, order=20)
+@views.register(VIEW.name, order=VIEW.order)
 class MixturesView(View):
     """Scatter of pure against mixture magnitude, a quantity over time, and the dense alignments now."""
 

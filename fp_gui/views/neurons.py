@@ -24,7 +24,7 @@ from fp_gui.views.widgets import Choice, Pages, Switch, line
 AMPLIFY = 10
 
 
-@views.register(VIEW.name, order=10)
+@views.register(VIEW.name, order=VIEW.order)
 class NeuronsView(GalleryView[TileGallery]):
     """Three galleries of the same neurons in the same places, with one colour scale for all."""
 

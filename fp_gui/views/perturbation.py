@@ -49,7 +49,7 @@ def verdict(margin: float) -> str:
     return f"{margin:+.3f} ({'right' if margin > 0 else 'wrong'})".replace("-", "−")
 
 
-@views.register(VIEW.name, order=70)
+@views.register(VIEW.name, order=VIEW.order)
 class PerturbationView(SampleView[Perturbations]):
     """One of the first held-out inputs with its perturbation, and the cosines of many."""
 

@@ -14,7 +14,7 @@ from engine.core.labels import TRAINED_BY
 from engine.core.measurement import NORM_SIGN
 from engine.figures.declare import ViewDeclaration
 from engine.figures.race import VIEW, look_of
-from engine.studies.files import RACE, Comparison, Entry, read_comparison
+from engine.studies.questions.comparison import Comparison, ComparisonStudy, Entry
 from fp_gui.tasks import Task
 from fp_gui.views.base import views
 from fp_gui.views.plots import SYMBOLS, colour_of, new_plot, pen_of
@@ -39,12 +39,12 @@ def accuracy(entry: Entry) -> str:
     return f"{entry.robust:.3f} [{entry.low:.3f}, {entry.high:.3f}]"
 
 
-@views.register(VIEW.name, order=90)
+@views.register(VIEW.name, order=VIEW.order)
 class RaceView(StudyView[Comparison]):
     """Best robust accuracy of each baseline beside the network's and the oracle's; over steps and d where measured."""
 
     declaration: ClassVar[ViewDeclaration] = VIEW
-    file: ClassVar[str] = RACE
+    file: ClassVar[str] = ComparisonStudy.file
     empty: ClassVar[str] = EMPTY
     tasks: ClassVar[tuple[tuple[Task, str], ...]] = (
         (RUN, "Train the baselines at this run's radius and attack them and the network alike.\nTakes a minute or so, "
@@ -72,7 +72,7 @@ class RaceView(StudyView[Comparison]):
 
     def read(self, folder: Path) -> None:
         """Read the race that was run last."""
-        self.found = read_comparison(folder)
+        self.found = ComparisonStudy.read(folder)
 
     def caption(self, found: Comparison, step: int) -> str:
         """Whose network it is, and how all were attacked."""
@@ -108,7 +108,7 @@ class RaceView(StudyView[Comparison]):
         ticks = []
         for place, (name, entry) in enumerate(reversed(rows)):
             ticks.append((place, look_of(name).label))
-            for other in race.rivals:
+            for other in race.baselines:
                 if other.name == name and other is not entry:
                     self._dot(name, other.robust, place, filled=False, size=8)
             if entry.low is not None and entry.high is not None:
@@ -173,7 +173,7 @@ class RaceView(StudyView[Comparison]):
         rows: list[tuple[str, Entry, bool]] = [("network", race.network, True)]
         if race.oracle is not None:
             rows.append(("oracle", race.oracle, True))
-        rows += [(e.name, e, best[e.name] is e) for name in best for e in race.rivals if e.name == name]
+        rows += [(e.name, e, best[e.name] is e) for name in best for e in race.baselines if e.name == name]
         self.table.setRowCount(len(rows))
         for row, (name, entry, top) in enumerate(rows):
             by = TRAINED_BY.get(entry.trained_by, entry.trained_by)

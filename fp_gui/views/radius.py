@@ -98,7 +98,7 @@ class Cell:
         self.value.setVisible(visible)
 
 
-@views.register(VIEW.name, order=60)
+@views.register(VIEW.name, order=VIEW.order)
 class RadiusView(View):
     """Accuracy against radius. Drawn only when the curves have been measured anew."""
 

@@ -68,7 +68,7 @@ class Row:
             label.setVisible(visible)
 
 
-@views.register(VIEW.name, order=50)
+@views.register(VIEW.name, order=VIEW.order)
 class RobustnessView(View):
     """Accuracy over steps. Reads the history only, so it costs nothing between two evaluations."""
 

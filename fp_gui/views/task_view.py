@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QSizePolic
 
 from engine.core.errors import StoreError
 from engine.run.snapshot import Snapshot
-from engine.studies.files import NotMeasured
+from engine.studies.base import NotMeasured
 from fp_gui.tasks import Task, TaskState
 from fp_gui.theme import ORANGE, VERMILION, Theme
 from fp_gui.views.base import View

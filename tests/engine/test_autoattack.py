@@ -93,7 +93,7 @@ def test_progress_grows_to_the_end_and_closing_cancels(
     classifier: ImageClassifier, sample: tuple[Tensor, Tensor]
 ) -> None:
     told: list[tuple[str, float]] = []
-    run(classifier, sample, progress=lambda what, share: told.append((what, share)))
+    run(classifier, sample, progress=lambda share, what: told.append((what, share)))
     shares = [share for _, share in told]
     assert shares == sorted(shares)
     assert told[-1] == ("done", 1.0)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,17 @@ import torch
 
 from engine import worlds
 from engine.claims import theory
-from engine.claims.base import Claim, check
+from engine.claims.base import FGM_SHARE, Claim, Facts, Figure, check
+from engine.claims.source import StoreSource
 from engine.config.experiment import Config, with_value
 from engine.config.presets import load_preset
 from engine.core import metrics
 from engine.core.history import Series
 from engine.core.measurement import Measurement
+from engine.run.commands import SetKnob
 from engine.run.snapshot import Event
-from engine.studies.decide import claims_of, over_seeds, table
+from engine.run.store import Store
+from engine.studies.questions.claims import ClaimsStudy, claims_of, table
 from tests.tiny_runs import drain, tiny_config
 
 CLEAN_END, NOW = 100, 200
@@ -129,9 +133,72 @@ def test_what_was_not_measured_is_not_decided(name: str) -> None:
         assert changed
 
 
+def certified(events: Sequence[tuple[int, str, str, str]] = (), **knobs: object) -> tuple[str, Figure]:
+    """Claim 5 with these changes and, at the end, these knobs: verdict, and what it says of the training."""
+    config = load_preset("small")
+    for name, value in knobs.items():
+        config = with_value(config, f"attack.{name}", value)
+    source = Figures(GOOD, config)
+    made = [Event(step, 0.0, name, old, new) for step, name, old, new in events]
+    source.events = tuple(sorted((*source.events, *made), key=lambda e: e.step))
+    (claim,) = [c for c in check(source) if c.id == 5]
+    (training,) = [f for f in claim.evidence if f.name == FGM_SHARE]
+    return claim.verdict, training
+
+
 def test_pgd_training_is_not_fgm_training() -> None:
-    found = verdicts(check(Figures(GOOD, with_value(load_preset("small"), "attack.steps", 5))))
-    assert found[5] == "does not hold"
+    verdict, training = certified(steps=5)
+    assert (verdict, training.value, training.protocol) == ("does not hold", 0.0, "PGD-5")
+
+
+def test_fgm_from_a_random_start_is_fgm_by_its_name() -> None:
+    verdict, training = certified(random_start=True)
+    assert (verdict, training.value, training.protocol) == ("holds", 1.0, "FGM from a random start")
+    assert certified(restarts=2)[0] == "does not hold"
+
+
+STEPS_5 = ("attack.steps", "1", "5")
+
+
+def test_knobs_changed_before_the_phase_are_those_it_was_trained_with() -> None:
+    verdict, training = certified([(CLEAN_END - 20, *STEPS_5)], steps=5)
+    assert (verdict, training.protocol) == ("does not hold", "PGD-5")
+    back = [(20, *STEPS_5), (CLEAN_END, "attack.steps", "5", "1")]  # at the very step of the switch
+    assert certified(back) == ("holds", Figure(FGM_SHARE, 1.0, NOW, protocol="FGM"))
+
+
+def test_knobs_changed_within_the_phase_are_said_and_all_must_be_fgm() -> None:
+    verdict, training = certified([(150, *STEPS_5)], steps=5)
+    assert (verdict, training.value) == ("does not hold", 0.5)
+    assert training.protocol == "FGM, from step 150 on PGD-5"
+    events = [(120, *STEPS_5), (140, "attack.steps", "5", "1")]  # the knob of now says nothing of it
+    verdict, training = certified(events)
+    assert (verdict, training.value) == ("does not hold", 0.8)
+    assert training.protocol == "FGM, from step 120 on PGD-5, from step 140 on FGM"
+    verdict, training = certified([(150, "attack.random_start", "False", "True")], random_start=True)
+    assert (verdict, training.value) == ("holds", 1.0)
+    assert training.protocol == "FGM, from step 150 on FGM from a random start"
+
+
+@pytest.mark.parametrize("step", [NOW, NOW + 50])
+def test_knobs_changed_after_what_was_certified_change_nothing(step: int) -> None:
+    assert certified([(step, *STEPS_5)], steps=5) == ("holds", Figure(FGM_SHARE, 1.0, NOW, protocol="FGM"))
+
+
+def test_a_live_change_of_the_attack_decides_by_the_phase(tmp_path: Path) -> None:
+    """The same on a run: the events are those that a session writes."""
+    session = worlds.create(tiny_config(), tmp_path / "run")
+    while session.steps_done < 80:
+        if session.steps_done == 60:
+            session.apply(SetKnob("attack.random_start", True))
+            session.apply(SetKnob("attack.steps", 3))
+        session.step()
+    session.apply(SetKnob("attack.steps", 1))
+    session.close()
+    with closing(Store.open(tmp_path / "run", read_only=True)) as store:
+        found = Facts(StoreSource(store)).trained_by(80)
+    assert found is not None
+    assert (found.value, found.protocol) == (0.5, "FGM, from step 60 on PGD-3 from a random start")
 
 
 def test_certified_on_the_clean_net_says_nothing_of_adversarial_training() -> None:
@@ -212,11 +279,13 @@ def test_seeds_give_mean_and_spread(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     session = worlds.create(tiny_config(), folder)
     session.close()
-    records = over_seeds(folder, 2)
+    records = ClaimsStudy().run(folder, seeds=2)
+    written = json.loads((folder / "claims-seeds.json").read_text(encoding="utf-8"))
+    assert [r["verdicts"] for r in written] == [r.verdicts for r in records]
     each = [json.loads((folder / "seeds" / f"seed-{s}" / "claims.json").read_text(encoding="utf-8")) for s in (0, 1)]
     for index, record in enumerate(records):
-        assert sum(record["verdicts"].values()) == 2
-        for piece in record["evidence"]:
-            values = [f["value"] for claims_ in each for f in claims_[index]["evidence"] if f["name"] == piece["name"]]
-            assert piece["mean"] == pytest.approx(np.mean(values))
-            assert piece["spread"] == pytest.approx(np.std(values, ddof=1) if len(values) > 1 else 0)
+        assert sum(record.verdicts.values()) == 2
+        for piece in record.evidence:
+            values = [f["value"] for claims_ in each for f in claims_[index]["evidence"] if f["name"] == piece.name]
+            assert piece.mean == pytest.approx(np.mean(values))
+            assert piece.spread == pytest.approx(np.std(values, ddof=1) if len(values) > 1 else 0)

@@ -13,10 +13,10 @@ from engine.claims.images import IMAGE_RANK
 from engine.claims.theory import BASELINES
 from engine.core.errors import ConfigError
 from engine.run.store import Store
-from engine.studies.comparison import CURVE_POINTS, compare
-from engine.studies.decide import claims_of
 from engine.studies.evidence import gather
-from engine.studies.files import read_comparison, read_warnings
+from engine.studies.questions.claims import claims_of
+from engine.studies.questions.comparison import CURVE_POINTS, ComparisonStudy
+from engine.studies.sanity_warnings import read_warnings
 from tests.tiny_image_runs import tiny_images
 from tests.tiny_runs import run, tiny_config
 
@@ -59,11 +59,15 @@ def test_a_run_whose_clean_phase_has_not_ended_is_refused(tmp_path: Path) -> Non
         gather(tmp_path / "run", n=64)
 
 
-def test_the_race_is_written_recorded_and_told(folder: Path) -> None:
-    text = compare(folder, n=64)
-    found = read_comparison(folder)
+def test_the_comparison_is_written_recorded_and_told(folder: Path) -> None:
+    shares: list[float] = []
+    written = ComparisonStudy().run(folder, n=64, progress=lambda share, what: shares.append(share))
+    found = ComparisonStudy.read(folder)
+    assert found == written
+    assert shares == sorted(shares)
+    text = ComparisonStudy().table(found)
     assert set(found.best()) == set(BASELINES)
-    assert {(r.name, r.trained_by) for r in found.rivals} == {
+    assert {(r.name, r.trained_by) for r in found.baselines} == {
         (n, o) for n in BASELINES for o in ("clean", "fgm", "pgd")
     }
     assert {c.name for c in found.curves} == set(BASELINES)
@@ -73,7 +77,12 @@ def test_the_race_is_written_recorded_and_told(folder: Path) -> None:
         assert store.series(f"rival/robust/{name}").values[-1] == best.robust
         assert name in text
     store.close()
-    assert json.loads((folder / "race.json").read_text(encoding="utf-8"))["n"] == 64
+    raw = json.loads((folder / "race.json").read_text(encoding="utf-8"))
+    assert set(raw) == {
+        "tau", "norm", "protocol", "n", "step", "network", "oracle", "rivals", "curves", "sweep",
+    }  # fmt: skip
+    assert set(raw["network"]) == set(raw["oracle"]) == {"clean", "robust", "low", "high"}
+    assert set(raw["rivals"][0]) == {"name", "trained_by", "steps", "note", "clean", "robust", "low", "high"}
 
 
 def test_verification_decides_the_claims_about_images(tmp_path: Path) -> None:

@@ -211,6 +211,7 @@ def test_robustness_data_equal_the_store(store: Store) -> None:
     legend = [t.get_text() for t in figure.legends[0].get_texts()]
     assert "PGD-2×1, ℓ2 0.3, n = 40 *" in legend
     assert "report: clean, n = 64" in legend
+    assert "report: certified, ℓ2 0.3, n = 64" in legend
     looks = [(line.get_color(), line.get_linestyle(), line.get_marker()) for line in figure.axes[0].lines]
     curves = [look for look in looks if look[2] not in ("None", "", None)]
     assert len({dash for _, dash, _ in curves[:4]}) + len({m for *_, m in curves[:4]}) >= 5
@@ -250,6 +251,17 @@ def test_a_run_without_measurements_can_be_drawn(tmp_path: Path, view: str) -> N
         store.close()
     for form in FORMATS:
         assert len(render(data, form, 3.25)) > 1000
+
+
+def test_the_caption_names_fgm_from_a_random_start(tmp_path: Path) -> None:
+    session = worlds.create(from_dict(TINY | {"attack": {"random_start": True}}), tmp_path / "run")
+    session.apply(SwitchPhase("adversarial"))
+    session.step()
+    session.close()
+    store = Store.open(tmp_path / "run", read_only=True)
+    caption = collect(store, "neurons").caption
+    store.close()
+    assert "Training perturbations at this step: FGM from a random start, ℓ2 radius 0.2." in caption
 
 
 def test_phases_and_letters(tmp_path: Path) -> None:

@@ -23,14 +23,14 @@ GOOD: dict[tuple[str, int], float] = {
     **{
         ("report/" + metrics.layer(layer, name), NOW): value
         for layer in LAYERS
-        for name, value in zip(images.PRINCIPLE, PRINCIPLE, strict=True)
+        for name, value in zip(metrics.LAYER_PRINCIPLE1, PRINCIPLE, strict=True)
     },
     **{("report/" + metrics.layer(layer, "active_share"), NOW): 0.4 for layer in LAYERS},
     **{
         (metrics.local(layer, name), NOW): value
         for layer in LAYERS[:2]
         for name, value in zip(
-            ("robust_before", "robust_after", *images.PRINCIPLE), (0.25, 0.3, *PRINCIPLE), strict=True
+            ("robust_before", "robust_after", *metrics.LAYER_PRINCIPLE1), (0.25, 0.3, *PRINCIPLE), strict=True
         )
     },
     (metrics.rank("robust", IMAGE_RANK), NOW): 0.4,

@@ -22,7 +22,7 @@ from engine.probes.low_rank import low_rank
 from engine.run.commands import SetKnob, SwitchPhase
 from engine.run.session import Session
 from engine.run.store import Store
-from engine.studies.low_rank import robust_vs_rank
+from engine.studies.rank_phases import robust_vs_rank
 from tests.tiny_runs import Plan, advance, assert_same, drain, read, run, tiny_config, values
 
 Create = Callable[..., Session]

@@ -13,7 +13,9 @@ from engine import worlds
 from engine.config.experiment import from_dict
 from engine.core.errors import StoreError
 from engine.figures.export import export
-from engine.studies.files import NotMeasured, read_claims, read_comparison
+from engine.studies.base import NotMeasured
+from engine.studies.questions.claims import read_claims
+from engine.studies.questions.comparison import ComparisonStudy
 
 RACE: dict[str, Any] = {
     "tau": 0.2, "norm": "l2", "protocol": "PGD-30 × 1 restart", "n": 1000, "step": 2000,
@@ -81,7 +83,7 @@ def test_race_and_claims_are_exported_whole(run: Path, tmp_path: Path) -> None:
     assert len(rows(race / "race.steps.csv")) == 5
     assert [r["model [name]"] for r in rows(race / "race.sweep.csv")] == ["network", "network", "ntk"]
     caption = (race / "caption.txt").read_text(encoding="utf-8")
-    assert "PGD-30 × 1 restart, n = 1000; network of step 2000. Rivals: exact features" in caption
+    assert "PGD-30 × 1 restart, n = 1000; network of step 2000. Baselines: exact features" in caption
     drawn = (race / "race.svg").read_text(encoding="utf-8")
     for text in ("this network", "linear", "(PGD training)", "dimension d"):
         assert text in drawn
@@ -117,14 +119,14 @@ def test_missing_file_names_the_command_and_all_skips_it(run: Path, tmp_path: Pa
 def test_damaged_race_is_one_line(tmp_path: Path, damage: dict[str, Any]) -> None:
     write(tmp_path, RACE | damage)
     with pytest.raises(StoreError, match=r"race\.json is damaged") as met:
-        read_comparison(tmp_path)
+        ComparisonStudy.read(tmp_path)
     assert len(str(met.value).splitlines()) == 1
     assert not isinstance(met.value, NotMeasured)
 
 
 def test_reading_gives_back_what_was_written(tmp_path: Path) -> None:
     write(tmp_path, RACE)
-    race = read_comparison(tmp_path)
+    race = ComparisonStudy.read(tmp_path)
     assert {name: entry.trained_by for name, entry in race.best().items()} == {"ntk": "pgd", "linear": "fgm"}
     assert race.swept() == {"network": ([36.0, 64.0], [0.9, 0.88]), "ntk": ([36.0], [0.8])}
     (tmp_path / "claims.json").write_text(json.dumps(CLAIMS), encoding="utf-8")

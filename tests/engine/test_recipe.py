@@ -64,7 +64,9 @@ def test_replay_is_bit_identical(tmp_path: Path, name: str) -> None:
     run = train(tmp_path / "run", *RUNS[name])
     export(run, ["robustness"], tmp_path / "out", formats=["svg"])
     said: list[str] = []
-    result = replay(tmp_path / "out" / "recipe.json", tmp_path / "again", progress=said.append)
+    result = replay(
+        tmp_path / "out" / "recipe.json", tmp_path / "again", progress=lambda share, what: said.append(what)
+    )
     assert result.equal
     assert result.max_abs_difference == 0
     assert result.data_equal

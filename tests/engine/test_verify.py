@@ -159,7 +159,7 @@ def test_the_oracle_is_measured_once(run: Run, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_progress_and_giving_up(model: SymmetricRelu, world: SparseCoding, sample: tuple[Tensor, Tensor]) -> None:
-    seen: list[tuple[str, float]] = []
+    seen: list[tuple[float, str]] = []
     slices = verify(
         model,
         world,
@@ -168,24 +168,24 @@ def test_progress_and_giving_up(model: SymmetricRelu, world: SparseCoding, sampl
         (0.1, 0.2),
         0,
         strength=QUICK,
-        progress=lambda what, share: seen.append((what, share)),
+        progress=lambda share, what: seen.append((share, what)),
     )
     for _ in range(30):
         next(slices)
     slices.close()
     given_up = len(seen)
     assert given_up > 0
-    assert seen[-1][1] < 0.9
+    assert seen[-1][0] < 0.9
     with pytest.raises(StopIteration):
         next(slices)
     assert len(seen) == given_up
     seen.clear()
     finish(verify(model, world, *sample, "l2", (0.1, 0.2), 0, strength=QUICK, progress=lambda *s: seen.append(s)))
-    shares = [share for _, share in seen]
+    shares = [share for share, _ in seen]
     assert shares == sorted(shares)
-    assert seen[-1] == ("done", 1.0)
-    assert any("PGD-6 × 2 restarts" in what for what, _ in seen)
-    assert any(what.startswith("oracle: ") for what, _ in seen)
+    assert seen[-1] == (1.0, "done")
+    assert any("PGD-6 × 2 restarts" in what for _, what in seen)
+    assert any(what.startswith("oracle: ") for _, what in seen)
 
 
 def test_a_run_folder(finished_run: Path) -> None:

@@ -14,7 +14,7 @@ from engine.core.errors import ConfigError, DeviceError, StoreError
 from engine.core.history import History
 from engine.core.results import Filters, LayersPrinciple1, Mixture, Weights
 from engine.run.commands import Command, SaveCheckpoint, SetKnob, SwitchPhase
-from engine.run.snapshot import Snapshot
+from engine.run.snapshot import Problem, Snapshot
 from engine.theory.config import SparseCodingConfig
 from fp_gui.views.base import Place, View
 
@@ -33,7 +33,11 @@ class FakeSession:
         self.wanted: list[frozenset[type]] = []
         self.threads: set[int] = set()
         self.closed = 0
+        self.problems: tuple[Problem, ...] = ()
         self.fail_at = -1
+        self.fail_measure = False
+        self.fail_save = ""
+        self.fail_results = False
         self.delay = 0.001
         self.history = History()
 
@@ -53,8 +57,10 @@ class FakeSession:
             self.finished = True
 
     def measure(self) -> None:
-        self.to_measure -= 1
         self.log.append("measure")
+        if self.fail_measure:
+            raise MemoryError("no room for this")
+        self.to_measure -= 1
 
     def apply(self, command: Command) -> None:
         self.threads.add(threading.get_ident())
@@ -62,12 +68,16 @@ class FakeSession:
             if not resolve(command.path, self.config).live:
                 raise ConfigError(f"{command.path}: takes effect with a new run only")
             self.config = with_value(self.config, command.path, command.value)
+        elif isinstance(command, SaveCheckpoint) and self.fail_save:
+            raise StoreError(self.fail_save)
         elif isinstance(command, SwitchPhase):
             self.phase, self.scheduled = command.to, False
         self.log.append(command)
 
     def snapshot(self, wanted: frozenset[type] = frozenset()) -> Snapshot:
         self.wanted.append(wanted)
+        if self.fail_results and wanted:
+            raise MemoryError("no room for results")
         return Snapshot(
             run=self.run,
             folder=self.folder,
@@ -82,6 +92,7 @@ class FakeSession:
             events=(),
             protocols={},
             results={},
+            problems=self.problems,
         )
 
     def close(self) -> None:

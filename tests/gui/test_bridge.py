@@ -5,17 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pytestqt.qtbot import QtBot
 
 from engine.config.experiment import Config, with_value
+from engine.core.device import prepare_thread
 from engine.core.results import Mixture, Weights
 from engine.run.commands import SetKnob, SwitchPhase
+from engine.run.snapshot import Problem
 from engine.theory.config import SparseCodingConfig
 from fp_gui.bridge.controller import Controller
 from fp_gui.bridge.mailbox import Mailbox
+from fp_gui.bridge.worker import Answer
 from tests.gui.fakes import FakeFactory, FakeSession, MixturesFake, NeuronsFake
 
 LONG = with_value(SparseCodingConfig(), "schedule.clean_steps", 1_000_000)
@@ -122,7 +126,7 @@ def test_refused_command_is_said_and_the_run_goes_on(
     qtbot.waitUntil(lambda: factory.last.steps_done > steps + 5)
 
 
-def test_unexpected_error_pauses_closes_and_can_be_reset(
+def test_a_step_that_fails_ends_training_but_not_the_run(
     controller: Controller, factory: FakeFactory, qtbot: QtBot
 ) -> None:
     started(controller, qtbot)
@@ -133,11 +137,65 @@ def test_unexpected_error_pauses_closes_and_can_be_reset(
     assert "out of luck" in text
     assert "step 5" in text
     assert "Traceback" in details
-    assert factory.last.closed == 1
     qtbot.waitUntil(lambda: not controller.playing)
+    answers: list[Answer] = []
+    controller.save_checkpoint(answers.append)
+    qtbot.waitUntil(lambda: bool(answers))
+    assert (answers[0].error, answers[0].step, answers[0].folder) == ("", 5, factory.last.folder)
+    failed = factory.last
     started(controller, qtbot)
+    assert failed.closed == 1
     controller.step_once()
     qtbot.waitUntil(lambda: factory.last.steps_done == 1)
+
+
+@pytest.mark.parametrize("what", ["fail_measure", "fail_results"])
+def test_a_measurement_that_fails_is_said_once_and_the_run_goes_on(
+    controller: Controller, factory: FakeFactory, qtbot: QtBot, what: str
+) -> None:
+    view = NeuronsFake()
+    qtbot.addWidget(view)
+    view.show()
+    controller.set_views([view])
+    said: list[tuple[str, str]] = []
+    controller.error.connect(lambda text, details: said.append((text, details)))
+    started(controller, qtbot)
+    setattr(factory.last, what, True)
+    factory.last.to_measure = 3
+    controller.evaluate_now()
+    qtbot.waitUntil(lambda: bool(said))
+    qtbot.wait(60)
+    assert factory.last.log.count("measure") < 10  # a measurement that fails is not tried over and over
+    controller.play()
+    qtbot.waitUntil(lambda: bool(view.seen) and view.seen[-1].step > 20)
+    assert len(said) == 1
+    assert "no room" in said[0][0]
+    assert "goes on" in said[0][0]
+    assert "Traceback" in said[0][1]
+    assert factory.last.closed == 0
+    view.hide()
+
+
+def test_each_problem_of_a_run_is_said_once(controller: Controller, factory: FakeFactory, qtbot: QtBot) -> None:
+    said: list[tuple[str, str]] = []
+    controller.error.connect(lambda text, details: said.append((text, details)))
+    one, other = Problem("Features", "no memory", 1, "Traceback 1"), Problem("report", "no memory", 2, "Traceback 2")
+    started(controller, qtbot)
+    controller.play()
+    qtbot.waitUntil(lambda: controller.last is not None and controller.last.step > 3)
+    factory.last.problems = (one,)
+    qtbot.waitUntil(lambda: len(said) == 1)
+    factory.last.problems = (replace(one, step=5), other)
+    qtbot.waitUntil(lambda: len(said) == 2)
+    step = controller.last.step if controller.last is not None else 0
+    qtbot.waitUntil(lambda: controller.last is not None and controller.last.step > step + 5)
+    assert [details for _, details in said] == ["Traceback 1", "Traceback 2"]
+    assert "Features: no memory" in said[0][0]
+    assert controller.playing
+    started(controller, qtbot)  # another run may have the same
+    factory.last.problems = (one,)
+    controller.step_once()
+    qtbot.waitUntil(lambda: len(said) == 3)
 
 
 def test_schedule_end_pauses_and_play_goes_on(controller: Controller, factory: FakeFactory, qtbot: QtBot) -> None:
@@ -268,6 +326,58 @@ def test_failing_device_keeps_the_present_run(controller: Controller, factory: F
     controller.step_once()
     qtbot.waitUntil(lambda: factory.last.steps_done == 1)
     assert len(factory.made) == 1
+
+
+def test_failed_open_puts_the_threads_of_the_old_run_back(
+    controller: Controller, factory: FakeFactory, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    def create(config: Config, folder: Path) -> FakeSession:
+        prepare_thread(config.threads)  # as a real session does, before it finds out that its data are missing
+        torch.set_grad_enabled(config.threads != 3)
+        return plain(config, folder)
+
+    seen: list[tuple[int, bool]] = []
+
+    def step(session: FakeSession) -> None:
+        seen.append((torch.get_num_threads(), torch.is_grad_enabled()))
+        session.steps_done += 1
+
+    plain = factory.create
+    monkeypatch.setattr(factory, "create", create)
+    monkeypatch.setattr(FakeSession, "step", step)
+    before = torch.get_num_threads()
+    try:
+        started(controller, qtbot, with_value(LONG, "threads", 2))
+        bad = with_value(with_value(LONG, "device", "cuda"), "threads", 3)
+        with qtbot.waitSignal(controller.run_changed):
+            controller.reset(bad, "test")
+        controller.step_once()
+        qtbot.waitUntil(lambda: bool(seen))
+        assert seen == [(2, False)]
+    finally:
+        controller.close()
+        torch.set_num_threads(before)
+
+
+def test_every_save_is_answered_with_its_own_run_and_step(
+    controller: Controller, factory: FakeFactory, qtbot: QtBot
+) -> None:
+    answers: list[Answer] = []
+    controller.save_checkpoint(answers.append)  # before any run is open
+    qtbot.waitUntil(lambda: len(answers) == 1)
+    assert answers[0].error
+    assert answers[0].folder is None
+    started(controller, qtbot)
+    first = factory.last.folder
+    controller.step_once()
+    controller.save_checkpoint(answers.append)
+    controller.reset(LONG, "other")
+    controller.save_checkpoint(answers.append)
+    qtbot.waitUntil(lambda: len(answers) == 3)
+    assert [(a.folder, a.step) for a in answers[1:]] == [(first, 1), (factory.last.folder, 0)]
+    assert first != factory.last.folder
 
 
 def test_load_resumes_and_keeps_the_folder(

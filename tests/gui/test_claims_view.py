@@ -17,7 +17,8 @@ from engine.core.history import History
 from engine.core.labels import figure_name
 from engine.core.measurement import Measurement, wilson
 from engine.run.snapshot import Event, Snapshot
-from engine.studies.files import NotMeasured, Record, checked_at, read_claims
+from engine.studies.base import NotMeasured
+from engine.studies.questions.claims import ClaimRecord, checked_at, read_claims
 from fp_gui.theme import DARK, LIGHT
 from fp_gui.views.base import views
 from fp_gui.views.claims import VERIFY, ClaimsView, Live, age, merge, summary
@@ -171,7 +172,7 @@ def test_training_since_is_said_and_so_is_a_contradiction(qtbot: QtBot, tmp_path
 
 def test_words_for_what_was_checked_without_the_slow_figures() -> None:
     figure = Figure("report/accuracy/pgd", 0.3, 1500)
-    records = [Record(1, "t", "holds", "r", (figure,))]
+    records = [ClaimRecord(1, "t", "holds", "r", (figure,))]
     assert age(records, 1500) == "Checked at step 1,500."
     assert age([], 10) == ""
     assert checked_at(()) == 0

@@ -549,6 +549,22 @@ def test_units_that_cannot_be_read_are_said(qtbot, text):
     assert asked == []
 
 
+def test_the_origin_is_one_of_the_held_out_images_that_are_there(qtbot):
+    view = shown(qtbot, FiltersView)
+    asked = commands(view)
+    view.set_options({"layer": "conv2", "origin": "image", "image": "450"})
+    view.render(make(dataclasses.replace(filters(), held_out=395)))
+    controls = view.feature_controls
+    assert controls.image.maximum() == 395
+    assert "1 to 395" in controls.image.toolTip()
+    controls.start.click()
+    assert asked == [Visualise(request(origin="image", image=394))]  # the field shows 395
+    assert view.options()["image"] == "395"
+    controls.image.setValue(7)
+    view.set_options({"image": "450"})  # from a stored layout
+    assert view.options()["image"] == "7"
+
+
 def test_paging_ends_at_the_first_and_the_last_unit(qtbot):
     view = shown(qtbot, FiltersView)
     view.set_options({"layer": "conv2"})

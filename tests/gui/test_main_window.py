@@ -11,14 +11,14 @@ from PySide6.QtCore import QSettings, Qt
 from PySide6.QtWidgets import QApplication, QLineEdit
 from pytestqt.qtbot import QtBot
 
-from engine.config.experiment import Config, from_dict, with_value
+from engine.config.experiment import Config, from_dict, with_value, with_values
 from engine.config.presets import load_preset
+from engine.core import metrics
 from engine.core.results import Filters, LayersPrinciple1, Mixture, Weights
 from engine.images.config import ImageConfig
 from engine.run.commands import SetKnob, SwitchPhase
-from fp_gui import export
+from engine.run.snapshot import Snapshot
 from fp_gui.bridge.controller import Controller
-from fp_gui.export import ExportDialog, ExportJob, arguments
 from fp_gui.main_window import MainWindow
 from fp_gui.theme import DARK, LIGHT, ThemeManager
 from fp_gui.views.base import View
@@ -213,47 +213,15 @@ def test_every_toolbar_control_has_a_tooltip_and_takes_focus(window: MainWindow)
         assert control.focusPolicy() & Qt.FocusPolicy.TabFocus, control
 
 
-def test_export_runs_beside_the_training(
-    window: MainWindow, factory: FakeFactory, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def pretend(run: Path, job: ExportJob) -> list[str]:
-        return ["-c", f"import pathlib; pathlib.Path({str(tmp_path / job.view)!r}).write_text({str(run)!r})"]
-
-    monkeypatch.setattr(export, "arguments", pretend)
-    with qtbot.waitSignal(window.exporter.done, timeout=10_000):
-        window.export([ExportJob("neurons", tmp_path), ExportJob("mixtures", tmp_path)])
-    assert (tmp_path / "neurons").read_text() == str(factory.last.folder)
-    assert (tmp_path / "mixtures").exists()
-    assert str(tmp_path) in window.banner.text
-
-
-def test_failed_and_cancelled_export_say_so(
-    window: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    code = "import sys; sys.exit('export: no such view')"
-    monkeypatch.setattr(export, "arguments", lambda run, job: ["-c", code])
-    with qtbot.waitSignal(window.exporter.failed, timeout=10_000):
-        window.export([ExportJob("neurons", tmp_path)])
-    assert "no such view" in window.banner.text
-    monkeypatch.setattr(export, "arguments", lambda run, job: ["-c", "import time; time.sleep(60)"])
-    with qtbot.waitSignal(window.exporter.started):
-        window.export([ExportJob("neurons", tmp_path)])
-    with qtbot.waitSignal(window.exporter.failed) as met:
-        window.exporter.cancel()
-    assert "cancelled" in met.args[0]
-
-
-def test_export_command_line_and_dialog(qtbot: QtBot, tmp_path: Path) -> None:
-    dialog = ExportDialog({"neurons": "Neurons", "mixtures": "Mixtures"}, frozenset({"neurons"}), tmp_path)
-    qtbot.addWidget(dialog)
-    dialog.formats["pdf"].setChecked(False)
-    (job,) = dialog.jobs({"neurons": {"sort": "purity"}})
-    assert job == ExportJob("neurons", tmp_path, ("png", "svg"), (("sort", "purity"),))
-    line = arguments(tmp_path / "run", job)
-    assert line[:4] == ["-m", "engine", "export", str(tmp_path / "run")]
-    assert "sort=purity" in line
-    dialog.views["neurons"].setChecked(False)
-    assert not dialog.export_button.isEnabled()
+@pytest.mark.qt_log_ignore("This plugin does not support grabbing the keyboard", extend=True)
+def test_presets_say_what_they_ask_when_the_list_opens(window: MainWindow) -> None:
+    box = window.toolbar.preset
+    box.showPopup()
+    tips = [str(box.itemData(i, Qt.ItemDataRole.ToolTipRole)) for i in range(box.count())]
+    box.hidePopup()
+    assert load_preset("small").about.question in tips[box.findText("small")]
+    assert load_preset("small").about.question in box.toolTip()
+    assert all("<p>" in tip for tip in tips)
 
 
 def test_no_heavy_import() -> None:
@@ -295,7 +263,7 @@ def seen(window: MainWindow) -> set[str]:
 def test_each_kind_of_run_shows_its_own_views_in_the_same_places(both: MainWindow, qtbot: QtBot) -> None:
     first = {"parameters", "neurons", "mixtures", "robustness"}
     qtbot.waitUntil(lambda: seen(both) == first)
-    assert "filters" not in both._made  # made when the first run of its kind opens
+    assert "filters" not in both.shelf._made  # made when the first run of its kind opens
     place = both.panels.docks["neurons"].geometry()
     begin(both, qtbot, DIGITS)
     qtbot.waitUntil(lambda: seen(both) == {"parameters", "filters", "layers", "robustness"})
@@ -319,7 +287,7 @@ def test_nothing_is_asked_for_views_of_another_kind(both: MainWindow, factory: F
         qtbot.waitUntil(lambda: factory.last.steps_done > 3)
         qtbot.waitUntil(lambda own=own: factory.last.wanted[-1] == own)  # type: ignore[misc]
         assert not any(wanted & other for wanted in factory.last.wanted)
-        hidden = [v for v in both._made.values() if v not in both.views and isinstance(v, FakeView)]
+        hidden = [v for v in both.shelf._made.values() if v not in both.views and isinstance(v, FakeView)]
         assert {v.name: len(v.seen) for v in hidden} == {v.name: before[v.name] for v in hidden}
 
 
@@ -345,7 +313,7 @@ def test_keys_and_menu_follow_the_kind(both: MainWindow, qtbot: QtBot) -> None:
     qtbot.keyClick(both, Qt.Key.Key_2)
     qtbot.waitUntil(lambda: "layers" in seen(both))
     assert both.panels.docks["mixtures"].isHidden()
-    both._show_view("mixtures")  # asked for by a view of this kind: there is none
+    both.panels.bring("mixtures")  # asked for by a view of this kind: there is none
     assert both.panels.docks["mixtures"].isHidden()
     both.actions_["reset_layout"].trigger()
     qtbot.waitUntil(lambda: seen(both) == {"parameters", "filters", "layers", "robustness"})
@@ -398,7 +366,7 @@ def test_options_and_theme_reach_views_made_later(
     assert all(v.theme is DARK for v in both.views)
     views(both)[0].chosen = {"sort": "norm"}
     both.actions_.themes["light"].trigger()
-    assert both._made["neurons"].theme is LIGHT
+    assert both.shelf.get("neurons").theme is LIGHT
     both.close()
     again = open_window(factory, qapp, BOTH_KINDS)
     begin(again, qtbot, DIGITS)
@@ -452,37 +420,71 @@ def test_pending_network_applies_with_reset(both: MainWindow, factory: FakeFacto
 # --- with the real session
 
 
-def test_real_session_plays_switches_resets_and_closes(qapp: QApplication, qtbot: QtBot, tmp_path: Path) -> None:
+def open_real_window(qapp: QApplication, config: Config) -> MainWindow:
     from engine import worlds
     from fp_gui.views.base import view_types
 
-    config = with_value(load_preset("small"), "model.m", 40)
-    settings = QSettings()
-    window = MainWindow(Controller(worlds), view_types(), ThemeManager(qapp, "light"), "small", config, settings)
+    window = MainWindow(Controller(worlds), view_types(), ThemeManager(qapp, "light"), "small", config, QSettings())
     window.begin(config, "small")
     window.show()
+    return window
+
+
+def test_the_curves_go_on_across_the_switch(qapp: QApplication, qtbot: QtBot) -> None:
+    """At every picture the newest clean and PGD accuracy are at most 2 × evaluation.every steps old."""
+    config = load_preset("small")  # with its evaluations and report; what trains is small, so that a step costs little
+    tiny = {"model.m": 64, "world.d": 36, "training.batch_size": 64, "schedule.clean_steps": 160}
+    config = with_values(config, tiny | {"schedule.second_steps": 440})
+    window = open_real_window(qapp, config)
+    ages: dict[int, int] = {}
+
+    def look(snapshot: Snapshot) -> None:
+        live = [snapshot.history[name] for name in (metrics.CLEAN, metrics.PGD) if name in snapshot.history]
+        newest = min((int(series.steps[-1]) for series in live), default=0) if len(live) == 2 else 0
+        ages[snapshot.step] = snapshot.step - newest
+
+    try:
+        window.controller.share = 1.0  # as many pictures as there can be
+        window.controller.snapshot_rendered.connect(look)
+        window.controller.play()
+        qtbot.waitUntil(lambda: bool(ages) and max(ages) >= 600, timeout=120_000)
+        assert window.banner.level != "error", window.banner.text + window.banner.details
+    finally:
+        window.close()
+        window.deleteLater()
+    assert len([step for step in ages if step > 160]) > 3, ages
+    assert max(ages.values()) <= 2 * config.evaluation.every, ages
+
+
+def test_real_session_plays_switches_resets_and_closes(qapp: QApplication, qtbot: QtBot, tmp_path: Path) -> None:
+    from fp_gui.views.base import view_types
+
+    config = with_value(load_preset("small"), "model.m", 40)
+    window = open_real_window(qapp, config)
     controller = window.controller
     try:
         controller.play()
-        qtbot.waitUntil(lambda: controller.last is not None and controller.last.step > 5, timeout=20_000)
+        qtbot.waitUntil(lambda: controller.last is not None and controller.last.step > 5, timeout=60_000)
         edit(window, "attack.tau", "0.25")
         window.actions_["toggle_phase"].trigger()
-        qtbot.waitUntil(lambda: window.status.phase.text() == "Adversarial", timeout=20_000)
-        qtbot.waitUntil(lambda: controller.last.config.attack.tau == 0.25, timeout=20_000)
+        qtbot.waitUntil(lambda: window.status.phase.text() == "Adversarial", timeout=60_000)
+        qtbot.waitUntil(lambda: controller.last.config.attack.tau == 0.25, timeout=60_000)
         window.undo_stack.undo()
-        qtbot.waitUntil(lambda: controller.last.config.attack.tau == 0.2, timeout=20_000)
+        qtbot.waitUntil(lambda: controller.last.config.attack.tau == 0.2, timeout=60_000)
         first = controller.run.folder
-        with qtbot.waitSignal(controller.run_changed, timeout=20_000):
+        with qtbot.waitSignal(controller.run_changed, timeout=60_000):
             window.actions_["reset"].trigger()
         assert first.is_dir()
         controller.play()
-        qtbot.waitUntil(lambda: controller.last is not None and controller.last.step > 2, timeout=20_000)
+        qtbot.waitUntil(lambda: controller.last is not None and controller.last.step > 2, timeout=60_000)
         for other in (with_value(load_preset("digits"), "evaluation.size", 16), config):
             window.begin(other, "other")
-            qtbot.waitUntil(lambda: controller.last is not None, timeout=20_000)
+            qtbot.waitUntil(lambda: controller.last is not None, timeout=60_000)
+            for name in window.shelf.names(other.kind):
+                window.panels.bring(name)
             assert [type(v) for v in window.views] == [t for t in view_types() if other.kind in t.kinds]
             controller.play()
-            qtbot.waitUntil(lambda: controller.last is not None and controller.last.step > 2, timeout=20_000)
+            qtbot.waitUntil(lambda: controller.last is not None and controller.last.step > 2, timeout=60_000)
         assert window.banner.level != "error", window.banner.text + window.banner.details
     finally:
         window.close()

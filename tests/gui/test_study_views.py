@@ -14,7 +14,8 @@ from engine.config.experiment import IMAGES, SPARSE_CODING, Config, from_dict
 from engine.core.history import History
 from engine.core.results import Filters, LayerInfo
 from engine.run.snapshot import Snapshot
-from engine.studies.files import LOCAL, LOW_RANK, read_local, read_low_rank
+from engine.studies.questions.local import LocalStudy
+from engine.studies.questions.low_rank import RankStudy
 from engine.theory.config import SparseCodingConfig
 from fp_gui.tasks import Task, TaskState
 from fp_gui.theme import DARK, LIGHT
@@ -159,7 +160,7 @@ def test_a_running_study_is_shown_and_cancelled(qtbot: QtBot, tmp_path: Path, ki
 
 
 def test_local_shows_cosines_accuracies_and_units(qtbot: QtBot, tmp_path: Path) -> None:
-    write(tmp_path, LOCAL, STUDY)
+    write(tmp_path, LocalStudy.file, STUDY)
     view = LocalView()
     shown(qtbot, view, make(tmp_path, 700))
     assert not view.pages.empty
@@ -185,7 +186,7 @@ def test_local_shows_cosines_accuracies_and_units(qtbot: QtBot, tmp_path: Path) 
 
 
 def test_low_rank_shows_accuracy_against_rank(qtbot: QtBot, tmp_path: Path) -> None:
-    write(tmp_path, LOW_RANK, RANKS)
+    write(tmp_path, RankStudy.file, RANKS)
     view = LowRankView()
     shown(qtbot, view, make(tmp_path))
     item = view.accuracy.getPlotItem()
@@ -196,7 +197,7 @@ def test_low_rank_shows_accuracy_against_rank(qtbot: QtBot, tmp_path: Path) -> N
     assert PROTOCOL in view.protocol.text()
     assert "200 adversarial steps at each rank" in view.protocol.text()
     assert "Measured at" not in view.protocol.text()
-    write(tmp_path, LOW_RANK, RANKS | {"layers": "conv1, fc", "ranks": [ROW | {"rank": 0}]})
+    write(tmp_path, RankStudy.file, RANKS | {"layers": "conv1, fc", "ranks": [ROW | {"rank": 0}]})
     view.refresh()
     assert "conv1, fc alone" in view.protocol.text()
     assert view.verdict.text() == "Robust accuracy 0.200 before, 0.400 in full."
@@ -222,7 +223,7 @@ def test_another_network_has_other_layers(qtbot: QtBot, tmp_path: Path) -> None:
     assert view.layer.findData("conv3") < 0
 
 
-@pytest.mark.parametrize(("kind", "name"), [(LocalView, LOCAL), (LowRankView, LOW_RANK)])
+@pytest.mark.parametrize(("kind", "name"), [(LocalView, LocalStudy.file), (LowRankView, RankStudy.file)])
 @pytest.mark.parametrize("text", ["", "[]", '{"tau": 0.2}'])
 def test_damaged_file_is_a_message(
     qtbot: QtBot, tmp_path: Path, kind: type[StudyView[Any]], name: str, text: str
@@ -235,8 +236,8 @@ def test_damaged_file_is_a_message(
 
 
 def test_drawn_once_and_themes(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(tmp_path, LOCAL, STUDY)
-    write(tmp_path, LOW_RANK, RANKS)
+    write(tmp_path, LocalStudy.file, STUDY)
+    write(tmp_path, RankStudy.file, RANKS)
     for view in (LocalView(), LowRankView()):
         shown(qtbot, view, make(tmp_path))
         for theme in (DARK, LIGHT):
@@ -249,5 +250,5 @@ def test_drawn_once_and_themes(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest
         assert calls == []
         view.render(dataclasses.replace(make(tmp_path), run="b", folder=tmp_path / "nowhere"))
         assert view.pages.empty
-    assert read_local(tmp_path).layers[0].name == "conv1"
-    assert read_low_rank(tmp_path).full() is not None
+    assert LocalStudy.read(tmp_path).layers[0].name == "conv1"
+    assert RankStudy.read(tmp_path).full() is not None

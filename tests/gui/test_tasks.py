@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,13 +13,14 @@ from pytestqt.qtbot import QtBot
 
 from engine.run.commands import SaveCheckpoint
 from engine.run.snapshot import Snapshot
-from engine.studies.files import NotMeasured
-from fp_gui import export, tasks
+from engine.studies.base import NotMeasured
+from fp_gui import tasks
 from fp_gui.bridge.controller import Controller
-from fp_gui.export import Exporter, ExportJob
+from fp_gui.bridge.worker import Answer
 from fp_gui.main_window import MainWindow
 from fp_gui.tasks import EngineProcess, Task, Tasks, TaskState, arguments, progress_of
 from fp_gui.theme import ThemeManager
+from fp_gui.views.base import Place
 from fp_gui.views.task_view import TaskView
 from tests.gui.fakes import VIEWS, FakeFactory, FakeView
 from tests.gui.test_main_window import SMALL
@@ -58,11 +59,13 @@ class Tasked(TaskView):
 class Radius(FakeView):
     name: ClassVar[str] = "radius"
     title: ClassVar[str] = "Radius"
+    place: ClassVar[Place] = "lower"
 
 
 class Perturbation(FakeView):
     name: ClassVar[str] = "perturbation"
     title: ClassVar[str] = "Perturbation"
+    place: ClassVar[Place] = "upper"
 
 
 class Race(FakeView):
@@ -95,7 +98,9 @@ def window(qapp: QApplication, qtbot: QtBot, tmp_path: Path) -> Iterator[MainWin
 
 
 def claims(window: MainWindow) -> Tasked:
-    return next(v for v in window.views if isinstance(v, Tasked))
+    view = window.shelf.get("claims")
+    assert isinstance(view, Tasked)
+    return view
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
@@ -161,9 +166,10 @@ def test_python_that_cannot_start_is_said(qtbot: QtBot, monkeypatch: pytest.Monk
     assert "could not be started" in met.args[0]
 
 
-def test_one_task_at_a_time_and_a_lost_checkpoint_is_said(qtbot: QtBot) -> None:
-    saves: list[int] = []
-    central = Tasks(lambda: saves.append(1))
+def test_one_task_at_a_time_and_a_lost_checkpoint_is_said(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, SLEEP)
+    saves: list[Callable[[Answer], None]] = []
+    central = Tasks(saves.append)
     states: list[TaskState] = []
     notices: list[str] = []
     central.changed.connect(states.append)
@@ -172,14 +178,18 @@ def test_one_task_at_a_time_and_a_lost_checkpoint_is_said(qtbot: QtBot) -> None:
     central.request(OTHER)
     assert len(saves) == 1
     assert "Verify" in notices[0]
-    central.forget()
+    saves[0](Answer(1, SaveCheckpoint(), error="the disk is full"))
     assert states[-1].state == "failed"
     assert "could not be saved" in states[-1].text
-    central.saved(Path())  # a checkpoint that nobody waits for starts nothing
-    assert not central.busy
     central.request(OTHER)
     central.cancel()
     assert states[-1].state == "cancelled"
+    central.request(TASK)
+    saves[1](Answer(2, SaveCheckpoint(), folder=Path()))  # the save for the one that was cancelled starts nothing
+    assert states[-1].state == "saving"
+    saves[2](Answer(3, SaveCheckpoint(), folder=Path()))
+    assert states[-1].state == "running"
+    central.close()
 
 
 # --- in the window
@@ -265,21 +275,23 @@ def test_closing_the_window_ends_the_task(
     window.deleteLater()
 
 
-def test_one_figure_that_fails_does_not_keep_the_others(
-    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("unrelated", [True, False])
+def test_only_its_own_save_drops_a_task(
+    window: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, unrelated: bool
 ) -> None:
-    def line(run: Path, job: ExportJob) -> list[str]:
-        bad = "import sys; sys.exit('error: claims.json does not exist')"
-        return ["-c", bad if job.view == "claims" else f"open({str(tmp_path / job.view)!r}, 'w')"]
-
-    monkeypatch.setattr(export, "arguments", line)
-    exporter = Exporter()
-    with qtbot.waitSignal(exporter.failed, timeout=10_000) as met:
-        exporter.start(tmp_path, [ExportJob("claims", tmp_path), ExportJob("neurons", tmp_path)])
-    assert (tmp_path / "neurons").exists()
-    first, second = met.args[0].splitlines()
-    assert first == "Export of claims failed: claims.json does not exist"
-    assert str(tmp_path) in second
+    pretend(monkeypatch, SLEEP)
+    session = window.controller._worker._factory.last  # type: ignore[attr-defined]
+    session.fail_save = "" if unrelated else "the disk is full"
+    states: list[TaskState] = []
+    window.tasks.changed.connect(states.append)
+    window.controller.set_knob("world.d", 100)  # refused: it takes effect with a new run only
+    window._ask_task(TASK)
+    with qtbot.waitSignal(window.controller.error):
+        pass
+    qtbot.waitUntil(lambda: states[-1].state == ("running" if unrelated else "failed"), timeout=10_000)
+    assert [s.state for s in states][:1] == ["saving"]
+    window.tasks.cancel()
+    qtbot.waitUntil(lambda: not window.tasks.busy)
 
 
 # --- panels
@@ -305,7 +317,8 @@ def test_seven_views_three_in_front_and_keys_bring_each(window: MainWindow, qtbo
 
 
 def test_hidden_tabs_cost_nothing(window: MainWindow, qtbot: QtBot) -> None:
-    hidden = [v for v in window.views if isinstance(v, (Radius, Perturbation, Race))]
+    assert {v.name for v in window.views} == FIRST  # the others are not even made
+    hidden = [v for v in map(window.shelf.get, ("radius", "perturbation", "race")) if isinstance(v, FakeView)]
     before = [len(v.seen) for v in hidden], claims(window).updates
     window.controller.play()
     front = next(v for v in window.views if v.name == "neurons")

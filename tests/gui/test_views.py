@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6.QtCore import QPointF, Qt
+from PySide6.QtWidgets import QMainWindow
 
 from engine.config.experiment import with_value
 from engine.config.presets import load_preset
@@ -13,14 +14,16 @@ from engine.core import metrics
 from engine.core.history import History, Series
 from engine.core.measurement import Measurement, wilson
 from engine.core.results import CleanMixture, Mixture, Weights
-from engine.figures.declare import round_up
+from engine.figures import figures
+from engine.figures.declare import ViewDeclaration, round_up
 from engine.figures.mixtures import VIEW as MIXTURES
 from engine.figures.neurons import VIEW as NEURONS
 from engine.run.snapshot import Event, Snapshot
 from engine.run.timeline import spans
+from fp_gui.panels import Panels
 from fp_gui.theme import DARK, LIGHT
 from fp_gui.views import curves
-from fp_gui.views.base import views
+from fp_gui.views.base import View, view_types, views
 from fp_gui.views.gallery import quantise, tile
 from fp_gui.views.mixtures import MixturesView
 from fp_gui.views.neurons import NeuronsView
@@ -190,6 +193,46 @@ def test_set_theme_recolours_the_ground(qtbot, kind):
     pixels = [(x, y) for x in range(5, 895, 10) for y in range(100, 500, 10)]
     brighter = sum(light.pixelColor(*p).lightness() > dark.pixelColor(*p).lightness() for p in pixels)
     assert brighter > 0.6 * len(pixels)
+
+
+@pytest.mark.parametrize("kind", view_types(), ids=lambda kind: kind.name)
+def test_a_view_offers_what_its_figure_declares(qtbot, kind):
+    """Names and values of options are those that the exported figure takes, and every declared value can be shown."""
+    declared = figures[kind.name].view
+    assert kind.declaration is declared
+    assert (kind.name, kind.title, kind.kinds) == (declared.name, declared.title, declared.kinds)
+    view = shown(qtbot, kind)
+    options = view.options()
+    assert options.keys() <= {option.name for option in declared.options}
+    assert declared.complete(options).items() >= options.items()
+    for option in declared.options:
+        for value in option.choices if option.name in options and option.name not in ("layer", "tau") else ():
+            view.set_options({option.name: value})
+            assert view.options()[option.name] == value
+
+
+def test_a_new_view_is_one_file_that_says_what_it_is_and_where_it_stands(qtbot):
+    declared = ViewDeclaration("tally", "Tally", MIXTURES.order, "Counts steps.", (CONFIG.kind,))
+
+    @views.register(declared.name, order=declared.order)
+    class TallyView(View):
+        declaration = declared
+        place = "upper"
+
+    try:
+        names = [kind.name for kind in view_types()]
+        assert names[names.index("mixtures") :][:2] == ["mixtures", "tally"]  # by order and name
+        assert (TallyView.name, TallyView.title, TallyView.kinds) == ("tally", "Tally", (CONFIG.kind,))
+        titles = {"parameters": "Parameters"} | {kind.name: kind.title for kind in view_types()}
+        places = {kind.name: kind.place for kind in view_types()}
+        window = QMainWindow()
+        qtbot.addWidget(window)
+        panels = Panels(window, titles, places, CONFIG.kind, list(titles))
+        stacks = [[dock.objectName() for dock in stack] for stack in panels._stacks()]
+        assert stacks[1][:2] == ["mixtures", "tally"]
+        assert sorted(name for stack in stacks for name in stack) == sorted(places)
+    finally:
+        views.remove("tally")
 
 
 # --- neurons

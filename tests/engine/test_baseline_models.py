@@ -157,7 +157,7 @@ def test_pgd_reaches_the_exact_worst_margin_of_a_linear_classifier(norm: str, da
 
 
 def fit(name: str, label: Callable[[Tensor], Tensor], d: int) -> float:
-    """Accuracy on fresh Gaussian data after a short training with the rival's middle rate."""
+    """Accuracy on fresh Gaussian data after a short training with the baseline's middle rate."""
     config = with_value(tiny_config(**{"world.dictionary": "random"}), "world.d", d)
     x = torch.randn(4000, d, generator=seeded(2, "fit"))
     model = baselines[name](config, x)
@@ -171,7 +171,7 @@ def parity(x: Tensor, degree: int) -> Tensor:
     return x[:, :degree].prod(1).sign()
 
 
-def test_each_rival_learns_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_baseline_learns_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fit("linear", lambda x: parity(x, 1), 8) > 0.97
     assert fit("quadratic", lambda x: parity(x, 2), 8) > 0.95
     assert fit("cubic", lambda x: parity(x, 3), 5) > 0.9
@@ -180,7 +180,7 @@ def test_each_rival_learns_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fit("cubic", lambda x: (x**3).sum(1).sign(), 5) > 0.9
 
 
-def test_what_is_beyond_a_rival_stays_beyond_it() -> None:
+def test_what_is_beyond_a_baseline_stays_beyond_it() -> None:
     assert fit("linear", lambda x: parity(x, 2), 8) < 0.6
     assert fit("quadratic", lambda x: parity(x, 3), 8) < 0.6
 

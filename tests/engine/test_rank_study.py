@@ -21,10 +21,11 @@ from engine.images.session import ImageSession
 from engine.images.training import GENERATORS, ImageTrainer, restrict
 from engine.models.layers import layer, layers
 from engine.run.store import Store
+from engine.studies.base import NotMeasured
 from engine.studies.clean_end import CleanEnd
-from engine.studies.files import NotMeasured, read_low_rank
-from engine.studies.low_rank import NAME, adversarial_phase, rank_study, table
-from tests.engine.test_local import TINY, assert_fits, make
+from engine.studies.questions.low_rank import RankStudy
+from engine.studies.rank_phases import NAME, adversarial_phase
+from tests.engine.test_local_study import TINY, assert_fits, make
 from tests.tiny_runs import assert_same, drain, run, tiny_config
 from tests.tiny_runs import read as record_of
 
@@ -132,11 +133,13 @@ def test_a_session_keeps_such_a_layer_free_and_resumes(tmp_path: Path) -> None:
 
 def test_written_recorded_and_read_back(finished: Path, tmp_path: Path) -> None:
     shares: list[float] = []
-    written = rank_study(finished, (1, 4, 0), steps=3, n=32, progress=lambda share, what: shares.append(share))
+    written = RankStudy().run(
+        finished, rank=(1, 4, 0), steps=3, n=32, progress=lambda share, what: shares.append(share)
+    )
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0.0, 1.0)
-    assert json.loads((finished / "low_rank.json").read_text(encoding="utf-8")) == written
-    read = read_low_rank(finished)
+    read = RankStudy.read(finished)
+    assert read == written
     assert [row.rank for row in read.ranks] == [1, 4, 0]
     assert [row.rank for row in read.limited()] == [1, 4]
     full = read.full()
@@ -156,7 +159,7 @@ def test_written_recorded_and_read_back(finished: Path, tmp_path: Path) -> None:
             assert protocol.text() == read.protocol
     finally:
         store.close()
-    assert "full" in table(written)
+    assert "full" in RankStudy().table(written)
     for width in (6.75, 3.25):
         export(finished, ["low_rank"], tmp_path / "out", formats=("svg",), width=width)
     assert_fits(finished, "low_rank")
@@ -166,42 +169,44 @@ def test_written_recorded_and_read_back(finished: Path, tmp_path: Path) -> None:
         ("before", ""), ("restricted", "1"), ("restricted", "4"), ("full", ""),
     ]  # fmt: skip
     assert read.protocol in (tmp_path / "out" / "low_rank" / "caption.txt").read_text(encoding="utf-8")
-    (finished / "low_rank.json").write_text(json.dumps(written | {"ranks": [{"rank": -1}]}), encoding="utf-8")
+    found = json.loads((finished / "low_rank.json").read_text(encoding="utf-8"))
+    assert "rank" not in found["before"]
+    (finished / "low_rank.json").write_text(json.dumps(found | {"ranks": [{"rank": -1}]}), encoding="utf-8")
     with pytest.raises(StoreError, match=r"low_rank\.json is damaged: ranks"):
-        read_low_rank(finished)
+        RankStudy.read(finished)
     (finished / "low_rank.json").unlink()
     with pytest.raises(NotMeasured, match="python -m engine low-rank"):
         export(finished, ["low_rank"], tmp_path / "none", formats=("svg",))
 
 
 def test_before_is_the_network_of_clean_training(found: CleanEnd, finished: Path) -> None:
-    written = rank_study(finished, (0,), steps=1, n=32)
+    written = RankStudy().run(finished, rank=(0,), steps=1, n=32)
     clean = found.network.classifier("clean")
-    assert written["before"]["clean"] == int((clean.margin(found.x, found.y) > 0).sum()) / 32
+    assert written.before.clean == int((clean.margin(found.x, found.y) > 0).sum()) / 32
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"ranks": ()}, r"^--rank: got none; allowed: 1 to 4096, and 0"),
-        ({"ranks": (2, -1)}, r"^--rank: got 2, -1"),
+        ({"rank": ()}, r"^--rank: got none; allowed: 1 to 4096, and 0"),
+        ({"rank": (2, -1)}, r"^--rank: got 2, -1"),
         ({"layers": "conv2, conv9"}, r"^--layers: got 'conv2, conv9'; allowed: all, or some of conv1"),
         ({"steps": 0}, r"^--steps: got 0; allowed"),
     ],
 )
 def test_what_is_not_allowed_is_one_line(finished: Path, wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        rank_study(finished, **({"n": 16} | wrong))
+        RankStudy().run(finished, **({"n": 16} | wrong))
 
 
 def test_the_world_of_the_theory(tmp_path: Path) -> None:
     folder = tmp_path / "theory"
     run(tiny_config(), folder)
     shares: list[float] = []
-    written = rank_study(folder, (1, 0), steps=5, n=60, progress=lambda share, what: shares.append(share))
+    written = RankStudy().run(folder, rank=(1, 0), steps=5, n=60, progress=lambda share, what: shares.append(share))
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
-    read = read_low_rank(folder)
+    read = RankStudy.read(folder)
     assert read.protocol == "PGD-4 × 2 restarts, ℓ2 radius 0.2, n = 60, 95% Wilson interval"
     assert (read.step, read.clean_step, read.steps, [row.rank for row in read.ranks]) == (80, 40, 5, [1, 0])
     store = Store.open(folder, read_only=True)
@@ -211,13 +216,13 @@ def test_the_world_of_the_theory(tmp_path: Path) -> None:
         store.close()
     export(folder, ["low_rank"], tmp_path / "out", formats=("svg",))
     with pytest.raises(ConfigError, match=r"^--layers: got 'conv1'; allowed: all"):
-        rank_study(folder, (1,), layers="conv1")
-    assert written["layers"] == "all"
+        RankStudy().run(folder, rank=(1,), layers="conv1")
+    assert written.layers == "all"
 
 
 def test_a_run_whose_clean_training_goes_on(tmp_path: Path) -> None:
     run(tiny_config(), tmp_path / "theory", until=10)
     for folder in (tmp_path / "theory", make(tmp_path / "early", until=5)):
         with pytest.raises(ConfigError, match="clean training has not ended"):
-            rank_study(folder, n=16)
+            RankStudy().run(folder, n=16)
         assert not (folder / "low_rank.json").exists()

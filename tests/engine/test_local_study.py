@@ -18,6 +18,7 @@ from engine.config.experiment import from_dict
 from engine.core import metrics
 from engine.core.errors import ConfigError, StoreError
 from engine.core.results import LayerInfo
+from engine.core.slices import silent
 from engine.figures import figures
 from engine.figures.export import export
 from engine.figures.style import STYLE, WIDTHS
@@ -25,9 +26,10 @@ from engine.images.training import ImageTrainer
 from engine.models.layers import layer, redraw
 from engine.probes.principle1 import principle1
 from engine.run.store import Store
+from engine.studies.base import NotMeasured, write_record
 from engine.studies.clean_end import CleanEnd, Stages
-from engine.studies.files import NotMeasured, read_local
-from engine.studies.layerwise import NAME, default_layers, local_study, study, table
+from engine.studies.layer_alone import NAME, default_layers, train_alone
+from engine.studies.questions.local import LocalResult, LocalStudy
 from tests.tiny_runs import drain
 
 TINY: dict[str, Any] = {
@@ -79,10 +81,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def written(finished: Path) -> dict[str, Any]:
+def written(finished: Path) -> LocalResult:
     """The study of its default layers."""
     grad, threads = torch.is_grad_enabled(), torch.get_num_threads()
-    found = local_study(finished, n=32)
+    found = LocalStudy().run(finished, n=32)
     torch.set_grad_enabled(grad)
     torch.set_num_threads(threads)
     return found
@@ -112,7 +114,7 @@ def test_only_the_chosen_layer_and_its_norm_move(finished: Path, name: str, monk
     monkeypatch.setattr(CleanEnd, "trainer", keep)
     found = CleanEnd.load(finished, 16)
     before = {n: t.clone() for n, t in found.network.network("clean").state_dict().items()}
-    study(found, name, 3, 2, Stages(None, [1.0] * 4))
+    train_alone(found, name, 3, 2, Stages(silent, [1.0] * 4))
     after = state(made[0])
     moved = {n for n in before if not torch.equal(before[n], after[n])}
     norm = {"conv2": "norm2"}.get(name)
@@ -138,7 +140,7 @@ def test_the_start_is_drawn_again_as_the_layer_was(finished: Path) -> None:
         assert torch.equal(chosen.matrix, again)
 
 
-def test_figures_are_those_of_the_network_trained_by_hand(finished: Path, written: dict[str, Any]) -> None:
+def test_figures_are_those_of_the_network_trained_by_hand(finished: Path, written: LocalResult) -> None:
     found = CleanEnd.load(finished, 32)
     trainer = found.trainer(NAME)
     chosen = layer(trainer.network, "conv3", "--layer")
@@ -150,17 +152,17 @@ def test_figures_are_those_of_the_network_trained_by_hand(finished: Path, writte
         found.train(trainer, objective, steps, NAME, lambda share: None)  # type: ignore[arg-type]
         weights.append(chosen.matrix.clone())
     by_hand = principle1(*weights)
-    (each,) = [e for e in written["layers"] if e["name"] == "conv3"]
-    assert each["rest"] == by_hand.rest.tolist()
-    assert each["pure_part"] == by_hand.pure_part.tolist()
-    assert each["cos_clean_now"] == pytest.approx(float(by_hand.cos_clean_now[by_hand.alive].mean()), abs=1e-6)
+    (each,) = [e for e in written.layers if e.name == "conv3"]
+    assert each.rest == tuple(by_hand.rest.tolist())
+    assert each.pure_part == tuple(by_hand.pure_part.tolist())
+    assert each.cos_clean_now == pytest.approx(float(by_hand.cos_clean_now[by_hand.alive].mean()), abs=1e-6)
     clean = int((trainer.classifier.margin(found.x, found.y) > 0).sum()) / 32
-    assert each["clean_after"]["value"] == clean
+    assert each.clean_after.value == clean
 
 
-def test_written_recorded_and_read_back(finished: Path, written: dict[str, Any]) -> None:
-    assert json.loads((finished / "local.json").read_text(encoding="utf-8")) == written
-    read = read_local(finished)
+def test_written_recorded_and_read_back(finished: Path, written: LocalResult) -> None:
+    read = LocalStudy.read(finished)
+    assert read == written
     assert [each.name for each in read.layers] == ["conv1", "conv3"]
     assert (read.step, read.clean_step, read.n, read.tau, read.norm) == (20, 12, 32, 0.3, "l2")
     assert read.protocol == "PGD-3 × 2 restarts, ℓ2 radius 0.3, n = 32, 95% Wilson interval"
@@ -180,43 +182,43 @@ def test_written_recorded_and_read_back(finished: Path, written: dict[str, Any])
         assert store.protocol(metrics.local("conv1", "share"), 20) is None
     finally:
         store.close()
-    assert "conv3: 6 clean, 4 adversarial steps, 12 units" in table(written)
+    assert "conv3: 6 clean, 4 adversarial steps, 12 units" in LocalStudy().table(written)
 
 
-def test_the_same_again_and_the_run_as_it_was(finished: Path, written: dict[str, Any]) -> None:
+def test_the_same_again_and_the_run_as_it_was(finished: Path, written: LocalResult) -> None:
     shares: list[float] = []
     checkpoints = {p.name: p.read_bytes() for p in (finished / "checkpoints").iterdir()}
-    again = local_study(finished, ["conv3"], n=32, progress=lambda share, what: shares.append(share))
-    assert again["layers"] == [e for e in written["layers"] if e["name"] == "conv3"]
+    again = LocalStudy().run(finished, layer=["conv3"], n=32, progress=lambda share, what: shares.append(share))
+    assert again.layers == tuple(e for e in written.layers if e.name == "conv3")
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0.0, 1.0)
     assert {p.name: p.read_bytes() for p in (finished / "checkpoints").iterdir()} == checkpoints
 
 
 def test_steps_are_those_asked_for_and_n_at_most_what_there_is(finished: Path) -> None:
-    found = local_study(finished, ["fc1"], clean_steps=2, adversarial_steps=1, n=100_000)
-    (each,) = found["layers"]
-    assert (each["clean_steps"], each["adversarial_steps"]) == (2, 1)
-    assert found["n"] == len(CleanEnd.load(finished, 100_000).y) < 100_000
+    found = LocalStudy().run(finished, layer=["fc1"], clean_steps=2, adversarial_steps=1, n=100_000)
+    (each,) = found.layers
+    assert (each.clean_steps, each.adversarial_steps) == (2, 1)
+    assert found.n == len(CleanEnd.load(finished, 100_000).y) < 100_000
 
 
 def test_what_cannot_be_studied_is_one_line(finished: Path, tmp_path: Path, finished_run: Path) -> None:
     with pytest.raises(ConfigError, match=r"^--layer: got 'conv9'; allowed: conv1, conv2"):
-        local_study(finished, ["conv9"])
+        LocalStudy().run(finished, layer=["conv9"])
     with pytest.raises(ConfigError, match=r"^--clean-steps: got 0; allowed"):
-        local_study(finished, clean_steps=0)
+        LocalStudy().run(finished, clean_steps=0)
     with pytest.raises(ConfigError, match="needs a network on images"):
-        local_study(finished_run)
+        LocalStudy().run(finished_run)
     with pytest.raises(StoreError, match="not a run folder"):
-        local_study(tmp_path)
+        LocalStudy().run(tmp_path)
     early = make(tmp_path / "early", until=5)
     with pytest.raises(ConfigError, match="clean training has not ended"):
-        local_study(early)
+        LocalStudy().run(early)
     assert not (early / "local.json").exists()
 
 
-def test_export_draws_it_and_says_what_is_missing(finished: Path, written: dict[str, Any], tmp_path: Path) -> None:
-    (finished / "local.json").write_text(json.dumps(written), encoding="utf-8")
+def test_export_draws_it_and_says_what_is_missing(finished: Path, written: LocalResult, tmp_path: Path) -> None:
+    write_record(finished / "local.json", LocalResult, written)
     for width in (6.75, 3.25):
         export(finished, ["local"], tmp_path / "out", formats=("svg",), width=width)
     assert_fits(finished, "local")
@@ -224,7 +226,7 @@ def test_export_draws_it_and_says_what_is_missing(finished: Path, written: dict[
     with (folder / "local.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [r["layer [name]"] for r in rows] == ["conv1", "conv3"]
-    assert rows[0]["robust accuracy after [1]"] == str(written["layers"][0]["robust_after"]["value"])
+    assert rows[0]["robust accuracy after [1]"] == str(written.layers[0].robust_after.value)
     with (folder / "local.units.csv").open(encoding="utf-8", newline="") as file:
         assert len(list(csv.DictReader(file))) == 4 + 12
     caption = (folder / "caption.txt").read_text(encoding="utf-8")
@@ -236,17 +238,18 @@ def test_export_draws_it_and_says_what_is_missing(finished: Path, written: dict[
 
 
 @pytest.mark.parametrize("damage", [{"layers": 3}, {"n": "many"}, {"rest": [0.1]}, {"share": 7}])
-def test_a_damaged_file_is_one_line(written: dict[str, Any], tmp_path: Path, damage: dict[str, Any]) -> None:
+def test_a_damaged_file_is_one_line(written: LocalResult, tmp_path: Path, damage: dict[str, Any]) -> None:
     (key, value), *_ = damage.items()
-    found = json.loads(json.dumps(written))
+    write_record(tmp_path / "local.json", LocalResult, written)
+    found = json.loads((tmp_path / "local.json").read_text(encoding="utf-8"))
     (found["layers"][0] if key in ("rest", "share") else found)[key] = value
     (tmp_path / "local.json").write_text(json.dumps(found), encoding="utf-8")
     with pytest.raises(StoreError, match=r"local\.json is damaged") as met:
-        read_local(tmp_path)
+        LocalStudy.read(tmp_path)
     assert len(str(met.value).splitlines()) == 1
 
 
 def test_a_network_without_convolutions(tmp_path: Path) -> None:
     folder = make(tmp_path / "two", until=12, model={"name": "two_layer", "width": 8})
-    found = local_study(folder, clean_steps=2, adversarial_steps=2, n=16)
-    assert [each["name"] for each in found["layers"]] == ["hidden"]
+    found = LocalStudy().run(folder, clean_steps=2, adversarial_steps=2, n=16)
+    assert [each.name for each in found.layers] == ["hidden"]

@@ -1,4 +1,4 @@
-"""The gap between the network and its rivals as the dimension grows (SPEC.md section 6)."""
+"""The gap between the network and the baselines as the dimension grows (SPEC.md section 6)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from engine.data.sparse_stream import SparseCoding, Stream
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes import oracle
 from engine.probes.robustness import Measured, accuracy
-from engine.studies.baseline_models import baselines as known_rivals
-from engine.studies.baselines import (
+from engine.studies.baseline_models import baselines as known_baselines
+from engine.studies.baseline_training import (
     ATTACK_STEPS,
     OBJECTIVES,
     BaselineResult,
-    Progress,
     Slices,
+    UnderWay,
     best,
     draw_world,
     run_baselines,
@@ -33,8 +33,8 @@ SLICE = 4  # training steps of the network in one slice
 
 
 @dataclass(frozen=True, slots=True)
-class SweepPoint:
-    """One dimension: robust accuracies under the same protocol; ``rivals`` the best result of each.
+class Dimension:
+    """One dimension: robust accuracies under the same protocol; ``baselines`` the best result of each.
 
     ``oracle`` is the ideal network of this world, if asked for. ``config`` is what the network was trained with.
     """
@@ -44,16 +44,6 @@ class SweepPoint:
     network: Measured
     baselines: tuple[BaselineResult, ...]
     oracle: Measured | None
-
-    @property
-    def best_baseline(self) -> BaselineResult:
-        """The most robust of all rivals."""
-        return max(self.baselines, key=lambda r: r.robust.right)
-
-    @property
-    def gap(self) -> float:
-        """Robust accuracy of the network less that of the best rival."""
-        return self.network.accuracy - self.best_baseline.robust_accuracy
 
 
 def at_dimension(config: SparseCodingConfig, d: int) -> SparseCodingConfig:
@@ -86,24 +76,23 @@ def train_network(config: SparseCodingConfig, world: SparseCoding) -> Generator[
 
 def sweep(
     config: SparseCodingConfig,
-    dims: Sequence[int] = (36, 64, 100, 144),
+    dims: Sequence[int],
     *,
     steps: int | None = None,
     n: int = 1000,
     objectives: Sequence[str] = OBJECTIVES,
-    baselines: Sequence[str] = tuple(known_rivals),
+    baselines: Sequence[str] = tuple(known_baselines),
     with_oracle: bool = True,
-) -> Slices[tuple[SweepPoint, ...]]:
-    """Train network and rivals in each dimension and measure them by the same PGD on the same held-out sample.
+) -> Slices[tuple[Dimension, ...]]:
+    """Train network and baselines in each dimension and measure them by the same PGD on the same held-out sample.
 
-    ``steps``, ``objectives`` and ``baselines`` as in :func:`engine.studies.baselines.run_baselines`. Yields progress
-    between slices; closing the generator cancels. Raises :class:`ConfigError` before any work.
+    ``steps``, ``objectives`` and ``baselines`` as in :func:`run_baselines`. Yields progress between slices; closing the
+    generator cancels. Raises :class:`ConfigError` before any work.
     """
     configs = [at_dimension(config, d) for d in dims]
     points = []
     for index, each in enumerate(configs):
         d, world = each.world.d, draw_world(each)
-
         at = partial(_at, index, len(configs), d)
         network = yield from mapped(train_network(each, world), partial(at, "network", 0.0, 0.3))
         x, y = HeldOut(world, each.seed).take(n, each.world.sigma_x)
@@ -113,20 +102,20 @@ def sweep(
         measured = yield from mapped(slices, partial(at, "network under attack", 0.3, 0.0))
         training = run_baselines(each, world=world, steps=steps, n=n, objectives=objectives, baselines=baselines)
         results = yield from mapped(training, partial(at, "", 0.3, 0.6))
-        ceiling = None
+        ideal = None
         if with_oracle:
             searching = oracle.measure(world, each.seed, x, y, [protocol])
             found = yield from mapped(searching, partial(at, "oracle", 0.9, 0.0))
-            ceiling = found[0].measured
-        points.append(SweepPoint(d, each, measured, tuple(best(results).values()), ceiling))
+            ideal = found[0].measured
+        points.append(Dimension(d, each, measured, tuple(best(results).values()), ideal))
         yield at("done", 1.0, 0.0, None)
     return tuple(points)
 
 
 def _at(
-    index: int, count: int, d: int, text: str, start: float, width: float, item: Progress | float | None
-) -> Progress:
+    index: int, count: int, d: int, text: str, start: float, width: float, item: UnderWay | float | None
+) -> UnderWay:
     """Progress of a part that makes up ``width`` of one dimension, from ``start`` on."""
-    if isinstance(item, Progress):
+    if isinstance(item, UnderWay):
         text, item = item.text, item.fraction
-    return Progress((index + start + width * (item or 0.0)) / count, f"d = {d}: {text}")
+    return UnderWay((index + start + width * (item or 0.0)) / count, f"d = {d}: {text}")

@@ -1,11 +1,13 @@
-"""Training and measuring the rivals on the network's world, at its radius (SPEC.md section 6).
+"""Training and measuring the baselines on the network's world, at its radius (SPEC.md section 6).
 
-Offline: :func:`run_rivals` trains each with every objective and a rate that was searched for. Beside the network:
-:class:`Race`. All work comes in slices; every generator is the rivals' own, so the network's history is untouched.
+Offline: :func:`run_baselines` trains each with every objective and a rate that was searched for. Together, on the same
+batches: :class:`JointTraining`. All work comes in slices; every generator is the baselines' own, so the network's
+history is untouched. (Some are still named after ``rivals`` and ``race``: a name is part of a generator's seed.)
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -31,38 +33,36 @@ from engine.theory.evaluation import HeldOut
 STEPS = {"linear": 300, "quadratic": 300, "cubic": 1000, "ntk": 600}  # further steps gain less than 0.01 at d = 144
 OBJECTIVES = ("clean", "fgm", "pgd")
 PGD_TRAINING = 5  # steps of the attack inside PGD training
-SEARCH_STEPS = 100  # each of a rival's rates is tried for this long
+SEARCH_STEPS = 100  # each of a baseline's rates is tried for this long
 SEARCH_TAIL = 30  # of which the last ones' loss is compared
 ATTACK_STEPS = 30  # PGD steps of the evaluation
 FIT_SIZE = 1000  # samples that scales and gates are chosen on; none of them is measured on
 RETREAT, LOWEST = 4, 1e-9  # a training that diverges is started again with a quarter of the rate, down to this one
 PAUSE = 0.015  # seconds of work after which a slice ends, at the next whole step
 EXACT = "exact (linear: margin − tau · dual norm of w)"
-DECAY = 0.0  # the rivals get no weight decay: it would only cost them
+DECAY = 0.0  # the baselines get no weight decay: it would only cost them
 
-S = TypeVar("S")
-R = TypeVar("R")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class UnderWay:
     """How far a long computation is: ``fraction`` in [0, 1], and what is under way."""
 
     fraction: float
     text: str
 
 
-Slices = Generator[Progress, None, T]
+Slices = Generator[UnderWay, None, T]
 
 
 @dataclass(frozen=True, slots=True)
 class BaselineResult:
-    """One rival, trained in one way, and measured.
+    """One baseline, trained in one way, and measured.
 
     ``clean`` and ``robust`` carry their protocols; ``exact`` is the robust accuracy without any attack, for the linear
     classifier only. ``features`` says what the model is; ``steps`` and ``lr`` (the first; it falls linearly to 0, and
-    stays constant in a race) how it was trained.
+    stays constant in joint training) how it was trained.
     """
 
     name: str
@@ -74,24 +74,9 @@ class BaselineResult:
     steps: int
     lr: float
 
-    @property
-    def clean_accuracy(self) -> float:
-        """Share right without an attack."""
-        return self.clean.accuracy
-
-    @property
-    def robust_accuracy(self) -> float:
-        """Share right under the attack of :attr:`protocol`."""
-        return self.robust.accuracy
-
-    @property
-    def protocol(self) -> Measurement:
-        """How :attr:`robust_accuracy` was measured."""
-        return self.robust.protocol
-
 
 def best(results: Iterable[BaselineResult]) -> dict[str, BaselineResult]:
-    """The most robust result of each rival, by name. Chosen on the sample reported: in favour of the rivals."""
+    """The most robust result of each baseline, by name. Chosen on the sample reported: in favour of the baselines."""
     found: dict[str, BaselineResult] = {}
     for result in results:
         if result.name not in found or result.robust.right > found[result.name].robust.right:
@@ -107,7 +92,7 @@ def objective_config(config: SparseCodingConfig, name: str) -> tuple[SparseCodin
     """
     if name not in ("fgm", "pgd"):
         if name not in objectives:
-            raise ConfigError(f"rivals' objective: got {name!r}; allowed: fgm, pgd, {', '.join(objectives)}")
+            raise ConfigError(f"baselines' objective: got {name!r}; allowed: fgm, pgd, {', '.join(objectives)}")
         return config, name
     config = with_value(config, "attack.steps", PGD_TRAINING if name == "pgd" else 1)
     config = with_value(with_value(config, "attack.restarts", 1), "attack.random_start", False)
@@ -144,7 +129,7 @@ def train(
 ) -> Generator[float, None, float]:
     """Train in place, the rate falling linearly from ``lr`` to 0; yields the share done between slices.
 
-    The batches depend on seed and ``data`` alone: every rival sees the same. Returns the mean loss of the last
+    The batches depend on seed and ``data`` alone: every baseline sees the same. Returns the mean loss of the last
     ``SEARCH_TAIL`` steps, on the perturbed batches.
     """
     config, name = objective_config(config, objective)
@@ -178,25 +163,15 @@ def measure(
     lr: float,
     n: int,
 ) -> Generator[float, None, BaselineResult]:
-    """Clean and PGD accuracy of ``rival`` on the first ``n`` held-out samples; yields the share done between slices."""
+    """Clean and PGD accuracy of ``baseline`` on the first ``n`` held-out samples; yields the share done."""
     x, y = held_out.take(n, config.world.sigma_x)
     norm, tau = config.attack.norm, config.attack.tau
     found = []
-    total = (ATTACK_STEPS + 2) * -(-n // 256)
-    done, clock = 0, _Clock()
+    total, count = (ATTACK_STEPS + 2) * -(-n // 256), itertools.count(1)
     for protocol in (Measurement("clean", norm, 0.0, 0, 0, n), Measurement("pgd", norm, tau, ATTACK_STEPS, 1, n)):
         generator = seeded(config.seed, f"rivals {name} {protocol.text()}", x.device)
         slices = accuracy(baseline, x, y, protocol, None, generator)
-        while True:
-            try:
-                next(slices)
-            except StopIteration as stop:
-                found.append(stop.value)
-                break
-            done += 1
-            if clock.due():
-                yield min(1.0, done / total)
-                clock.restart()
+        found.append((yield from mapped(slices, lambda _: min(1.0, next(count) / total))))
     exact = None
     if isinstance(baseline, Linear):
         right = int((baseline.worst_margin(x, y, norm, tau) > 0).sum())
@@ -210,7 +185,7 @@ def draw_world(config: SparseCodingConfig) -> SparseCoding:
 
 
 def build_baseline(name: str, config: SparseCodingConfig, world: SparseCoding) -> Baseline:
-    """An untrained rival. Raises :class:`ConfigError` for an unknown name."""
+    """An untrained baseline. Raises :class:`ConfigError` for an unknown name."""
     x, _ = world.sample(FIT_SIZE, seeded(config.seed, "rivals fit", world.target.device), config.world.sigma_x)
     return baselines[name](config, x)
 
@@ -224,12 +199,12 @@ def run_baselines(
     objectives: Sequence[str] = OBJECTIVES,
     baselines: Sequence[str] = tuple(baselines),
 ) -> Slices[tuple[BaselineResult, ...]]:
-    """Train each rival with each objective and measure all of them; :func:`best` picks from what is returned.
+    """Train each baseline with each objective and measure all of them; :func:`best` picks from what is returned.
 
-    ``world`` is the run's own by default, ``steps`` those of ``STEPS``. Each rival's rate is the one of three with the
-    lowest loss after ``SEARCH_STEPS`` steps of FGM training (of the first objective, where FGM is not among them), on
-    batches of its own. Yields :class:`Progress`, after 15 ms and one training step at most; closing the generator
-    cancels. Raises :class:`ConfigError` for an unknown rival or objective.
+    ``world`` is the run's own by default, ``steps`` those of ``STEPS``. Each baseline's rate is the one of three with
+    the lowest loss after ``SEARCH_STEPS`` steps of FGM training (of the first objective, where FGM is not among them),
+    on batches of its own. Yields :class:`UnderWay`, after 15 ms and one training step at most; closing the generator
+    cancels. Raises :class:`ConfigError` for an unknown baseline or objective.
     """
     world = world or draw_world(config)
     for objective in objectives:
@@ -252,9 +227,9 @@ def run_baselines(
         measuring = measure(name, baseline, objective, config, held_out, steps=count, lr=used, n=n)
         return (yield from mapped(measuring, lambda share: 0.8 + 0.2 * share))
 
-    def report(text: str) -> Callable[[float], Progress]:
+    def report(text: str) -> Callable[[float], UnderWay]:
         before = done
-        return lambda share: Progress((before + share) / jobs, text)
+        return lambda share: UnderWay((before + share) / jobs, text)
 
     first = "fgm" if "fgm" in objectives else objectives[0]
     for name in baselines:
@@ -284,15 +259,15 @@ def _share(index: int, count: int, share: float) -> float:
     return (index + share) / count
 
 
-def _part(index: int, count: int, text: str, share: float) -> Progress:
-    return Progress(_share(index, count, share), text)
+def _part(index: int, count: int, text: str, share: float) -> UnderWay:
+    return UnderWay(_share(index, count, share), text)
 
 
 class JointTraining:
-    """Rivals that train beside the network, with the objective of its phase, one step for each of its steps.
+    """Baselines that train together, one step each on the same batches.
 
-    Batches are fresh from a stream of the race's own. Rates are the lowest of each rival's three and stay constant:
-    a race has no known end.
+    Batches are fresh from a stream of their own. Rates are the lowest of each baseline's three and stay constant:
+    joint training has no known end.
     """
 
     def __init__(
@@ -307,9 +282,9 @@ class JointTraining:
         self._held_out = HeldOut(world, config.seed)
 
     def advance(self, config: SparseCodingConfig, objective: str, steps: int) -> Slices[None]:
-        """``steps`` steps of every rival, by the knobs of ``config`` as they are now; yields between slices.
+        """``steps`` steps of every baseline, by the knobs of ``config`` as they are now; yields between slices.
 
-        Given up in the middle (closed), every rival has still done as many steps as the others.
+        Given up in the middle (closed), every baseline has still done as many steps as the others.
         """
         config, name = objective_config(config, objective)
         perturb = objectives[name]
@@ -326,17 +301,17 @@ class JointTraining:
                 baseline.sgd_step(point, y, baseline.rates[0], DECAY)
             self.steps_done += 1
             if clock.due():
-                yield Progress((step + 1) / steps, f"race: step {self.steps_done}")
+                yield UnderWay((step + 1) / steps, f"baselines: step {self.steps_done}")
                 clock.restart()
 
     def measure(self, config: SparseCodingConfig, n: int) -> Slices[tuple[BaselineResult, ...]]:
-        """Measure every rival as it is now, on the held-out sample."""
+        """Measure every baseline as it is now, on the held-out sample."""
         found = []
         by = ", then ".join(self.trained_by) or "nothing"
         for index, (name, baseline) in enumerate(self._baselines.items()):
             slices = measure(
                 name, baseline, by, config, self._held_out, steps=self.steps_done, lr=baseline.rates[0], n=n
             )
-            count, text = len(self._baselines), f"race: measuring {name}"
+            count, text = len(self._baselines), f"baselines: measuring {name}"
             found.append((yield from mapped(slices, partial(_part, index, count, text))))
         return tuple(found)

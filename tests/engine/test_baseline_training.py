@@ -10,8 +10,8 @@ from engine import worlds
 from engine.config.experiment import Config, with_value
 from engine.core.errors import ConfigError
 from engine.core.measurement import Measurement
-from engine.studies.baselines import OBJECTIVES, BaselineResult, JointTraining, best, draw_world, run_baselines
-from engine.studies.dimensions import at_dimension, sweep, train_network
+from engine.studies.baseline_training import OBJECTIVES, BaselineResult, JointTraining, best, draw_world, run_baselines
+from engine.studies.dimension_sweep import at_dimension, sweep, train_network
 from tests.tiny_runs import advance, tiny_config
 from tests.tiny_runs import run as whole_run
 
@@ -31,19 +31,19 @@ def results() -> tuple[tuple[BaselineResult, ...], list[object]]:
     return found
 
 
-def test_every_rival_with_every_objective(results: tuple[tuple[BaselineResult, ...], list[object]]) -> None:
+def test_every_baseline_with_every_objective(results: tuple[tuple[BaselineResult, ...], list[object]]) -> None:
     found, _ = results
     names = ("linear", "quadratic", "cubic", "ntk")
     assert [(r.name, r.trained_by) for r in found] == list(itertools.product(names, OBJECTIVES))
     for result in found:
-        assert result.protocol == Measurement("pgd", "l2", 0.2, 30, 1, 300)
+        assert result.robust.protocol == Measurement("pgd", "l2", 0.2, 30, 1, 300)
         assert result.clean.protocol == Measurement("clean", "l2", 0.0, 0, 0, 300)
-        assert result.robust_accuracy <= result.clean_accuracy
+        assert result.robust.accuracy <= result.clean.accuracy
         assert (result.steps, result.lr > 0) == (60, True)
         assert (result.exact is not None) == (result.name == "linear")
     clean = {r.name: r for r in found if r.trained_by == "clean"}
-    assert clean["linear"].clean_accuracy > 0.8  # it is accurate, and not robust
-    assert clean["cubic"].clean_accuracy > 0.8
+    assert clean["linear"].clean.accuracy > 0.8  # it is accurate, and not robust
+    assert clean["cubic"].clean.accuracy > 0.8
 
 
 def test_the_linear_figure_is_exact(results: tuple[tuple[BaselineResult, ...], list[object]]) -> None:
@@ -69,7 +69,7 @@ def test_deterministic_and_cancellable(monkeypatch: pytest.MonkeyPatch) -> None:
         return run_baselines(tiny_config(), steps=10, n=50, baselines=("cubic",), objectives=("pgd",))
 
     first = finish(job())[0]
-    monkeypatch.setattr("engine.studies.baselines.PAUSE", 0.0)  # other slices, the same figures
+    monkeypatch.setattr("engine.studies.baseline_training.PAUSE", 0.0)  # other slices, the same figures
     assert finish(job())[0] == first
     cancelled = job()
     for _ in range(5):
@@ -80,21 +80,21 @@ def test_deterministic_and_cancellable(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_unknown_names() -> None:
     with pytest.raises(ConfigError, match="fgm, pgd, clean"):
         finish(run_baselines(tiny_config(), objectives=("best",)))
-    with pytest.raises(ConfigError, match="rival"):
+    with pytest.raises(ConfigError, match="baseline: got"):
         finish(run_baselines(tiny_config(), baselines=("deep",)))
 
 
 def test_race_beside_the_network_leaves_its_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.studies.baselines.PAUSE", 0.0)
+    monkeypatch.setattr("engine.studies.baseline_training.PAUSE", 0.0)
     alone = worlds.create(tiny_config(), tmp_path / "alone")
     advance(alone, 30)
     beside = worlds.create(tiny_config(), tmp_path / "beside")
-    race = JointTraining(beside.config, beside.world)
+    together = JointTraining(beside.config, beside.world)
     for step in range(30):
         beside.step()
-        finish(race.advance(beside.config, "clean" if step < 15 else "adversarial", 1))
+        finish(together.advance(beside.config, "clean" if step < 15 else "adversarial", 1))
     assert torch.equal(alone.model.weight, beside.model.weight)
-    found, said = finish(race.measure(beside.config, 100))
+    found, said = finish(together.measure(beside.config, 100))
     assert said
     assert [r.name for r in found] == ["linear", "quadratic", "cubic", "ntk"]
     assert {(r.steps, r.trained_by, r.robust.protocol.n) for r in found} == {(30, "clean, then adversarial", 100)}
@@ -103,7 +103,7 @@ def test_race_beside_the_network_leaves_its_history(tmp_path: Path, monkeypatch:
 
 
 def test_a_race_given_up_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.studies.baselines.PAUSE", 0.0)
+    monkeypatch.setattr("engine.studies.baseline_training.PAUSE", 0.0)
     config = tiny_config()
     whole, parts = JointTraining(config, draw_world(config)), JointTraining(config, draw_world(config))
     finish(whole.advance(config, "fgm", 6))
@@ -137,10 +137,9 @@ def test_a_tiny_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert [p.d for p in points] == [16, 36]
     for point in points:
-        protocols = {point.network.protocol, point.oracle.protocol, *(r.protocol for r in point.baselines)}
+        protocols = {point.network.protocol, point.oracle.protocol, *(r.robust.protocol for r in point.baselines)}
         assert protocols == {Measurement("pgd", "l2", 0.2, 30, 1, 100)}
         assert [r.name for r in point.baselines] == ["linear", "cubic"]
-        assert point.gap == pytest.approx(point.network.accuracy - max(r.robust_accuracy for r in point.baselines))
     fractions = [p.fraction for p in said]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1
@@ -151,11 +150,11 @@ def test_a_training_that_diverges_is_started_again_slower(monkeypatch: pytest.Mo
         yield 1.0
         return 1e6
 
-    monkeypatch.setattr("engine.studies.baselines.search", wild)
+    monkeypatch.setattr("engine.studies.baseline_training.search", wild)
     (result,), _ = finish(
         run_baselines(
             with_value(tiny_config(), "world.d", 64), steps=40, n=100, baselines=("cubic",), objectives=("fgm",)
         )
     )
     assert result.lr < 1e6
-    assert result.clean_accuracy > 0
+    assert result.clean.accuracy > 0

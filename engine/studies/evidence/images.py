@@ -1,0 +1,60 @@
+"""The slow figures that the claims about a network on images need.
+
+Three pieces: the verified evaluation of the clean-phase and the newest weights, local purification of two layers, and
+the adversarial phase at a low rank beside the full one. What was measured at the newest step already is not repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from engine.claims.images import IMAGE_RANK
+from engine.core import metrics
+from engine.core.slices import Progress, finish
+from engine.data.images import BOX
+from engine.images.config import ImageConfig
+from engine.images.loading import ImageNetwork
+from engine.probes.autoattack import autoattack
+from engine.probes.layers import CHUNK
+from engine.run.store import Store
+from engine.studies.base import Scalars, accuracies, part, record_scalars
+from engine.studies.questions.local import LocalStudy
+from engine.studies.questions.low_rank import RankStudy
+
+
+def gather(folder: Path, clean_end: int, relative_radii: Sequence[float], n: int, progress: Progress) -> None:
+    """Measure and record everything for the newest checkpoint; clean training ended at step ``clean_end``."""
+    now = ImageNetwork.load(folder)
+    networks = [(ImageNetwork.load(folder, clean_end), 0.0), *([(now, 0.2)] if now.step != clean_end else [])]
+    for network, start in networks:
+        tell = part(progress, start, start + 0.2, f"step {network.step}: ")
+        record_scalars(folder, network.step, _verified(network, now.config, relative_radii, n, tell))
+    schedule = now.config.schedule
+    if not schedule.second_steps or schedule.second != "adversarial":
+        return  # there is no adversarial phase to repeat: claims 8 and 9 stay unmeasured
+    if not _measured(folder, now.step, "local/", "/share", at_least=2):
+        LocalStudy().run(folder, n=n, progress=part(progress, 0.4, 0.7, "local: "))
+    if not _measured(folder, now.step, metrics.rank("robust", IMAGE_RANK), "", at_least=1):
+        RankStudy().run(folder, rank=(IMAGE_RANK, 0), n=n, progress=part(progress, 0.7, 1.0, "low rank: "))
+
+
+def _measured(folder: Path, step: int, prefix: str, suffix: str, *, at_least: int) -> bool:
+    with closing(Store.open(folder, read_only=True)) as store:
+        names = [name for name in store.names() if name.startswith(prefix) and name.endswith(suffix)]
+        return sum(step in store.series(name).steps for name in names) >= at_least
+
+
+def _verified(
+    network: ImageNetwork, config: ImageConfig, relative_radii: Sequence[float], n: int, tell: Progress
+) -> Scalars:
+    attack, (x, y) = config.attack, network.held_out(n)
+    radii = [share * attack.tau for share in relative_radii]
+    work = autoattack(network.classifier(), x, y, attack.norm, radii, config.seed, box=BOX, chunk=CHUNK, progress=tell)
+    found = finish(work)
+    rows = {"verified/clean": found.clean}
+    for at in found.radii:
+        named = {"apgd_ce": at.apgd_ce, "apgd_t": at.apgd_t, "square": at.square, "worst": at.worst}
+        rows |= {f"verified/{name}@{at.tau:g}": measured for name, measured in named.items()}
+    return accuracies(rows, rows.values())

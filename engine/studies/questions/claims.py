@@ -1,0 +1,118 @@
+"""The paper's claims decided on a run, and on the same config over several seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from engine.claims.base import Claim, Figure, Verdict, check
+from engine.claims.source import StoreSource
+from engine.core.errors import ConfigError
+from engine.core.slices import Progress, silent
+from engine.run.store import Store
+from engine.studies.base import RunFolder, Study, check_samples, studies, write_record
+from engine.studies.sanity_warnings import read_warnings
+from engine.studies.seeds import ClaimOverSeeds, over_seeds, seeds_table
+
+MOST_SEEDS = 1000
+
+
+@dataclass(frozen=True)
+class ClaimRecord:
+    """One claim as ``claims.json`` holds it."""
+
+    id: int
+    title: str
+    verdict: Verdict
+    rule: str
+    evidence: tuple[Figure, ...]
+
+
+@studies.register("claims")
+class ClaimsStudy(Study[Any]):
+    """Decide the paper's claims on a run, print the table and write claims.json (with --seeds claims-seeds.json)."""
+
+    file = "claims.json"
+    made_by = "claims {} --verify"
+    record = tuple[ClaimRecord, ...]
+
+    @property
+    def options(self) -> Callable[..., object]:
+        """Those of :meth:`run`."""
+        return self.run
+
+    def run(  # type: ignore[override]
+        self,
+        folder: RunFolder,
+        *,
+        verify: Annotated[
+            bool, "First measure the slow figures: verified evaluation, baselines, transfer, low rank."
+        ] = False,
+        n: Annotated[int, "Held-out samples of the slow figures."] = 1000,
+        seeds: Annotated[
+            int, "Repeat the run's config with seeds 0 … N−1, below DIR/seeds; print mean and spread."
+        ] = 0,
+        progress: Progress = silent,
+    ) -> Sequence[Claim] | Sequence[ClaimOverSeeds]:
+        """Decide the claims, or with ``seeds`` those of the repeated runs; ``verify`` measures the slow part first.
+
+        Decided is from what the store holds already, and what is measured first records itself.
+        """
+        check_samples(n)
+        if not 0 <= seeds <= MOST_SEEDS:
+            raise ConfigError(f"--seeds: got {seeds}; allowed: a whole number from 0 to {MOST_SEEDS}")
+        if seeds:
+
+            def decide(place: Path, tell: Progress) -> Sequence[Claim]:
+                return claims_of(place, verify=verify, n=n, progress=tell)
+
+            return over_seeds(folder, seeds, decide, progress)
+        return claims_of(folder, verify=verify, n=n, progress=progress)
+
+    def table(self, record: Any) -> str:
+        """The claims with rule and evidence; of several seeds how often each verdict was reached."""
+        return seeds_table(record) if isinstance(record[0], ClaimOverSeeds) else table(record)
+
+    def notes(self, folder: Path, record: Any) -> list[str]:
+        """The sanity warnings of the last verification."""
+        if isinstance(record[0], ClaimOverSeeds):
+            return []
+        return [f"WARNING at step {w.step}: {w.text} ({w.evidence})" for w in read_warnings(folder)]
+
+
+def claims_of(folder: Path, *, verify: bool = False, n: int = 1000, progress: Progress = silent) -> list[Claim]:
+    """Decide the claims of the run in ``folder`` and write ``claims.json``; ``verify`` measures the slow part first."""
+    if verify:
+        from engine.studies.evidence import gather
+
+        gather(folder, n=n, progress=progress)
+    with closing(Store.open(folder, read_only=True)) as store:
+        claims = check(StoreSource(store))
+    records = tuple(ClaimRecord(c.id, c.title, c.verdict, c.rule, c.evidence) for c in claims)
+    write_record(folder / ClaimsStudy.file, ClaimsStudy.record, records)
+    return claims
+
+
+def read_claims(folder: Path) -> tuple[ClaimRecord, ...]:
+    """The claims of the run in ``folder`` as decided last; errors as in :meth:`Study.read`."""
+    records: tuple[ClaimRecord, ...] = ClaimsStudy.read(folder)
+    return records
+
+
+def checked_at(records: Sequence[ClaimRecord]) -> int:
+    """The newest step that any evidence of ``records`` comes from."""
+    return max((figure.step for record in records for figure in record.evidence), default=0)
+
+
+def table(claims: Sequence[Claim]) -> str:
+    """The claims as text: verdict, title, rule and evidence."""
+    lines = []
+    for claim in claims:
+        elsewhere = "" if claim.applies else " (about another kind of run)"
+        lines.append(f"{claim.id:>2}  {claim.verdict.upper():<14}{claim.title}{elsewhere}")
+        lines.append(f"      rule: {claim.rule}")
+        lines += [f"      {figure.text()}" for figure in claim.evidence]
+    return "\n".join(lines)

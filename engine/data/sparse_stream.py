@@ -45,7 +45,8 @@ class SparseCoding:
         """
         device, width = self.target.device, self.knobs.d
         place = self._places(n * width, generator)
-        row, column = place // width, place % width
+        row = place // width
+        column = place - row * width
         # One number u in [0, 1) decides size and sign; the lower half of each interval is the positive sign.
         u = torch.rand(len(place), generator=generator, device=device)
         large = self._large / self._active
@@ -55,9 +56,9 @@ class SparseCoding:
         score = torch.zeros(n, device=device).index_add_(0, row, value * self.target[column])
         keep = score.abs() > MARGIN
         new_row = keep.cumsum(0) - 1
-        kept = keep[row]
-        z = torch.zeros(int(keep.sum()), width, device=device)
-        z[new_row[row[kept]], column[kept]] = value[kept]
+        kept = keep[row].nonzero().squeeze(1)  # once for all: on a GPU each boolean index would wait for the device
+        z = torch.zeros(int(new_row[-1]) + 1, width, device=device)
+        z.view(-1).scatter_(0, (new_row[row] * width + column)[kept], value[kept])
         return z
 
     def _places(self, length: int, generator: torch.Generator) -> torch.Tensor:
@@ -71,7 +72,7 @@ class SparseCoding:
             parts.append(gap.cumsum(0) + last)
             last = int(parts[-1][-1])
         place = torch.cat(parts)
-        return place[place < length]
+        return place[: int(torch.searchsorted(place, length))]
 
     def noiseless(self, n: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Exactly ``n`` samples without ξ: signals M z (n, d) and labels y (n,) in {−1, +1}."""

@@ -4,42 +4,45 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
 
 from tests.bench import certificate, images, training, window
-from tests.bench.measure import Result
+from tests.bench.measure import FULL, TINY, Result, Sizes
+
+GROUPS: dict[str, Callable[[Sizes], list[Result]]] = {
+    "training": training.run,
+    "images": images.run,
+    "images-whole": images.whole,
+    "evaluation": lambda sizes: [row for preset in sizes.presets for row in training.live_evaluation(preset, sizes)],
+    "certificate": certificate.run,
+    "start": window.start,
+    "window": lambda sizes: window.speed("standard", sizes),
+    "live": lambda sizes: window.live_cost("standard", sizes),
+    "memory": window.memory,
+}
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Print the table line by line as it is measured."""
-    presets = ("small", "standard", "wide")
     parser = argparse.ArgumentParser(description="Speed and memory, as ratios within one run.")
-    parser.add_argument(
-        "only",
-        nargs="*",
-        help="training, images, images-whole, evaluation, certificate, start, window, live, memory; default: all",
-    )
-    parser.add_argument("--minutes", type=float, default=10.0, help="length of the memory measurement")
-    chosen = parser.parse_args()
-    groups: dict[str, Callable[[], list[Result]]] = {
-        "training": training.run,
-        "images": images.run,
-        "images-whole": images.whole,
-        "evaluation": lambda: [row for preset in presets for row in training.live_evaluation(preset)],
-        "certificate": certificate.run,
-        "start": window.start,
-        "window": lambda: window.speed("standard"),
-        "live": lambda: window.live_cost("standard"),
-        "memory": lambda: window.memory(chosen.minutes),
-    }
-    for name in chosen.only or groups:
-        for row in groups[name]():
+    parser.add_argument("only", nargs="*", metavar="GROUP", help=f"{', '.join(GROUPS)}; default: all")
+    parser.add_argument("--minutes", type=float, help="length of the memory measurement (default: 10)")
+    parser.add_argument("--tiny", action="store_true", help="see only whether it runs: the figures mean nothing")
+    chosen = parser.parse_args(argv)
+    if unknown := [name for name in chosen.only if name not in GROUPS]:
+        parser.error(f"got {', '.join(unknown)}; allowed: {', '.join(GROUPS)}")
+    sizes = TINY if chosen.tiny else FULL
+    if chosen.minutes is not None:
+        sizes = replace(sizes, minutes=chosen.minutes)
+    torch.set_grad_enabled(False)
+    for name in chosen.only or GROUPS:
+        for row in GROUPS[name](sizes):
             sys.stdout.write(row.text() + "\n")
             sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    import torch
-
-    torch.set_grad_enabled(False)
     main()

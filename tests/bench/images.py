@@ -6,57 +6,74 @@ import tempfile
 import time
 from pathlib import Path
 
-import engine.image_session
 import numpy as np
 import torch
 
+import engine.images.session
 from engine import worlds
 from engine.config.experiment import with_value
 from engine.config.presets import load_preset
 from engine.core.device import prepare_thread
+from engine.data import catalogue
 from engine.data.augment import pixels
 from engine.data.images import Images
+from engine.data.sets.image_folder import ImageFolderWorld
 from engine.images.config import ImageConfig, images
 from engine.run.commands import SwitchPhase
 from engine.run.session import Session
+from tests import trial_data
 from tests.bench.image_loop import PlainImageLoop
-from tests.bench.measure import Result, interleave
-from tests.trial_data import find
+from tests.bench.measure import FULL, Result, Sizes, interleave
 
-STEPS = 10  # of a block
-ROUNDS = 9
+MISSING = f"the trial images are missing: {trial_data.BESIDE} ({trial_data.VARIABLE} names another place)"
 
 
-def data(config: ImageConfig) -> Images:
-    """The trial images, or noise of the same size where they are missing: the time is the same."""
-    from engine.data import catalogue
-    from engine.data.sets.image_folder import ImageFolderWorld
-
-    where = find()
-    if where is not None:
-        found = catalogue.load(ImageFolderWorld(folder=str(where)))
-    else:
-        draw = np.random.default_rng(0)
-        parts = [(draw.integers(0, 256, (n, 3, 32, 32), np.uint8), np.arange(n) % 10) for n in (10_000, 1000)]
-        found = Images.of("noise", *parts, [str(i) for i in range(10)], "noise")
-    return found.subset(config.world.train_size, config.seed)
+def trial_images(config: ImageConfig) -> Images | None:
+    """The trial images; None where they are missing."""
+    where = trial_data.find()
+    if where is None:
+        return None
+    return catalogue.load(ImageFolderWorld(folder=str(where))).subset(config.world.train_size, config.seed)
 
 
-def session(config: ImageConfig) -> Session:
-    """A headless session."""
+def noise(config: ImageConfig) -> Images:
+    """Noise of the same size: good for the time of a step, for nothing else."""
+    draw = np.random.default_rng(0)
+    counts = (config.world.train_size or 10_000, 1000)
+    parts = [(draw.integers(0, 256, (n, 3, 32, 32), np.uint8), np.arange(n) % 10) for n in counts]
+    return Images.of("noise", *parts, [str(i) for i in range(10)], "noise")
+
+
+def sized(preset: str, sizes: Sizes) -> ImageConfig:
+    """The preset on the CPU, with its evaluations and its phases as long as ``sizes`` says."""
+    config = with_value(images(load_preset(preset), "bench"), "device", "cpu")
+    changed = {
+        **dict.fromkeys(("schedule.clean_steps", "schedule.second_steps"), sizes.image_phase),
+        **dict.fromkeys(("evaluation.size", "evaluation.report_size", "training.batch_size"), sizes.image_report),
+    }
+    for name, value in changed.items():
+        config = config if value is None else with_value(config, name, value)
+    return config
+
+
+def session(config: ImageConfig, pictures: Images) -> Session:
+    """A headless session on ``pictures``, whatever data set the config names."""
+    engine.images.session.load = lambda config: pictures  # type: ignore[attr-defined]
     return worlds.create(config, Path(tempfile.mkdtemp(prefix="bench-")) / "run")
 
 
-def run(preset: str = "cifar10-filters") -> list[Result]:
+def run(sizes: Sizes = FULL, preset: str = "cifar10-filters") -> list[Result]:
     """Time of a Session's steps over the plain loop's, in both phases, without the live evaluation."""
-    config = with_value(images(load_preset(preset), "bench"), "device", "cpu")
+    config, count = sized(preset, sizes), sizes.image_steps
     quiet = with_value(with_value(config, "evaluation.every", 100_000), "storage.checkpoint_every", 1_000_000)
-    pictures = data(config)
-    engine.images.session.load = lambda config: pictures  # type: ignore[attr-defined]
+    pictures = trial_images(config)
     results = []
+    if pictures is None:
+        results.append(Result(f"{MISSING}; steps on noise instead, which take as long: accuracies", None))
+        pictures = noise(config)
     for phase in ("clean", "adversarial"):
         adversarial = phase == "adversarial"
-        ours = session(quiet)
+        ours = session(quiet, pictures)
         prepare_thread(config.threads)
         plain = PlainImageLoop(config, pictures.train_x, pictures.train_y)
         if adversarial:
@@ -66,26 +83,30 @@ def run(preset: str = "cifar10-filters") -> list[Result]:
 
         def block(step: object) -> float:
             start = time.perf_counter()
-            for _ in range(STEPS):
+            for _ in range(count):
                 step()  # type: ignore[operator]
             return time.perf_counter() - start
 
         mine, theirs = interleave(
-            [lambda s=ours: block(s.step), lambda p=plain, a=adversarial: block(lambda: p.step(a))], ROUNDS
+            [lambda s=ours: block(s.step), lambda p=plain, a=adversarial: block(lambda: p.step(a))], sizes.image_rounds
         )
         results.append(Result(f"{preset}, {phase}: Session / plain loop, time", mine.over(theirs), aim="<= 1.1"))
-        results.append(Result(f"{preset}, {phase}: Session, a step", 1e3 * min(mine.seconds) / STEPS, "ms"))
+        results.append(Result(f"{preset}, {phase}: Session, a step", 1e3 * min(mine.seconds) / count, "ms"))
         ours.close()
     return results
 
 
-def whole(preset: str = "cifar10-filters") -> list[Result]:
-    """The preset from start to end, evaluations and all, against the plain loop with the same two final evaluations."""
-    config = with_value(images(load_preset(preset), "bench"), "device", "cpu")
-    pictures = data(config)
-    engine.images.session.load = lambda config: pictures  # type: ignore[attr-defined]
+def whole(sizes: Sizes = FULL, preset: str = "cifar10-filters") -> list[Result]:
+    """The preset from start to end, evaluations and all, against the plain loop with the same two final evaluations.
+
+    On noise both would end at chance, which is no measurement: without the trial images there is none.
+    """
+    config = sized(preset, sizes)
+    pictures = trial_images(config)
+    if pictures is None:
+        return [Result(f"{preset}, whole run: {MISSING}", None)]
     start = time.perf_counter()
-    ours = session(config)
+    ours = session(config, pictures)
     while not ours.finished:
         ours.step()
     while ours.measuring:

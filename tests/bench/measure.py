@@ -1,10 +1,39 @@
-"""Alternate the candidates block by block, and compare medians of ratios within a round."""
+"""Alternate the candidates block by block, and compare medians of ratios within a round; how much is measured."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured: steps of a block, rounds of blocks, pairs of processes, minutes for the memory."""
+
+    presets: tuple[str, ...] = ("small", "standard", "wide")  # of the live evaluation
+    steps: int = 100
+    rounds: int = 15
+    image_steps: int = 10
+    image_rounds: int = 9
+    image_phase: int | None = None  # steps of each phase of the whole run on images; None: the preset's
+    image_report: int | None = None  # images of its evaluations; None: the preset's
+    warm_steps: int = 50
+    certificate_steps: int = 800  # of each phase: enough for the mixtures to come and to go
+    certificate_samples: int = 500
+    certificate_rounds: int = 5
+    window_steps: int = 1500  # of each phase
+    window_pairs: int = 3
+    start_pairs: int = 5
+    minutes: float = 10.0
+
+
+FULL = Sizes()
+TINY = Sizes(  # shows that a measurement runs; its figures mean nothing
+    presets=("small",), steps=2, rounds=1, image_steps=1, image_rounds=1, image_phase=2, image_report=16, warm_steps=1,
+    certificate_steps=4, certificate_samples=8, certificate_rounds=1, window_steps=20, window_pairs=1, start_pairs=1,
+    minutes=0.02,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -22,15 +51,17 @@ class Times:
 
 @dataclass(frozen=True)
 class Result:
-    """A measured figure: a ratio (median, 10%, 90%) or one number with its unit."""
+    """A measured figure: a ratio (median, 10%, 90%) or one number with its unit; None says that it is not measured."""
 
     name: str
-    value: tuple[float, float, float] | float
+    value: tuple[float, float, float] | float | None
     unit: str = ""
     aim: str = ""
 
     def text(self) -> str:
         """One line of the table."""
+        if self.value is None:
+            return f"{self.name}: not measured"
         if isinstance(self.value, tuple):
             shown = "{:8.3f}  [{:.3f}, {:.3f}]".format(*self.value)
         else:

@@ -14,12 +14,10 @@ from engine.config.experiment import Config, with_value
 from engine.config.presets import load_preset
 from engine.run.commands import SwitchPhase
 from engine.run.session import Session
-from tests.bench.measure import Result, interleave
+from tests.bench.measure import FULL, Result, Sizes, interleave
 from tests.bench.plain_loop import AutogradLoop, PlainLoop
 
 NEVER = 100_000
-BLOCK = 100
-ROUNDS = 15
 
 
 def quiet(config: Config) -> Config:
@@ -32,44 +30,44 @@ def quiet(config: Config) -> Config:
     return config
 
 
-def session(config: Config, phase: str) -> Session:
+def session(config: Config, phase: str, warm_steps: int) -> Session:
     """A headless session in the given phase, warm."""
     made = worlds.create(config, Path(tempfile.mkdtemp(prefix="bench-")) / "run")
     if phase == "adversarial":
         made.apply(SwitchPhase("adversarial"))
     while made.measuring:
         made.measure()
-    for _ in range(50):
+    for _ in range(warm_steps):
         made.step()
     return made
 
 
-def repeat(function: Callable[[], object]) -> Callable[[], float]:
-    """Seconds for BLOCK calls."""
+def repeat(function: Callable[[], object], times: int) -> Callable[[], float]:
+    """Seconds for so many calls."""
 
     def block() -> float:
         start = time.perf_counter()
-        for _ in range(BLOCK):
+        for _ in range(times):
             function()
         return time.perf_counter() - start
 
     return block
 
 
-def run(preset: str = "standard") -> list[Result]:
+def run(sizes: Sizes = FULL, preset: str = "standard") -> list[Result]:
     """Session against plain loop (aim ≥ 0.97), autograd loop, and four matrix products (aim ≤ 2.0)."""
-    config = quiet(load_preset(preset))
+    config, count = quiet(load_preset(preset)), sizes.steps
     results = []
     for phase in ("clean", "adversarial"):
-        ours, adversarial = session(config, phase), phase == "adversarial"
+        ours, adversarial = session(config, phase, sizes.warm_steps), phase == "adversarial"
         plain, autograd = PlainLoop(config), AutogradLoop(config)
         (mean_ours, mean_plain, mean_autograd) = interleave(
             [
-                repeat(ours.step),
-                repeat(lambda p=plain, a=adversarial: p.step(a)),  # type: ignore[misc]
-                repeat(lambda p=autograd, a=adversarial: p.step(a)),  # type: ignore[misc]
+                repeat(ours.step, count),
+                repeat(lambda p=plain, a=adversarial: p.step(a), count),  # type: ignore[misc]
+                repeat(lambda p=autograd, a=adversarial: p.step(a), count),  # type: ignore[misc]
             ],
-            ROUNDS,
+            sizes.rounds,
         )
         speed = f"{preset}, {phase}: Session"
         results += [
@@ -77,7 +75,7 @@ def run(preset: str = "standard") -> list[Result]:
             Result(f"{speed} / autograd loop, steps per second", mean_autograd.over(mean_ours)),
         ]
         if adversarial:
-            mine, bare = interleave([repeat(ours.step), repeat(products(ours))], ROUNDS)
+            mine, bare = interleave([repeat(ours.step, count), repeat(products(ours), count)], sizes.rounds)
             name = f"{preset}: adversarial step / its four matrix products, time"
             results.append(Result(name, mine.over(bare), aim="<= 2.0"))
         ours.close()
@@ -99,14 +97,15 @@ def products(ours: Session) -> Callable[[], None]:
     return once
 
 
-def live_evaluation(preset: str) -> list[Result]:
+def live_evaluation(preset: str, sizes: Sizes = FULL) -> list[Result]:
     """Time of a run with the preset's live evaluation over that of one without, in both phases (aim ≤ 1.25)."""
     results = []
     for phase in ("clean", "adversarial"):
         config = load_preset(preset)
-        with_it = session(with_value(with_value(config, "storage.checkpoint_every", 1_000_000), "device", "cpu"), phase)
-        without = session(quiet(config), phase)
-        on, off = interleave([repeat(with_it.step), repeat(without.step)], ROUNDS)
+        unsaved = with_value(with_value(config, "storage.checkpoint_every", 1_000_000), "device", "cpu")
+        with_it = session(unsaved, phase, sizes.warm_steps)
+        without = session(quiet(config), phase, sizes.warm_steps)
+        on, off = interleave([repeat(each.step, sizes.steps) for each in (with_it, without)], sizes.rounds)
         results.append(Result(f"{preset}, {phase}: time with live evaluation / without", on.over(off), aim="<= 1.25"))
         with_it.close()
         without.close()

@@ -13,64 +13,81 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from tests.bench.measure import Result, Times
+from tests.bench.measure import FULL, Result, Sizes, Times
 from tests.bench.screen import screen
 
-STEPS = 1500  # per phase
-PAIRS = 3
-
+if TYPE_CHECKING:  # a task imports torch, and then Qt, when it needs them
+    from engine.config.experiment import Config
+    from engine.run.session import Session
 
 # --- tasks, each in a process of its own
 
 
-def timed() -> Any:
-    """A Session that notes the time before its first step and after the last of each phase."""
-    from engine.run.session import Session
+class TimedWorlds:
+    """Makes sessions as :mod:`engine.worlds` does, and notes when one of them trains.
 
-    class Timed(Session):
-        marks: ClassVar[list[float]] = []
+    ``marks`` are the times before its first step and after the last of each phase of ``steps`` steps.
+    """
 
-        def step(self) -> None:
-            if self.steps_done == 0:
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.marks: list[float] = []
+
+    def create(self, config: Config, folder: Path) -> Session:
+        """A new run in ``folder``, timed."""
+        from engine import worlds
+
+        session = worlds.create(config, folder)
+        step = session.step
+
+        def timed() -> None:
+            if session.steps_done == 0:
                 self.marks.append(time.perf_counter())
-            super().step()
-            if self.steps_done in (STEPS, 2 * STEPS):
+            step()
+            if session.steps_done in (self.steps, 2 * self.steps):
                 self.marks.append(time.perf_counter())
 
-    return Timed
+        session.step = timed  # type: ignore[method-assign] - whatever kind of session it is
+        return session
+
+    def resume(self, folder: Path, device: str | None = None) -> Session:
+        """The run in ``folder``, not timed."""
+        from engine import worlds
+
+        return worlds.resume(folder, device)
+
+    def phases(self) -> dict[str, float]:
+        """Seconds a phase."""
+        return {"clean": self.marks[1] - self.marks[0], "adversarial": self.marks[2] - self.marks[1]}
 
 
-def phases(marks: list[float]) -> dict[str, float]:
-    """Seconds a phase."""
-    return {"clean": marks[1] - marks[0], "adversarial": marks[2] - marks[1]}
-
-
-def headless(preset: str) -> dict[str, float]:
+def headless(preset: str, steps: int) -> dict[str, float]:
     """Train both phases without a window."""
-    session = timed().create(config(preset), Path(tempfile.mkdtemp()) / "run")
-    for _ in range(2 * STEPS):
+    factory = TimedWorlds(steps)
+    session = factory.create(config(preset, steps), Path(tempfile.mkdtemp()) / "run")
+    for _ in range(2 * steps):
         session.step()
     session.close()
-    return phases(session.marks)
+    return factory.phases()
 
 
-def config(preset: str) -> Any:
-    """The preset with ``STEPS`` steps in each phase, on the CPU."""
+def config(preset: str, steps: int) -> Config:
+    """The preset with ``steps`` steps in each phase, on the CPU."""
     from engine.config.experiment import with_value
     from engine.config.presets import load_preset
 
     made = load_preset(preset)
     for name in ("schedule.clean_steps", "schedule.second_steps"):
-        made = with_value(made, name, STEPS)
+        made = with_value(made, name, steps)
     return with_value(made, "device", "cpu")
 
 
-def window(preset: str, minutes: float = 0.0, shown: str = "") -> dict[str, Any]:
+def window(preset: str, steps: int, minutes: float = 0.0, shown: str = "") -> dict[str, Any]:
     """Train the same in the window with the default views visible, or those ``shown`` (names, comma between) in front.
 
-    Or for ``minutes``, noting the memory each minute.
+    Or for ``minutes``, noting the memory after each tenth of them.
     """
     import psutil
     from PySide6.QtCore import QSettings, QTimer
@@ -84,11 +101,13 @@ def window(preset: str, minutes: float = 0.0, shown: str = "") -> dict[str, Any]
     app = make_app(["bench"])
     home = Path(tempfile.mkdtemp())
     settings = QSettings(str(home / "settings.ini"), QSettings.Format.IniFormat)
-    factory = timed()
+    factory = TimedWorlds(steps)
     controller = Controller(factory, home / "runs")
-    main_window = MainWindow(controller, view_types(), ThemeManager(app, "light"), preset, config(preset), settings)
+    main_window = MainWindow(
+        controller, view_types(), ThemeManager(app, "light"), preset, config(preset, steps), settings
+    )
     main_window.resize(1600, 1000)
-    main_window.begin(config(preset), preset)
+    main_window.begin(config(preset, steps), preset)
     main_window.show()
 
     def bring() -> None:
@@ -101,21 +120,24 @@ def window(preset: str, minutes: float = 0.0, shown: str = "") -> dict[str, Any]
     QTimer.singleShot(1000, bring)
     late: list[float] = []
     memory: list[float] = []
-    process, started = psutil.Process(), time.perf_counter()
+    process, begun = psutil.Process(), [0.0]  # when it began to train; 0 before
 
     def look() -> None:
         """Four times a second: how far it is, and every beat's lateness."""
         late.extend(controller.lateness)
         controller.lateness.clear()
-        elapsed = time.perf_counter() - started
+        if controller.last is None or not controller.last.step:
+            return
+        begun[0] = begun[0] or time.perf_counter()
+        elapsed = time.perf_counter() - begun[0]
         if minutes:
-            if elapsed / 60 >= len(memory) + 1:
+            if elapsed / 60 >= (len(memory) + 1) * minutes / 10:
                 memory.append(process.memory_info().rss / 2**20)
-            if elapsed / 60 >= minutes:
+            if len(memory) == 10:
                 main_window.close()
             elif not controller.playing:
                 controller.play()
-        elif controller.last is not None and controller.last.step >= 2 * STEPS:
+        elif controller.last.step >= 2 * steps:
             main_window.close()
 
     timer = QTimer()
@@ -131,7 +153,7 @@ def window(preset: str, minutes: float = 0.0, shown: str = "") -> dict[str, Any]
     timer.stop()
     assert controller.last is not None
     return {
-        **(phases(factory.marks) if not minutes else {}), "views": visible,
+        **(factory.phases() if not minutes else {}), "views": visible,
         "late_p99_ms": sorted(late)[int(0.99 * len(late))], "late_max_ms": max(late), "beats": len(late),
         "memory_mb": memory, "steps": controller.last.step,
     }  # fmt: skip
@@ -198,48 +220,54 @@ def task(name: str, *arguments: str, env: dict[str, str]) -> dict[str, Any]:
     return found
 
 
-def speed(preset: str) -> list[Result]:
-    """Steps per second beside the window against headless (aim ≥ 0.85), and the window's lateness (aim ≤ 50 ms)."""
-    clean: list[tuple[float, float]] = []
-    adversarial: list[tuple[float, float]] = []
-    late = []
+Pairs = dict[str, list[tuple[float, float]]]  # phase → seconds beside the window and without it
+
+
+def beside_window(preset: str, sizes: Sizes, shown: str = "") -> tuple[Pairs, list[float]]:
+    """Both phases' seconds beside the window and headless, pair by pair, and the window's lateness (p99, ms)."""
+    pairs: Pairs = {"clean": [], "adversarial": []}
+    late, steps = [], str(sizes.window_steps)
     with screen() as env:
-        for _ in range(PAIRS):
-            with_it, without = task("window", preset, env=env), task("headless", preset, env=env)
-            clean.append((with_it["clean"], without["clean"]))
-            adversarial.append((with_it["adversarial"], without["adversarial"]))
+        for _ in range(sizes.window_pairs):
+            with_it = task("window", preset, steps, "0", shown, env=env)
+            without = task("headless", preset, steps, env=env)
+            for phase, found in pairs.items():
+                found.append((with_it[phase], without[phase]))
             late.append(with_it["late_p99_ms"])
+    return pairs, late
+
+
+def steps_per_second(pairs: Pairs, what: str, aim: str) -> list[Result]:
+    """Those beside the window over those without it."""
     rows = []
-    for name, pairs in (("clean", clean), ("adversarial", adversarial)):
-        ratio = Times(tuple(b for _, b in pairs)).over(Times(tuple(a for a, _ in pairs)))
-        rows.append(Result(f"{preset}, {name}: with the window / headless, steps per second", ratio, aim=">= 0.85"))
-    rows.append(Result(f"{preset}: GUI heartbeat lateness, p99", statistics.median(late), "ms", "<= 50 ms"))
+    for phase, found in pairs.items():
+        ratio = Times(tuple(b for _, b in found)).over(Times(tuple(a for a, _ in found)))
+        rows.append(Result(f"{phase}: {what} / headless, steps per second", ratio, aim=aim))
     return rows
 
 
-def live_cost(preset: str) -> list[Result]:
+def speed(preset: str, sizes: Sizes = FULL) -> list[Result]:
+    """Steps per second beside the window against headless (aim ≥ 0.85), and the window's lateness (aim ≤ 50 ms)."""
+    pairs, late = beside_window(preset, sizes)
+    rows = steps_per_second(pairs, f"{preset} with the window", ">= 0.85")
+    return [*rows, Result(f"{preset}: GUI heartbeat lateness, p99", statistics.median(late), "ms", "<= 50 ms")]
+
+
+def live_cost(preset: str, sizes: Sizes = FULL) -> list[Result]:
     """Steps per second with Robustness and Radius both open against headless (aim ≥ 0.8)."""
-    pairs = {"clean": [], "adversarial": []}  # type: dict[str, list[tuple[float, float]]]
-    with screen() as env:
-        for _ in range(PAIRS):
-            with_it, without = task("window", preset, "0", "radius", env=env), task("headless", preset, env=env)
-            for phase, found in pairs.items():
-                found.append((with_it[phase], without[phase]))
-    return [
-        Result(
-            f"{preset}, {phase}: with Robustness and Radius open / headless, steps per second",
-            Times(tuple(b for _, b in found)).over(Times(tuple(a for a, _ in found))),
-            aim=">= 0.8",
-        )
-        for phase, found in pairs.items()
-    ]
+    pairs, _ = beside_window(preset, sizes, shown="radius")
+    return steps_per_second(pairs, f"{preset} with Robustness and Radius open", ">= 0.8")
 
 
-def start() -> list[Result]:
+def start(sizes: Sizes = FULL) -> list[Result]:
     """Time until the window is painted over the time of ``import torch`` (aim ≤ 2)."""
     with screen() as env:
-        task("start_window", env=env)
-        pairs = [(task("start_window", env=env)["seconds"], task("import_torch", env=env)["seconds"]) for _ in range(5)]
+        if sizes.start_pairs > 1:
+            task("start_window", env=env)  # files come from the disk the first time
+        pairs = [
+            (task("start_window", env=env)["seconds"], task("import_torch", env=env)["seconds"])
+            for _ in range(sizes.start_pairs)
+        ]
     ratio = Times(tuple(a for a, _ in pairs)).over(Times(tuple(b for _, b in pairs)))
     seconds = statistics.median(a for a, _ in pairs)
     return [
@@ -248,13 +276,14 @@ def start() -> list[Result]:
     ]
 
 
-def memory(minutes: float) -> list[Result]:
-    """Growth of the resident memory from the first minute of training to the last (aim ≤ 20 MB over ten minutes)."""
+def memory(sizes: Sizes = FULL) -> list[Result]:
+    """Growth of the resident memory from the first tenth of the training to the last (aim ≤ 20 MB in ten minutes)."""
+    minutes = sizes.minutes
     with screen() as env:
-        found = task("window", "standard", str(minutes), env=env)
+        found = task("window", "standard", str(sizes.window_steps), str(minutes), env=env)
     grown = found["memory_mb"][-1] - found["memory_mb"][0]
     return [
-        Result(f"memory after {minutes:g} minutes of training minus after one", grown, "MB", "<= 20 MB"),
+        Result(f"memory after {minutes:g} minutes of training minus after a tenth of them", grown, "MB", "<= 20 MB"),
         Result("  steps trained in that time", float(found["steps"]), "steps"),
         Result("  GUI heartbeat lateness in that time, p99", found["late_p99_ms"], "ms", "<= 50 ms"),
     ]
@@ -264,5 +293,5 @@ if __name__ == "__main__":
     name, *rest = sys.argv[1:]
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     tasks = {"headless": headless, "window": window, "import_torch": import_torch, "start_window": start_window}
-    arguments: list[Any] = [*rest[:1], *map(float, rest[1:2]), *rest[2:]]
+    arguments: list[Any] = [*rest[:1], *map(int, rest[1:2]), *map(float, rest[2:3]), *rest[3:]]
     sys.stdout.write(json.dumps(tasks[name](*arguments)) + "\n")

@@ -1,0 +1,69 @@
+"""Every group of the bench runs, with the sizes of ``--tiny``; what it measures then means nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import engine.images.session
+from engine.data.images import Images
+from engine.images.config import ImageConfig
+from tests.bench import images
+from tests.bench.__main__ import GROUPS, main
+
+# What a line of each group's table says; a missing group fails the test that compares.
+LINES = {
+    "training": "four matrix products",
+    "images": "Session / plain loop, time",
+    "images-whole": "PGD-10 accuracy",
+    "evaluation": "with live evaluation / without",
+    "certificate": "after the adversarial phase",
+    "start": "window painted / import torch",
+    "window": "GUI heartbeat lateness",
+    "live": "with Robustness and Radius open / headless",
+    "memory": "steps trained in that time",
+}
+
+
+@pytest.fixture(autouse=True)
+def _data_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bench gives sessions its own images; what loads them comes back after the test."""
+    monkeypatch.setattr(engine.images.session, "load", engine.images.session.load)
+
+
+def few_images(config: ImageConfig) -> Images:
+    """Noise in place of the trial images."""
+    draw = np.random.default_rng(0)
+    parts = [(draw.integers(0, 256, (n, 3, 32, 32), np.uint8), np.arange(n) % 10) for n in (64, 32)]
+    return Images.of("few", *parts, [str(i) for i in range(10)], "a test")
+
+
+def table(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    main(["--tiny", *arguments])
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_group_runs(group: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "trial_images", few_images)
+    lines = table(capsys, group)
+    assert any(LINES[group] in line for line in lines), lines
+    assert not any("not measured" in line for line in lines)
+
+
+def test_without_trial_images_the_whole_run_says_so_and_measures_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FP_TRIAL_DATA", str(tmp_path / "nowhere.zip"))
+    (line,) = table(capsys, "images-whole")
+    assert "trial images are missing" in line
+    assert "not measured" in line
+    assert "accuracy" not in line
+
+
+def test_an_unknown_group_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["windows"])
+    assert "got windows" in capsys.readouterr().err

@@ -299,7 +299,7 @@ def test_one_recipe_holds_the_options_of_every_view(run: Path, tmp_path: Path) -
     assert found["neurons"] == {
         "space": "dictionary", "sort": "index", "count": "64", "alive": "true", "normalise": "false"
     }  # fmt: skip
-    assert found["mixtures"] == {"quantity": "pure"}
+    assert found["mixtures"] == {"quantity": "pure", "clean": "true"}
     assert found["robustness"] == {"alignment": "false"}
     for view in views:
         assert "checkpoint at step 20" in (tmp_path / view / "caption.txt").read_text()

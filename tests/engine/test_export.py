@@ -217,7 +217,7 @@ def test_a_chosen_step_view_and_format(run: Path, tmp_path: Path) -> None:
     ("change", "error", "message"),
     [
         ({"views": ["curves"]}, ConfigError, r"view: got 'curves'; allowed: .*neurons, .*mixtures, .*robustness"),
-        ({"views": []}, ConfigError, r"view: got none; allowed: .*neurons, .*mixtures, .*robustness, or all"),
+        ({"views": []}, ConfigError, r"view: got none; allowed: neurons, mixtures, .*robustness, .*claims, or all"),
         ({"options": {"colour": "red"}}, ConfigError, r"option: got 'colour'; allowed: .*space, sort"),
         ({"options": {"space": "fourier"}}, ConfigError, r"space: got 'fourier'; allowed: pixel, dictionary"),
         ({"formats": ["gif"]}, ConfigError, r"format: got 'gif'; allowed: png, svg, pdf"),
@@ -299,7 +299,7 @@ def test_one_recipe_holds_the_options_of_every_view(run: Path, tmp_path: Path) -
     assert found["neurons"] == {
         "space": "dictionary", "sort": "index", "count": "64", "alive": "true", "normalise": "false"
     }  # fmt: skip
-    assert found["mixtures"] == {"quantity": "pure"}
+    assert found["mixtures"] == {"quantity": "pure", "clean": "true"}
     assert found["robustness"] == {"alignment": "false"}
     for view in views:
         assert "checkpoint at step 20" in (tmp_path / view / "caption.txt").read_text()

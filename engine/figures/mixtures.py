@@ -23,7 +23,7 @@ from engine.figures.base import (
     provenance,
     training,
 )
-from engine.figures.declare import MOMENT_LOOKS, Option, ViewDeclaration
+from engine.figures.declare import MOMENT_LOOKS, Option, ViewDeclaration, switch
 from engine.figures.style import (
     MARKERS,
     diagonal,
@@ -59,6 +59,7 @@ VIEW = ViewDeclaration(
             },
             "What is shown over time, over alive neurons.",
         ),
+        switch("clean", True, "Also show where the neurons were after clean training."),
     ),
     looks=MOMENT_LOOKS,
 )  # fmt: skip
@@ -155,7 +156,7 @@ class MixturesDrawer(Drawer):
         arrays, quantity = checkpoint.arrays, options["quantity"]
         now = measure(arrays["weight"], arrays["dictionary"], arrays["target"])
         clean = None
-        if "weight_clean" in arrays:
+        if "weight_clean" in arrays and options["clean"] == "true":
             clean = measure(arrays["weight_clean"], arrays["dictionary"], arrays["target"])
         series = {
             s: until(store.series(metrics.mixture(quantity, s)), checkpoint.step) for s in ("median", "q10", "q90")

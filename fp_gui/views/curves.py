@@ -20,7 +20,7 @@ from engine.figures.declare import phase as phase_look
 from engine.run.snapshot import Event
 from engine.run.timeline import Span
 from fp_gui.theme import LIGHT, Theme
-from fp_gui.views.plots import NONE, SYMBOLS, Floats, add_items, colour_of, new_plot, theme_plot, translucent
+from fp_gui.views.plots import NONE, SYMBOLS, Floats, add_items, colour_of, new_plot, pen_of, theme_plot, translucent
 from fp_gui.views.widgets import line, tint
 
 # Painting a band costs far more than computing it: an outline of many spikes is slow to fill.
@@ -121,7 +121,7 @@ class TimePlot(QWidget):
         self.plot.viewport().installEventFilter(self)
 
     def add_curve(self, key: str, look: Look) -> None:
-        """Declare a curve. Its line is solid, whatever its dash: many short dashes take long to paint."""
+        """Declare a curve and how it looks: colour, dash and marker, never colour alone."""
         symbol = SYMBOLS[look.marker]
         curve = TimeCurve(
             look.label, look, pg.PlotCurveItem(), pg.ScatterPlotItem(symbol=symbol, size=8), QGraphicsPathItem(),
@@ -235,8 +235,8 @@ class TimePlot(QWidget):
     def _colour(self, curve: TimeCurve) -> None:
         colour = colour_of(curve.look, self.theme)
         pen = pg.mkPen(colour, width=1)
-        for line_item in (curve.line, curve.bars):
-            line_item.setPen(pen)
+        curve.line.setPen(pen_of(curve.look, self.theme))
+        curve.bars.setPen(pen)
         curve.marks.setPen(pen)
         curve.marks.setBrush(pg.mkBrush(colour))
         curve.points.setPen(pg.mkPen(colour, width=2))

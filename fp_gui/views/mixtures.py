@@ -49,7 +49,7 @@ class MixturesView(View):
         self.count = line(wrap=False)
         self.count.setToolTip("Alive: ‖w_i‖ above 0.3 of the largest. Summaries are taken over alive neurons.")
         self.quantity = Choice.of(VIEW.option("quantity"), f"\n{TERMS}")
-        self.show_clean = Switch("After clean", "Draw where the neurons were after clean training, faintly.", on=True)
+        self.show_clean = Switch.of("After clean", VIEW.option("clean"))
 
         self.scatter = UnitScatter(
             "pure magnitude |C_ij| (weight units)", "mixture ‖v_i‖ (ℓ2, weight units)", VIEW.looks["now"]
@@ -241,10 +241,11 @@ class MixturesView(View):
         tint(self.count, theme.text)
 
     def options(self) -> dict[str, str]:
-        """``quantity``: what is drawn over time."""
-        return {"quantity": self.quantity.value}
+        """``quantity``: what is drawn over time; ``clean``: whether the neurons after clean training are drawn."""
+        return {"quantity": self.quantity.value, "clean": self.show_clean.value}
 
     def set_options(self, options: dict[str, str]) -> None:
         """Inverse of :meth:`options`."""
-        restore({"quantity": self.quantity}, options)
+        restore({"quantity": self.quantity, "clean": self.show_clean}, options)
         self._redraw_time()
+        self._draw_clean()

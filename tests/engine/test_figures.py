@@ -304,3 +304,10 @@ def test_importing_the_figures_is_light() -> None:
     )  # fmt: skip
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_mixtures_without_the_neurons_after_clean_training(store: Store) -> None:
+    both, alone = collect(store, "mixtures"), collect(store, "mixtures", clean="false")
+    assert "after_clean" in both.tables
+    assert "after_clean" not in alone.tables
+    assert "after clean training" not in alone.caption

@@ -18,6 +18,7 @@ from engine.figures import figures
 from engine.figures.declare import ViewDeclaration, round_up
 from engine.figures.mixtures import VIEW as MIXTURES
 from engine.figures.neurons import VIEW as NEURONS
+from engine.figures.robustness import VIEW as ROBUSTNESS
 from engine.run.snapshot import Event, Snapshot
 from engine.run.timeline import spans
 from fp_gui.panels import Panels
@@ -27,6 +28,7 @@ from fp_gui.views.base import View, view_types, views
 from fp_gui.views.gallery import quantise, tile
 from fp_gui.views.mixtures import MixturesView
 from fp_gui.views.neurons import NeuronsView
+from fp_gui.views.plots import DASHES, SYMBOLS
 from fp_gui.views.robustness import RobustnessView, sample_sizes, wilson_of
 
 # The offscreen platform says this of every window that is shown.
@@ -165,7 +167,7 @@ def test_an_empty_view_says_press_play(qtbot, kind):
     ("kind", "options"),
     [
         (NeuronsView, {"space": "dictionary", "sort": "purity", "count": "144", "alive": "false", "normalise": "true"}),
-        (MixturesView, {"quantity": "dense_alignment"}),
+        (MixturesView, {"quantity": "dense_alignment", "clean": "false"}),
         (RobustnessView, {"alignment": "true"}),
     ],
 )
@@ -562,6 +564,10 @@ def test_robustness_shows_curves_bands_reports_and_protocols(qtbot):
     np.testing.assert_allclose(view.plot.curves[metrics.PGD].bars.yData, [low, high])
     assert row.report.text().startswith("0.330 [")
     assert "PGD-40" in row.report.toolTip()
+    for name, drawn_curve in view.plot.curves.items():  # as the figure draws it
+        look, line = ROBUSTNESS.looks[name], drawn_curve.line.opts["pen"]
+        assert (line.color().name().upper(), line.style()) == (look.light.upper(), DASHES[look.dash])
+        assert drawn_curve.marks.opts["symbol"] == SYMBOLS[look.marker]
     assert len({c.look.marker for c in view.plot.curves.values()}) == len(view.plot.curves)
     assert view.plot.box.viewRange()[1] == pytest.approx([0, 1], abs=0.05)
 

@@ -42,8 +42,6 @@ PAUSE = 0.015  # seconds of work after which a slice ends, at the next whole ste
 EXACT = "exact (linear: margin − tau · dual norm of w)"
 DECAY = 0.0  # the baselines get no weight decay: it would only cost them
 
-S = TypeVar("S")
-R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -75,21 +73,6 @@ class BaselineResult:
     features: str
     steps: int
     lr: float
-
-    @property
-    def clean_accuracy(self) -> float:
-        """Share right without an attack."""
-        return self.clean.accuracy
-
-    @property
-    def robust_accuracy(self) -> float:
-        """Share right under the attack of :attr:`protocol`."""
-        return self.robust.accuracy
-
-    @property
-    def protocol(self) -> Measurement:
-        """How :attr:`robust_accuracy` was measured."""
-        return self.robust.protocol
 
 
 def best(results: Iterable[BaselineResult]) -> dict[str, BaselineResult]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from engine.claims.base import Facts
 from engine.claims.source import StoreSource
-from engine.config.experiment import SPARSE_CODING
+from engine.config.experiment import SPARSE_CODING, Config
 from engine.config.knobs import Objective
 from engine.core.device import available
 from engine.core.errors import ConfigError, ExplorerError
@@ -88,15 +88,9 @@ class CleanEnd:
         return int(self.network.checkpoint.state["clean_step"])
 
     @property
-    def robust(self) -> Measurement:
-        """How robust accuracy is measured: as in the run's reports."""
-        attack, knobs = self.config.attack, self.config.evaluation
-        return Measurement("pgd", attack.norm, attack.tau, knobs.report_steps, knobs.report_restarts, len(self.y))
-
-    @property
-    def clean(self) -> Measurement:
-        """How clean accuracy is measured."""
-        return Measurement("clean", self.config.attack.norm, 0.0, 0, 0, len(self.y))
+    def protocols(self) -> tuple[Measurement, Measurement]:
+        """How clean and robust accuracy are measured."""
+        return protocols(self.config, len(self.y))
 
     def trainer(self, name: str) -> ImageTrainer:
         """Trains a network of its own from the clean weights; its batches depend on seed and ``name`` alone."""
@@ -117,7 +111,7 @@ class CleanEnd:
     def measure(self, model: ImageClassifier, name: str, tell: Tell) -> tuple[Measured, Measured]:
         """Clean and robust accuracy; the attack's random numbers depend on seed and ``name`` alone."""
         found = []
-        for protocol in (self.clean, self.robust):
+        for protocol in self.protocols:
             generator = seeded(self.config.seed, f"{name} {protocol.text()}", self.x.device)
             work = accuracy(model, self.x, self.y, protocol, None, generator, box=BOX, chunk=CHUNK)
             found.append(finish(work))
@@ -143,6 +137,15 @@ def clean_end_of(folder: Path) -> tuple[bool, int]:
         if clean_end is None:
             raise not_ended(folder)
         return store.config.kind == SPARSE_CODING, clean_end
+
+
+def protocols(config: Config, n: int) -> tuple[Measurement, Measurement]:
+    """How clean and robust accuracy are measured: as in the run's reports, on ``n`` samples."""
+    attack, knobs = config.attack, config.evaluation
+    return (
+        Measurement("clean", attack.norm, 0.0, 0, 0, n),
+        Measurement("pgd", attack.norm, attack.tau, knobs.report_steps, knobs.report_restarts, n),
+    )
 
 
 def not_ended(folder: Path) -> ConfigError:

@@ -45,16 +45,6 @@ class Dimension:
     baselines: tuple[BaselineResult, ...]
     oracle: Measured | None
 
-    @property
-    def best_baseline(self) -> BaselineResult:
-        """The most robust of all baselines."""
-        return max(self.baselines, key=lambda r: r.robust.right)
-
-    @property
-    def gap(self) -> float:
-        """Robust accuracy of the network less that of the best baseline."""
-        return self.network.accuracy - self.best_baseline.robust_accuracy
-
 
 def at_dimension(config: SparseCodingConfig, d: int) -> SparseCodingConfig:
     """``config`` in dimension d. Width m and learning rate grow with d, as SPEC.md section 9's presets do.
@@ -86,7 +76,7 @@ def train_network(config: SparseCodingConfig, world: SparseCoding) -> Generator[
 
 def sweep(
     config: SparseCodingConfig,
-    dims: Sequence[int] = (36, 64, 100, 144),
+    dims: Sequence[int],
     *,
     steps: int | None = None,
     n: int = 1000,
@@ -103,7 +93,6 @@ def sweep(
     points = []
     for index, each in enumerate(configs):
         d, world = each.world.d, draw_world(each)
-
         at = partial(_at, index, len(configs), d)
         network = yield from mapped(train_network(each, world), partial(at, "network", 0.0, 0.3))
         x, y = HeldOut(world, each.seed).take(n, each.world.sigma_x)
@@ -126,7 +115,7 @@ def sweep(
 def _at(
     index: int, count: int, d: int, text: str, start: float, width: float, item: UnderWay | float | None
 ) -> UnderWay:
-    """UnderWay of a part that makes up ``width`` of one dimension, from ``start`` on."""
+    """Progress of a part that makes up ``width`` of one dimension, from ``start`` on."""
     if isinstance(item, UnderWay):
         text, item = item.text, item.fraction
     return UnderWay((index + start + width * (item or 0.0)) / count, f"d = {d}: {text}")

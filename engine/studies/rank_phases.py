@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from engine.config.experiment import Config, with_value
+from engine.config.experiment import with_value
 from engine.core.arrays import frozen
 from engine.core.errors import ConfigError
 from engine.core.generators import seeded
@@ -26,7 +26,7 @@ from engine.images.training import ImageTrainer, restrict
 from engine.models.low_rank import Factors
 from engine.probes.low_rank import low_rank
 from engine.probes.robustness import Measured, accuracy
-from engine.studies.clean_end import CleanEnd, Stages, clean_end_of, steps_of
+from engine.studies.clean_end import CleanEnd, Stages, clean_end_of, protocols, steps_of
 from engine.theory.config import SparseCodingConfig
 from engine.theory.loading import TheoryNetwork
 from engine.theory.training import retrain
@@ -131,15 +131,6 @@ def _theory(
         for sound, right in zip(curve.clean.tolist(), curve.right.tolist(), strict=True)
     )
     return RankPhases(network.step, clean_end, phase, ranks, (before[0], before[1]), pairs)
-
-
-def protocols(config: Config, n: int) -> tuple[Measurement, Measurement]:
-    """How clean and robust accuracy are measured: as in the run's reports, on ``n`` samples."""
-    attack, knobs = config.attack, config.evaluation
-    return (
-        Measurement("clean", attack.norm, 0.0, 0, 0, n),
-        Measurement("pgd", attack.norm, attack.tau, knobs.report_steps, knobs.report_restarts, n),
-    )
 
 
 def _share(index: int, count: int, share: float, _: object = None) -> float:

@@ -9,10 +9,9 @@ import pytest
 
 from engine.cli import run as commands
 from engine.cli.main import run_command_line
-from engine.config.experiment import Config, kinds, value_of
+from engine.config.experiment import Config, kinds, value_of, with_values
 from engine.config.presets import load_preset
 from engine.core.errors import ConfigError
-from fp_gui.form import changed
 
 NAMES = [
     (preset, f"{group}.name", name)
@@ -40,7 +39,7 @@ def typed(preset: str, path: str, name: str, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(("preset", "path", "name"), NAMES, ids=lambda part: str(part))
 def test_command_line_and_window_agree(preset: str, path: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     try:
-        chosen = changed(load_preset(preset), {path: name})
+        chosen = with_values(load_preset(preset), {path: name})
     except ConfigError:
         chosen = None
     assert typed(preset, path, name, monkeypatch) == chosen

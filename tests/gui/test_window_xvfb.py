@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -17,11 +18,12 @@ TOOLS = ("Xvfb", "xdotool", "import", "convert")
 MISSING = [tool for tool in TOOLS if shutil.which(tool) is None]
 ROOT = Path(__file__).parents[2]
 TITLE = "Feature Purification Explorer"
+FRONT = {"small": {"neurons", "mixtures", "robustness"}, "digits": {"filters", "layers", "robustness"}}
 
 pytestmark = [
     pytest.mark.window,
     pytest.mark.skipif(bool(MISSING), reason=f"needs xvfb, xdotool and imagemagick; missing: {', '.join(MISSING)}"),
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(400),
 ]
 
 
@@ -62,7 +64,7 @@ def recorded(run: Path, name: str) -> int:
 
 
 @pytest.mark.parametrize("preset", ["small", "digits"])
-def test_play_switch_and_quit_by_keys(screen: str, tmp_path: Path, preset: str) -> None:
+def test_play_switch_export_and_quit_by_keys(screen: str, tmp_path: Path, preset: str) -> None:
     runs = tmp_path / "runs"
     environment = os.environ | {
         "DISPLAY": screen,
@@ -83,7 +85,8 @@ def test_play_switch_and_quit_by_keys(screen: str, tmp_path: Path, preset: str) 
     try:
         wait_for(lambda: bool(xdo("search", "--onlyvisible", "--name", TITLE)) or app.poll() is not None, "the window")
         assert app.poll() is None, app.stderr.read() if app.stderr else ""
-        wait_for(lambda: runs.is_dir() and any(p.is_dir() for p in runs.iterdir()), "the run folder")
+        # A folder whose name begins with a dot is one that is still being made.
+        wait_for(lambda: runs.is_dir() and any(not p.name.startswith(".") for p in runs.iterdir()), "the run folder")
         (run,) = runs.iterdir()
         window = xdo("search", "--onlyvisible", "--name", TITLE).splitlines()[-1]
         xdo("windowfocus", "--sync", window)
@@ -97,6 +100,12 @@ def test_play_switch_and_quit_by_keys(screen: str, tmp_path: Path, preset: str) 
             ["convert", str(picture), "-format", "%k", "info:"], capture_output=True, text=True, check=True
         )
         assert int(colours.stdout) > 200, "the screen is blank"
+        xdo("key", "ctrl+e")
+        wait_for(lambda: bool(xdo("search", "--onlyvisible", "--name", "Export figures")), "the export dialog")
+        xdo("windowfocus", "--sync", xdo("search", "--onlyvisible", "--name", "Export figures").splitlines()[-1])
+        xdo("key", "Return")
+        wait_for((run / "figures" / "recipe.json").exists, "the export", 200)
+        xdo("windowfocus", "--sync", window)
         xdo("key", "ctrl+q")
         _, errors = app.communicate(timeout=60)
     finally:
@@ -106,6 +115,9 @@ def test_play_switch_and_quit_by_keys(screen: str, tmp_path: Path, preset: str) 
     assert errors == ""
     assert app.returncode == 0
     assert any((run / "checkpoints").iterdir())
+    recipe = json.loads((run / "figures" / "recipe.json").read_text())
+    assert set(recipe["figures"]["views"]) == FRONT[preset]
+    assert all((run / "figures" / name / f"{name}.pdf").exists() for name in FRONT[preset])
 
 
 def phases(run: Path) -> set[str]:

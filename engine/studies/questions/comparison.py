@@ -25,27 +25,28 @@ CURVE_POINTS, CURVE_EVERY, CURVE_SIZE = 10, 60, 500  # of the curves over steps:
 SWEPT = (36, 64, 100, 144)  # dimensions d of the sweep: squares of even numbers, so that every dictionary exists
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Entry:
     """One model. ``low``/``high`` are the 95% interval of ``robust``; None where it was not measured.
 
     A baseline has a ``name``, says by which objective it was ``trained_by``, and ``note`` what its features are.
     """
 
-    robust: Proportion
-    clean: Proportion | None = None
-    low: Proportion | None = None
-    high: Proportion | None = None
     name: str = ""
     trained_by: str = ""
     steps: int | None = None
     note: str = ""
+    clean: Proportion | None = None
+    robust: Proportion
+    low: Proportion | None = None
+    high: Proportion | None = None
 
     @classmethod
-    def of(cls, clean: Measured | None, robust: Measured, *how: Any) -> Entry:
-        """From measured accuracies, and ``how`` a baseline was trained: the fields from ``name`` on."""
+    def of(cls, clean: Measured | None, robust: Measured, **how: Any) -> Entry:
+        """From measured accuracies, and ``how`` a baseline was trained: the other fields."""
         shown = Interval.of(robust)
-        return cls(shown.value, None if clean is None else clean.accuracy, shown.low, shown.high, *how)
+        plain = None if clean is None else clean.accuracy
+        return cls(clean=plain, robust=shown.value, low=shown.low, high=shown.high, **how)
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -164,7 +165,10 @@ class ComparisonStudy(Study[Comparison]):
             step=network.step,
             network=Entry.of(clean, right),
             oracle=Entry.of(None, ideal.measured),
-            baselines=tuple(Entry.of(r.clean, r.robust, r.name, r.trained_by, r.steps, r.features) for r in results),
+            baselines=tuple(
+                Entry.of(r.clean, r.robust, name=r.name, trained_by=r.trained_by, steps=r.steps, note=r.features)
+                for r in results
+            ),
             curves=drawn,
             sweep=tuple(_swept(point, n) for point in points),
         )
@@ -199,7 +203,7 @@ def curves(
     for point in range(CURVE_POINTS):
         finish(training.advance(config, "fgm", CURVE_EVERY))
         for result in finish(training.measure(config, n)):
-            found.setdefault(result.name, []).append(result.robust_accuracy)
+            found.setdefault(result.name, []).append(result.robust.accuracy)
         tell((point + 1) / CURVE_POINTS)
     steps = tuple(CURVE_EVERY * (i + 1) for i in range(CURVE_POINTS))
     return tuple(ComparisonCurve(name, "fgm", steps, tuple(values)) for name, values in found.items())
@@ -215,5 +219,5 @@ def baseline_scalars(results: Iterable[BaselineResult]) -> Scalars:
 
 def _swept(point: Dimension, n: int) -> dict[str, int | float | str | None]:
     ideal = None if point.oracle is None else point.oracle.accuracy
-    named = {result.name: result.robust_accuracy for result in point.baselines}
+    named = {result.name: result.robust.accuracy for result in point.baselines}
     return {"d": point.d, "n": n, "network": point.network.accuracy, "oracle": ideal, **named}

@@ -94,7 +94,7 @@ class LocalStudy(Study[LocalResult]):
         from engine.studies.layer_alone import train_layers
 
         end, found = train_layers(folder, layer, clean_steps, adversarial_steps, n, progress)
-        how, step = end.robust, end.network.step
+        (_, how), step = end.protocols, end.network.step
         rows = tuple(_row(each) for each in found)
         record = LocalResult(step, end.clean_step, how.norm, how.tau, how.text(), how.n, rows)
         return Answer(record, step, [scalar for each in found for scalar in _scalars(each)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, field_serializer
@@ -22,19 +22,19 @@ RANKS = (1, 2, 4, 8, 16, 0)  # 0: unrestricted
 class RankRow:
     """Accuracies after an adversarial phase of this ``rank`` (0: unrestricted), with their 95% intervals."""
 
+    rank: Annotated[int, Field(ge=0)] = field(default=0, kw_only=True)
     robust: Proportion
     low: Proportion
     high: Proportion
     clean: Proportion
     clean_low: Proportion
     clean_high: Proportion
-    rank: Annotated[int, Field(ge=0)] = 0
 
     @classmethod
     def of(cls, measured: tuple[Measured, Measured], rank: int = 0) -> RankRow:
         """From clean and robust accuracy."""
         clean, robust = map(Interval.of, measured)
-        return cls(robust.value, robust.low, robust.high, clean.value, clean.low, clean.high, rank)
+        return cls(robust.value, robust.low, robust.high, clean.value, clean.low, clean.high, rank=rank)
 
     def text(self) -> str:
         """Both in one line."""

@@ -1,0 +1,83 @@
+"""The studies' files keep their names, keys and order: one written before is read, and written again the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.core.errors import ConfigError
+from engine.studies.base import studies, write_record
+
+MODEL = {"clean": 0.9375, "robust": 0.5, "low": 0.33, "high": 0.67}
+INTERVAL = {"value": 0.5, "low": 0.33, "high": 0.67}
+BOTH = {"robust": 0.5, "low": 0.33, "high": 0.67, "clean": 0.9, "clean_low": 0.8, "clean_high": 0.95}
+HEAD = {"norm": "l2", "tau": 0.2, "protocol": "PGD-4", "n": 32}
+FILES: dict[str, tuple[str, Any]] = {
+    "race": (
+        "race.json",
+        {
+            "tau": 0.2, "norm": "l2", "protocol": "PGD-30", "n": 32, "step": 80,
+            "network": MODEL,
+            "oracle": MODEL | {"clean": None},
+            "rivals": [{"name": "ntk", "trained_by": "fgm", "steps": 600, "note": "NTK: ‖w‖", **MODEL}],
+            "curves": [{"name": "ntk", "objective": "fgm", "steps": [60, 120], "robust": [0.1, 0.2]}],
+            "sweep": [{"d": 36, "n": 32, "network": 0.9, "oracle": None, "ntk": 0.5}],
+        },
+    ),
+    "local": (
+        "local.json",
+        {
+            "step": 40, "clean_step": 20, **HEAD,
+            "layers": [
+                {
+                    "name": "conv1", "clean_steps": 2, "adversarial_steps": 2,
+                    "clean_before": INTERVAL, "robust_before": INTERVAL,
+                    "clean_after": INTERVAL, "robust_after": INTERVAL,
+                    "cos_start_clean": 0.1, "cos_start_now": 0.2, "cos_clean_now": 0.9, "share": 0.75,
+                    "pure_part": [1.0, 2.0], "rest": [0.1, 0.2], "alive": [True, False],
+                }
+            ],
+        },
+    ),
+    "low-rank": (
+        "low_rank.json",
+        {
+            "step": 40, "clean_step": 20, **HEAD, "layers": "all", "steps": 3,
+            "before": BOTH, "ranks": [{"rank": 1, **BOTH}, {"rank": 0, **BOTH}],
+        },
+    ),
+    "claims": (
+        "claims.json",
+        [
+            {
+                "id": 1, "title": "t", "verdict": "holds", "rule": "r",
+                "evidence": [
+                    {"name": "loss", "value": 0.5, "step": 3, "low": None, "high": 0.6, "protocol": "PGD-40 × 5"}
+                ],
+            }
+        ],
+    ),
+}  # fmt: skip
+
+
+def test_every_study_has_a_file_of_before() -> None:
+    assert set(studies) == set(FILES)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_read_and_written_again_it_is_the_same(name: str, tmp_path: Path) -> None:
+    file, content = FILES[name]
+    before = json.dumps(content, indent=1, ensure_ascii=False).encode()
+    (tmp_path / file).write_bytes(before)
+    study = studies[name]
+    record = study.read(tmp_path)
+    write_record(tmp_path / file, study.record, record)
+    assert (tmp_path / file).read_bytes() == before
+
+
+def test_an_unknown_study_names_the_known() -> None:
+    with pytest.raises(ConfigError, match="study: got 'noise'; allowed: claims, local, low-rank, race"):
+        studies["noise"]

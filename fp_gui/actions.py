@@ -25,6 +25,7 @@ from PySide6.QtWidgets import (
 
 from engine.config.experiment import Config, resolve
 from engine.config.knobs import About
+from engine.config.objectives import objectives
 from engine.config.presets import load_preset, preset_names
 from engine.core.errors import ConfigError
 from fp_gui.icons import icon
@@ -45,11 +46,6 @@ ACTIONS = {
     "quit": ("Quit", "Ctrl+Q", "Close the window; the run stays on disk and can be opened again"),
     "reset_layout": ("Reset layout", "", "Bring every panel back to where it was at first"),
     "keys": ("Keys", "?", "Show the keys"),
-}
-OBJECTIVES = {
-    "clean": ("Clean", "Train on clean samples"),
-    "adversarial": ("Adversarial", "Train on samples perturbed inside the ball ‖δ‖ ≤ tau"),
-    "gaussian_noise": ("Noise", "Train on samples with Gaussian noise, the cheap baseline"),
 }
 
 
@@ -214,13 +210,15 @@ class Toolbar(QToolBar):
         line.setSpacing(0)
         self._group = QButtonGroup(self)
         self.objectives: dict[str, QToolButton] = {}
-        for objective, (text, tip) in OBJECTIVES.items():
+        for objective in objectives:
             button = QToolButton()
             button.setCheckable(True)
-            button.setText(text)
+            button.setText(objectives[objective].button)
             button.setProperty("segment", True)
             button.setProperty("objective", objective)
-            button.setToolTip(f"{tip} from the next step on (T switches between clean and adversarial)")
+            button.setToolTip(
+                f"{objectives[objective].doc} from the next step on (T switches between clean and adversarial)"
+            )
             button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
             button.clicked.connect(self._objective)
             self._group.addButton(button)

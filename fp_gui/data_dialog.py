@@ -27,13 +27,11 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from engine.data.images import sources
 from fp_gui.tasks import EngineProcess
 from fp_gui.theme import ORANGE, VERMILION, Theme
 from fp_gui.views.widgets import line, tint
 
-IN_FOLDERS = ("cifar10", "image_folder")  # data sets whose folder can be chosen
-IN_ZIPS = ("image_folder",)  # that can also be a .zip
-DOWNLOADS = ("cifar10",)
 COLUMNS = ("Data set", "Installed", "Size", "Images", "Where")
 GRACE_MS = 3000  # for a cancelled download to remove what it had begun
 THOUSAND = 1000  # steps of the progress bar
@@ -191,8 +189,8 @@ class DataDialog(QDialog):
         self._found.clear()
         self._questions.clear()
         self._questions.append(("", arguments("--json")))
-        for name in IN_FOLDERS:
-            if folder := chosen_folder(self.settings, name):
+        for name in sources:
+            if sources[name].in_folder and (folder := chosen_folder(self.settings, name)):
                 self._questions.append((name, arguments(name, "--folder", folder, "--json")))
         if not self._survey.busy:
             self._ask_next()
@@ -248,13 +246,15 @@ class DataDialog(QDialog):
         """The note and the buttons for the selected data set, and what is under way."""
         row = self.selected
         name, installed = (row["name"], row["installed"]) if row else ("", False)
+        source = sources.get(name)
+        fetched = source is not None and source.download is not None
         looking, loading = self._survey.busy, self._download.busy
         self.note.setText("looking for data sets…" if looking and row is None else row["note"] if row else "")
-        self.use.setEnabled(installed and not (loading and name in DOWNLOADS))
-        self.folder.setEnabled(name in IN_FOLDERS and not looking)
-        self.zip.setEnabled(name in IN_ZIPS and not looking)
+        self.use.setEnabled(installed and not (loading and fetched))
+        self.folder.setEnabled(source is not None and source.in_folder and not looking)
+        self.zip.setEnabled(source is not None and source.in_zip and not looking)
         self.default.setEnabled(bool(name and chosen_folder(self.settings, name)) and not looking)
-        self.download.setEnabled(name in DOWNLOADS and not installed and not loading)
+        self.download.setEnabled(fetched and not installed and not loading)
         self.again.setEnabled(not looking)
         for widget in (self.bar, self.progress, self.cancel):
             widget.setVisible(loading)

@@ -11,11 +11,10 @@ import platformdirs
 from engine.config.experiment import IMAGES, Config, from_dict, knobs, to_dict, value_of, with_value
 from engine.config.presets import load_preset, preset_names
 from engine.core.errors import ConfigError, StoreError
+from engine.data.images import sources
 
 APP = "feature-purification-explorer"
 FOLDER = "world.folder"
-# The preset that fits a data set: data sets of one preset are exchanged for each other with all else kept.
-FITS = {"digits": "digits", "mnist5k": "mnist5k", "cifar10": "cifar10-filters", "image_folder": "cifar10-filters"}
 
 
 def runs_root() -> Path:
@@ -54,8 +53,8 @@ def with_data(config: Config, label: str, name: str, folder: str) -> tuple[Confi
     It is ``config`` called ``label`` with those data if that is of similar images, else the preset that fits them.
     Raises :class:`ConfigError` if there is no such data set.
     """
-    if config.kind != IMAGES or FITS.get(config.world.name) != FITS.get(name):
-        preset = FITS.get(name, "")
+    preset = sources[name].preset
+    if config.kind != IMAGES or sources[config.world.name].preset != preset:
         label = preset or name
         config = load_preset(preset) if preset in preset_names() else from_dict({"world": {"name": name}})
     world = {"name": name} if config.world.name != name else to_dict(config)["world"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from PySide6.QtCore import Qt, QTimer, Slot
 from PySide6.QtWidgets import QLabel, QProgressBar, QStatusBar, QWidget
 
+from engine.config.objectives import objectives
 from engine.run.snapshot import Snapshot
 from fp_gui.bridge.controller import Stats
 from fp_gui.theme import named, restyle
 
 LOADING_MS = 200  # what opens sooner does not flicker
-PHASES = {"clean": "Clean", "adversarial": "Adversarial", "gaussian_noise": "Gaussian noise"}
 
 
 class StatusBar(QStatusBar):
@@ -79,7 +79,7 @@ class StatusBar(QStatusBar):
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Phase, step, progress, device and folder."""
         if self.phase.property("objective") != snapshot.phase:
-            self._show_phase(PHASES[snapshot.phase], snapshot.phase)
+            self._show_phase(objectives[snapshot.phase].title, snapshot.phase)
         total = snapshot.config.schedule.total
         by_hand = "" if snapshot.scheduled or snapshot.finished else " · schedule off"
         self.step.setText(f"step {snapshot.step:,} of {total:,}{by_hand}".replace(",", "\u2009"))

@@ -11,6 +11,8 @@ from PySide6.QtCore import QObject, Qt, Signal, Slot
 from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QApplication, QWidget
 
+from engine.config.objectives import objectives
+
 # Okabe and Ito's palette, told apart by the colour-blind; a dash pattern goes with each curve all the same.
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
@@ -106,6 +108,10 @@ def stylesheet(theme: Theme) -> str:
     warn = mix(theme.window, ORANGE, 0.28)
     bad = mix(theme.window, VERMILION, 0.30)
     info = mix(theme.window, theme.accent, 0.20)
+    phases = "\n    ".join(
+        f'QLabel#phase[objective="{name}"] {{ background: {objectives[name].colour}; color: #000000; }}'
+        for name in objectives
+    )
     return f"""
     QToolBar#main {{ border: 0; border-bottom: 1px solid {line}; padding: 4px 6px; spacing: 4px; }}
     QToolBar#banner {{ border: 0; padding: 0; spacing: 0; }}
@@ -131,9 +137,7 @@ def stylesheet(theme: Theme) -> str:
     QLabel[badge="restarts"] {{ color: {theme.muted}; }}
     QLabel[badge="pending"] {{ color: {mix(ORANGE, theme.text, 0.35)}; font-weight: bold; }}
     QLabel#phase {{ font-weight: bold; padding: 1px 9px; border-radius: 8px; background: {line}; }}
-    QLabel#phase[objective="clean"] {{ background: {SKY}; color: #000000; }}
-    QLabel#phase[objective="adversarial"] {{ background: {ORANGE}; color: #000000; }}
-    QLabel#phase[objective="gaussian_noise"] {{ background: {PURPLE}; color: #000000; }}
+    {phases}
     QLineEdit {{ background: {theme.base}; border: 1px solid {line}; border-radius: 3px; padding: 2px 4px; }}
     QLineEdit:focus {{ border-color: {theme.accent}; }}
     QCheckBox::indicator {{ width: 13px; height: 13px; border: 1px solid {theme.muted}; border-radius: 3px;

@@ -8,9 +8,10 @@ from collections.abc import Generator
 import torch
 from torch import Tensor
 
-from engine.attacks.base import Attack, Box, Classifier, Loss, Slices, differentiable
-from engine.attacks.losses import dlr_targeted, margins
+from engine.attacks.base import Attack, AttackKind, Box, Classifier, Loss, Setting, Slices, attacks, differentiable
+from engine.attacks.losses import cross_entropy, dlr_targeted, margins
 from engine.attacks.threat import Threat
+from engine.config.experiment import IMAGES, SPARSE_CODING
 
 MOMENTUM = 0.75  # share of the gradient step; the rest repeats the step before
 PROGRESS = 0.75  # halve the step where fewer than this share of the steps since the last checkpoint did damage
@@ -191,3 +192,52 @@ def _look(
         return loss(logits, y), margins(logits, y), None
     value, logits, gradient = network.gradient(point, y, loss)
     return value, margins(logits, y), gradient
+
+
+def _apgd(to: Setting) -> Apgd:
+    return Apgd(to.threat, to.protocol.tau, steps=to.protocol.steps, restarts=to.protocol.restarts, box=to.box)
+
+
+def _apgd_ce(to: Setting) -> Apgd:
+    how = to.protocol
+    return Apgd(
+        to.threat, how.tau, steps=how.steps, restarts=how.restarts, random_start=True, loss=cross_entropy, box=to.box
+    )
+
+
+def _apgd_t(to: Setting) -> ApgdTargeted:
+    return ApgdTargeted(to.threat, to.protocol.tau, steps=to.protocol.steps, targets=to.protocol.restarts, box=to.box)
+
+
+attacks.register("apgd", order=3)(
+    AttackKind(
+        plain="APGD",
+        text="APGD-{steps} × {all_restarts}",
+        short="APGD-{steps} × {restarts}",
+        build=_apgd,
+        verified={SPARSE_CODING: (100, 1)},
+    )
+)
+attacks.register("apgd_ce", order=4)(
+    AttackKind(
+        plain="APGD-CE",
+        text="APGD-CE, {all_steps} × {all_restarts}",
+        short="APGD-CE-{steps} × {restarts}",
+        build=_apgd_ce,
+        kinds=(IMAGES,),
+        verified={IMAGES: (100, 1)},
+    )
+)
+attacks.register("apgd_t", order=5)(
+    AttackKind(
+        plain="APGD-T",
+        text="APGD-T (targeted DLR, {all_restarts}), {all_steps}",
+        short="APGD-T-{steps} × {restarts}",
+        outcome="after APGD-T, too",
+        unit="target",
+        build=_apgd_t,
+        kinds=(IMAGES,),
+        size=lambda steps, restarts: (steps, TARGETS),
+        verified={IMAGES: (100, TARGETS)},
+    )
+)

@@ -1,15 +1,23 @@
-"""What every attack is: it enforces its ball and box, and works in slices that can be interleaved or given up."""
+"""What every attack is: it enforces its ball and box, and works in slices that can be interleaved or given up.
+
+An attack is one file in this package that enters itself into :data:`attacks`: it is then measured, shown and verified
+by its name.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 import torch
 from torch import Tensor
 
-from engine.attacks.threat import Threat
+from engine.attacks.threat import Threat, threats
+from engine.config.experiment import EVERY_KIND
+from engine.core.measurement import AttackWords, Measurement, attack_words
+from engine.core.registry import Registry
 from engine.core.slices import finish
 
 Slices = Generator[None, None, Tensor]
@@ -93,3 +101,48 @@ class Attack(ABC):
     def __call__(self, model: Classifier, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """δ for x (n, ...) and y (n,), in one go. It may live in the model's memory: use it before the next call."""
         return finish(self.slices(model, x, y, generator))
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What an attack is built for: ``protocol`` gives ball, steps and restarts.
+
+    ``box`` is given for pictures (n, C, H, W) and holds x + δ; ``direction`` (d,), a unit vector, is the dense one of
+    the sparse-coding world, where there is one.
+    """
+
+    protocol: Measurement
+    direction: Tensor | None = None
+    box: Box | None = None
+
+    @property
+    def threat(self) -> Threat:
+        """The protocol's norm."""
+        return threats[self.protocol.norm]
+
+
+Build = Callable[[Setting], Attack]
+Size = tuple[int, int]  # steps and restarts, in the attack's own sense
+NO_SIZES: Mapping[str, Size] = {}  # by attack: each has its own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttackKind(AttackWords):
+    """An attack as evaluations use it.
+
+    ``build`` makes it. ``kinds`` are those of runs that it can be used on; ``directed`` ones need the dense direction.
+    ``size`` gives its steps and restarts for those that are asked of PGD; ``verified`` those of the verified evaluation
+    for each kind of run in which it takes part. A ``black_box`` knows neither gradient nor world: if it does clearly
+    more damage than PGD, something is wrong.
+    """
+
+    build: Build
+    kinds: tuple[str, ...] = EVERY_KIND
+    directed: bool = False
+    size: Callable[[int, int], Size] = lambda steps, restarts: (steps, restarts)
+    verified: Mapping[str, Size] = field(default_factory=dict)
+    black_box: bool = False
+
+
+attacks = cast(Registry[AttackKind], attack_words)
+"""The table of attacks: of each :mod:`engine.core.measurement` knows the words, this room all."""

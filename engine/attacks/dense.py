@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from engine.attacks.base import Attack, Classifier, Slices
+from engine.attacks.base import Attack, AttackKind, Classifier, Setting, Slices, attacks
 from engine.attacks.threat import Threat
+from engine.config.experiment import SPARSE_CODING
 
 
 class DenseDirection(Attack):
@@ -29,3 +30,23 @@ class DenseDirection(Attack):
         """No gradient, one slice."""
         yield
         return self.step * y.neg().unsqueeze(1)
+
+
+def _dense(to: Setting) -> DenseDirection:
+    if to.direction is None:
+        raise ValueError("the dense direction is that of a world, and none is given")
+    return DenseDirection(to.threat, to.protocol.tau, to.direction)
+
+
+attacks.register("dense", order=1)(
+    AttackKind(
+        plain="the dense direction",
+        text="dense direction (no network)",
+        short="dense direction",
+        build=_dense,
+        kinds=(SPARSE_CODING,),
+        directed=True,
+        size=lambda steps, restarts: (0, 0),
+        verified={SPARSE_CODING: (0, 0)},
+    )
+)

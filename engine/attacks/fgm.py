@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from engine.attacks.base import Attack, Box, Classifier, Slices
+from engine.attacks.base import Attack, AttackKind, Box, Classifier, Slices, attacks
 from engine.attacks.threat import Threat
+from engine.config.experiment import SPARSE_CODING
 
 RANDOM_STEP = 1.25  # after a random start the step is RANDOM_STEP · tau
 
@@ -51,3 +52,15 @@ class Fgm(Attack):
             delta.add_(self.threat.steepest(model.input_gradient(x + delta, y)), alpha=self.step)
         yield
         return delta
+
+
+attacks.register("fgm", order=0)(
+    AttackKind(
+        plain="FGM",
+        text="FGM (1 step)",
+        short="FGM",
+        build=lambda to: Fgm(to.threat, to.protocol.tau, box=to.box),
+        size=lambda steps, restarts: (1, 1),
+        verified={SPARSE_CODING: (1, 1)},
+    )
+)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from engine.attacks.base import Attack, Box, Classifier, Slices
+from engine.attacks.base import Attack, AttackKind, Box, Classifier, Setting, Slices, attacks
 from engine.attacks.threat import Threat
+from engine.config.experiment import SPARSE_CODING
 
 RELATIVE_STEP = 2.5  # a step is RELATIVE_STEP · tau / steps: enough to cross the ball
 
@@ -74,3 +75,19 @@ class Pgd(Attack):
             self.feasible(x, delta.add_(direction, alpha=size))
             yield
         return delta
+
+
+def _pgd(to: Setting) -> Pgd:
+    how = to.protocol
+    return Pgd(to.threat, how.tau, steps=how.steps, restarts=how.restarts, random_start=False, box=to.box)
+
+
+attacks.register("pgd", order=2)(
+    AttackKind(
+        plain="PGD",
+        text="PGD-{steps} × {all_restarts}",
+        short="PGD-{steps} × {restarts}",
+        build=_pgd,
+        verified={SPARSE_CODING: (40, 5)},
+    )
+)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from engine.attacks.base import Attack, Box, Classifier, Slices
+from engine.attacks.base import Attack, AttackKind, Box, Classifier, Setting, Slices, attacks
 from engine.attacks.threat import TINY, Threat
+from engine.config.experiment import IMAGES, SPARSE_CODING
 
+QUERIES = 1000  # of an evaluation that says no other number
 SHARE = 0.8  # share of the coordinates that the first proposals change
 HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)  # of the queries: there the share is halved
 FRESH = 0.5  # ℓ2: how much of a random direction is added to the direction that a set of coordinates has
@@ -187,3 +189,23 @@ def _size(values: Tensor, dims: tuple[int, ...]) -> Tensor:
 def _unit(rows: Tensor) -> Tensor:
     size: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     return rows / size.clamp_min_(TINY)
+
+
+def _square(to: Setting) -> Square:
+    return (Square if to.box is None else SquareImages)(
+        to.threat, to.protocol.tau, queries=to.protocol.steps, box=to.box
+    )
+
+
+attacks.register("square", order=6)(
+    AttackKind(
+        plain="Square",
+        text="Square ({steps} queries, no gradient)",
+        short="Square-{steps}",
+        effort="Square ({steps} queries)",
+        build=_square,
+        size=lambda steps, restarts: (QUERIES, 1),
+        verified={SPARSE_CODING: (500, 1), IMAGES: (QUERIES, 1)},
+        black_box=True,
+    )
+)

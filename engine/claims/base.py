@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any, Literal, Protocol
 
 from engine.config.experiment import Config
-from engine.config.knobs import Attack
+from engine.config.knobs import AttackKnobs
 from engine.core import metrics
 from engine.core.history import Series
 from engine.core.measurement import Measurement as How
@@ -128,7 +128,7 @@ class Facts:
             words += f", from step {moment} on {name}" if words and not words.endswith(name) else "" if words else name
         return Figure(FGM_SHARE, by_fgm / (end - start), end, protocol=words)
 
-    def _attack_at(self, step: int, changes: Sequence[Event]) -> Attack:
+    def _attack_at(self, step: int, changes: Sequence[Event]) -> AttackKnobs:
         """The attack's knobs after the changes made up to ``step``."""
         attack = self.source.config.attack
         for name in TRAINING_ATTACK:

@@ -15,6 +15,7 @@ from engine.config.experiment import Config, parse_assignment, value_of, with_va
 from engine.config.experiment import knobs as all_knobs
 from engine.config.presets import load_preset, preset_names
 from engine.core.errors import ConfigError
+from engine.core.measurement import Norm
 
 if TYPE_CHECKING:
     from engine.run.session import Session
@@ -117,13 +118,14 @@ def evaluate(
         list[float] | None, Parameter(help="Radius of the ball; may be repeated. Default: the run's attack.tau.")
     ] = None,
     attack: Annotated[
-        list[Literal["fgm", "pgd", "dense", "autoattack"]] | None,
+        list[str] | None,
         Parameter(
-            help="May be repeated; autoattack (APGD-CE, APGD-T, Square and their worst case) is for images, dense for "
-            "the sparse-coding world. Default: fgm, pgd and, where it exists, dense."
+            help="Any attack that there is, such as fgm, pgd, apgd or square; may be repeated. On images also "
+            "autoattack (APGD-CE, APGD-T, Square and their worst case), in the sparse-coding world also dense. "
+            "Default: fgm, pgd and, where it exists, dense."
         ),
     ] = None,
-    norm: Annotated[Literal["l2", "linf"] | None, Parameter(help="Default: the run's attack.norm.")] = None,
+    norm: Annotated[Norm | None, Parameter(help="Default: the run's attack.norm.")] = None,
     steps: Annotated[int, Parameter(help="PGD steps.")] = 40,
     restarts: Annotated[int, Parameter(help="PGD restarts; the first starts at x, the others at random.")] = 5,
     n: Annotated[int, Parameter(help="Held-out samples.")] = 1000,

@@ -76,7 +76,9 @@ def _argument(given: inspect.Parameter) -> inspect.Parameter:
 
 @app.command
 def data(
-    name: Annotated[str | None, Parameter(help="Download this one (cifar10). Default: list what is there.")] = None,
+    name: Annotated[
+        str | None, Parameter(help="One of them; with --download one that can be had, such as cifar10. Default: all.")
+    ] = None,
     *,
     download: Annotated[bool, Parameter(help="Download it.", negative="")] = False,
     folder: Annotated[
@@ -86,21 +88,17 @@ def data(
 ) -> int:
     """List the data sets: installed or not, where, how large; or download one."""
     from engine.data import catalogue
+    from engine.data.images import sources
 
     where = "" if folder is None else str(folder)
     if download:
-        if name != "cifar10":
-            got = "no name" if name is None else repr(name)
-            raise ConfigError(f"data: got {got}; allowed with --download: cifar10")
-        from engine.data.sets.cifar10 import download as fetch
-
         with interruptible() as seen:  # so that nothing half-done is left behind
-            saved = fetch(catalogue.place(name, where), progress=ProgressLines(), cancelled=lambda: bool(seen))
+            saved = catalogue.download(name, where, progress=ProgressLines(), cancelled=lambda: bool(seen))
         say(f"saved: {saved}")
         return 0
-    found = [each for each in catalogue.survey(where) if name in (None, each.name)]
-    if not found:
-        raise ConfigError(f"data: got {name!r}; allowed: {', '.join(s.name for s in catalogue.survey())}")
+    if name is not None and name not in sources:
+        raise ConfigError(f"data: got {name!r}; allowed: {', '.join(sources)}")
+    found = catalogue.survey(where) if name is None else (catalogue.look(name, where),)
     if json_:
         say(json.dumps([asdict(each) for each in found]))
         return 0

@@ -19,11 +19,12 @@ from pydantic.fields import FieldInfo
 
 from engine.config.knobs import (
     About,
-    Attack,
+    AttackKnobs,
     Evaluation,
     Group,
-    LowRank,
+    LowRankKnobs,
     Model,
+    OneOf,
     Schedule,
     Storage,
     Training,
@@ -57,8 +58,8 @@ class Config(Group):
     world: World
     model: Model
     training: Training = Field(default_factory=Training)
-    attack: Attack = Field(default_factory=Attack)
-    low_rank: LowRank = Field(default_factory=LowRank)
+    attack: AttackKnobs = Field(default_factory=AttackKnobs)
+    low_rank: LowRankKnobs = Field(default_factory=LowRankKnobs)
     schedule: Schedule = Field(default_factory=Schedule)
     evaluation: Evaluation = Field(default_factory=Evaluation)
     storage: Storage = Field(default_factory=Storage)
@@ -159,6 +160,8 @@ def _info(field: FieldInfo, path: str, group: str, name: str) -> KnobInfo:
     low = next((float(m.ge) for m in field.metadata if hasattr(m, "ge")), None)
     high = next((float(m.le) for m in field.metadata if hasattr(m, "le")), None)
     kind, choices = _kind(field.annotation)
+    if named := next((mark.names for mark in field.metadata if isinstance(mark, OneOf)), None):
+        kind, choices = "choice", tuple(named)
     return KnobInfo(
         path=path, group=group, name=name, kind=kind, default=field.default, low=low, high=high, choices=choices,
         unit=str(extra.get("unit", "")), doc=field.description or "", live=bool(extra.get("live", False)),

@@ -6,12 +6,33 @@ data set or network alone is declared beside it; :mod:`engine.config.experiment`
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-Objective = Literal["clean", "adversarial", "gaussian_noise"]
-Norm = Literal["l2", "linf"]
+from engine.config.objectives import objectives
+from engine.core.measurement import Norm
+from engine.core.registry import Registry
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Marks a knob that is a text: what is allowed are the names in a registry, at the time of asking."""
+
+    names: Registry[Any]
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def _check(self, value: str) -> str:
+        if value not in self.names:
+            raise PydanticCustomError("one_of", "not registered")
+        return value
+
+
+Objective = Annotated[str, OneOf(objectives)]
 
 
 def knob(
@@ -73,7 +94,7 @@ class Training(Group):
     )  # fmt: skip
 
 
-class Attack(Group):
+class AttackKnobs(Group):
     """The ball ‖δ‖ ≤ tau and the attack that adversarial training uses inside it."""
 
     norm: Norm = knob("l2", "Norm of the ball: ℓ2 or ℓ∞.", live=True)
@@ -96,7 +117,7 @@ class Attack(Group):
         return f"{name}{restarts}{' from a random start' if self.random_start else ''}"
 
 
-class LowRank(Group):
+class LowRankKnobs(Group):
     """A phase that may change the weights only by a matrix of low rank, W = W_clean + U V (SPEC.md section 7)."""
 
     rank: int = knob(

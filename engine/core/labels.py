@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engine.core import metrics
+from engine.core.measurement import attack_words
 
 _WORDS = {
     metrics.CLEAN: "clean accuracy",
@@ -42,11 +43,6 @@ MODELS = {
     "cubic": "polynomial, degree 3", "ntk": "NTK",
 }  # fmt: skip
 TRAINED_BY = {"clean": "clean", "fgm": "FGM", "pgd": "PGD"}
-_ATTACKS = {
-    "fgm": "under FGM", "dense": "under the dense direction", "pgd": "under PGD", "apgd": "under APGD",
-    "square": "under Square", "apgd_ce": "under APGD-CE", "apgd_t": "after APGD-T, too",
-    "worst": "under the worst attack found",
-}  # fmt: skip
 
 
 def figure_name(name: str) -> str:
@@ -61,8 +57,11 @@ def figure_name(name: str) -> str:
             return f"certified accuracy at radius {tau}"
         if attack == "oracle":
             return f"the ideal network's accuracy at radius {tau}"
-        if attack in _ATTACKS:
-            return f"accuracy {_ATTACKS[attack]}, radius {tau}"
+        if attack == "worst":
+            return f"accuracy under the worst attack found, radius {tau}"
+        if attack in attack_words:
+            words = attack_words[attack]
+            return f"accuracy {words.outcome.format(plain=words.plain)}, radius {tau}"
     if kind in ("layer", "local") and rest.rpartition("/")[2] in _QUANTITIES:
         layer, _, quantity = rest.rpartition("/")
         return f"{layer}{' trained alone' if kind == 'local' else ''}: {_QUANTITIES[quantity]}"

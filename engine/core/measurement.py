@@ -10,9 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from engine.core.registry import Registry
+
 Norm = Literal["l2", "linf"]
 NORM_SIGN = {"l2": "ℓ2", "linf": "ℓ∞"}
-PLAIN = {"apgd_ce": "APGD-CE", "apgd_t": "APGD-T", "square": "Square"}  # in a list of attacks
 WORST_CASE = "AutoAttack-style worst case"
 Z95 = 1.959963984540054  # 97.5% quantile of the standard normal
 
@@ -37,16 +38,17 @@ def wilson(successes: float, n: int) -> tuple[float, float]:
 def worst_case(parts: Sequence[Measurement]) -> Measurement:
     """The protocol of the worst of ``parts``, two or more of one ball and one n, for each sample."""
     efforts = [_effort(part) for part in parts]
-    words = f"{WORST_CASE} of {', '.join(efforts[:-1])} and {efforts[-1]}"
+    words = f"{WORST_CASE} of {_listed(efforts)}"
     return Measurement(words, parts[0].norm, parts[0].tau, 0, 0, parts[0].n)
 
 
 def _effort(part: Measurement) -> str:
-    name = PLAIN.get(part.attack, part.attack)
-    if part.attack == "square":
-        return f"{name} ({part.steps} queries)"
-    unit = "target" if part.attack == "apgd_t" else "restart"
-    return f"{name} ({_count(part.steps, 'step')} × {_count(part.restarts, unit)})"
+    return attack_words[part.attack].say("effort", part) if part.attack in attack_words else part.attack
+
+
+def _listed(names: Sequence[str]) -> str:
+    """``A, B and C``."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _count(number: int, what: str) -> str:
@@ -54,14 +56,47 @@ def _count(number: int, what: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class AttackWords:
+    """How an attack is named where accuracies under it are shown.
+
+    ``plain`` names it in a sentence. The others are templates, in which ``{steps}`` and ``{restarts}`` are the numbers,
+    ``{all_steps}`` and ``{all_restarts}`` those with their units (``5 restarts``; ``unit`` says of what): ``text`` is
+    the whole protocol, ``short`` the same in a table's cell, ``effort`` the same in a list of attacks; ``outcome`` says
+    of the accuracy left how it came about.
+    """
+
+    plain: str
+    text: str
+    short: str
+    effort: str = "{plain} ({all_steps} × {all_restarts})"
+    outcome: str = "under {plain}"
+    unit: str = "restart"
+
+    def say(self, template: Literal["text", "short", "effort", "outcome"], how: Measurement) -> str:
+        """One of the templates, filled with the numbers of ``how``."""
+        words: str = getattr(self, template)
+        return words.format(
+            plain=self.plain,
+            steps=how.steps,
+            restarts=how.restarts,
+            all_steps=_count(how.steps, "step"),
+            all_restarts=_count(how.restarts, self.unit),
+        )
+
+
+attack_words: Registry[AttackWords] = Registry("attack", "engine.attacks")
+"""By the name that protocols have; each attack's own file fills it in (:data:`engine.attacks.base.attacks`)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """What a measured accuracy means.
 
-    ``attack`` is ``clean``, ``fgm``, ``pgd``, ``apgd``, ``apgd_ce``, ``apgd_t``, ``square`` or ``dense``, or says in
-    words what else it is; ``norm`` and ``tau`` the ball; ``steps`` and ``restarts`` the attack's (0 where it has none;
-    of ``square`` the steps are queries, of ``apgd_t`` the restarts are target classes); ``n`` the number of held-out
-    samples; ``estimate`` is true for the light measurement taken while training runs. ``A after B, C`` is the attack A
-    on the samples that those before it have left right, all others counting as fooled.
+    ``attack`` is ``clean`` or one of :data:`attack_words`, or says in words what else it is; ``norm`` and ``tau`` the
+    ball; ``steps`` and ``restarts`` the attack's (0 where it has none; what counts as a step and as a restart is the
+    attack's to say); ``n`` the number of held-out samples; ``estimate`` is true for the light measurement taken while
+    training runs. ``A after B, C`` is the attack A on the samples that those before it have left right, all others
+    counting as fooled.
     """
 
     attack: str
@@ -78,38 +113,28 @@ class Measurement:
         if self.attack == "clean":
             return f"no attack, {tail}"
         ball = f"{NORM_SIGN[self.norm]} radius {self.tau:g}"
-        restarts, targets = _count(self.restarts, "restart"), _count(self.restarts, "target")
-        names = {
-            "fgm": "FGM (1 step)",
-            "pgd": f"PGD-{self.steps} × {restarts}",
-            "apgd": f"APGD-{self.steps} × {restarts}",
-            "apgd_ce": f"APGD-CE, {_count(self.steps, 'step')} × {restarts}",
-            "apgd_t": f"APGD-T (targeted DLR, {targets}), {_count(self.steps, 'step')}",
-            "square": f"Square ({self.steps} queries, no gradient)",
-            "dense": "dense direction (no network)",
-        }
-        return f"{self._named(names)}, {ball}, {tail}"
+        return f"{self._named('text')}, {ball}, {tail}"
 
     def short(self) -> str:
         """The same in a table's cell, where a heading says that intervals are 95% Wilson's."""
         if self.attack == "clean":
             return f"clean · n = {self.n}"
-        names = {
-            "fgm": "FGM",
-            "pgd": f"PGD-{self.steps} × {self.restarts}",
-            "apgd_ce": f"APGD-CE-{self.steps} × {self.restarts}",
-            "apgd_t": f"APGD-T-{self.steps} × {self.restarts}",
-            "dense": "dense direction",
-        }
-        name = WORST_CASE if self.attack.startswith(WORST_CASE) else self._named(names)
-        return f"{name} · {NORM_SIGN[self.norm]} {self.tau:g} · n = {self.n}"
+        return f"{self.name} · {NORM_SIGN[self.norm]} {self.tau:g} · n = {self.n}"
 
-    def _named(self, names: dict[str, str]) -> str:
+    @property
+    def name(self) -> str:
+        """The attack alone, in few words."""
+        return WORST_CASE if self.attack.startswith(WORST_CASE) else self._named("short")
+
+    def _named(self, template: Literal["text", "short"]) -> str:
         attack, after, before = self.attack.partition(" after ")
-        if not after or attack not in names:
-            return names.get(self.attack, self.attack)
-        plain = [PLAIN.get(name, name) for name in before.split(", ")]
-        return f"{names[attack]} on what {' and '.join(plain)} left right"
+        if attack not in attack_words:
+            return self.attack
+        name = attack_words[attack].say(template, self)
+        if not after:
+            return name
+        plain = [attack_words[each].plain if each in attack_words else each for each in before.split(", ")]
+        return f"{name} on what {_listed(plain)} left right"
 
     def to_json(self) -> str:
         """Serialise for the store."""

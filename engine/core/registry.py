@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pkgutil import iter_modules
+from threading import RLock
 from typing import Generic, TypeVar
 
 from engine.core.errors import ConfigError
@@ -25,6 +26,8 @@ class Registry(Generic[T]):
         self.kind = kind
         self._packages = packages
         self._discovered = not packages
+        self._discovering = False
+        self._lock = RLock()
         self._items: dict[str, T] = {}
         self._order: dict[str, int] = {}
 
@@ -47,21 +50,33 @@ class Registry(Generic[T]):
     def _discover(self) -> None:
         if self._discovered:
             return
-        self._discovered = True  # what is imported now may look things up itself
-        try:
-            for package in self._packages:
-                module = import_module(package)
-                for info in iter_modules(getattr(module, "__path__", ())):
-                    import_module(f"{package}.{info.name}")
-        except BaseException:
-            self._discovered = False
-            raise
+        with self._lock:  # another thread that looks something up meanwhile waits for all of it
+            if self._discovered or self._discovering:  # what is imported now may look things up itself
+                return
+            self._discovering = True
+            try:
+                for package in self._packages:
+                    module = import_module(package)
+                    for info in iter_modules(getattr(module, "__path__", ())):
+                        import_module(f"{package}.{info.name}")
+                self._discovered = True
+            finally:
+                self._discovering = False
 
     def __getitem__(self, name: str) -> T:
         self._discover()
         if name not in self._items:
             raise ConfigError(f"{self.kind}: got {name!r}; allowed: {', '.join(self)}")
         return self._items[name]
+
+    def get(self, name: str) -> T | None:
+        """What is filed under ``name``, if anything is."""
+        self._discover()
+        return self._items.get(name)
+
+    def __contains__(self, name: object) -> bool:
+        self._discover()
+        return name in self._items
 
     def __iter__(self) -> Iterator[str]:
         self._discover()

@@ -1,1 +1,1 @@
-"""The worlds that data come from, one a file."""
+"""Where data come from: the sparse-coding world, and data sets of images, one a file in ``sets``."""

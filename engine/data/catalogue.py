@@ -1,7 +1,7 @@
-"""The data sets of images by name: load one, or ask what is installed, where and how large.
+"""The data sets of images: load or download one, or ask what is installed, where and how large.
 
-A new source is one new file in :mod:`engine.data.sets` that registers itself. Asking what is installed
-imports no torch.
+A new source is one new file in :mod:`engine.data.sets` that registers itself. Asking what is installed imports no
+torch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import platformdirs
 
 from engine.core.errors import ConfigError
-from engine.data.images import Images, Installed, Report, reporting, sources
+from engine.data.images import Images, ImageWorld, Installed, Report, reporting, sources
 
 APP = "feature-purification-explorer"
 VARIABLE = "FP_DATA"
@@ -30,35 +30,49 @@ def place(name: str, folder: str = "") -> Path:
     return Path(folder).expanduser() if folder else default_folder() / sources[name].place
 
 
-def load(
-    name: str,
-    *,
-    folder: str = "",
-    side: int = 0,
-    progress: Report | None = None,
-    cancelled: Callable[[], bool] | None = None,
-) -> Images:
-    """Load the data set ``name`` from ``folder``, or from the default place if that is empty.
+def folder_of(world: ImageWorld) -> str:
+    """The folder that the knobs of a data set name; empty if they name none, or have no such knob."""
+    return str(getattr(world, "folder", ""))
 
-    ``side`` > 0 resizes a folder of images to that many pixels. ``progress`` is told (share, text) now and then; if
-    ``cancelled()`` turns true, ``Cancelled`` is raised. Raises :class:`ConfigError` naming ``world.folder`` if the
-    data cannot be read, or ``world.name`` if there is no such source.
+
+def load(world: ImageWorld, *, progress: Report | None = None, cancelled: Callable[[], bool] | None = None) -> Images:
+    """Load the data set that the knobs ``world`` are of, whole: ``train_size`` is not looked at.
+
+    ``progress`` is told (share, text) now and then; if ``cancelled()`` turns true, ``Cancelled`` is raised. Raises
+    :class:`ConfigError` naming ``world.folder`` if the data cannot be read.
     """
-    where = place(name, folder)
+    where = place(world.name, folder_of(world))
     try:
-        return sources[name].load(where, side, reporting(progress, cancelled))
+        return sources[world.name].load(world, where, reporting(progress, cancelled))
     except OSError as error:  # what a loader did not foresee, such as a folder that may not be entered
         raise ConfigError(f"world.folder: {where} cannot be read: {error.strerror or error}") from None
 
 
+def download(
+    name: str | None, folder: str = "", *, progress: Report | None = None, cancelled: Callable[[], bool] | None = None
+) -> Path:
+    """Fetch the data set ``name`` into ``folder`` or its default place; returns what was made there.
+
+    Raises :class:`ConfigError` if there is no such one to be had from the network, and what its own function raises.
+    """
+    offered = {each: fetch for each in sources if (fetch := sources[each].download) is not None}
+    if name not in offered:
+        got = "no name" if name is None else repr(name)
+        raise ConfigError(f"data: got {got}; allowed with --download: {', '.join(offered)}")
+    return offered[name](place(name, folder), progress=progress, cancelled=cancelled)
+
+
+def look(name: str, folder: str = "") -> Installed:
+    """What is there of the source ``name``, in ``folder`` or in its default place; no image is read."""
+    source = sources[name]
+    try:
+        found = source.find(place(name, folder))
+    except OSError as error:
+        found = False, str(place(name, folder)), 0, f"cannot be read: {error.strerror}"
+    installed, where, size, note = found
+    return Installed(name, source.title, installed, where, size, source.images, note)
+
+
 def survey(folder: str = "") -> tuple[Installed, ...]:
-    """What is there of each source, in ``folder`` or in the default place; no image is read."""
-    found = []
-    for name in sources:
-        source = sources[name]
-        try:
-            installed, where, size, note = source.find(place(name, folder))
-        except OSError as error:
-            installed, where, size, note = False, str(place(name, folder)), 0, f"cannot be read: {error.strerror}"
-        found.append(Installed(name, source.title, installed, where, size, source.images, note))
-    return tuple(found)
+    """The same of each source."""
+    return tuple(look(name, folder) for name in sources)

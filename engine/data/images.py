@@ -152,24 +152,41 @@ class Installed:
     note: str
 
 
+Place = tuple[bool, str, int, str]  # installed, where, size_bytes, note: as in Installed
+
+
 @dataclass(frozen=True, slots=True)
-class Source:
+class DataSource:
     """A kind of data set.
 
-    ``knobs`` is its group of knobs, whose ``name`` has the source's own as default; ``place`` is its folder inside the
-    default one. ``load`` takes a folder, the side to resize to (0: as they are) and a report; ``find`` takes a folder
-    and must be quick: no image is read.
+    ``knobs`` is its group of knobs, whose ``name`` has the source's own as default; with a knob ``folder`` it can lie
+    anywhere, and else only where ``find`` knows. ``place`` is its folder inside the default one. ``load`` takes the
+    knobs, the folder and a report; ``find`` takes a folder and must be quick: no image is read. ``preset`` is the one
+    that fits these images; data sets of the same preset are exchanged with all other knobs kept. ``download``, where it
+    can be had from the network, takes a folder, ``progress`` and ``cancelled``, and returns what was made in it.
     """
 
     knobs: type[ImageWorld]
     title: str
     images: str
-    place: str
-    load: Callable[[Path, int, Report], Images]
-    find: Callable[[Path], tuple[bool, str, int, str]]  # installed, where, size_bytes, note
+    load: Callable[[Any, Path, Report], Images]
+    find: Callable[[Path], Place]
+    place: str = ""
+    preset: str = ""
+    download: Callable[..., Path] | None = None
+
+    @property
+    def in_folder(self) -> bool:
+        """Whether the user may say where it lies."""
+        return "folder" in self.knobs.model_fields
+
+    @property
+    def in_zip(self) -> bool:
+        """Whether that may be a .zip, too: then the knob's own words say so."""
+        return self.in_folder and ".zip" in (self.knobs.model_fields["folder"].description or "")
 
 
-sources: Registry[Source] = Registry("world.name", "engine.data.sets")
+sources: Registry[DataSource] = Registry("world.name", "engine.data.sets")
 
 
 def reporting(progress: Report | None, cancelled: Callable[[], bool] | None) -> Report:
@@ -199,14 +216,6 @@ def stratified(labels: Indices, share: float, name: str) -> tuple[Indices, Indic
         members = order[labels[order] == label]
         is_test[members[: max(1, round(len(members) * share))]] = True
     return np.flatnonzero(~is_test), np.flatnonzero(is_test)
-
-
-def require_side(name: str, side: int, own: int) -> None:
-    """Raise :class:`ConfigError` if another side is asked of a data set whose images have the side ``own``."""
-    if side not in (0, own):
-        raise ConfigError(
-            f"world.side: got {side} with world.name = {name!r}; allowed: 0 or {own}, the side of its images"
-        )
 
 
 class HeldOutImages:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.config.knobs import Attack
+from engine.config.objectives import objectives
 from engine.core.measurement import NORM_SIGN, Measurement, wilson
 from engine.core.registry import Registry
 from engine.core.results import ALIVE, Mixture
@@ -165,7 +165,7 @@ def short(protocol: Measurement) -> str:
     if protocol.attack == "clean":
         return f"clean, {n}"
     names = {"fgm": "FGM", "pgd": f"PGD-{protocol.steps}×{protocol.restarts}"}
-    name = names.get(protocol.attack, protocol.attack.partition(" (")[0])  # without what explains it
+    name = names.get(protocol.attack, protocol.name.partition(" (")[0])  # without what explains it
     return f"{name}, {NORM_SIGN[protocol.norm]} {protocol.tau:g}, {n}"
 
 
@@ -174,14 +174,9 @@ def training(store: Store, checkpoint: Checkpoint) -> str:
     config = checkpoint.config
     spans = phases(store, checkpoint)
     trained = ", then ".join(f"{s.end - s.start} steps of {phase(s.objective).training}" for s in spans)
-    attack = ""
-    if any(s.objective == "adversarial" for s in spans):
-        attack = f" Training perturbations at this step: {_attack_text(checkpoint.config.attack)}."
-    return f"{config.describe()}, seed {config.seed}; {trained}.{attack}"
-
-
-def _attack_text(attack: Attack) -> str:
-    return f"{attack.trained_by()}, {NORM_SIGN[attack.norm]} radius {attack.tau:g}"
+    how = [objectives[name].how for name in dict.fromkeys(s.objective for s in spans)]
+    details = "".join(f" {say(config)}" for say in how if say is not None)
+    return f"{config.describe()}, seed {config.seed}; {trained}.{details}"
 
 
 def provenance(store: Store, checkpoint: Checkpoint) -> str:

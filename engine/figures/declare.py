@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.config.experiment import EVERY_KIND
+from engine.config.objectives import objectives
 from engine.core.errors import ConfigError
 
 # Okabe and Ito's palette, told apart by the colour-blind; a marker or a dash goes with each colour all the same.
@@ -196,17 +197,13 @@ class Phase:
         return f"{self.name} training"
 
 
-_PHASES = {
-    "clean": Phase("clean", SKY),
-    "adversarial": Phase("adversarial", ORANGE),
-    "gaussian_noise": Phase("Gaussian-noise", GREEN),
-}
 SHADE = 0.1  # opacity of a phase's colour behind curves
 
 
 def phase(objective: str) -> Phase:
-    """The phase that trains with ``objective``; one without a look of its own is grey."""
-    return _PHASES.get(objective, Phase(objective.replace("_", " "), PALE_GREY))
+    """The phase that trains with ``objective``."""
+    found = objectives[objective]
+    return Phase(found.label, found.colour)
 
 
 def round_up(value: float, digits: int = 2) -> float:

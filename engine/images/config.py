@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from engine.config.experiment import IMAGES, Config, kinds
-from engine.config.knobs import Evaluation, Group, LowRank, Training, knob
+from engine.config.knobs import Evaluation, Group, LowRankKnobs, Training, knob
 from engine.data.images import ImageWorld, sources
 from engine.models.base import networks
 
@@ -37,7 +37,7 @@ class ImageTraining(Training):
     channels_last: bool = knob(True, "Keep images and kernels in channels-last memory order; it is usually faster.")
 
 
-class LayerLowRank(LowRank):
+class LayerLowRank(LowRankKnobs):
     """The same for the layers of an image network, each kernel a matrix of (outputs, inputs · height · width)."""
 
     layers: str = knob(
@@ -48,7 +48,7 @@ class LayerLowRank(LowRank):
     )
 
 
-class Local(Group):
+class LocalKnobs(Group):
     """Local purification: one layer drawn again and trained alone, clean, then adversarially (SPEC.md section 8)."""
 
     layer: str = knob("", "The layer to draw again, by name; empty: all layers train, nothing is drawn again.")
@@ -80,7 +80,7 @@ class ImageConfig(Config):
     training: ImageTraining = Field(default_factory=ImageTraining)
     low_rank: LayerLowRank = Field(default_factory=LayerLowRank)
     evaluation: ImageEvaluation = Field(default_factory=ImageEvaluation)
-    local: Local = Field(default_factory=Local)
+    local: LocalKnobs = Field(default_factory=LocalKnobs)
 
     @model_validator(mode="after")
     def _fits_together(self) -> ImageConfig:
@@ -91,7 +91,7 @@ class ImageConfig(Config):
             )
         if self.local.layer and self.low_rank.rank:
             raise ValueError(f"low_rank.rank: got {self.low_rank.rank}; allowed with local.layer: 0")
-        if self.training.batch_size < 2 and self.model.name != "two_layer":
+        if self.training.batch_size < 2 and networks[self.model.name].batch_norm:
             raise ValueError(
                 f"training.batch_size: got {self.training.batch_size}; allowed with the batch norm of "
                 f"model.name = {self.model.name!r}: at least 2"

@@ -20,12 +20,12 @@ def load(config: ImageConfig, progress: Progress | None = None) -> Images:
     """
     global _latest
     world = config.world
-    folder, side = getattr(world, "folder", ""), getattr(world, "side", 0)
-    installed = next(each for each in catalogue.survey(folder) if each.name == world.name)
+    installed = catalogue.look(world.name, catalogue.folder_of(world))
     changed = Path(installed.where).stat().st_mtime if installed.installed and Path(installed.where).exists() else None
-    key = (world.name, installed.where, side, installed.size_bytes, changed)
+    whole = world.model_copy(update={"train_size": 0})  # all its other knobs decide what is read
+    key = (whole, installed.where, installed.size_bytes, changed)
     if _latest is None or _latest[0] != key:
-        _latest = (key, catalogue.load(world.name, folder=folder, side=side, progress=progress))
+        _latest = (key, catalogue.load(world, progress=progress))
     return _latest[1].subset(world.train_size, config.seed)
 
 

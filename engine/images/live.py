@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from engine.config.experiment import IMAGES
-from engine.config.knobs import Attack
+from engine.config.knobs import AttackKnobs
 from engine.core.arrays import frozen
 from engine.core.generators import seeded
 from engine.core.measurement import Measurement
@@ -37,7 +37,7 @@ def picture_shape(first: Layer, image: tuple[int, int, int]) -> tuple[int, int, 
 
 
 def examples(
-    model: ImageClassifier, x: Tensor, y: Tensor, classes: Sequence[str], attack: Attack, steps: int, step: int,
+    model: ImageClassifier, x: Tensor, y: Tensor, classes: Sequence[str], attack: AttackKnobs, steps: int, step: int,
     seed: int,
 ) -> Generator[None, None, Examples]:  # fmt: skip
     """PGD on the images x (k, C, H, W), right or wrong, at the radius of ``attack``."""

@@ -10,8 +10,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from engine.config.experiment import IMAGES
 from engine.core.device import choose, prepare_thread
-from engine.core.errors import ConfigError, StoreError
+from engine.core.errors import StoreError
 from engine.core.generators import seeded
 from engine.core.measurement import Measurement
 from engine.core.results import LayerInfo
@@ -114,18 +115,16 @@ class ImageNetwork:
         self, attacks: Sequence[str], norm: str, radii: Sequence[float], steps: int, restarts: int, n: int
     ) -> list[Measured]:
         """Clean accuracy, then that under each attack at each radius."""
-        if "dense" in attacks:
-            raise ConfigError("--attack: dense needs the sparse-coding world; allowed here: fgm, pgd, autoattack")
         x, y = self.held_out(n)
+        classes = len(self.data.classes)
+        protocols = protocols_of(
+            attacks, IMAGES, norm, radii, steps, restarts, len(y), classes=classes, also=("autoattack",)
+        )
         model = self.classifier()
-        plain = [attack for attack in attacks if attack != "autoattack"]
-        rows = [
-            self._measure(model, x, y, protocol)
-            for protocol in protocols_of(plain, norm, radii, steps, restarts, len(y))
-        ]
+        rows = [self._measure(model, x, y, protocol) for protocol in protocols]
         if "autoattack" in attacks:
             found = finish(autoattack(model, x, y, norm, radii, self.config.seed, chunk=CHUNK))
-            rows += [measured for at in found.radii for measured in (*at.attacks, at.worst)]
+            rows += [measured for at in found.radii for measured in (*at.attacks.values(), at.worst)]
         return rows
 
     def _measure(self, model: ImageClassifier, x: Tensor, y: Tensor, protocol: Measurement) -> Measured:

@@ -11,8 +11,8 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor, nn
 
-from engine.attacks.objectives import objectives
 from engine.config.knobs import Objective
+from engine.config.objectives import objectives
 from engine.core.errors import ConfigError
 from engine.core.generators import number
 from engine.data.augment import ImageStream
@@ -132,7 +132,7 @@ class ImageTrainer:
         x, y = self._x, self._y
         self.stream.flip, self.stream.crop = knobs.flip, knobs.crop
         self.stream.fill(x, y)
-        objectives[objective](config, self.classifier, x, y, self.generators["attack"], BOX)
+        objectives[objective].perturb(config, self.classifier, x, y, self.generators["attack"], BOX)
         dropping = drawn(seed, "dropout") if self._drops else nullcontext()
         with torch.enable_grad(), dropping, torch.autocast(
             self._device_type, torch.bfloat16, enabled=knobs.bf16 and self._device_type == "cuda"

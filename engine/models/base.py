@@ -51,21 +51,28 @@ class Network:
     """A kind of network on images.
 
     ``knobs`` is its group of knobs, whose ``name`` has the network's own as default; ``title`` says what it is, in a
-    sentence; ``build`` makes one at a random start from knobs and :class:`DataFacts`; ``reset``
-    draws one of its convolutions or linear layers again, as ``build`` does.
+    sentence; ``build`` makes one at a random start from knobs and :class:`DataFacts`; ``reset`` draws one of its
+    convolutions or linear layers again, as ``build`` does (a knob ``init_scale`` scales the first layer's start, then,
+    too); ``batch_norm`` says that it has some, so that a batch of one image cannot be trained on.
     """
 
     knobs: type[Model]
     title: str
     build: Build
     reset: Reset = _as_torch_does
+    batch_norm: bool = False
 
 
 networks: Registry[Network] = Registry("model.name", "engine.models.networks")
 
 
 def network(
-    knobs: type[Model], title: str, reset: Reset = _as_torch_does, *, order: int = 9
+    knobs: type[Model],
+    title: str,
+    reset: Reset = _as_torch_does,
+    *,
+    batch_norm: bool = False,
+    order: int = 9,
 ) -> Callable[[Build], Build]:
     """Enter the function that builds a network into :data:`networks`, by the name that its ``knobs`` have.
 
@@ -73,7 +80,8 @@ def network(
     """
 
     def add(build: Build) -> Build:
-        networks.register(str(knobs.model_fields["name"].default), order=order)(Network(knobs, title, build, reset))
+        name = str(knobs.model_fields["name"].default)
+        networks.register(name, order=order)(Network(knobs, title, build, reset, batch_norm))
         return build
 
     return add

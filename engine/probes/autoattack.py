@@ -1,26 +1,27 @@
-"""The verified evaluation of classifiers of pictures: the worst of APGD-CE, APGD-T and Square for each sample.
+"""The verified evaluation of classifiers of pictures: the worst of several attacks for each sample.
 
-This is the protocol of AutoAttack, Croce and Hein 2020 (arXiv 2003.01690), with three of its four attacks (FAB is left
-out): a sample is robust only if it survives all of them, so each attack runs on the survivors of those before it.
+This is the protocol of AutoAttack, Croce and Hein 2020 (arXiv 2003.01690), with three of its four attacks, APGD-CE,
+APGD-T and Square (FAB is left out), and whatever attack is registered beside them: a sample is robust only if it
+survives all, so each attack runs on the survivors of those before it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from engine.attacks.apgd import TARGETS
-from engine.attacks.base import Box, Differentiable
+from engine.attacks.base import NO_SIZES, Box, Differentiable, Size
+from engine.config.experiment import IMAGES
 from engine.core.arrays import frozen
 from engine.core.generators import seeded
 from engine.core.measurement import Measurement, figure, worst_case
 from engine.core.results import BoolArray
 from engine.core.slices import Progress, silent
-from engine.probes.robustness import CHUNK, Measured, build, slice_count
+from engine.probes.robustness import CHUNK, Measured, build, slice_count, verified_protocols
 
 SMALLER = "the smaller radii"  # what ran before the first attack at a radius that is not the smallest
 UNIT: Box = (0.0, 1.0)  # where pixels lie
@@ -28,23 +29,16 @@ UNIT: Box = (0.0, 1.0)  # where pixels lie
 
 @dataclass(frozen=True, slots=True)
 class WorstCase:
-    """What holds at one radius: shares of all n samples that are right after each attack and all before it.
+    """What holds at one radius: shares of all n samples that are right after each of ``attacks`` and all before it.
 
     ``worst`` is what all of them together leave; ``fooled`` (n,) are the others, those wrong without attack included.
     A sample that was fooled at a smaller radius stays fooled, and is not attacked again.
     """
 
     tau: float
-    apgd_ce: Measured
-    apgd_t: Measured
-    square: Measured
+    attacks: dict[str, Measured]
     worst: Measured
     fooled: BoolArray = field(compare=False, repr=False)
-
-    @property
-    def attacks(self) -> tuple[Measured, Measured, Measured]:
-        """The three attacks in the order in which they ran."""
-        return self.apgd_ce, self.apgd_t, self.square
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +52,7 @@ class AutoAttacked:
         """Every accuracy with interval and protocol, ready for JSON; ``kind`` is ``clean``, ``attack`` or ``worst``."""
         rows = [("clean", self.clean)]
         for at in self.radii:
-            rows += [*(("attack", m) for m in at.attacks), ("worst", at.worst)]
+            rows += [*(("attack", m) for m in at.attacks.values()), ("worst", at.worst)]
         return [{"kind": kind, **figure(m.accuracy, m.protocol)} for kind, m in rows]
 
 
@@ -70,19 +64,16 @@ def autoattack(
     radii: Sequence[float],
     seed: int,
     *,
-    steps: int = 100,
-    queries: int = 1000,
-    targets: int = TARGETS,
+    sizes: Mapping[str, Size] = NO_SIZES,
     box: Box = UNIT,
     chunk: int = CHUNK,
     progress: Progress = silent,
 ) -> Generator[None, None, AutoAttacked]:
     """Evaluate ``classifier`` on x (n, C, H, W) in ``box``, y (n,) int64, at each radius (in the units of x).
 
-    ``steps`` are those of both APGDs, ``targets`` (at most K − 1) the wrong classes of APGD-T, ``queries`` those of
-    Square, ``chunk`` the samples attacked together. Yields between slices; closing it cancels. ``progress`` hears the
-    share done and what is under way. Attacks draw from generators that depend on ``seed`` and protocol alone. Raises
-    ``ValueError`` without samples.
+    ``sizes`` are steps and restarts, by attack, in place of its own, ``chunk`` the samples attacked together. Yields
+    between slices; closing it cancels. ``progress`` hears what is under way, and the share done. Attacks draw from
+    generators that depend on ``seed`` and protocol alone. Raises ``ValueError`` without samples.
     """
     n = len(y)
     if not n:
@@ -95,12 +86,7 @@ def autoattack(
         yield
     clean = Measured(int(right.sum()), Measurement("clean", norm, 0.0, 0, 0, n), right.clone())
     plans = [
-        (
-            Measurement("apgd_ce", norm, tau, steps, 1, n),
-            Measurement("apgd_t", norm, tau, steps, min(targets, classes - 1), n),
-            Measurement("square", norm, tau, queries, 1, n),
-        )
-        for tau in sorted(set(radii))
+        verified_protocols(IMAGES, norm, tau, n, sizes, directed=False, classes=classes) for tau in sorted(set(radii))
     ]
     total, done = sum(slice_count(plan, chunk) for plan in plans), 0
     found: list[WorstCase] = []
@@ -117,7 +103,7 @@ def autoattack(
             done += weight
             measured[one.attack] = Measured(int(right.sum()), named, right.clone())
         worst = Measured(int(right.sum()), worst_case(plan), right.clone())
-        found.append(WorstCase(plan[0].tau, **measured, worst=worst, fooled=frozen(~right)))
+        found.append(WorstCase(plan[0].tau, measured, worst, frozen(~right)))
     progress(1.0, "done")
     return AutoAttacked(clean, tuple(found))
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from engine.attacks.apgd import Apgd, ApgdTargeted
-from engine.attacks.base import Attack, Box, Classifier
-from engine.attacks.dense import DenseDirection
-from engine.attacks.fgm import Fgm
-from engine.attacks.losses import cross_entropy
-from engine.attacks.pgd import Pgd
-from engine.attacks.square import Square, SquareImages
+from engine.attacks.base import Attack, Box, Classifier, Setting, Size, attacks
 from engine.attacks.threat import threats
 from engine.core import metrics
+from engine.core.errors import ConfigError
 from engine.core.measurement import Measurement, figure
 
 CHUNK = 256  # samples in one slice: small enough that a slice stays within a few milliseconds
@@ -45,28 +40,12 @@ class Measured:
 def build(protocol: Measurement, direction: Tensor | None, box: Box | None = None) -> Attack | None:
     """The attack that ``protocol`` describes; None for ``clean``. ``direction`` (d,) is needed for ``dense``.
 
-    With a ``box`` x + δ stays in it, and samples are pictures (n, C, H, W): ``square`` is then the version for them.
-    ``apgd_ce`` and ``apgd_t`` start at random points and are for models with K logits. Raises ``ValueError`` for an
-    attack that there is none of.
+    With a ``box`` x + δ stays in it, and samples are pictures (n, C, H, W). Raises :class:`ConfigError` for an attack
+    that there is none of.
     """
-    threat, tau, steps, restarts = threats[protocol.norm], protocol.tau, protocol.steps, protocol.restarts
-    if protocol.attack == "fgm":
-        return Fgm(threat, tau, box=box)
-    if protocol.attack == "pgd":
-        return Pgd(threat, tau, steps=steps, restarts=restarts, random_start=False, box=box)
-    if protocol.attack == "apgd":
-        return Apgd(threat, tau, steps=steps, restarts=restarts, box=box)
-    if protocol.attack == "apgd_ce":
-        return Apgd(threat, tau, steps=steps, restarts=restarts, random_start=True, loss=cross_entropy, box=box)
-    if protocol.attack == "apgd_t":
-        return ApgdTargeted(threat, tau, steps=steps, targets=restarts, box=box)
-    if protocol.attack == "square":
-        return (Square if box is None else SquareImages)(threat, tau, queries=steps, box=box)
-    if protocol.attack == "dense" and direction is not None:
-        return DenseDirection(threat, tau, direction)
     if protocol.attack == "clean":
         return None
-    raise ValueError(f"no such attack: {protocol.attack}")
+    return attacks[protocol.attack].build(Setting(protocol, direction, box))
 
 
 def accuracy(
@@ -131,12 +110,40 @@ def slice_count(protocols: Iterable[Measurement], chunk: int = CHUNK) -> int:
 
 
 def protocols_of(
-    attacks: Sequence[str], norm: str, radii: Sequence[float], steps: int, restarts: int, n: int
-) -> list[Measurement]:
-    """The protocols of clean accuracy, and of each attack (``fgm``, ``pgd``, ``dense``) at each radius."""
+    names: Sequence[str], kind: str, norm: str, radii: Sequence[float], steps: int, restarts: int, n: int,
+    *, classes: int = 2, also: Sequence[str] = (),
+) -> list[Measurement]:  # fmt: skip
+    """The protocols of clean accuracy, and of each of the attacks ``names`` at each radius, on a run of ``kind``.
+
+    ``classes`` are those of the data. Raises :class:`ConfigError` for an attack that is not for this kind of run;
+    ``also`` are names that are allowed beside them, and left out here.
+    """
+    allowed = [name for name in attacks if kind in attacks[name].kinds]
+    for name in names:
+        if name not in allowed and name not in also:
+            raise ConfigError(f"--attack: got {name!r}; allowed for this run: {', '.join([*allowed, *also])}")
     protocols = [Measurement("clean", norm, 0.0, 0, 0, n)]
     for tau in radii:
-        for attack in attacks:
-            size = (steps, restarts) if attack == "pgd" else (1, 1) if attack == "fgm" else (0, 0)
-            protocols.append(Measurement(attack, norm, tau, *size, n))
+        chosen = {name: attacks[name].size(steps, restarts) for name in names if name not in also}
+        protocols += [_sized(name, norm, tau, size, n, classes) for name, size in chosen.items()]
     return protocols
+
+
+def verified_protocols(
+    kind: str, norm: str, tau: float, n: int, sizes: Mapping[str, Size], *, directed: bool, classes: int = 2
+) -> tuple[Measurement, ...]:
+    """The attacks of the verified evaluation of a run of ``kind`` at one radius, in their order.
+
+    ``sizes`` are steps and restarts, by name, in place of an attack's own. Without ``directed`` those are left out that
+    need the dense direction. ``classes`` are those of the data.
+    """
+    chosen = [n for n in attacks if kind in attacks[n].verified and (directed or not attacks[n].directed)]
+    own = {name: attacks[name].verified[kind] for name in chosen}
+    return tuple(_sized(name, norm, tau, sizes.get(name, own[name]), n, classes) for name in chosen)
+
+
+def _sized(name: str, norm: str, tau: float, size: Size, n: int, classes: int) -> Measurement:
+    steps, restarts = size
+    if attacks[name].unit == "target":  # a wrong class each
+        restarts = min(restarts, classes - 1)
+    return Measurement(name, norm, tau, steps, restarts, n)

@@ -17,8 +17,8 @@ from typing import TypeVar
 
 import torch
 
-from engine.attacks.objectives import objectives
 from engine.config.experiment import with_value
+from engine.config.objectives import objectives
 from engine.core.device import choose
 from engine.core.errors import ConfigError
 from engine.core.generators import seeded
@@ -85,10 +85,10 @@ def best(results: Iterable[BaselineResult]) -> dict[str, BaselineResult]:
 
 
 def objective_config(config: SparseCodingConfig, name: str) -> tuple[SparseCodingConfig, str]:
-    """The config and the name in :mod:`engine.attacks.objectives` for ``name``.
+    """The config and the name in :data:`engine.config.objectives.objectives` for ``name``.
 
     ``fgm`` and ``pgd`` are adversarial training with these attacks; other names are those of
-    :data:`engine.attacks.objectives.objectives`. Raises :class:`ConfigError` for an unknown one.
+    :data:`engine.config.objectives.objectives`. Raises :class:`ConfigError` for an unknown one.
     """
     if name not in ("fgm", "pgd"):
         if name not in objectives:
@@ -133,7 +133,7 @@ def train(
     ``SEARCH_TAIL`` steps, on the perturbed batches.
     """
     config, name = objective_config(config, objective)
-    perturb, sigma_x = objectives[name], config.world.sigma_x
+    perturb, sigma_x = objectives[name].perturb, config.world.sigma_x
     stream = _stream(world, config.seed, data)
     attack = seeded(config.seed, f"{data} attack", world.target.device)
     x = world.target.new_empty(config.training.batch_size, config.world.d)
@@ -287,7 +287,7 @@ class JointTraining:
         Given up in the middle (closed), every baseline has still done as many steps as the others.
         """
         config, name = objective_config(config, objective)
-        perturb = objectives[name]
+        perturb = objectives[name].perturb
         x = self.world.target.new_empty(config.training.batch_size, config.world.d)
         y, point = x.new_empty(len(x)), torch.empty_like(x)
         if not self.trained_by or self.trained_by[-1] != objective:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any
 
 import numpy as np
 
 from engine import worlds
 from engine.config.experiment import Config, from_dict, resolve, with_value
-from engine.config.knobs import Objective
+from engine.config.objectives import known
 from engine.core.errors import ConfigError
 from engine.core.slices import Progress, silent
 from engine.run.commands import Command, SaveCheckpoint, SetKnob, SwitchPhase
@@ -134,18 +134,11 @@ def command_of(event: Event, config: Config) -> Command:
     Raises :class:`ConfigError` for an unknown knob or a value that is not of its kind.
     """
     if event.name == "phase":
-        return SwitchPhase(objective(event.new))
+        return SwitchPhase(known(event.new))
     if event.name == "checkpoint":
         return SaveCheckpoint()
     knob = resolve(event.name, config)
     return SetKnob(knob.path, parse(knob.path, knob.kind, event.new, knob.allowed))
-
-
-def objective(text: str) -> Objective:
-    """``text`` as an objective, or :class:`ConfigError`."""
-    if text not in get_args(Objective):
-        raise ConfigError(f"phase: got {text!r}; allowed: {', '.join(get_args(Objective))}")
-    return cast(Objective, text)
 
 
 def parse(name: str, kind: str, text: str, allowed: str) -> object:

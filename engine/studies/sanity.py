@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from engine.attacks.base import Classifier
+from engine.attacks.base import Classifier, attacks
 from engine.core.generators import seeded
 from engine.core.measurement import Measurement, wilson
 from engine.probes.robustness import CHUNK, Measured, accuracy
@@ -88,15 +88,15 @@ def huge_radius(at_huge: Measured) -> SanityWarning | None:
     )
 
 
-def black_box(square: Measured, gradient: Measured) -> SanityWarning | None:
+def black_box(search: Measured, gradient: Measured) -> SanityWarning | None:
     """A random search sees less than a gradient attack, so it must not do clearly more damage."""
-    if not _above(gradient, square):
+    if not _above(gradient, search):
         return None
     return SanityWarning(
         "black box",
         "A random search without gradients does more damage than the gradient attack. The gradient is masked: the "
         "network hides its weakness from gradient attacks and is less robust than they say.",
-        _evidence(gradient, square),
+        _evidence(gradient, search),
     )
 
 
@@ -180,7 +180,8 @@ def check(verified: Verified | None, probes: Probes | None) -> tuple[SanityWarni
         names = [m.protocol.attack for m in verified.radii[0].attacks] if verified.radii else []
         found += [falls_with_radius(at[name] for at in verified.radii) for name in names]
         for at in verified.radii:
-            found += [black_box(at["square"], at["pgd"]), catastrophic_overfitting(at["fgm"], at["pgd"])]
+            found += [black_box(m, at["pgd"]) for m in at.attacks if attacks[m.protocol.attack].black_box]
+            found.append(catastrophic_overfitting(at["fgm"], at["pgd"]))
             if at.certified is not None:
                 found += [certificate(at.certified, m) for m in (*at.attacks, at.worst)]
     return tuple(w for w in found if w is not None)

@@ -7,7 +7,7 @@ protocol.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.attacks.base import Classifier
+from engine.attacks.base import NO_SIZES, Classifier, Size
+from engine.config.experiment import SPARSE_CODING
 from engine.core.arrays import frozen
 from engine.core.generators import seeded
 from engine.core.measurement import Measurement, figure
@@ -24,7 +25,7 @@ from engine.core.slices import Progress, finish, mapped, silent
 from engine.data.sparse_stream import SparseCoding
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes import certificate, oracle
-from engine.probes.robustness import CHUNK, Measured, build, slice_count
+from engine.probes.robustness import CHUNK, Measured, build, slice_count, verified_protocols
 from engine.theory.loading import TheoryNetwork
 
 CERTIFICATE_SLICES = 40  # about what the certificate or the oracle's b takes, for the progress only
@@ -32,27 +33,6 @@ CERTIFICATE_SLICES = 40  # about what the certificate or the oracle's b takes, f
 
 class CertificateError(AssertionError):
     """An attack fooled a sample that the certificate says cannot be fooled: a bug in one of the two."""
-
-
-@dataclass(frozen=True, slots=True)
-class Strength:
-    """How hard the attacks try: steps and restarts of PGD and APGD, queries of Square."""
-
-    pgd_steps: int = 40
-    pgd_restarts: int = 5
-    apgd_steps: int = 100
-    apgd_restarts: int = 1
-    queries: int = 500
-
-    def protocols(self, norm: str, tau: float, n: int, *, dense: bool) -> tuple[Measurement, ...]:
-        """The attacks at one radius; ``dense`` only where there is a world that has this direction."""
-        return (
-            Measurement("fgm", norm, tau, 1, 1, n),
-            *([Measurement("dense", norm, tau, 0, 0, n)] if dense else []),
-            Measurement("pgd", norm, tau, self.pgd_steps, self.pgd_restarts, n),
-            Measurement("apgd", norm, tau, self.apgd_steps, self.apgd_restarts, n),
-            Measurement("square", norm, tau, self.queries, 1, n),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +120,7 @@ def verify(
     radii: Sequence[float],
     seed: int,
     *,
-    strength: Strength | None = None,
+    sizes: Mapping[str, Size] = NO_SIZES,
     with_certificate: bool = True,
     with_oracle: bool = True,
     keep_perturbations: bool = False,
@@ -149,13 +129,14 @@ def verify(
 ) -> Generator[None, None, Verified]:
     """Evaluate ``model`` on x (n, d), y (n,) at each radius, yielding between slices; closing it cancels.
 
+    ``sizes`` are steps and restarts, by attack, in place of its own.
     ``world`` gives the dense direction and the oracle; without one both are left out. The certificate is for a
     :class:`SymmetricRelu` alone. ``cache`` is the oracle's. Attacks draw from generators that depend on ``seed`` and
     protocol alone. Raises :class:`CertificateError` where an attack and the certificate contradict each other.
     """
-    strength, n = strength or Strength(), len(y)
+    n = len(y)
     taus = sorted(set(radii))
-    plans = [strength.protocols(norm, tau, n, dense=world is not None) for tau in taus]
+    plans = [verified_protocols(SPARSE_CODING, norm, tau, n, sizes, directed=world is not None) for tau in taus]
     direction = world.dense_direction if world is not None else None
     network = model if with_certificate and isinstance(model, SymmetricRelu) else None
     ideal = world if with_oracle else None
@@ -200,7 +181,7 @@ def verify_run(
     *,
     norm: str | None = None,
     device: str = "cpu",
-    strength: Strength | None = None,
+    sizes: Mapping[str, Size] = NO_SIZES,
     progress: Progress = silent,
 ) -> tuple[TheoryNetwork, Verified]:
     """Verify the checkpoint at ``step`` (the newest by default) of a run, in one go, on ``n`` held-out samples.
@@ -213,7 +194,7 @@ def verify_run(
     return network, finish(
         verify(
             network.model, network.held_out.world, x, y, norm or config.attack.norm, radii or [config.attack.tau],
-            config.seed, strength=strength, progress=progress,
+            config.seed, sizes=sizes, progress=progress,
         )
     )  # fmt: skip
 

@@ -65,15 +65,14 @@ class SparseCodingConfig(Config):
     @model_validator(mode="after")
     def _fits_together(self) -> SparseCodingConfig:
         w = self.world
-        if max(w.k, w.p_large) > w.d:
-            raise ValueError(f"world.k = {w.k:g} and world.p_large = {w.p_large:g} must not exceed world.d = {w.d}")
-        if w.dictionary in ("dct", "haar") and picture_side(w.d) is None:
+        for name, value in (("k", w.k), ("p_large", w.p_large)):
+            if value > w.d:
+                raise ValueError(f"world.{name}: got {value:g}; allowed: at most world.d = {w.d}")
+        side = picture_side(w.d)
+        allowed = {"dct": "a square", "haar": "the square of an even number"}.get(w.dictionary)
+        if allowed and (side is None or (w.dictionary == "haar" and side % 2)):
             raise ValueError(
-                f"world.dictionary = {w.dictionary!r} needs world.d to be a square (64, 144, 256); got {w.d}"
-            )
-        if w.dictionary == "haar" and round(w.d**0.5) % 2:
-            raise ValueError(
-                f"world.dictionary = 'haar' needs world.d to be the square of an even number (64, 144, 256); got {w.d}"
+                f"world.d: got {w.d}; allowed with world.dictionary = {w.dictionary!r}: {allowed} (64, 144, 256)"
             )
         return self
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from engine.config.experiment import SPARSE_CODING
 from engine.core.device import choose, prepare_thread
-from engine.core.errors import ConfigError
 from engine.core.generators import seeded
 from engine.core.measurement import Measurement
 from engine.core.slices import finish
@@ -67,9 +67,8 @@ class TheoryNetwork:
         self, attacks: Sequence[str], norm: str, radii: Sequence[float], steps: int, restarts: int, n: int
     ) -> list[Measured]:
         """Clean accuracy, then that under each attack at each radius."""
-        if "autoattack" in attacks:
-            raise ConfigError("--attack: autoattack is for networks on images; allowed here: fgm, pgd, dense")
-        return [self._measure(protocol) for protocol in protocols_of(attacks, norm, radii, steps, restarts, n)]
+        protocols = protocols_of(attacks, SPARSE_CODING, norm, radii, steps, restarts, n)
+        return [self._measure(protocol) for protocol in protocols]
 
     def _measure(self, protocol: Measurement) -> Measured:
         x, y = self.held_out.take(protocol.n, self.config.world.sigma_x)

@@ -8,8 +8,8 @@ from collections.abc import Generator, Mapping
 import torch
 from torch import Tensor
 
-from engine.attacks.objectives import objectives
 from engine.config.knobs import Objective
+from engine.config.objectives import objectives
 from engine.core.generators import seeded
 from engine.data.sparse_stream import SparseCoding, Stream
 from engine.models.low_rank import Factors
@@ -61,7 +61,7 @@ class Trainer:
         self.model.bias = bias_at(config, steps_done)
         self.stream.fill(x, y, config.world.sigma_x)
         self._noisy.draw(n, config.model.sigma_rho, self.generators["rho"])
-        objectives[objective](config, self._noisy, x, y, self.generators["attack"])
+        objectives[objective].perturb(config, self._noisy, x, y, self.generators["attack"])
         if self.factors is None:
             return self._noisy.sgd_step(x, y, config.training.lr, config.model.lambda_)
         return self.factors.sgd_step(self._noisy, x, y, config.training.lr, config.model.lambda_)

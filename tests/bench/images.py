@@ -30,10 +30,11 @@ ROUNDS = 9
 def data(config: ImageConfig) -> Images:
     """The trial images, or noise of the same size where they are missing: the time is the same."""
     from engine.data import catalogue
+    from engine.data.sets.image_folder import ImageFolderWorld
 
     where = find()
     if where is not None:
-        found = catalogue.load("image_folder", folder=str(where))
+        found = catalogue.load(ImageFolderWorld(folder=str(where)))
     else:
         draw = np.random.default_rng(0)
         parts = [(draw.integers(0, 256, (n, 3, 32, 32), np.uint8), np.arange(n) % 10) for n in (10_000, 1000)]

@@ -16,6 +16,7 @@ from engine.probes.robustness import accuracy
 from tests.tiny_digits import held_out, trained
 
 N, STEPS, QUERIES, TARGETS, SEED = 90, 10, 40, 3, 7
+SIZES = {"apgd_ce": (STEPS, 1), "apgd_t": (STEPS, TARGETS), "square": (QUERIES, 1)}
 RADII = [0.5, 0.3]
 
 
@@ -30,7 +31,7 @@ def classifier() -> ImageClassifier:
 
 
 def run(classifier: ImageClassifier, sample: tuple[Tensor, Tensor], **knobs: object) -> AutoAttacked:
-    settings = {"steps": STEPS, "queries": QUERIES, "targets": TARGETS, "chunk": 40, **knobs}
+    settings = {"sizes": SIZES, "chunk": 40, **knobs}
     return finish(autoattack(classifier, *sample, "l2", RADII, SEED, **settings))  # type: ignore[arg-type]
 
 
@@ -45,7 +46,9 @@ def test_the_worst_is_not_above_any_attack_alone(
     assert [at.tau for at in result.radii] == [0.3, 0.5]
     assert result.clean.right >= result.radii[0].worst.right > result.radii[1].worst.right > 0
     for at in result.radii:
-        assert at.apgd_ce.right >= at.apgd_t.right >= at.square.right == at.worst.right
+        left = [m.right for m in at.attacks.values()]
+        assert left == sorted(left, reverse=True)
+        assert left[-1] == at.worst.right
         assert at.worst.right == N - int(at.fooled.sum())
         for name, steps, restarts in [("apgd_ce", STEPS, 1), ("apgd_t", STEPS, TARGETS), ("square", QUERIES, 1)]:
             protocol = Measurement(name, "l2", at.tau, steps, restarts, N)
@@ -61,20 +64,22 @@ def test_the_worst_is_not_above_any_attack_alone(
 
 def test_every_figure_says_how_it_was_measured(result: AutoAttacked) -> None:
     first, second = result.radii
-    assert first.apgd_ce.protocol.text().startswith("APGD-CE, 10 steps × 1 restart, ℓ2 radius 0.3, n = 90")
-    assert "(targeted DLR, 3 targets), 10 steps on what APGD-CE left right, ℓ2" in first.apgd_t.protocol.text()
-    assert "Square (40 queries, no gradient) on what APGD-CE and APGD-T left right" in first.square.protocol.text()
-    assert "on what the smaller radii left right, ℓ2 radius 0.5" in second.apgd_ce.protocol.text()
+    assert first.attacks["apgd_ce"].protocol.text().startswith("APGD-CE, 10 steps × 1 restart, ℓ2 radius 0.3, n = 90")
+    words = first.attacks["apgd_t"].protocol.text()
+    assert "(targeted DLR, 3 targets), 10 steps on what APGD-CE left right, ℓ2" in words
+    words = first.attacks["square"].protocol.text()
+    assert "Square (40 queries, no gradient) on what APGD-CE and APGD-T left right" in words
+    assert "on what the smaller radii left right, ℓ2 radius 0.5" in second.attacks["apgd_ce"].protocol.text()
     words = "AutoAttack-style worst case of APGD-CE (10 steps × 1 restart), APGD-T (10 steps × 3 targets) and Square "
     assert second.worst.protocol.text().startswith(words + "(40 queries), ℓ2 radius 0.5, n = 90")
     assert second.worst.protocol.short() == "AutoAttack-style worst case · ℓ2 0.5 · n = 90"
-    assert first.apgd_t.protocol.short() == "APGD-T-10 × 3 on what APGD-CE left right · ℓ2 0.3 · n = 90"
+    assert first.attacks["apgd_t"].protocol.short() == "APGD-T-10 × 3 on what APGD-CE left right · ℓ2 0.3 · n = 90"
     rows = result.figures()
     assert [row["kind"] for row in rows] == ["clean", *["attack", "attack", "attack", "worst"] * 2]
     assert all(row["low"] <= row["value"] <= row["high"] for row in rows)
     json.dumps(rows)
     for at in result.radii:
-        for measured in (*at.attacks, at.worst):
+        for measured in (*at.attacks.values(), at.worst):
             assert Measurement.from_json(measured.protocol.to_json()) == measured.protocol
             assert measured.protocol.n == N
             assert measured.which is not None
@@ -98,7 +103,7 @@ def test_progress_grows_to_the_end_and_closing_cancels(
     assert shares == sorted(shares)
     assert told[-1] == ("done", 1.0)
     assert len({what for what, _ in told}) == 7
-    slices = autoattack(classifier, *sample, "linf", [0.1], SEED, steps=50)
+    slices = autoattack(classifier, *sample, "linf", [0.1], SEED)
     for _ in range(5):
         next(slices)
     slices.close()
@@ -109,9 +114,9 @@ def test_progress_grows_to_the_end_and_closing_cancels(
 def test_few_classes_no_survivors_no_samples(sample: tuple[Tensor, Tensor]) -> None:
     x, y = sample
     two = ImageClassifier(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2)))
-    hopeless = finish(autoattack(two, x, y % 2, "linf", [0.9], SEED, steps=5, queries=5))
+    hopeless = finish(autoattack(two, x, y % 2, "linf", [0.9], SEED, sizes=dict.fromkeys(SIZES, (5, 9))))
     assert hopeless.radii[0].worst.right == 0
-    assert hopeless.radii[0].apgd_t.protocol.restarts == 1
+    assert hopeless.radii[0].attacks["apgd_t"].protocol.restarts == 1
     with pytest.raises(ValueError, match="no samples"):
         next(autoattack(two, x[:0], y[:0], "l2", [0.1], SEED))
 
@@ -119,5 +124,5 @@ def test_few_classes_no_survivors_no_samples(sample: tuple[Tensor, Tensor]) -> N
 def test_worst_case_in_words() -> None:
     parts = [Measurement("pgd", "linf", 0.1, 20, 5, 50), Measurement("square", "linf", 0.1, 9, 1, 50)]
     assert (
-        worst_case(parts).attack == "AutoAttack-style worst case of pgd (20 steps × 5 restarts) and Square (9 queries)"
+        worst_case(parts).attack == "AutoAttack-style worst case of PGD (20 steps × 5 restarts) and Square (9 queries)"
     )

@@ -216,6 +216,8 @@ def test_help_and_wrong_arguments_import_no_torch() -> None:
 import sys
 from engine.cli.main import run_command_line
 for arguments in (["--help"], ["run", "--help"], ["evaluate", "--help"], ["--version"], ["presets"],
+                  ["knobs"], ["data"], ["run", "small", "--out", "x", "--set", "schedule.second=gauss"],
+                  ["data", "--download"],
                   ["run", "smal", "--out", "x"], ["run", "small", "--out", "x", "--set", "attack.tau=-1"]):
     run_command_line(arguments)
 for name in ("torch", "torchvision", "matplotlib", "PySide6"):

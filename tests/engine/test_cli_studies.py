@@ -230,9 +230,9 @@ def test_evaluate_by_default_and_at_another_checkpoint(call: Call, original: Pat
 
 def test_attacks_of_another_world_are_refused(call: Call, original: Path, finished_run: Path) -> None:
     error = refused(call, "evaluate", finished_run, "--attack", "autoattack", "--n", 16)
-    assert "--attack: autoattack is for networks on images; allowed here: fgm, pgd, dense" in error
+    assert "--attack: got 'autoattack'; allowed for this run: fgm, dense, pgd, apgd, square" in error
     error = refused(call, "evaluate", original, "--attack", "dense", "--n", 16)
-    assert "--attack: dense needs the sparse-coding world; allowed here: fgm, pgd, autoattack" in error
+    assert "--attack: got 'dense'; allowed for this run: fgm, pgd, apgd, apgd_ce, apgd_t, square, autoattack" in error
 
 
 # --- claims

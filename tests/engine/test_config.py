@@ -102,8 +102,18 @@ def test_every_preset_that_comes_with_the_explorer_loads() -> None:
         ({"world": {"dictionary": "fourier"}}, ("world.dictionary", "'fourier'", "random, dct, haar, identity")),
         ({"seed": "zero"}, ("seed", "'zero'", "a whole number")),
         ({"attack": 3}, ("attack", "got 3", "table")),
-        ({"world": {"d": 10}}, ("world.dictionary", "'dct'", "square", "10")),
-        ({"world": {"d": 4, "k": 5.0}}, ("world.k", "5", "world.d = 4")),
+        ({"schedule": {"second": "gauss"}}, ("schedule.second: got 'gauss'", "clean, adversarial, gaussian_noise")),
+        ({"schedule": {"second": 3}}, ("schedule.second: got 3", "clean, adversarial, gaussian_noise")),
+        ({"world": {"d": 10}}, ("world.d: got 10; allowed with world.dictionary = 'dct': a square (64",)),
+        (
+            {"world": {"d": 81, "dictionary": "haar"}},
+            (
+                "world.d: got 81; allowed",
+                "'haar': the square of an even",
+            ),
+        ),
+        ({"world": {"d": 4, "k": 5.0}}, ("world.k: got 5; allowed: at most world.d = 4",)),
+        ({"world": {"d": 4, "p_large": 4.5}}, ("world.p_large: got 4.5; allowed: at most world.d = 4",)),
     ],
 )
 def test_an_error_names_field_value_and_what_is_allowed(data: dict[str, Any], parts: tuple[str, ...]) -> None:
@@ -195,11 +205,6 @@ def test_config_is_frozen() -> None:
     with pytest.raises(ValidationError):
         config.attack.tau = 3.0
     assert hash(config) == hash(SparseCodingConfig())
-
-
-def test_haar_asks_for_an_even_side_at_once() -> None:
-    with pytest.raises(ConfigError, match="haar"):
-        from_dict({"world": {"d": 81, "dictionary": "haar"}})
 
 
 def test_toml_files_by_path(tmp_path: Path) -> None:

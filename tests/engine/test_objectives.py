@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from engine.attacks.fgm import Fgm
-from engine.attacks.objectives import objectives, training_attack
+from engine.attacks.objectives.adversarial import training_attack
 from engine.attacks.pgd import Pgd
 from engine.attacks.threat import threats
 from engine.config.experiment import Config
+from engine.config.objectives import objectives
 from engine.models.symmetric_relu import SymmetricRelu
 from tests.tiny_runs import tiny_config
 
@@ -25,7 +26,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 def moved(objective: str, config: Config, seed: int = 0) -> torch.Tensor:
     """What the objective adds to the batch."""
     x, y = batch()
-    objectives[objective](config, MODEL, x, y, torch.Generator().manual_seed(seed))
+    objectives[objective].perturb(config, MODEL, x, y, torch.Generator().manual_seed(seed))
     assert torch.equal(y, batch()[1])
     return x - batch()[0]
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from engine.core import metrics
 from engine.core.arrays import frozen
+from engine.core.errors import ConfigError
 from engine.core.generators import seeded
 from engine.core.measurement import Measurement
 from engine.data.dictionaries import dictionaries
@@ -235,7 +236,7 @@ def test_a_network_that_is_always_wrong(world: tuple[HeldOut, SymmetricRelu]) ->
 
 
 def test_an_unknown_attack_is_refused() -> None:
-    with pytest.raises(ValueError, match="no such attack: cw"):
+    with pytest.raises(ConfigError, match="attack: got 'cw'; allowed: fgm, dense, pgd"):
         robustness.build(Measurement("cw", "l2", 0.1, 1, 1, 10), None)
 
 

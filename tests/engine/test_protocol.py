@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.measurement import Measurement, wilson
+from engine.core.labels import figure_name
+from engine.core.measurement import Measurement, attack_words, wilson, worst_case
 
 
 # Published or exactly computable: n = 10, 0 successes → 1 − 1/(1+z²/n); Newcombe 1998, table II; Agresti and Coull.
@@ -51,3 +52,42 @@ def test_text_says_everything_and_json_round_trips(protocol: Measurement, words:
     for word in words:
         assert word in protocol.text()
     assert Measurement.from_json(protocol.to_json()) == protocol
+
+
+@pytest.mark.parametrize(
+    ("attack", "text", "short", "effort", "label"),
+    [
+        ("fgm", "FGM (1 step)", "FGM", "FGM (7 steps × 1 restart)", "accuracy under FGM"),
+        ("dense", "dense direction (no network)", "dense direction", None, "accuracy under the dense direction"),
+        ("pgd", "PGD-7 × 1 restart", "PGD-7 × 1", "PGD (7 steps × 1 restart)", "accuracy under PGD"),
+        ("apgd", "APGD-7 × 1 restart", "APGD-7 × 1", "APGD (7 steps × 1 restart)", "accuracy under APGD"),
+        (
+            "apgd_ce", "APGD-CE, 7 steps × 1 restart", "APGD-CE-7 × 1", "APGD-CE (7 steps × 1 restart)",
+            "accuracy under APGD-CE",
+        ),
+        (
+            "apgd_t", "APGD-T (targeted DLR, 1 target), 7 steps", "APGD-T-7 × 1", "APGD-T (7 steps × 1 target)",
+            "accuracy after APGD-T, too",
+        ),
+        ("square", "Square (7 queries, no gradient)", "Square-7", "Square (7 queries)", "accuracy under Square"),
+    ],
+)  # fmt: skip
+def test_every_attack_in_words(attack: str, text: str, short: str, effort: str | None, label: str) -> None:
+    """The whole protocol is also what generators are named by, so that it must stay as it is."""
+    protocol = Measurement(attack, "l2", 0.2, 7, 1, 50)
+    assert protocol.text() == f"{text}, ℓ2 radius 0.2, n = 50, 95% Wilson interval"
+    assert (protocol.name, protocol.short()) == (short, f"{short} · ℓ2 0.2 · n = 50")
+    assert figure_name(f"verified/{attack}@0.2") == f"{label}, radius 0.2"
+    if effort is not None:
+        assert worst_case([protocol, protocol]).attack.endswith(f" of {effort} and {effort}")
+
+
+def test_the_row_above_holds_every_attack() -> None:
+    marks = [m for m in test_every_attack_in_words.pytestmark if m.name == "parametrize"]
+    assert [row[0] for row in marks[0].args[1]] == list(attack_words)
+
+
+def test_what_is_no_attack_is_said_as_it_is() -> None:
+    assert Measurement("worst of pgd, fgm", "linf", 0.1, 0, 0, 9).text().startswith("worst of pgd, fgm, ℓ∞ radius 0.1")
+    after = Measurement("pgd after fgm, dense, the smaller radii", "l2", 0.1, 3, 2, 9)
+    assert after.name == "PGD-3 × 2 on what FGM, the dense direction and the smaller radii left right"

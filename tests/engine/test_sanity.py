@@ -11,10 +11,10 @@ from engine.core.slices import finish
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes.robustness import Measured
 from engine.studies import sanity
-from engine.studies.verify import Strength, verify
+from engine.studies.verify import verify
 
 D, N = 8, 200
-QUICK = Strength(pgd_steps=10, pgd_restarts=1, apgd_steps=10, queries=150)
+QUICK = {"pgd": (10, 1), "apgd": (10, 1), "square": (150, 1)}
 
 
 class Linear:
@@ -66,7 +66,7 @@ def measured(right: int, attack: str = "pgd", tau: float = 0.1, steps: int = 10,
 
 
 def ids(model: Linear, sample: tuple[Tensor, Tensor], *, radii: tuple[float, ...] = (0.1, 0.3, 0.6)) -> list[str]:
-    verified = finish(verify(model, None, *sample, "l2", radii, 0, strength=QUICK))
+    verified = finish(verify(model, None, *sample, "l2", radii, 0, sizes=QUICK))
     probes = finish(sanity.probe(model, *sample, "l2", 0.3, 0))
     warnings = sanity.check(verified, probes)
     assert all(w.text.endswith(".") and "n = 200" in w.evidence for w in warnings)
@@ -81,7 +81,7 @@ def test_nothing_is_said_of_a_sound_network(sample: tuple[Tensor, Tensor]) -> No
 def test_with_a_certificate(sample: tuple[Tensor, Tensor]) -> None:
     x, _ = sample
     model = SymmetricRelu(torch.randn(20, D, generator=torch.Generator().manual_seed(2)), 0.1)
-    verified = finish(verify(model, None, x, model.logits(x).sign(), "l2", (0.05, 0.2), 0, strength=QUICK))
+    verified = finish(verify(model, None, x, model.logits(x).sign(), "l2", (0.05, 0.2), 0, sizes=QUICK))
     assert verified.radii[0].certified is not None
     assert sanity.check(verified, None) == ()
 

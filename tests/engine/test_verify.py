@@ -17,11 +17,11 @@ from engine.data.sparse_stream import SparseCoding
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes import certificate, oracle
 from engine.studies import verify as module
-from engine.studies.verify import CertificateError, Strength, Verified, verify, verify_run
+from engine.studies.verify import CertificateError, Verified, verify, verify_run
 from tests.tiny_runs import tiny_config
 
 N = 120
-QUICK = Strength(pgd_steps=6, pgd_restarts=2, apgd_steps=8, queries=15)
+QUICK = {"pgd": (6, 2), "apgd": (8, 1), "square": (15, 1)}
 NAMES = ["fgm", "dense", "pgd", "apgd", "square"]
 
 
@@ -53,7 +53,7 @@ Run = Callable[..., Verified]
 @pytest.fixture
 def run(model: SymmetricRelu, world: SparseCoding, sample: tuple[Tensor, Tensor]) -> Run:
     def measure(norm: str = "l2", radii: tuple[float, ...] = (0.3, 0.0, 0.1), **options: Any) -> Verified:
-        options = {"strength": QUICK, **options}
+        options = {"sizes": QUICK, **options}
         return finish(
             verify(options.pop("model", model), options.pop("world", world), *sample, norm, radii, 0, **options)
         )
@@ -167,7 +167,7 @@ def test_progress_and_giving_up(model: SymmetricRelu, world: SparseCoding, sampl
         "l2",
         (0.1, 0.2),
         0,
-        strength=QUICK,
+        sizes=QUICK,
         progress=lambda share, what: seen.append((share, what)),
     )
     for _ in range(30):
@@ -180,7 +180,7 @@ def test_progress_and_giving_up(model: SymmetricRelu, world: SparseCoding, sampl
         next(slices)
     assert len(seen) == given_up
     seen.clear()
-    finish(verify(model, world, *sample, "l2", (0.1, 0.2), 0, strength=QUICK, progress=lambda *s: seen.append(s)))
+    finish(verify(model, world, *sample, "l2", (0.1, 0.2), 0, sizes=QUICK, progress=lambda *s: seen.append(s)))
     shares = [share for share, _ in seen]
     assert shares == sorted(shares)
     assert seen[-1] == (1.0, "done")
@@ -190,7 +190,7 @@ def test_progress_and_giving_up(model: SymmetricRelu, world: SparseCoding, sampl
 
 def test_a_run_folder(finished_run: Path) -> None:
     grad = torch.is_grad_enabled()
-    network, found = verify_run(finished_run, n=50, strength=QUICK)
+    network, found = verify_run(finished_run, n=50, sizes=QUICK)
     torch.set_grad_enabled(grad)
     assert network.step == network.config.schedule.total
     assert [at.tau for at in found.radii] == [network.config.attack.tau]

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
+from engine.config.experiment import SPARSE_CODING
 from engine.core.errors import ConfigError
 from engine.core.measurement import Measurement
 from engine.core.slices import Progress, silent
 from engine.figures.base import Column, Drawer, FigureData, figures, provenance
+from engine.figures.declare import ViewDeclaration
 from engine.studies.base import Answer, Interval, Length, RunFolder, Samples, Study, accuracies, studies
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from engine.run.store import Checkpoint, Store
 
 SIZES = (0.0, 0.25, 0.5, 1.0)
+VIEW = ViewDeclaration("noise", "Noise", 200, "Accuracy under Gaussian noise.", kinds=(SPARSE_CODING,))
 
 
 @dataclass(frozen=True)
@@ -110,20 +113,22 @@ class NoiseFigure(FigureData):
         axes.set_ylabel("accuracy")
 
 
-@figures.register("noise")
+@figures.register(VIEW.name, order=VIEW.order)
 class NoiseDrawer(Drawer):
     """Accuracy under Gaussian noise."""
+
+    view = VIEW
 
     def collect(self, store: Store, checkpoint: Checkpoint, options: Mapping[str, str]) -> NoiseFigure:
         """Read ``noise.json`` of the run."""
         record = NoiseStudy.read(store.folder)
+        accuracy = [row.accuracy for row in record.rows]
         values = {
             "size": [row.size for row in record.rows],
-            "accuracy": [row.accuracy.value for row in record.rows],
-            "low": [row.accuracy.low for row in record.rows],
-            "high": [row.accuracy.high for row in record.rows],
+            "accuracy": [each.value for each in accuracy],
+            "low": [each.low for each in accuracy],
+            "high": [each.high for each in accuracy],
         }
         table = tuple(Column(name, "1", np.array(column)) for name, column in values.items())
         caption = f"Accuracy under Gaussian noise, n = {record.n}.\n{provenance(store, checkpoint)}"
-        return NoiseFigure(tables={"": table}, arrays=dict(zip(values, map(np.array, values.values()), strict=True)),
-                           caption=caption)  # fmt: skip
+        return NoiseFigure({"": table}, caption)

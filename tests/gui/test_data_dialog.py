@@ -13,11 +13,12 @@ from pytestqt.qtbot import QtBot
 
 from engine.config.experiment import Config, from_dict, value_of, with_value
 from engine.core.errors import ConfigError
+from engine.data.images import sources
 from fp_gui import data_dialog
 from fp_gui.bridge.controller import Controller
 from fp_gui.data_dialog import DataDialog, chosen_folder, rows_of, size_text
 from fp_gui.main_window import MainWindow
-from fp_gui.runs import FITS, folder_open, with_data, with_folder
+from fp_gui.runs import folder_open, with_data, with_folder
 from fp_gui.theme import DARK, ThemeManager
 from tests.gui.fakes import BOTH_KINDS, FakeFactory
 from tests.gui.test_main_window import SMALL
@@ -239,7 +240,7 @@ def test_data_of_similar_images_keep_the_experiment() -> None:
     assert (config, label) == (cifar, "mine")
     for start in (cifar, SMALL):
         config, label = with_data(start, "mine", "digits", "")
-        assert (config.world.name, label) == ("digits", FITS["digits"])
+        assert (config.world.name, label) == ("digits", sources["digits"].preset)
     with pytest.raises(ConfigError, match="nowhere"):
         with_data(SMALL, "mine", "nowhere", "")
 

@@ -32,6 +32,7 @@ pytestmark = [
 ]
 
 N, STEPS, QUERIES, SLACK = 300, 50, 1000, 0.02
+SIZES = {"apgd_ce": (STEPS, 1), "apgd_t": (STEPS, 9), "square": (QUERIES, 1)}
 UNIT: Box = (0.0, 1.0)
 CASES = [("l2", 0.5), ("linf", 0.08)]
 every_case = pytest.mark.parametrize(("norm", "tau"), CASES, ids=[norm for norm, _ in CASES])
@@ -168,7 +169,7 @@ def test_worst_case(classifier: ImageClassifier, estimator: Any, norm: str, tau:
     points += [theirs(targeted, (y + shift) % 10) for shift in range(1, 10)]
     reference = share(classifier, norm, tau, *points)
     x, y = held_out(N)
-    found = finish(autoattack(classifier, x, y, norm, [tau], 0, steps=STEPS, queries=QUERIES)).radii[0]
-    for attack in found.attacks:
+    found = finish(autoattack(classifier, x, y, norm, [tau], 0, sizes=SIZES)).radii[0]
+    for attack in found.attacks.values():
         print(f"  {attack.protocol.text()}: {attack.accuracy:.3f}")  # noqa: T201 - shown by pytest -s
     assert_agrees("worst case", norm, tau, found.worst.accuracy, reference)

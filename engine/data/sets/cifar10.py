@@ -23,7 +23,7 @@ import numpy as np
 
 from engine.config.knobs import knob
 from engine.core.errors import ConfigError, ExplorerError
-from engine.data.images import Bytes, Images, ImageWorld, Indices, Report, Source, reporting, require_side, sources
+from engine.data.images import Bytes, DataSource, Images, ImageWorld, Indices, Place, Report, reporting, sources
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SIDE, PIXELS = 32, 3 * 32 * 32
@@ -62,12 +62,11 @@ class Cifar10World(ImageWorld):
     )
 
 
-def load(folder: Path, side: int, report: Report) -> Images:
+def load(knobs: Cifar10World, folder: Path, report: Report) -> Images:
     """50,000 training and 10,000 test images, (3, 32, 32), from ``folder`` or the folder of batches in it.
 
     Raises :class:`ConfigError` naming ``world.folder`` if there is none, or if a file is missing or damaged.
     """
-    require_side("cifar10", side, SIDE)
     return read(folder, report)
 
 
@@ -140,7 +139,7 @@ def _python(path: Path, data: bytes, per_file: int, md5: dict[str, str]) -> tupl
     return np.frombuffer(pixels, np.uint8).reshape(per_file, 3, SIDE, SIDE), np.array(labels, np.int64)
 
 
-def find(folder: Path) -> tuple[bool, str, int, str]:
+def find(folder: Path) -> Place:
     """Installed, where, bytes and a note."""
     found = _batches(folder)
     if found is None:
@@ -244,5 +243,13 @@ def _unpack(archive: Path, target: Path, report: Report, md5: str, per_file: int
 
 
 sources.register("cifar10", order=2)(
-    Source(Cifar10World, "CIFAR-10", "60,000 colour images of 32×32 pixels, 10 classes", "", load, find),
+    DataSource(
+        Cifar10World,
+        "CIFAR-10",
+        "60,000 colour images of 32×32 pixels, 10 classes",
+        load,
+        find,
+        preset="cifar10-filters",
+        download=lambda folder, **how: download(folder, **how),
+    ),
 )

@@ -9,9 +9,8 @@ from typing import Literal
 import numpy as np
 
 from engine.config.knobs import knob
-from engine.data.images import Images, ImageWorld, Report, Source, require_side, sources, stratified
+from engine.data.images import DataSource, Images, ImageWorld, Place, Report, sources, stratified
 
-SIDE = 8
 TEST_SHARE = 0.22  # about 400 images, as many as leave a 95% interval of ±0.05 on an accuracy
 
 
@@ -21,9 +20,8 @@ class DigitsWorld(ImageWorld):
     name: Literal["digits"] = knob("digits", "Where the images come from.")
 
 
-def load(folder: Path, side: int, report: Report) -> Images:
+def load(knobs: DigitsWorld, folder: Path, report: Report) -> Images:
     """The 1,797 digits, grey (1, 8, 8), their 17 levels spread over 0 to 255; ``folder`` is not used."""
-    require_side("digits", side, SIDE)
     report(0.0, "reading the digits")
     from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 
@@ -41,7 +39,7 @@ def load(folder: Path, side: int, report: Report) -> Images:
     )
 
 
-def find(folder: Path) -> tuple[bool, str, int, str]:
+def find(folder: Path) -> Place:
     """Installed, where, bytes and a note."""
     found = find_spec("sklearn")
     if found is None or found.origin is None:
@@ -51,5 +49,5 @@ def find(folder: Path) -> tuple[bool, str, int, str]:
 
 
 sources.register("digits", order=0)(
-    Source(DigitsWorld, "Digits", "1,797 grey images of 8×8 pixels, 10 classes", "", load, find),
+    DataSource(DigitsWorld, "Digits", "1,797 grey images of 8×8 pixels, 10 classes", load, find, preset="digits"),
 )

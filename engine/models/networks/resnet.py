@@ -31,7 +31,7 @@ def _reset(module: nn.Conv2d | nn.Linear) -> None:
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
-@network(ResNetModel, "ResNet", reset=_reset, order=2)
+@network(ResNetModel, "ResNet", reset=_reset, batch_norm=True, order=2)
 def resnet(knobs: ResNetModel, data: DataFacts) -> nn.Module:
     """torchvision's network with a 3 × 3 stem of stride 1 and without the first pooling; ``net.conv1`` is the stem."""
     from torch import nn

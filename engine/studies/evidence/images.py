@@ -55,6 +55,6 @@ def _verified(
     found = finish(work)
     rows = {"verified/clean": found.clean}
     for at in found.radii:
-        named = {"apgd_ce": at.apgd_ce, "apgd_t": at.apgd_t, "square": at.square, "worst": at.worst}
+        named = at.attacks | {"worst": at.worst}
         rows |= {f"verified/{name}@{at.tau:g}": measured for name, measured in named.items()}
     return accuracies(rows, rows.values())

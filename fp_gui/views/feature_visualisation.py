@@ -79,7 +79,7 @@ class FeatureControls(QWidget):
         self.steps.setAccessibleName("Steps")
         self.start = QPushButton("Start")
         self.start.setToolTip(
-            "Make the pictures beside training, in spare time. They are renewed while training goes on."
+            "Make the pictures beside training, as time allows. They are renewed while training goes on."
         )
         self.stop = QPushButton("Stop")
         self.stop.setToolTip("Give up what is under way; the pictures that are there stay.")

@@ -13,7 +13,9 @@ from engine.claims.images import IMAGE_RANK
 from engine.claims.theory import BASELINES
 from engine.core.errors import ConfigError
 from engine.run.store import Store
+from engine.studies import baseline_training
 from engine.studies.evidence import gather
+from engine.studies.questions import comparison
 from engine.studies.questions.claims import claims_of
 from engine.studies.questions.comparison import CURVE_POINTS, ComparisonStudy
 from engine.studies.sanity_warnings import read_warnings
@@ -104,3 +106,18 @@ def test_verification_decides_the_claims_about_images(tmp_path: Path) -> None:
     again: list[str] = []
     claims_of(tmp_path / "run", verify=True, n=16, progress=lambda share, text: again.append(text))
     assert not any(text.startswith(("local", "low rank")) for text in again)  # measured at this step already
+
+
+def test_a_sweep_adds_a_row_a_dimension(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparison, "SWEPT", (16,))
+    monkeypatch.setattr(comparison, "CURVE_EVERY", 2)
+    monkeypatch.setattr("engine.probes.oracle.FIT_SIZE", 100)
+    monkeypatch.setattr(baseline_training, "STEPS", dict.fromkeys(baseline_training.STEPS, 10))
+    monkeypatch.setattr(baseline_training, "SEARCH_STEPS", 5)
+    shares: list[float] = []
+    found = ComparisonStudy().run(folder, sweep=True, n=32, progress=lambda share, what: shares.append(share))
+    assert (shares, shares[-1]) == (sorted(shares), 1)
+    assert list(found.swept()) == ["network", "oracle", *BASELINES]
+    assert all(d == [16] for d, _ in found.swept().values())
+    assert "  d = 16  network 0." in ComparisonStudy().table(found)
+    assert ComparisonStudy.read(folder) == found

@@ -1,4 +1,4 @@
-"""Every action of the window, its key and its tooltip; the toolbar and the menus made of them."""
+"""Every action of the window, its key and its tooltip; the toolbar made of them."""
 
 from __future__ import annotations
 

@@ -303,7 +303,7 @@ def test_a_run_folder_gives_its_network_at_every_moment(tmp_path: Path) -> None:
     assert [row.protocol.attack.split()[0] for row in rows][:3] == ["clean", "pgd", "apgd_ce"]
     assert rows[-1].right <= rows[1].right  # the worst case is no better than PGD
     assert len(y) == 395
-    with pytest.raises(ConfigError, match="dense needs the sparse-coding world"):
+    with pytest.raises(ConfigError, match="--attack: got 'dense'; allowed for this run: fgm, pgd"):
         network.accuracies(["dense"], "l2", [0.2], 3, 1, 40)
     store = Store.open(tmp_path / "run", read_only=True)
     assert ImageNetwork.of(store, store.load(0)).has_clean is False

@@ -95,7 +95,7 @@ def test_it_is_in_the_verified_evaluation_of_a_run_on_images(call: Call, tmp_pat
     assert protocol.text().startswith("random signs (7 tries, no gradient) on what APGD-CE, APGD-T and Square left")
     assert figure_name(name) == f"accuracy under random signs, radius {name.partition('@')[2]}"
     call("export", run, "--view", "claims", "--out", out, "--format", "svg")
-    assert "Square (20 queries) and random signs (7 tries)" in captions(out)
+    assert "Digits (200 training images)" in captions(out)
 
 
 def test_the_theorys_runs_know_it(call: Call, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PRESET ?= small
 ARGS ?=
-# Tests share the cores: each worker takes a run of tests and then some of the others'. ARGS="-n 0" runs them in one process.
+# Tests share the cores: each worker takes neighbouring tests, then some of the others'. ARGS="-n 0" runs one process.
 WORKERS ?= -n auto --maxprocesses 8 --dist worksteal
 BIN := .venv/bin
 

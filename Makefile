@@ -2,6 +2,8 @@
 PYTHON ?= python3
 PRESET ?= small
 ARGS ?=
+# Tests share the cores: each worker takes neighbouring tests, then some of the others'. ARGS="-n 0" runs one process.
+WORKERS ?= -n auto --maxprocesses 8 --dist worksteal
 BIN := .venv/bin
 
 .PHONY: run test verify bench lint format clean
@@ -9,8 +11,9 @@ BIN := .venv/bin
 run: .venv/.run          ## set up, then open the explorer (without a display: the same preset headless, with figures)
 	$(BIN)/python -m fp_gui $(PRESET) $(ARGS)
 
+test: export OMP_WAIT_POLICY = passive
 test: .venv/.dev         ## set up, then run all tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 verify: .venv/.verify    ## cross-check our attacks against other libraries (extra `verify`)
 	$(BIN)/python -m pytest -m verify $(ARGS)

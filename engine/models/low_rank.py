@@ -50,7 +50,7 @@ class Factors:
         return len(self.V)
 
     def sgd_step(self, noisy: NoisyRelu, x: Tensor, y: Tensor, lr: float, decay: float) -> Tensor:
-        """:meth:`NoisyRelu.descend` within the rank: changes U and V, and the network's weights with them."""
+        """:meth:`NoisyRelu.sgd_step` within the rank: changes U and V, and the network's weights with them."""
         weight, U, V = noisy.model.weight, self.U, self.V
         margin, gates = noisy.pulls(x, y, lr)  # x holds −lr times the loss's pull now
         up = gates.T @ (x @ V.T)  # −lr · G Vᵀ (m, r)

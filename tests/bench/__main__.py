@@ -19,8 +19,8 @@ GROUPS: dict[str, Callable[[Sizes], list[Result]]] = {
     "evaluation": lambda sizes: [row for preset in sizes.presets for row in training.live_evaluation(preset, sizes)],
     "certificate": certificate.run,
     "start": window.start,
-    "window": lambda sizes: window.speed("standard", sizes),
-    "live": lambda sizes: window.live_cost("standard", sizes),
+    "window": window.speed,
+    "live": window.live_cost,
     "memory": window.memory,
 }
 

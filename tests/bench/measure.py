@@ -22,6 +22,7 @@ class Sizes:
     certificate_steps: int = 800  # of each phase: enough for the mixtures to come and to go
     certificate_samples: int = 500
     certificate_rounds: int = 5
+    window_preset: str = "standard"
     window_steps: int = 1500  # of each phase
     window_pairs: int = 3
     start_pairs: int = 5
@@ -31,8 +32,8 @@ class Sizes:
 FULL = Sizes()
 TINY = Sizes(  # shows that a measurement runs; its figures mean nothing
     presets=("small",), steps=2, rounds=1, image_steps=1, image_rounds=1, image_phase=2, image_report=16, warm_steps=1,
-    certificate_steps=4, certificate_samples=8, certificate_rounds=1, window_steps=20, window_pairs=1, start_pairs=1,
-    minutes=0.02,
+    certificate_steps=4, certificate_samples=8, certificate_rounds=1, window_preset="small",
+    window_steps=20, window_pairs=1, start_pairs=1, minutes=0.02,
 )  # fmt: skip
 
 

@@ -28,9 +28,10 @@ LINES = {
 
 
 @pytest.fixture(autouse=True)
-def _data_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bench gives sessions its own images; what loads them comes back after the test."""
+def _as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bench gives sessions its own images; their loader comes back. No window on a real screen."""
     monkeypatch.setattr(engine.images.session, "load", engine.images.session.load)
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")  # where there is no Xvfb, or a screen in use
 
 
 def few_images(config: ImageConfig) -> Images:

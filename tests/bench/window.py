@@ -223,10 +223,10 @@ def task(name: str, *arguments: str, env: dict[str, str]) -> dict[str, Any]:
 Pairs = dict[str, list[tuple[float, float]]]  # phase → seconds beside the window and without it
 
 
-def beside_window(preset: str, sizes: Sizes, shown: str = "") -> tuple[Pairs, list[float]]:
+def beside_window(sizes: Sizes, shown: str = "") -> tuple[Pairs, list[float]]:
     """Both phases' seconds beside the window and headless, pair by pair, and the window's lateness (p99, ms)."""
     pairs: Pairs = {"clean": [], "adversarial": []}
-    late, steps = [], str(sizes.window_steps)
+    late, preset, steps = [], sizes.window_preset, str(sizes.window_steps)
     with screen() as env:
         for _ in range(sizes.window_pairs):
             with_it = task("window", preset, steps, "0", shown, env=env)
@@ -246,17 +246,20 @@ def steps_per_second(pairs: Pairs, what: str, aim: str) -> list[Result]:
     return rows
 
 
-def speed(preset: str, sizes: Sizes = FULL) -> list[Result]:
+def speed(sizes: Sizes = FULL) -> list[Result]:
     """Steps per second beside the window against headless (aim ≥ 0.85), and the window's lateness (aim ≤ 50 ms)."""
-    pairs, late = beside_window(preset, sizes)
-    rows = steps_per_second(pairs, f"{preset} with the window", ">= 0.85")
-    return [*rows, Result(f"{preset}: GUI heartbeat lateness, p99", statistics.median(late), "ms", "<= 50 ms")]
+    pairs, late = beside_window(sizes)
+    rows = steps_per_second(pairs, f"{sizes.window_preset} with the window", ">= 0.85")
+    return [
+        *rows,
+        Result(f"{sizes.window_preset}: GUI heartbeat lateness, p99", statistics.median(late), "ms", "<= 50 ms"),
+    ]
 
 
-def live_cost(preset: str, sizes: Sizes = FULL) -> list[Result]:
+def live_cost(sizes: Sizes = FULL) -> list[Result]:
     """Steps per second with Robustness and Radius both open against headless (aim ≥ 0.8)."""
-    pairs, _ = beside_window(preset, sizes, shown="radius")
-    return steps_per_second(pairs, f"{preset} with Robustness and Radius open", ">= 0.8")
+    pairs, _ = beside_window(sizes, shown="radius")
+    return steps_per_second(pairs, f"{sizes.window_preset} with Robustness and Radius open", ">= 0.8")
 
 
 def start(sizes: Sizes = FULL) -> list[Result]:
@@ -280,7 +283,7 @@ def memory(sizes: Sizes = FULL) -> list[Result]:
     """Growth of the resident memory from the first tenth of the training to the last (aim ≤ 20 MB in ten minutes)."""
     minutes = sizes.minutes
     with screen() as env:
-        found = task("window", "standard", str(sizes.window_steps), str(minutes), env=env)
+        found = task("window", sizes.window_preset, str(sizes.window_steps), str(minutes), env=env)
     grown = found["memory_mb"][-1] - found["memory_mb"][0]
     return [
         Result(f"memory after {minutes:g} minutes of training minus after a tenth of them", grown, "MB", "<= 20 MB"),

@@ -18,10 +18,10 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from engine.attacks.objectives import objectives
+from engine.config.objectives import objectives
 from engine.core.generators import seeded
 from engine.core.slices import finish
-from engine.data.images import HeldOut as HeldOutImages
+from engine.data.images import HeldOutImages
 from engine.data.images import Images
 from engine.data.sparse_stream import POOL, SparseCoding, Stream
 from engine.images.config import ImageConfig

@@ -21,8 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from engine.config.objectives import objectives
 from engine.core.generators import seeded
 from engine.core.slices import finish
-from engine.data.images import HeldOutImages
-from engine.data.images import Images
+from engine.data.images import HeldOutImages, Images
 from engine.data.sparse_stream import POOL, SparseCoding, Stream
 from engine.images.config import ImageConfig
 from engine.images.evaluation import ImageRequest

@@ -12,11 +12,13 @@ from PySide6.QtGui import QPaintEvent
 from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QLineEdit, QToolBar, QWidget
 from pytestqt.qtbot import QtBot
 
-from engine.config.experiment import Config, from_dict, with_value
+from engine.config.experiment import Config, from_dict, with_value, with_values
 from engine.config.presets import load_preset
+from engine.core import metrics
 from engine.core.results import Filters, LayersPrinciple1, Mixture, Weights
 from engine.images.config import ImageConfig
 from engine.run.commands import SetKnob, SwitchPhase
+from engine.run.snapshot import Snapshot
 from fp_gui import app
 from fp_gui.actions import Toolbar
 from fp_gui.bridge.controller import Controller
@@ -500,6 +502,32 @@ def open_real_window(qapp: QApplication, config: Config) -> MainWindow:
     window.begin(config, "small")
     window.show()
     return window
+
+
+def test_the_curves_go_on_across_the_switch(qapp: QApplication, qtbot: QtBot) -> None:
+    """At every picture the newest clean and PGD accuracy are at most 2 × evaluation.every steps old."""
+    config = load_preset("small")  # with its evaluations and report; what trains is small, so that a step costs little
+    tiny = {"model.m": 64, "world.d": 36, "training.batch_size": 64, "schedule.clean_steps": 160}
+    config = with_values(config, tiny | {"schedule.second_steps": 440})
+    window = open_real_window(qapp, config)
+    ages: dict[int, int] = {}
+
+    def look(snapshot: Snapshot) -> None:
+        live = [snapshot.history[name] for name in (metrics.CLEAN, metrics.PGD) if name in snapshot.history]
+        newest = min((int(series.steps[-1]) for series in live), default=0) if len(live) == 2 else 0
+        ages[snapshot.step] = snapshot.step - newest
+
+    try:
+        window.controller.share = 1.0  # as many pictures as there can be
+        window.controller.snapshot_rendered.connect(look)
+        window.controller.play()
+        qtbot.waitUntil(lambda: bool(ages) and max(ages) >= 600, timeout=120_000)
+        assert window.banner.level != "error", window.banner.text + window.banner.details
+    finally:
+        window.close()
+        window.deleteLater()
+    assert len([step for step in ages if step > 160]) > 3, ages
+    assert max(ages.values()) <= 2 * config.evaluation.every, ages
 
 
 def test_real_session_plays_switches_resets_and_closes(qapp: QApplication, qtbot: QtBot, tmp_path: Path) -> None:

@@ -198,7 +198,9 @@ class Toolbar(QToolBar):
 
     def _button(self, action: QAction, name: str = "") -> QToolButton:
         """A button of our own: the wrapper of the one that Qt would make may be left over from another widget."""
-        button = QToolButton(autoRaise=True, objectName=name)
+        button = QToolButton()
+        button.setObjectName(name)
+        button.setAutoRaise(True)
         button.setDefaultAction(action)
         button.setIconSize(self.iconSize())
         button.setToolButtonStyle(self.toolButtonStyle())

@@ -38,7 +38,7 @@ def new_plot(x: str = "", y: str = "", *, auto: bool = False) -> pg.PlotWidget:
 def prepare_plot(plot: pg.PlotWidget, x: str = "", y: str = "", *, auto: bool = False) -> None:
     """The same for a plot that exists, such as one of a class of its own; made with ``enableMenu=False``.
 
-    Switching a menu off later is too late: making it takes half as long as all the rest of the plot.
+    To switch the menu off here would be too late: it would be made already, which takes long.
     """
     item = plot.getPlotItem()
     item.hideButtons()

@@ -168,6 +168,7 @@ class Toolbar(QToolBar):
         self.setIconSize(QSize(18, 18))
         self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.toggleViewAction().setVisible(False)
+        self.buttons: list[QToolButton] = []  # of the actions, in their order
         self.preset = PresetBox()
         self.preset.activated.connect(self._preset)
         self.device = QComboBox()
@@ -196,11 +197,16 @@ class Toolbar(QToolBar):
         self._button(actions["export"])
 
     def _button(self, action: QAction, name: str = "") -> QToolButton:
-        self.addAction(action)
-        button = self.widgetForAction(action)
-        assert isinstance(button, QToolButton)
+        """A button of our own: the wrapper of the one that Qt would make may be left over from another widget."""
+        button = QToolButton()
         button.setObjectName(name)
+        button.setAutoRaise(True)
+        button.setDefaultAction(action)
+        button.setIconSize(self.iconSize())
+        button.setToolButtonStyle(self.toolButtonStyle())
         button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.addWidget(button)
+        self.buttons.append(button)
         return button
 
     def _segments(self) -> QWidget:

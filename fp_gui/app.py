@@ -6,18 +6,29 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 os.environ["PYQTGRAPH_QT_LIB"] = "PySide6"
 
 import pyqtgraph  # type: ignore[import-untyped]
-from PySide6.QtCore import QMessageLogContext, QObject, QSettings, Qt, QtMsgType, Signal, qInstallMessageHandler
-from PySide6.QtWidgets import QApplication
+from PySide6.QtCore import (
+    QEvent,
+    QMessageLogContext,
+    QObject,
+    QSettings,
+    Qt,
+    QTimer,
+    QtMsgType,
+    Signal,
+    qInstallMessageHandler,
+)
+from PySide6.QtWidgets import QApplication, QWidget
 
 from engine.config.experiment import Config, with_value
 from fp_gui.bridge.controller import Controller
-from fp_gui.bridge.worker import SessionFactory
+from fp_gui.bridge.worker import SessionFactory, Worlds
 from fp_gui.main_window import MainWindow
 from fp_gui.runs import APP
 from fp_gui.theme import ThemeManager
@@ -43,6 +54,28 @@ class Problems(QObject):
         sys.stderr.write(f"Qt: {text}\n")
         if level in (QtMsgType.QtCriticalMsg, QtMsgType.QtFatalMsg):
             self.met.emit(f"Qt reports: {text}", "")
+
+
+class AfterPaint(QObject):
+    """Calls ``then`` once, as soon as ``window`` has been painted, or after ``patience`` ms (it may open minimised)."""
+
+    def __init__(self, window: QWidget, then: Callable[[], None], patience: int = 1000) -> None:
+        super().__init__(window)
+        self._then: Callable[[], None] | None = then
+        window.installEventFilter(self)
+        QTimer.singleShot(patience, self._call)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Wait for the window's own paint event; those of what is in it follow at once."""
+        if event.type() == QEvent.Type.Paint:
+            watched.removeEventFilter(self)
+            QTimer.singleShot(0, self._call)
+        return False
+
+    def _call(self) -> None:
+        then, self._then = self._then, None
+        if then is not None:
+            then()
 
 
 def make_app(argv: list[str] | None = None) -> QApplication:
@@ -73,27 +106,27 @@ def run_app(
     problems = Problems()
     qInstallMessageHandler(problems.qt_message)
     sys.excepthook = problems.exception
-    if factory is None:
-        from engine import worlds
-
-        factory = worlds
     if device is not None:
         config = with_value(config, "device", device)
     settings = QSettings()
     themes = ThemeManager(app, theme or str(settings.value("theme", "system")))
-    controller = Controller(factory)
+    controller = Controller(factory or Worlds())
     try:
         window = MainWindow(controller, view_types(), themes, label, config, settings)
         problems.met.connect(window.banner.error, Qt.ConnectionType.QueuedConnection)
         for number in (signal.SIGINT, signal.SIGTERM):
             # The heartbeat lets Python look for signals 60 times a second.
             signal.signal(number, lambda *_: window.close())
-        if folder is None:
-            window.begin(config, label)
-        else:
-            controller.load(folder, device)
-        if autoplay:
-            controller.play()
+
+        def begin() -> None:
+            if folder is None:
+                window.begin(config, label)
+            else:
+                controller.load(folder, device)
+            if autoplay:
+                controller.play()
+
+        AfterPaint(window, begin)  # making a session and painting the window would only slow each other down
         window.show()
         return app.exec()
     finally:

@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
 from hypothesis import settings
 
 from engine import worlds
+from engine.attacks.base import Size, attacks
 from engine.config.experiment import Config
 from engine.run.session import Session
 from engine.run.store import Store
@@ -56,6 +58,13 @@ def generator() -> torch.Generator:
 def tiny_config() -> Callable[..., Config]:
     """Build a config that trains in a tenth of a second."""
     return tiny_runs.tiny_config
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A verified evaluation of images that takes a second."""
+    for name, size in (("apgd_ce", (5, 1)), ("apgd_t", (5, 2)), ("square", (20, 1))):
+        monkeypatch.setitem(cast(dict[str, Size], attacks[name].verified), "images", size)
 
 
 @pytest.fixture

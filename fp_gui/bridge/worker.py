@@ -74,6 +74,22 @@ class SessionFactory(Protocol):
         """The run in ``folder``, at its newest checkpoint."""
 
 
+class Worlds:
+    """The sessions of :mod:`engine.worlds`, imported when the first is made: the window does not wait for it."""
+
+    def create(self, config: Config, folder: Path) -> SessionLike:
+        """A new run in ``folder``."""
+        from engine import worlds
+
+        return worlds.create(config, folder)
+
+    def resume(self, folder: Path, device: str | None = None) -> SessionLike:
+        """The run in ``folder``, at its newest checkpoint."""
+        from engine import worlds
+
+        return worlds.resume(folder, device)
+
+
 @dataclass(frozen=True, slots=True)
 class NewRun:
     """Ask for a new run of ``config`` in ``folder``; ``label`` is the preset it comes from."""

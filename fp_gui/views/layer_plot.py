@@ -63,7 +63,7 @@ class LayerPlot(pg.PlotWidget):  # type: ignore[misc]
     picked = Signal(int)
 
     def __init__(self, y: str, *, named: bool = True) -> None:
-        super().__init__()
+        super().__init__(enableMenu=False)
         self.names: list[str] = []
         self._named = named  # whether the axis says what it is
         self.chosen = pg.LinearRegionItem(movable=False)

@@ -22,6 +22,7 @@ from fp_gui.views.inspector import Inspector
 from fp_gui.views.widgets import Choice, Pages, Switch, line
 
 AMPLIFY = 10
+INSPECTOR_HEIGHT = 210  # pixels, at first
 
 
 @views.register(VIEW.name, order=VIEW.order)
@@ -56,8 +57,7 @@ class NeuronsView(GalleryView[TileGallery]):
         self.inspect.setCheckable(True)
         self.inspect.setToolTip("Look at one neuron from close by; clicking a tile does the same.")
         self.status.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        self.inspector = Inspector()
-        self.inspector.hide()
+        self._inspector: Inspector | None = None
         self._build()
         self.weights: Weights | None = None
         self.mixture: Mixture | None = None
@@ -79,8 +79,6 @@ class NeuronsView(GalleryView[TileGallery]):
         top.addWidget(self.inspect)
         self.split = QSplitter(Qt.Orientation.Vertical)
         self.split.addWidget(row_of(*self.galleries))
-        self.split.addWidget(self.inspector)
-        self.split.setSizes([500, 210])
         self.split.setStretchFactor(0, 1)
         self.split.setCollapsible(0, False)
         self.pages = Pages(self.split)
@@ -106,8 +104,24 @@ class NeuronsView(GalleryView[TileGallery]):
         self.freeze.toggled.connect(self._resort)
         self.limit.valueChanged.connect(self.changed)
         self.inspect.toggled.connect(self._toggle)
-        self.inspector.closed.connect(lambda: self.inspect.setChecked(False))
-        self.inspector.chosen.connect(self.choose)
+
+    @property
+    def inspector(self) -> Inspector:
+        """One neuron from close by; made when it is first asked for, because its plots take long to make."""
+        if self._inspector is None:
+            self._inspector = made = Inspector()
+            made.hide()
+            made.set_theme(self.theme)
+            made.closed.connect(lambda: self.inspect.setChecked(False))
+            made.chosen.connect(self.choose)
+            self.split.addWidget(made)
+            self.split.setSizes([max(self.split.height() - INSPECTOR_HEIGHT, 0), INSPECTOR_HEIGHT])
+        return self._inspector
+
+    @property
+    def inspecting(self) -> bool:
+        """Whether one neuron is looked at from close by."""
+        return self._inspector is not None and self._inspector.isVisibleTo(self)
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Show the weights of ``snapshot``; nothing if they are those already shown."""
@@ -128,7 +142,8 @@ class NeuronsView(GalleryView[TileGallery]):
     def forget(self) -> None:
         """A new run: nothing of the old one holds any more."""
         super().forget()
-        self.inspector.record.clear()
+        if self._inspector is not None:
+            self._inspector.record.clear()
 
     @property
     def frozen(self) -> bool:
@@ -171,12 +186,12 @@ class NeuronsView(GalleryView[TileGallery]):
             return
         basis, moments = self.basis(), {"start": weights.start, "clean": weights.clean, "now": weights.now}
         alive = np.flatnonzero(mixture.alive) if mixture.alive.any() else np.arange(len(mixture.alive))
-        for name in {basis, "pixel"} if self.inspector.isVisibleTo(self) else {basis}:
+        for name in {basis, "pixel"} if self.inspecting else {basis}:
             self.grow(moments, alive, name)
         d = weights.now.shape[1] if self.space.value == "pixel" else weights.dictionary.shape[1]
         self.draw_moments(moments, self.grid(self.order, picture_size(d), d), (basis, self.scale(), self._factor))
         self._write(snapshot, mixture)
-        if self.inspector.isVisibleTo(self):
+        if self.inspecting:
             pixel = self.limit.value() if self.fixed.isChecked() else self._levels["pixel"]
             self.inspector.show_neuron(weights, mixture, snapshot.step, pixel)
 
@@ -208,7 +223,7 @@ class NeuronsView(GalleryView[TileGallery]):
     @property
     def selected(self) -> int:
         """The neuron that is inspected."""
-        return self.inspector.neuron if self.inspector.isVisibleTo(self) else -1
+        return self.inspector.neuron if self.inspecting else -1
 
     def unit_text(self, unit: int) -> str:
         """The values of a neuron, or how many are alive."""
@@ -233,16 +248,18 @@ class NeuronsView(GalleryView[TileGallery]):
 
     def select(self, neuron: int) -> None:
         """Open the inspector on one neuron, because it was clicked in another view."""
-        if neuron != self.inspector.neuron or not self.inspect.isChecked():
+        if not self.inspect.isChecked() or neuron != self.inspector.neuron:
             self.choose(neuron)
 
     def _toggle(self, shown: bool) -> None:
         if shown and self.inspector.neuron < 0 and len(self.order):
             self.inspector.select(int(self.order[0]))
-        self.inspector.setVisible(shown)
+        if shown or self._inspector is not None:
+            self.inspector.setVisible(shown)
         self.redraw()
 
     def set_theme(self, theme: Theme) -> None:
         """Recolour the inspector, too."""
         super().set_theme(theme)
-        self.inspector.set_theme(theme)
+        if self._inspector is not None:
+            self._inspector.set_theme(theme)

@@ -30,15 +30,17 @@ MARGINS = (0, 4, 12, 0)  # pixels left, above, right and below: the last number 
 
 def new_plot(x: str = "", y: str = "", *, auto: bool = False) -> pg.PlotWidget:
     """An empty plot without menu and buttons that the mouse does not move; ``auto``: whether it finds its ranges."""
-    plot = pg.PlotWidget()
+    plot = pg.PlotWidget(enableMenu=False)
     prepare_plot(plot, x, y, auto=auto)
     return plot
 
 
 def prepare_plot(plot: pg.PlotWidget, x: str = "", y: str = "", *, auto: bool = False) -> None:
-    """The same for a plot that exists, such as one of a class of its own."""
+    """The same for a plot that exists, such as one of a class of its own; made with ``enableMenu=False``.
+
+    To switch the menu off here would be too late: it would be made already, which takes long.
+    """
     item = plot.getPlotItem()
-    item.setMenuEnabled(False)
     item.hideButtons()
     item.layout.setContentsMargins(*MARGINS)
     for axis, label in (("bottom", x), ("left", y)):

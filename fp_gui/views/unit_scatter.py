@@ -22,7 +22,7 @@ class UnitScatter(pg.PlotWidget):  # type: ignore[misc]
     picked = Signal(int)
 
     def __init__(self, x: str, y: str, look: Look) -> None:
-        super().__init__()
+        super().__init__(enableMenu=False)
         prepare_plot(self, x, y)
         self.look = look
         self.dead = pg.ScatterPlotItem(symbol="x", size=6)

@@ -138,16 +138,13 @@ def test_the_trust_region_minimum_is_exact(value: int, tau: float, k: int, flat:
     if value % 3 == 0:
         c[:, -1] = 0.0  # no slope along the direction that curves most
     found = float(certificate.ball_minimum(q, c.square(), torch.tensor([tau], dtype=torch.float64)))
-    best = 0.0
-    top = float(q.max())
-    for beyond in torch.logspace(-9, 4, 4000, dtype=torch.float64).tolist():
-        delta = -c / (2 * (top + beyond - q))
-        size = float(delta.norm())
-        if size > tau:
-            delta = delta * (tau / size)
-        else:
-            delta[:, -1] += math.sqrt(max(tau**2 - size**2, 0)) if c[0, -1] == 0 else 0.0
-        best = min(best, float((c * delta - q * delta * delta).sum()))
+    multipliers = q.max() + torch.logspace(-9, 4, 4000, dtype=torch.float64).unsqueeze(1)
+    delta = -c / (2 * (multipliers - q))  # (4000, k): a point a multiplier
+    size = delta.norm(dim=1, keepdim=True)
+    if c[0, -1] == 0:
+        delta[:, -1] += (tau**2 - size.square()).clamp_min(0).sqrt().squeeze(1)
+    delta = torch.where(size > tau, delta * (tau / size), delta)
+    best = min(0.0, float((c * delta - q * delta * delta).sum(1).min()))
     assert found <= best + 1e-9
     assert found >= best - 1e-3 * (1 + abs(best))
 

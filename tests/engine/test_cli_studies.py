@@ -193,6 +193,7 @@ def test_what_run_refuses(call: Call, tmp_path: Path, knobs: list[str], message:
 # --- evaluate
 
 
+@pytest.mark.usefixtures("quick")
 def test_evaluate_with_autoattack(call: Call, original: Path) -> None:
     before = read(original)
     protocol = ("--n", 16, "--steps", 3, "--radius", 0.3)

@@ -87,6 +87,7 @@ def test_the_comparison_is_written_recorded_and_told(folder: Path) -> None:
     assert set(raw["rivals"][0]) == {"name", "trained_by", "steps", "note", "clean", "robust", "low", "high"}
 
 
+@pytest.mark.usefixtures("quick")
 def test_verification_decides_the_claims_about_images(tmp_path: Path) -> None:
     run(tiny_images(), tmp_path / "run")
     heard: list[float] = []

@@ -289,6 +289,7 @@ def test_other_images_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         worlds.resume(tmp_path / "run")
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_run_folder_gives_its_network_at_every_moment(tmp_path: Path) -> None:
     record = run(tiny_images(), tmp_path / "run")
     network = load(tmp_path / "run")

@@ -13,6 +13,7 @@ from engine import worlds
 from engine.config.experiment import with_value
 from engine.config.presets import load_preset
 from engine.core import metrics
+from engine.studies.questions.claims import claims_of
 from tests.tiny_runs import drain
 
 TOLERANCE = {metrics.CLEAN: 0.03, metrics.PGD: 0.05, metrics.ALIGNMENT: 0.06, metrics.mixture("purity", "mean"): 0.06}
@@ -20,7 +21,8 @@ REFERENCE = {"clean": (0.97, 0.38, 0.97, 0.37), "adversarial": (0.98, 0.86, 0.23
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The preset's run, through its schedule."""
     grad, threads = torch.is_grad_enabled(), torch.get_num_threads()
     config = with_value(with_value(load_preset("small"), "device", "cpu"), "evaluation.every", 500)
     session = worlds.create(config, tmp_path_factory.mktemp("small") / "run")
@@ -30,7 +32,13 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     session.close()
     torch.set_grad_enabled(grad)
     torch.set_num_threads(threads)
-    found: dict[str, Any] = json.loads((Path(session.folder) / "summary.json").read_text(encoding="utf-8"))
+    return session.folder
+
+
+@pytest.fixture
+def small(folder: Path) -> dict[str, Any]:
+    """Its summary."""
+    found: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     return found
 
 
@@ -53,3 +61,9 @@ def test_small_purifies(small: dict[str, Any]) -> None:
     assert clean[dense]["value"] > 3 * after[dense]["value"]
     principle = {name: after[name]["value"] for name in metrics.PRINCIPLE1}
     assert principle["principle1/cos_start_now"] < principle["principle1/cos_clean_now"]
+
+
+def test_the_claims_about_mixtures_hold(folder: Path) -> None:
+    """That others do not purify, and that the claims say so, is in test_claims.py."""
+    verdicts = {claim.id: claim.verdict for claim in claims_of(folder)}
+    assert (verdicts[3], verdicts[4]) == ("holds", "holds")

@@ -6,11 +6,10 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from engine.attacks.base import Size, attacks
 from engine.cli.main import run_command_line
 from engine.core.registry import Registry
 
@@ -49,13 +48,6 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
         return out
 
     return inner
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A verified evaluation of images that takes a second."""
-    for name, size in (("apgd_ce", (5, 1)), ("apgd_t", (5, 2)), ("square", (20, 1))):
-        monkeypatch.setitem(cast(dict[str, Size], attacks[name].verified), "images", size)
 
 
 def settings(*assignments: str) -> list[str]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QSettings, Qt
-from PySide6.QtWidgets import QApplication, QComboBox, QLineEdit
+from PySide6.QtGui import QPaintEvent
+from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QLineEdit, QToolBar, QWidget
 from pytestqt.qtbot import QtBot
 
 from engine.config.experiment import Config, from_dict, with_value, with_values
@@ -18,11 +19,13 @@ from engine.core.results import Filters, LayersPrinciple1, Mixture, Weights
 from engine.images.config import ImageConfig
 from engine.run.commands import SetKnob, SwitchPhase
 from engine.run.snapshot import Snapshot
+from fp_gui import app
+from fp_gui.actions import Toolbar
 from fp_gui.bridge.controller import Controller
 from fp_gui.main_window import MainWindow
 from fp_gui.theme import DARK, LIGHT, ThemeManager
 from fp_gui.views.base import View
-from tests.gui.fakes import BOTH_KINDS, VIEWS, FakeFactory, FakeView
+from tests.gui.fakes import BOTH_KINDS, VIEWS, FakeFactory, FakeSession, FakeView, NeuronsFake
 
 SMALL = with_value(load_preset("small"), "schedule.clean_steps", 1_000_000)
 DIGITS = with_value(from_dict({"world": {"name": "digits"}}), "schedule.clean_steps", 1_000_000)
@@ -206,11 +209,28 @@ def test_number_keys_bring_a_closed_view_back(window: MainWindow, qtbot: QtBot) 
 
 
 def test_every_toolbar_control_has_a_tooltip_and_takes_focus(window: MainWindow) -> None:
-    buttons = [window.toolbar.widgetForAction(a) for a in window.toolbar.actions() if a.text()]
-    controls = [*buttons, *window.toolbar.objectives.values(), window.toolbar.preset, window.toolbar.device]
+    bar = window.toolbar
+    controls = [*bar.buttons, *bar.objectives.values(), bar.preset, bar.device]
     for control in controls:
         assert control.toolTip(), control
         assert control.focusPolicy() & Qt.FocusPolicy.TabFocus, control
+
+
+def test_toolbar_buttons_are_those_of_the_actions(
+    window: MainWindow, factory: FakeFactory, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = [window.actions_[name] for name in ("play", "step", "attack", "reset", "export")]
+    assert [button.defaultAction() for button in window.toolbar.buttons] == shown
+    play = window.toolbar.play
+    assert play.text() == "Play"
+    qtbot.mouseClick(play, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: play.text() == "Pause" and factory.last.steps_done > 0)
+    # What Qt hands back for a button it made itself may be the wrapper of another, dead widget.
+    monkeypatch.setattr(QToolBar, "widgetForAction", lambda bar, action: QLabel())
+    again = Toolbar(window.actions_)
+    assert {button.toolButtonStyle() for button in again.buttons} == {again.toolButtonStyle()}
+    assert {button.iconSize().width() for button in again.buttons} == {18}
+    again.deleteLater()
 
 
 def test_presets_say_what_they_ask_when_the_list_opens(window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,10 +248,64 @@ def test_no_heavy_import() -> None:
     import subprocess
 
     code = (
-        "import sys, fp_gui.app; "
-        "bad = {'matplotlib', 'torchvision', 'sklearn', 'engine.run.session'} & set(sys.modules); sys.exit(bool(bad))"
+        "import sys, fp_gui.app; fp_gui.app.Worlds(); "
+        "bad = {'matplotlib', 'torchvision', 'sklearn', 'engine.worlds', 'engine.run.session'} & set(sys.modules); "
+        "sys.exit(bool(bad))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("label", ["small", "earlier"])
+def test_the_run_begins_once_the_window_is_painted(
+    label: str, qapp: QApplication, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    order: list[str] = []
+    windows: list[MainWindow] = []
+
+    class Painted(NeuronsFake):
+        def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802 - Qt's name
+            order.append("view painted")
+
+    class Noting(FakeFactory):
+        def create(self, config: Config, folder: Path) -> FakeSession:
+            order.append("run begun")
+            return super().create(config, folder)
+
+        def resume(self, folder: Path, device: str | None = None) -> FakeSession:
+            order.append("run begun")
+            return super().resume(folder, device)
+
+    def loop() -> int:
+        windows.extend(each for each in qapp.topLevelWidgets() if isinstance(each, MainWindow) and each.isVisible())
+        qtbot.waitUntil(lambda: "run begun" in order and windows[0].controller.playing)
+        windows[0].close()
+        windows[0].deleteLater()
+        return 0
+
+    monkeypatch.setattr(QApplication, "exec", lambda _: loop())
+    monkeypatch.setattr(app, "view_types", lambda: (Painted,))
+    monkeypatch.setattr(app, "qInstallMessageHandler", lambda handler: None)  # pytest-qt has its own
+    monkeypatch.setattr(app.signal, "signal", lambda number, handler: None)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # put back afterwards
+    (tmp_path / "earlier").mkdir()
+    folder = None if label == "small" else tmp_path / label
+    assert app.run_app(label, SMALL, folder, autoplay=True, factory=Noting()) == 0
+    assert order.count("run begun") == 1
+    assert "view painted" in order[: order.index("run begun")]
+
+
+def test_what_follows_the_painting_follows_once_and_without_it_too(qtbot: QtBot) -> None:
+    calls: list[str] = []
+    windows = [QWidget(), QWidget()]
+    for window, name in zip(windows, ("seen", "minimised"), strict=True):
+        qtbot.addWidget(window)
+        app.AfterPaint(window, lambda name=name: calls.append(name), patience=300)  # type: ignore[misc]
+    windows[0].show()
+    qtbot.waitUntil(lambda: calls == ["seen"], timeout=250)
+    qtbot.waitUntil(lambda: calls == ["seen", "minimised"])
+    windows[0].update()
+    qtbot.wait(50)
+    assert calls == ["seen", "minimised"]
 
 
 # --- two kinds of run

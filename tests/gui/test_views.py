@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6.QtCore import QPointF, Qt
+from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QMainWindow
 
 from engine.config.experiment import with_value
@@ -26,10 +27,13 @@ from fp_gui.theme import DARK, LIGHT
 from fp_gui.views import curves
 from fp_gui.views.base import View, view_types, views
 from fp_gui.views.gallery import quantise, tile
+from fp_gui.views.inspector import Inspector
+from fp_gui.views.layer_plot import LayerPlot
 from fp_gui.views.mixtures import MixturesView
 from fp_gui.views.neurons import NeuronsView
-from fp_gui.views.plots import DASHES, SYMBOLS
+from fp_gui.views.plots import DASHES, SYMBOLS, new_plot
 from fp_gui.views.robustness import RobustnessView, sample_sizes, wilson_of
+from fp_gui.views.unit_scatter import UnitScatter
 
 # The offscreen platform says this of every window that is shown.
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints")
@@ -386,6 +390,30 @@ def test_clicking_a_tile_inspects_that_neuron(qtbot):
     assert [row[0] for row in view.inspector.record] == [2002]
     view.inspector.closed.emit()
     assert not view.inspector.isVisible()
+
+
+def test_the_inspector_is_made_when_it_is_first_needed(qtbot):
+    view = shown(qtbot, NeuronsView)
+    view.render(make())
+    view.highlight(3)
+    view.set_theme(DARK)
+    assert not view.findChildren(Inspector)
+    whole = view.galleries[0].height()
+    view.inspect.click()
+    (made,) = view.findChildren(Inspector)
+    qtbot.waitUntil(lambda: view.galleries[0].height() < whole - 150)
+    assert made.isVisible()
+    assert made.height() < view.galleries[0].height()
+    assert made.bars.backgroundBrush().color().name() == QColor(DARK.base).name()
+    view.inspect.click()
+    assert not made.isVisible()
+
+
+def test_no_plot_makes_a_menu(qtbot):
+    plots = (new_plot(), UnitScatter("x", "y", MIXTURES.looks["now"]), LayerPlot("y"))
+    for plot in plots:
+        qtbot.addWidget(plot)
+        assert plot.getViewBox().menu is None
 
 
 def test_hovering_is_told_once_and_highlight_frames_the_tile(qtbot):

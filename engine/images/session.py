@@ -17,7 +17,8 @@ from engine.data.images import HeldOutImages
 from engine.images.config import ImageConfig, images, in_memory_order
 from engine.images.data import load
 from engine.images.evaluation import ImageRequest, evaluate
-from engine.images.training import GENERATORS, ImageTrainer, low_rank_layers, restrict, start
+from engine.images.layout import GENERATORS
+from engine.images.training import ImageTrainer, low_rank_layers, restrict, start
 from engine.models.classifier import ImageClassifier
 from engine.models.layers import layer, layers, redraw
 from engine.models.low_rank import Factors

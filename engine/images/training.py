@@ -23,7 +23,6 @@ from engine.models.classifier import ImageClassifier
 from engine.models.layers import Layer, build, drawn, layers
 from engine.models.low_rank import Factors
 
-GENERATORS = ("order", "augment", "attack")
 PEAK = 0.3  # share of a phase at which the one-cycle rate is highest
 AFTER = 0.1  # rate behind a phase's end, in units of training.lr
 

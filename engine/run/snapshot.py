@@ -14,6 +14,7 @@ from engine.core.history import History
 from engine.core.measurement import Measurement
 
 R = TypeVar("R")
+NO_KNOB = ("phase", "checkpoint", "redraw")  # events of these names change no knob
 ProtocolLog = tuple[tuple[int, Measurement], ...]
 
 

@@ -8,6 +8,7 @@ journals its own writes, so a process killed at any moment leaves a folder that 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -20,18 +21,21 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as save_tensors
 
-from engine.config.experiment import Config, from_dict, to_dict
+from engine.config.experiment import Config, to_dict
 from engine.config.knobs import Objective
-from engine.core.errors import ConfigError, StoreError
+from engine.core.errors import StoreError
 from engine.core.files import write_atomically
 from engine.core.history import Series
 from engine.core.measurement import Measurement
+from engine.core.reading import check_file
+from engine.run import database, schema
+from engine.run.contents import read_checkpoint
+from engine.run.schema import FORMAT
 from engine.run.snapshot import Event
 
-FORMAT = 1
+CHECKPOINT_NAME = re.compile(r"step-([0-9]{8})\.safetensors")
 _TABLES = """
 CREATE TABLE metrics (
   step INTEGER NOT NULL, name TEXT NOT NULL, value REAL, PRIMARY KEY (step, name)
@@ -108,39 +112,12 @@ class Store:
     def open(cls, folder: Path, *, read_only: bool = False) -> Store:
         """Open a run folder. Raises :class:`StoreError` if it is none, or damaged."""
         folder = Path(folder).absolute()
-        source = folder / "config.json"
-        if not source.is_file() or not (folder / "run.sqlite").is_file():
-            raise StoreError(f"{folder} is not a run folder: it holds no config.json and run.sqlite")
         try:
-            record = json.loads(source.read_text(encoding="utf-8"))
-            if record["format"] != FORMAT:
-                raise StoreError(f"{source}: format {record['format']!r}; this version reads {FORMAT}")
-            config, run = from_dict(record["config"], source=str(source)), str(record["run"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{source} is damaged: {error}") from None
-        except ConfigError as error:
-            raise StoreError(str(error)) from None
-        try:
-            db = cls._connect(folder / "run.sqlite", read_only)
-        except sqlite3.Error as error:
-            raise StoreError(f"{folder / 'run.sqlite'} cannot be read: {error}") from None
-        return cls(folder, db, config, run)
-
-    @staticmethod
-    def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
-        mode = "ro" if read_only else "rw"
-        db = sqlite3.connect(
-            f"{path.as_uri()}?mode={mode}", uri=True, timeout=10, isolation_level=None, check_same_thread=False
-        )
-        try:
-            if not read_only:
-                db.execute("PRAGMA journal_mode=WAL")
-                db.execute("PRAGMA synchronous=NORMAL")
-            db.execute("SELECT count(*) FROM metrics, events, protocols WHERE 0").fetchone()
-        except sqlite3.Error:
-            db.close()
-            raise
-        return db
+            check_file(folder / "run.sqlite")
+            run, config = schema.read_run(folder / "config.json")
+        except FileNotFoundError:
+            raise StoreError(f"{folder} is not a run folder: it holds no config.json and run.sqlite") from None
+        return cls(folder, database.connect(folder / "run.sqlite", read_only=read_only), config, run)
 
     def close(self) -> None:
         """Close the folder; harmless when closed already."""
@@ -219,45 +196,42 @@ class Store:
 
     def names(self) -> list[str]:
         """Names of the metrics recorded so far."""
-        return [row[0] for row in self._rows("SELECT DISTINCT name FROM metrics ORDER BY name")]
+        return [str(row[0]) for row in self._rows("SELECT DISTINCT name FROM metrics ORDER BY name")]
 
     def series(self, name: str) -> Series:
         """All values of one metric in the order of steps; empty if there is none."""
-        rows = list(self._rows("SELECT step, value FROM metrics WHERE name = ? ORDER BY step", (name,)))
-        steps = np.array([r[0] for r in rows], np.int64)
-        values = np.array([np.nan if r[1] is None else r[1] for r in rows], np.float64)
-        return Series(steps, values)
+        rows = self._rows("SELECT step, value FROM metrics WHERE name = ? ORDER BY step", (name,))
+        return schema.series(name, rows, self._path)
 
-    def metrics(self) -> Iterable[tuple[int, str, float]]:
+    def metrics(self) -> list[tuple[int, str, float]]:
         """All metrics as (step, name, value), in the order of steps."""
-        return cast(
-            Iterable[tuple[int, str, float]], self._rows("SELECT step, name, value FROM metrics ORDER BY step, name")
-        )
+        rows = self._rows("SELECT step, name, value FROM metrics ORDER BY step, name")
+        return schema.metrics(rows, self._path)
 
     def events(self) -> tuple[Event, ...]:
         """All changes, in the order in which they were made."""
-        return tuple(Event(*row) for row in self._rows("SELECT step, time, name, old, new FROM events ORDER BY id"))
+        rows = self._rows("SELECT id, step, time, name, old, new FROM events ORDER BY id")
+        return schema.events(rows, self.config, self._path)
 
     def protocol(self, name: str, step: int) -> Measurement | None:
         """How the metric ``name`` was measured at ``step``; None if it carries no protocol."""
-        rows = list(
-            self._rows(
-                "SELECT protocol FROM protocols WHERE name = ? AND step <= ? ORDER BY step DESC LIMIT 1", (name, step)
-            )
-        )
-        return Measurement.from_json(rows[0][0]) if rows else None
+        query = "SELECT step, name, protocol FROM protocols WHERE name = ? AND step <= ? ORDER BY step DESC LIMIT 1"
+        return next((schema.protocol(row, self._path)[2] for row in self._rows(query, (name, step))), None)
 
     def protocols(self) -> list[tuple[int, str, Measurement]]:
         """All protocols as (first step, metric, protocol)."""
-        return [
-            (s, n, Measurement.from_json(p))
-            for s, n, p in self._rows("SELECT step, name, protocol FROM protocols ORDER BY step")
-        ]
+        rows = self._rows("SELECT step, name, protocol FROM protocols ORDER BY step")
+        return [schema.protocol(row, self._path) for row in rows]
 
     def checkpoints(self) -> list[int]:
         """Steps of the checkpoints, ascending."""
-        steps = (p.stem.removeprefix("step-") for p in (self.folder / "checkpoints").glob("step-*.safetensors"))
-        return sorted(int(step) for step in steps if step.isdecimal())
+        try:
+            names = [path.name for path in (self.folder / "checkpoints").iterdir()]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise StoreError(f"{self.folder / 'checkpoints'} cannot be read: {error.strerror}") from None
+        return sorted(int(found[1]) for name in names if (found := CHECKPOINT_NAME.fullmatch(name)))
 
     def load(self, step: int | None = None) -> Checkpoint:
         """Read the checkpoint at ``step``, by default the newest that can be read.
@@ -277,24 +251,15 @@ class Store:
         raise StoreError(f"{self.folder} holds no checkpoint that can be read")
 
     def _read(self, step: int) -> Checkpoint:
-        path = self._checkpoint_path(step)
-        try:
-            with safe_open(path, framework="np") as file:
-                metadata = file.metadata()
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-            return Checkpoint(
-                step=int(metadata["step"]),
-                arrays=arrays,
-                config=from_dict(json.loads(metadata["config"]), source=str(path)),
-                phase=metadata["phase"],
-                events=int(metadata["events"]),
-                state=json.loads(metadata["state"]),
-            )
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError, ConfigError) as error:
-            raise StoreError(f"{path} is damaged: {error}") from None
+        header, config, arrays = read_checkpoint(self._checkpoint_path(step), self.run, step)
+        return Checkpoint(header.step, arrays, config, header.phase, header.events, header.state)
 
     def _checkpoint_path(self, step: int) -> Path:
         return self.folder / "checkpoints" / f"step-{step:08d}.safetensors"
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / "run.sqlite"
 
     def _last_event(self) -> int:
         return int(next(iter(self._rows("SELECT coalesce(max(id), 0) FROM events")))[0])
@@ -303,4 +268,4 @@ class Store:
         try:
             return cast(list[tuple[Any, ...]], self._db.execute(query, values).fetchall())
         except sqlite3.DatabaseError as error:
-            raise StoreError(f"{self.folder / 'run.sqlite'} is damaged: {error}") from None
+            raise StoreError(f"{self._path} is damaged: {error}") from None

@@ -6,10 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from engine.core.history import Series
-from engine.run.snapshot import Event
+from engine.run.snapshot import NO_KNOB, Event
 from engine.run.store import Checkpoint, Store
-
-NO_KNOB = ("phase", "checkpoint", "redraw")  # events of these names change no knob
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,7 @@ from engine.data.sparse_stream import SparseCoding, Stream
 from engine.models.low_rank import Factors
 from engine.models.symmetric_relu import NoisyRelu, SymmetricRelu
 from engine.theory.config import SparseCodingConfig
-
-GENERATORS = ("pool", "input_noise", "rho", "attack")
+from engine.theory.layout import GENERATORS
 
 
 def bias_at(config: SparseCodingConfig, step: int) -> float:

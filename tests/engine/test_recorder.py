@@ -12,7 +12,7 @@ from engine.core.measurement import Measurement
 from engine.run.commands import SaveCheckpoint, SwitchPhase
 from engine.run.recorder import BATCH, Recorder, crowded
 from engine.run.store import Store
-from tests.tiny_runs import advance, tiny_config
+from tests.tiny_runs import advance, contents, tiny_config
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def recorder(tmp_path: Path) -> Iterator[Recorder]:
 
 def save(recorder: Recorder, step: int, *, keep: bool = False, most: int = 4) -> None:
     config = tiny_config(**{"storage.keep": most})
-    recorder.checkpoint(step, {"weight": np.zeros(1, np.float32)}, config, "clean", {}, keep=keep)
+    recorder.checkpoint(step, contents(config)[0], config, "clean", contents(config)[1], keep=keep)
 
 
 def wait(recorder: Recorder) -> None:

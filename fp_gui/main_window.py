@@ -260,6 +260,11 @@ class MainWindow(QMainWindow):
         self.banner.dismiss()
         if info.left is not None:
             self.banner.notice(f"New run {info.folder.name}. The previous run stays on disk: {info.left}")
+        elif info.original is not None:
+            self.banner.notice(
+                f"{info.original.name} may only be read: opened for viewing at step {info.steps}. "
+                f"Going on trains a copy of it: {info.folder}"
+            )
         elif info.resumed:
             self.banner.notice(f"Opened {info.folder.name} at step {info.steps}.")
 

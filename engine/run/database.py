@@ -6,6 +6,7 @@ not be written that fails: then the database is read as it stands, or, if change
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -33,6 +34,8 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
             beside = path.with_name(path.name + suffix)
             if beside.exists() or beside.is_symlink():
                 check_file(beside)
+        if not read_only and not all(os.access(place, os.W_OK) for place in (path, path.parent)):
+            raise StoreError(f"{path.parent} may only be read; allowed: a copy of it elsewhere")
         return _reading(path) if read_only else _writing(path)
     except FileNotFoundError as error:
         raise StoreError(f"{error} does not exist") from None

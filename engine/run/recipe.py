@@ -7,11 +7,11 @@ of the data and of the weights reached. On the same device, versions and thread 
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 import subprocess
+import zipfile
+import zlib
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,13 +20,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.config.experiment import to_dict
-from engine.core.errors import ConfigError
+from engine.config.experiment import Config, to_dict
+from engine.core.errors import ConfigError, StoreError
+from engine.core.reading import check_file, quoted
+from engine.run.schema import FORMAT, Recipe, read_recipe, read_summary
 from engine.run.store import Checkpoint, Store
 from engine.run.timeline import events_of
 
-FORMAT = 1
 RECIPE, REPRODUCE, WEIGHT = "recipe.json", "reproduce.py", "weight.npz"
+MOST_WEIGHTS = 2**32  # bytes of the arrays in weight.npz
 PACKAGES = ("feature-purification-explorer", "torch", "numpy")
 
 
@@ -56,20 +58,32 @@ def build(store: Store, checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Read a recipe. Raises :class:`ConfigError` if the file is missing or is none."""
+def read(path: Path) -> tuple[Recipe, Config]:
+    """Read a recipe and its config. Raises :class:`ConfigError` if there is none, :class:`StoreError` if damaged."""
     try:
-        recipe = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"recipe: {path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise ConfigError(f"recipe: {path} is not JSON: {error}") from None
-    if not isinstance(recipe, dict) or recipe.get("format") != FORMAT:
-        raise ConfigError(f"recipe: {path} is no recipe of format {FORMAT}")
-    missing = {"step", "config", "events", "hardware", "versions", "hashes"} - recipe.keys()
-    if missing:
-        raise ConfigError(f"recipe: {path} lacks {', '.join(sorted(missing))}")
-    return recipe
+        return read_recipe(Path(path))
+    except FileNotFoundError:
+        raise ConfigError(f"recipe: {quoted(str(path))} does not exist") from None
+
+
+def read_weights(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an exported ``weight.npz``, none if there is no such file. Raises :class:`StoreError`."""
+    try:
+        check_file(path)
+        with zipfile.ZipFile(path) as archive:
+            size = sum(each.file_size for each in archive.infolist())
+        if size > MOST_WEIGHTS:
+            raise StoreError(f"{path} is damaged: {size} bytes; allowed: at most {MOST_WEIGHTS}")
+        with np.load(path, allow_pickle=False) as file:
+            found = {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+        raise StoreError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+    for name, array in found.items():
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+            raise StoreError(f"{path} is damaged: {quoted(name)}: allowed: finite numbers")
+    return found
 
 
 def digest(*arrays: NDArray[Any]) -> str:
@@ -100,12 +114,11 @@ def data_hash(checkpoint: Checkpoint) -> str:
 
 def hardware(store: Store, checkpoint: Checkpoint) -> dict[str, Any]:
     """Device and number of threads the run was trained with; None where neither run nor config says."""
-    summary: dict[str, Any] = {}
-    with suppress(OSError, ValueError):
-        summary = json.loads((store.folder / "summary.json").read_text(encoding="utf-8"))
-    config = store.config
-    device = checkpoint.state.get("device") or summary.get("device")
-    threads = checkpoint.state.get("threads") or summary.get("threads")
+    state, config = checkpoint.state, store.config
+    device, threads = state.get("device"), state.get("threads")
+    if not device or not threads:  # checkpoints of the first version do not say
+        summary = read_summary(store.folder / "summary.json")
+        device, threads = device or summary.device, threads or summary.threads
     return {
         "device": device or (config.device if config.device != "auto" else None),
         "threads": threads or config.threads or None,
@@ -150,7 +163,7 @@ _SCRIPT = '''\
 
 Needs the package "feature-purification-explorer" (versions and commit: see recipe.json).
 Usage: python reproduce.py FOLDER [--device cpu|cuda|mps]
-The exit code is 0 if the weights are bit-identical, else 1 (the largest difference is printed).
+The exit code is 0 if the weights are bit-identical, 1 if not (the largest difference is printed), 2 if a file is wrong.
 """
 
 import argparse
@@ -172,7 +185,8 @@ try:
         progress=lambda share, what: print(what),
     )
 except ExplorerError as error:
-    sys.exit(f"error: {error}")
+    sys.stderr.write(f"error: {error}\\n")
+    sys.exit(2)
 print(result.text())
 print(f"draw its figures: python -m engine export {arguments.folder} --view all --out figures")
 sys.exit(0 if result.equal else 1)

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from engine.config.experiment import Config, from_dict, knobs
+from engine.config.experiment import Config, KnobInfo, from_dict, knobs
 from engine.config.knobs import Objective
 from engine.core.errors import ConfigError, StoreError, VersionError
 from engine.core.history import Series
@@ -220,22 +220,24 @@ def change_fault(name: str, old: str, new: str, config: Config) -> str:
     if knob is None:
         return f"name: got {quoted(name)}, which is no knob of this run"
     for field, value in (("old", old), ("new", new)):
-        if not _fits(value, knob.kind, knob.choices):
+        if not _fits(value, knob):
             return f"{field}: got {quoted(value)}; allowed for {name}: {knob.allowed}"
     return ""
 
 
-def _fits(value: str, kind: str, choices: tuple[str, ...]) -> bool:
-    if kind == "choice":
-        return value in choices
-    if kind == "bool":
+def _fits(value: str, knob: KnobInfo) -> bool:
+    if knob.kind == "choice":
+        return value in knob.choices
+    if knob.kind == "bool":
         return value.lower() in ("true", "false")
-    if kind == "text":
+    if knob.kind == "text":
         return True
     try:
-        return math.isfinite(float(value)) and (kind == "float" or str(int(value)) == value)
+        number = float(value) if knob.kind == "float" else int(value)
     except ValueError:
         return False
+    low, high = knob.low, knob.high
+    return math.isfinite(number) and (low is None or low <= number) and (high is None or number <= high)
 
 
 # --- rows of the database

@@ -191,8 +191,8 @@ class Controller(QObject):
         self._begin(NewRun(config, new_run_folder(self.runs, name), name))
 
     def load(self, folder: Path, device: str | None = None) -> None:
-        """Go on with the run in ``folder``, paused."""
-        self._begin(OpenRun(folder, device))
+        """Go on with the run in ``folder``, paused; with a copy of it, if it may only be read."""
+        self._begin(OpenRun(folder, device, new_run_folder(self.runs, folder.name)))
 
     def close(self) -> None:
         """Stop the training thread and wait for it. Idempotent; safe at any time."""

@@ -101,16 +101,18 @@ class NewRun:
 
 @dataclass(frozen=True, slots=True)
 class OpenRun:
-    """Ask for the run in ``folder`` to go on, optionally on another device."""
+    """Ask for the run in ``folder`` to go on, optionally on another device; where it may only be read, as ``copy``."""
 
     folder: Path
     device: str | None = None
+    copy: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
     """A run that is open: its id, folder and config, the steps it had when it opened, and the ``left`` folder of the
-    run that it replaced (None if there was none or it had no steps)."""
+    run that it replaced (None if there was none or it had no steps); ``original`` is the folder that this run is a copy
+    of, because it may only be read."""
 
     run: str
     folder: Path
@@ -119,6 +121,7 @@ class RunInfo:
     steps: int
     resumed: bool
     left: Path | None = None
+    original: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,12 +198,13 @@ class Worker(QObject):
         self._session = session
         resumed = isinstance(request, OpenRun)
         label = request.label if isinstance(request, NewRun) else request.folder.name
-        self._keep, self._stuck = resumed, False
+        original = request.folder if resumed and Path(session.folder) == request.copy else None
+        self._keep, self._stuck = resumed and original is None, False
         self._reported.clear()
         self._mailbox.clear()
         self._info = RunInfo(
             session.run, Path(session.folder), session.config, label, session.steps_done, resumed,
-            left if left != Path(session.folder) else None,
+            left if left != Path(session.folder) else None, original,
         )  # fmt: skip
         self.opened.emit(self._info)
         self._publish()
@@ -366,9 +370,21 @@ class Worker(QObject):
 
     def _make(self, request: NewRun | OpenRun) -> SessionLike:
         if isinstance(request, OpenRun):
-            return self._factory.resume(request.folder, request.device)
+            return self._resume(request)
         request.folder.parent.mkdir(parents=True, exist_ok=True)
         return self._factory.create(request.config, request.folder)
+
+    def _resume(self, request: OpenRun) -> SessionLike:
+        from engine.run.access import copy_run, writable
+
+        if request.copy is None or writable(request.folder):
+            return self._factory.resume(request.folder, request.device)
+        copy_run(request.folder, request.copy)
+        try:
+            return self._factory.resume(request.copy, request.device)
+        except BaseException:
+            shutil.rmtree(request.copy, ignore_errors=True)
+            raise
 
     def _go_back(self) -> None:
         """Another run could not be opened: the one before is still the one, in this thread as in the window."""
@@ -393,7 +409,7 @@ class Worker(QObject):
             session.close()
         except Exception as error:
             self.failed.emit(f"The run could not be closed cleanly: {_brief(error)}", traceback.format_exc())
-        if steps == 0 and info is not None and not self._keep:
+        if info is not None and steps == info.steps and not self._keep:  # a new run without a step, or an unused copy
             shutil.rmtree(info.folder, ignore_errors=True)
             return None
         return Path(session.folder)

@@ -12,6 +12,7 @@ from engine.claims.base import Claim, Figure, Verdict, check
 from engine.claims.source import StoreSource
 from engine.core.errors import ConfigError
 from engine.core.slices import Progress, silent
+from engine.run.access import check_writable, writable
 from engine.run.store import Store
 from engine.studies.base import RunFolder, Study, check_samples, studies, write_record
 from engine.studies.sanity_warnings import read_warnings
@@ -64,6 +65,8 @@ class ClaimsStudy(Study[Any]):
         check_samples(n)
         if not 0 <= seeds <= MOST_SEEDS:
             raise ConfigError(f"--seeds: got {seeds}; allowed: a whole number from 0 to {MOST_SEEDS}")
+        if seeds or verify:
+            check_writable(folder)
         if seeds:
 
             def decide(place: Path, tell: Progress) -> Sequence[Claim]:
@@ -80,11 +83,17 @@ class ClaimsStudy(Study[Any]):
         """The sanity warnings of the last verification."""
         if isinstance(record[0], ClaimOverSeeds):
             return []
-        return [f"WARNING at step {w.step}: {w.text} ({w.evidence})" for w in read_warnings(folder)]
+        lost = (
+            [] if writable(folder) else [f"not kept: {folder / self.file} cannot be written, the run may only be read"]
+        )
+        return lost + [f"WARNING at step {w.step}: {w.text} ({w.evidence})" for w in read_warnings(folder)]
 
 
 def claims_of(folder: Path, *, verify: bool = False, n: int = 1000, progress: Progress = silent) -> list[Claim]:
-    """Decide the claims of the run in ``folder`` and write ``claims.json``; ``verify`` measures the slow part first."""
+    """Decide the claims of the run in ``folder``; ``verify`` measures the slow part first.
+
+    They are written to ``claims.json``, unless the folder may only be read.
+    """
     if verify:
         from engine.studies.evidence import gather
 
@@ -92,7 +101,8 @@ def claims_of(folder: Path, *, verify: bool = False, n: int = 1000, progress: Pr
     with closing(Store.open(folder, read_only=True)) as store:
         claims = check(StoreSource(store))
     records = tuple(ClaimRecord(c.id, c.title, c.verdict, c.rule, c.evidence) for c in claims)
-    write_record(folder / ClaimsStudy.file, ClaimsStudy.record, records)
+    if writable(folder):
+        write_record(folder / ClaimsStudy.file, ClaimsStudy.record, records)
     return claims
 
 

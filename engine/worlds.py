@@ -77,7 +77,8 @@ def resume(folder: Path, device: str | None = None) -> Session:
         return session
     except (KeyError, ValueError, RuntimeError) as error:
         store.close()
-        raise StoreError(f"{folder}: the newest checkpoint does not fit this version: {error}") from error
+        reason = " ".join(str(error).split())[:300]
+        raise StoreError(f"{folder}: the newest checkpoint does not fit this version: {reason}") from error
     except BaseException:
         store.close()
         raise

@@ -99,7 +99,13 @@ class ImageNetwork:
         if not state:
             raise StoreError(f"{self.folder}: clean training had not ended at step {self.step}")
         network = start(self.config, self.data, self.device)
-        network.load_state_dict(state)
+        try:
+            network.load_state_dict(state)
+        except RuntimeError as error:  # it lists what differs, a line each
+            raise StoreError(
+                f"{self.folder}: the checkpoint at step {self.step} is damaged: it is not of the network that the "
+                f"knobs of model describe: {' '.join(str(error).split())[:200]}"
+            ) from None
         return network.requires_grad_(False).eval()
 
     def classifier(self, moment: Moment = "now") -> ImageClassifier:

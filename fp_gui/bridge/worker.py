@@ -198,7 +198,9 @@ class Worker(QObject):
         self._session = session
         resumed = isinstance(request, OpenRun)
         label = request.label if isinstance(request, NewRun) else request.folder.name
-        original = request.folder if resumed and Path(session.folder) == request.copy else None
+        original = None
+        if isinstance(request, OpenRun) and Path(session.folder) == request.copy:
+            original = request.folder
         self._keep, self._stuck = resumed and original is None, False
         self._reported.clear()
         self._mailbox.clear()

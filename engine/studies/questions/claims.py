@@ -83,10 +83,9 @@ class ClaimsStudy(Study[Any]):
         """The sanity warnings of the last verification."""
         if isinstance(record[0], ClaimOverSeeds):
             return []
-        lost = (
-            [] if writable(folder) else [f"not kept: {folder / self.file} cannot be written, the run may only be read"]
-        )
-        return lost + [f"WARNING at step {w.step}: {w.text} ({w.evidence})" for w in read_warnings(folder)]
+        kept = [] if writable(folder) else [f"not kept in {self.file}: {folder} may only be read"]
+        warnings = read_warnings(folder)
+        return kept + [f"WARNING at step {w.step}: {w.text} ({w.evidence})" for w in warnings]
 
 
 def claims_of(folder: Path, *, verify: bool = False, n: int = 1000, progress: Progress = silent) -> list[Claim]:

@@ -72,6 +72,7 @@ def export(
     out = Path(out)
     store = Store.open(run_folder, read_only=True)
     try:
+        store.check()
         checkpoint = store.load(step)
         chosen = _drawable(chosen, checkpoint.config, named=views != "all")
         completed = {view: figures[view].view.complete(given[view]) for view in chosen}

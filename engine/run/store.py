@@ -223,6 +223,10 @@ class Store:
         rows = self._rows("SELECT step, name, protocol FROM protocols ORDER BY step")
         return [schema.protocol(row, self._path) for row in rows]
 
+    def check(self) -> None:
+        """Read all that is recorded. Raises :class:`StoreError` naming the first row that no run writes."""
+        self.metrics(), self.events(), self.protocols()
+
     def checkpoints(self) -> list[int]:
         """Steps of the checkpoints, ascending."""
         try:

@@ -65,6 +65,7 @@ def resume(folder: Path, device: str | None = None) -> Session:
     """
     store = Store.open(folder)
     try:
+        store.check()
         if not store.checkpoints():  # killed before the first one: nothing was trained yet
             config = store.config if device is None else with_value(store.config, "device", device)
             return _begin(_of(SESSIONS, config), store, config)

@@ -101,7 +101,7 @@ def _finite(text: str) -> float:
 
 def _check_depth(found: Any) -> None:
     level: list[Any] = [found]
-    for _ in range(MOST_DEPTH):
+    for _ in range(MOST_DEPTH + 1):
         inner = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
         if not inner:
             return

@@ -217,8 +217,8 @@ def change_fault(name: str, old: str, new: str, config: Config) -> str:
                 return f"{field}: got {quoted(value)}, which is no phase"
         return ""
     knob = next((each for each in knobs(config) if each.path == name), None)
-    if knob is None:
-        return f"name: got {quoted(name)}, which is no knob of this run"
+    if knob is None or not knob.live:
+        return f"name: got {quoted(name)}, which is no live knob of this run"
     for field, value in (("old", old), ("new", new)):
         if not _fits(value, knob):
             return f"{field}: got {quoted(value)}; allowed for {name}: {knob.allowed}"

@@ -24,7 +24,7 @@ CONFIG, DATABASE, CHECKPOINT = "config.json", "run.sqlite", "checkpoints"
 
 @dataclass(frozen=True)
 class Mutation:
-    """``damage(folder)`` changes the file ``kind``; ``says`` stands in the line that an opening of the run ends with."""
+    """``damage(folder)`` changes the file ``kind``; ``says`` stands in the line that opening the run ends with."""
 
     kind: str
     damage: Callable[[Path], None]
@@ -236,6 +236,12 @@ for _name, _value in STATE.items():
         rewrite(folder, change)
 
 
+def _with_one(array: np.ndarray[Any, Any], value: float) -> np.ndarray[Any, Any]:
+    changed = array.copy()
+    changed.flat[0] = value
+    return changed
+
+
 TENSORS: dict[str, Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any] | None]] = {
     "missing": lambda array: None,
     "of another shape": lambda array: np.zeros((*array.shape, 2), array.dtype),
@@ -243,12 +249,17 @@ TENSORS: dict[str, Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any] | None]
     "of another type": lambda array: array.astype(np.float64),
     "of whole numbers": lambda array: array.astype(np.int16),
     "not a number": lambda array: np.full_like(array, np.nan),
-    "infinite at one place": lambda array: np.where(
-        np.arange(array.size).reshape(array.shape) == 0, np.inf, array
-    ).astype(array.dtype),
+    "infinite at one place": lambda array: _with_one(array, np.inf),
 }
 OF_THEORY = ("weight", "weight_init", "weight_clean", "bias", "dictionary", "target")
 OF_IMAGES = ("now.", "init.", "clean.", "momentum.")
+
+
+NO_DAMAGE = (
+    ("momentum.", "missing"),  # a phase that has just begun has none
+    ("bias", "transposed"),
+    ("dictionary", "transposed"),  # it is square
+)
 
 
 def tensor_mutations(names: tuple[str, ...]) -> dict[str, Mutation]:
@@ -256,8 +267,8 @@ def tensor_mutations(names: tuple[str, ...]) -> dict[str, Mutation]:
     found = {}
     for name in names:
         for how, make in TENSORS.items():
-            if (name == "momentum." and how == "missing") or (name == "bias" and how == "transposed"):
-                continue  # a phase that has just begun has no momentum
+            if (name, how) in NO_DAMAGE:
+                continue
 
             def damage(folder: Path, name: str = name, make: Any = make) -> None:
                 def change(texts: dict[str, str], arrays: dict[str, np.ndarray[Any, Any]]) -> None:
@@ -270,7 +281,8 @@ def tensor_mutations(names: tuple[str, ...]) -> dict[str, Mutation]:
 
                 rewrite(folder, change)
 
-            found[f"{name}: {how}"] = Mutation(CHECKPOINT, damage, name)
+            shape = name == "now." and how in ("missing", "of another shape", "transposed")
+            found[f"{name}: {how}"] = Mutation(CHECKPOINT, damage, "init." if shape else name)  # that differs from it
     return found
 
 
@@ -297,7 +309,7 @@ SQL: dict[str, tuple[str, str]] = {
         "(SELECT 1, 'loss', 1.0 UNION ALL SELECT step + 1, 'loss', 1.0 FROM n) SELECT * FROM n",
         "it has no table metrics",
     ),
-    "accuracy 7": ("UPDATE metrics SET value = 7 WHERE name = 'accuracy/pgd'", "'accuracy/pgd' at step"),
+    "accuracy 7": ("UPDATE metrics SET value = 7 WHERE name = 'accuracy/pgd'", "accuracy/pgd at step"),
     "accuracy below 0": ("UPDATE metrics SET value = -0.5 WHERE name = 'accuracy/clean'", "accuracy/clean"),
     "accuracy infinite": ("UPDATE metrics SET value = 9e999 WHERE name = 'accuracy/fgm'", "accuracy/fgm"),
     "accuracy none": ("UPDATE metrics SET value = NULL WHERE name = 'accuracy/pgd'", "accuracy/pgd"),
@@ -324,7 +336,7 @@ SQL: dict[str, tuple[str, str]] = {
     "protocol is bytes": ("UPDATE protocols SET protocol = x'00'", "protocols"),
     "protocol is deep": (
         "UPDATE protocols SET protocol = replace(hex(zeroblob(20000)), '0', '[')",
-        "nested too deeply",
+        "too deeply",
     ),
     "protocol's norm": ("UPDATE protocols SET protocol = json_set(protocol, '$.norm', 'l7')", "norm"),
     "protocol's n": ("UPDATE protocols SET protocol = json_set(protocol, '$.n', 0)", "n: "),
@@ -347,6 +359,6 @@ for _name, (_sql, _says) in SQL.items():
 
 
 MUTATIONS_OF_THEORY = MUTATIONS | tensor_mutations(OF_THEORY)
-MUTATIONS_OF_IMAGES = {name: each for name, each in MUTATIONS.items() if each.kind == CHECKPOINT} | tensor_mutations(
-    OF_IMAGES
-)
+MUTATIONS_OF_IMAGES = {
+    name: each for name, each in MUTATIONS.items() if name.startswith(("checkpoint: state", "checkpoint: generator"))
+} | tensor_mutations(OF_IMAGES)

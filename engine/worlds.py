@@ -67,6 +67,8 @@ def resume(folder: Path, device: str | None = None) -> Session:
     try:
         store.check()
         if not store.checkpoints():  # killed before the first one: nothing was trained yet
+            if any(step for step, _, _ in store.metrics()):
+                raise StoreError(f"{store.folder} was trained, but holds no checkpoint to go on from")
             config = store.config if device is None else with_value(store.config, "device", device)
             return _begin(_of(SESSIONS, config), store, config)
         checkpoint = store.load()

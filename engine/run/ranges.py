@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -25,13 +26,19 @@ class Range:
     missing: bool = True
     infinite: bool = False
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The least and the greatest finite value."""
+        return max(self.low - ROUNDING, -sys.float_info.max), min(self.high + ROUNDING, sys.float_info.max)
+
     def holds(self, value: float) -> bool:
         """Whether a metric may have this value; NaN is a missing one."""
         if math.isnan(value):
             return self.missing
         if math.isinf(value):
             return self.infinite
-        return self.low - ROUNDING <= value <= self.high + ROUNDING
+        least, greatest = self.bounds
+        return least <= value <= greatest
 
     def text(self) -> str:
         """The range in words."""

@@ -284,13 +284,16 @@ def _is_step(step: object) -> bool:
 def metrics(rows: Iterable[tuple[Any, ...]], path: Path) -> list[tuple[int, str, float]]:
     """Rows (step, name, value) of ``metrics``; a missing value, as SQLite keeps NaN, is NaN."""
     found = []
+    usual: dict[str, tuple[float, float]] = {}  # a run has up to millions of rows, of few names
     for step, name, value in rows:
         if not _is_step(step) or not isinstance(name, str):
             raise StoreError(
                 f"{path} is damaged: metrics: step {quoted(step)} of {quoted(name)}; "
                 f"allowed: a metric's name, and a step from 0 to {MOST_STEPS}"
             )
-        found.append((step, name, _value(step, name, value, path)))
+        low, high = usual.get(name) or usual.setdefault(name, range_of(name).bounds)
+        within = type(value) is float and low <= value <= high
+        found.append((step, name, value if within else _value(step, name, value, path)))
     return found
 
 

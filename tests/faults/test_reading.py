@@ -138,3 +138,18 @@ def test_a_folder_that_is_none_or_has_an_impossible_name(tmp_path: Path, refused
         assert str(folder)[:40] in refused("claims", str(folder))
     with pytest.raises(StoreError, match="cannot be read"):
         Store.open(tmp_path / "a\0b")
+
+
+@pytest.mark.parametrize("place", ["empty", "missing", "a file"])
+def test_a_trained_run_without_checkpoints_is_not_begun_again(
+    place: str, finished_run: Path, tmp_path: Path, refused: Command
+) -> None:
+    folder = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    shutil.rmtree(folder / CHECKPOINT)
+    if place == "empty":
+        (folder / CHECKPOINT).mkdir()
+    if place == "a file":
+        (folder / CHECKPOINT).touch()
+    assert "holds no checkpoint to go on from" in refused("run", "--out", str(folder), "--resume")
+    with closing(Store.open(folder, read_only=True)) as store:
+        assert store.series("loss").steps[-1] == 80

@@ -262,6 +262,8 @@ class MainWindow(QMainWindow):
             self.banner.notice(f"New run {info.folder.name}. The previous run stays on disk: {info.left}")
         elif info.resumed:
             self.banner.notice(f"Opened {info.folder.name} at step {info.steps}.")
+        if info.warnings:
+            self.banner.notice(f"{info.folder.name}, step {info.steps}: {' '.join(info.warnings)}")
 
     @Slot(object)
     def _show_snapshot(self, snapshot: Snapshot) -> None:

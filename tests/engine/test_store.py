@@ -82,7 +82,7 @@ def test_create_on_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytes
 
 def test_open_read_only_writes_nothing(finished_run: Path) -> None:
     store = Store.open(finished_run, read_only=True)
-    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+    with pytest.raises(StoreError, match="readonly"):
         store.record([(1, "loss", 0.0)])
     store.close()
 
@@ -99,7 +99,7 @@ def test_open_refuses_what_is_no_run(tmp_path: Path) -> None:
         ("config.json", b"{", "config.json is damaged"),
         ("config.json", b"[]", "config.json is damaged"),
         ("config.json", b'{"format": 1, "run": "x"}', "config.json is damaged"),
-        ("config.json", b'{"format": 99}', "format 99; this version reads 1"),
+        ("config.json", b'{"format": 99}', "format 99, written by a newer version; this one reads format 1"),
         ("config.json", b"\xff\xfe\x00", "config.json is damaged"),
         ("config.json", b'{"format": 1, "run": "x", "config": {"attack": {"tau": -1}}}', r"attack\.tau: got -1"),
         ("run.sqlite", b"not a database at all, but long enough to be looked at" * 50, r"run\.sqlite cannot be read"),

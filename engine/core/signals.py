@@ -78,8 +78,8 @@ def run_child(line: list[str]) -> int:
         child = subprocess.Popen(line, process_group=0)
 
     def pass_on(number: int, frame: FrameType | None) -> None:
-        with suppress(OSError):
-            child.send_signal(signal.SIGTERM if sys.platform != "win32" else signal.CTRL_C_EVENT)
+        if sys.platform != "win32":  # there the console tells all its processes
+            child.terminate()
 
     numbers = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, pass_on) for number in numbers}

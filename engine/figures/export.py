@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from engine.config.experiment import Config
-from engine.core.errors import ConfigError, ExplorerError, StoreError
+from engine.core.errors import ConfigError, ExplorerError
 from engine.core.files import absolute, refusal, write_atomically
 from engine.core.slices import Progress, silent
 from engine.figures import figures

@@ -233,10 +233,9 @@ class Session(ABC):
     def _check_whole(self) -> None:
         """Raise :class:`ExplorerError` if the session is torn: from here nothing can go on."""
         if self._torn:
-            saved = self._newest_saved()
             raise ExplorerError(
                 f"the run was interrupted inside a step, after step {self.steps_done}; "
-                f"open its folder again to go on from the checkpoint of step {saved}"
+                "open its folder again to go on from its newest checkpoint"
             )
 
     def _after_step(self) -> None:
@@ -267,14 +266,12 @@ class Session(ABC):
             self.diverged = True
             raise ExplorerError(self._divergence())
 
-    def _newest_saved(self) -> int:
-        return max((s for s in self._recorder.store.checkpoints() if s <= self.steps_done), default=0)
-
     def _divergence(self) -> str:
+        saved = max((s for s in self._recorder.store.checkpoints() if s <= self.steps_done), default=0)
         return (
             f"training diverged before step {self.steps_done}: the loss is not finite; "
             f"lower {self.REMEDY}. "
-            f"The checkpoint at step {self._newest_saved()} is sound: open the run folder again to go on from it"
+            f"The checkpoint at step {saved} is sound: open the run folder again to go on from it"
         )
 
     # --- phases and commands

@@ -65,7 +65,7 @@ def test_a_second_writer_is_told_who_and_readers_may(
     assert run_command_line(["run", "--resume", "--out", str(run_folder), "--set", "attack.tau=0.1"]) == 2
     assert f"{run_folder}: in use by process {holder.pid};" in one_line(capsys.readouterr().err)
     assert run_command_line(["evaluate", str(run_folder), "--n", "20", "--steps", "2", "--json"]) == 0
-    assert run_command_line(["export", str(run_folder), "--view", "curves", "--format", "svg",
+    assert run_command_line(["export", str(run_folder), "--view", "robustness", "--format", "svg",
                              "--out", str(run_folder / "figures")]) == 0  # fmt: skip
     assert run_command_line(["claims", str(run_folder)]) == 0
     record_scalars(run_folder, 30, [("cosine/median", 0.5, None)])  # what a study finds is written beside

@@ -51,7 +51,7 @@ def failing(store: Store, allowed: int, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.undo()
 
 
-@pytest.mark.parametrize("allowed", [0, 1, 2, 5, 11, 17, 24, 30])
+@pytest.mark.parametrize("allowed", [0, 1, 5, 17, 30])
 def test_nothing_is_written_behind_a_write_that_failed(
     allowed: int, tmp_path: Path, whole: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,7 +141,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-@pytest.mark.parametrize("room", [8, 36, 64, 120, 180, 300, 500])  # kB, from none at all to nearly enough
+@pytest.mark.parametrize("room", [8, 64, 180, 500])  # kB, from none at all to nearly enough
 def test_a_run_on_a_disk_that_is_too_small(
     room: int,
     tmp_path: Path,

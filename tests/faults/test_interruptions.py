@@ -61,7 +61,7 @@ def finish(folder: Path) -> Record:
     return read(folder)
 
 
-@pytest.mark.parametrize(("kind", "trials"), [("theory", 8), ("images", 3)])
+@pytest.mark.parametrize(("kind", "trials"), [("theory", 5), ("images", 2)])
 def test_a_step_interrupted_at_any_line_is_never_saved(
     kind: str, trials: int, tmp_path: Path, whole: dict[str, Record]
 ) -> None:
@@ -127,19 +127,14 @@ def test_hangup_and_termination_save_like_ctrl_c_and_a_second_signal_saves_nothi
             time.sleep(0.0002)
         said = first.communicate(timeout=60)[1], second.communicate()[1]
         assert (first.returncode, second.returncode) == (130, 130)
-    assert "interrupted at step" in said[0]
     assert "Traceback" not in said[0] + said[1]
-    for folder in (hangup, twice):  # what is on disk is what an uninterrupted run has at that step
-        saved = read(folder)
-        assert 50 <= saved.step < 4100
-        assert_arrays_of_an_uninterrupted_run(saved, tmp_path / f"{folder.name}-again")
-
-
-def assert_arrays_of_an_uninterrupted_run(saved: Record, folder: Path) -> None:
-    session = worlds.create(LONG, folder)
+    assert f"interrupted at step {read(hangup).step};" in said[0]
+    saved = read(twice)  # what is on disk is what an uninterrupted run has at that step
+    assert 50 <= saved.step < 4100
+    session = worlds.create(LONG, tmp_path / "again")
     advance(session, saved.step)
     session.close()
-    same = read(folder)
+    same = read(tmp_path / "again")
     for name in ("weight", "weight_init", "generator.pool"):
         assert (saved.arrays[name] == same.arrays[name]).all(), name
 

@@ -94,7 +94,7 @@ def test_a_signal_closes_the_window_and_saves(number: signal.Signals, tmp_path: 
     runs = tmp_path / "runs"
 
     def begun() -> bool:
-        return any(runs.glob("*/checkpoints/step-0000002*"))
+        return any(runs.glob("*/checkpoints/step-*[1-9]*.safetensors"))
 
     line = [sys.executable, "-m", "fp_gui", str(preset), "--autoplay"]
     with started(line, FP_RUNS=str(runs), QT_QPA_PLATFORM="offscreen", HOME=str(tmp_path)) as process:
@@ -106,7 +106,7 @@ def test_a_signal_closes_the_window_and_saves(number: signal.Signals, tmp_path: 
     (folder,) = runs.iterdir()
     assert not (folder / NAME).exists()  # closed, not only gone
     assert (folder / "summary.json").exists()
-    assert read(folder).step > 20
+    assert read(folder).step >= 20
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
@@ -115,7 +115,7 @@ def test_without_a_screen_a_signal_reaches_the_training_once(tmp_path: Path) -> 
     preset = toml(LONG, tmp_path / "long.toml")
 
     def begun() -> bool:
-        return any((tmp_path / "runs").glob("*/checkpoints/step-0000002*"))
+        return any((tmp_path / "runs").glob("*/checkpoints/step-*[1-9]*.safetensors"))
 
     process = subprocess.Popen(
         [sys.executable, "-m", "fp_gui", str(preset)],

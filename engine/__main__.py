@@ -5,6 +5,9 @@ import sys
 
 def main() -> int:
     """Run the command line; returns the exit code."""
+    from engine.core.signals import quiet_imports
+
+    quiet_imports()
     from engine.cli.main import run_command_line
 
     return run_command_line(sys.argv[1:])

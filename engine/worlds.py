@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +44,7 @@ def create(config: Config, folder: Path) -> Session:
     try:
         return _begin(kind, store, config)
     except BaseException:
-        shutil.rmtree(store.folder, ignore_errors=True)
+        store.discard()
         raise
 
 
@@ -66,9 +65,8 @@ def resume(folder: Path, device: str | None = None) -> Session:
     store = Store.open(folder)
     try:
         store.check()
-        if not store.checkpoints():  # killed before the first one: nothing was trained yet
-            if any(step for step, _, _ in store.metrics()):
-                raise StoreError(f"{store.folder} was trained, but holds no checkpoint to go on from")
+        if not store.checkpoints():
+            store.check_fresh()  # killed before the first one: nothing was trained yet
             config = store.config if device is None else with_value(store.config, "device", device)
             return _begin(_of(SESSIONS, config), store, config)
         checkpoint = store.load()

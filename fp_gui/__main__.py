@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.config.presets import preset_names
-from engine.core.errors import ExplorerError
-from fp_gui.runs import new_run_folder, resolve_start
+from engine.core.signals import INTERRUPTED, quiet_imports, run_child
+
+quiet_imports()  # before the rest, which takes its time
+
+from engine.config.presets import preset_names  # noqa: E402
+from engine.core.errors import ExplorerError  # noqa: E402
+from fp_gui.runs import new_run_folder, resolve_start  # noqa: E402
 
 if TYPE_CHECKING:
     from engine.config.experiment import Config
@@ -21,6 +24,14 @@ OFFSCREEN = ("offscreen", "minimal", "vnc")  # Qt platforms that need no screen
 
 def main(argv: list[str] | None = None) -> int:
     """Run the explorer; returns the exit code. Bad arguments are answered before torch or Qt are imported."""
+    try:
+        return _main(argv)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
+
+
+def _main(argv: list[str] | None) -> int:
     args = _parser().parse_args(argv)
     try:
         label, config, folder = resolve_start(args.start)
@@ -72,11 +83,11 @@ def run_headless(start: str, label: str, folder: Path | None, device: str | None
         train = [*engine, "run", start, "--out", str(out)]
         if device is not None:
             train += ["--device", device]
-        code = subprocess.run(train, check=False).returncode
+        code = run_child(train)
         if code != 0:
             return code
     draw = [*engine, "export", str(out), "--view", "all", "--out", str(out / "figures")]
-    return subprocess.run(draw, check=False).returncode
+    return run_child(draw)
 
 
 def _run_window(label: str, config: Config, folder: Path | None, args: argparse.Namespace) -> int:

@@ -267,6 +267,8 @@ class MainWindow(QMainWindow):
             )
         elif info.resumed:
             self.banner.notice(f"Opened {info.folder.name} at step {info.steps}.")
+        if info.warnings:
+            self.banner.error(f"{info.folder.name}, step {info.steps}: {' '.join(info.warnings)}")
 
     @Slot(object)
     def _show_snapshot(self, snapshot: Snapshot) -> None:

@@ -12,19 +12,23 @@ from cyclopts import CycloptsError
 
 from engine.cli import run, studies  # noqa: F401 - their commands enter themselves into the app
 from engine.cli.app import INTERRUPTED, app
-from engine.core.errors import ConfigError, DeviceError, ExplorerError, StoreError
+from engine.core.errors import ConfigError, DeviceError, ExplorerError, StoreError, WriteError
+from engine.core.notices import heard_by
 
 
 def run_command_line(arguments: list[str]) -> int:
     """Run one command; errors for the user take one line on stderr."""
     studies.offer_studies()
     try:
-        code = app(arguments, exit_on_error=False, print_error=False)
+        with heard_by(lambda text: sys.stderr.write(f"warning: {text}\n")):
+            code = app(arguments, exit_on_error=False, print_error=False)
         return code if isinstance(code, int) else 0
     except CycloptsError as error:
         return _fail(" ".join(str(error).split()), 2)
     except (ConfigError, DeviceError) as error:
         return _fail(str(error), 2)
+    except WriteError as error:
+        return _fail(str(error), 1)
     except StoreError as error:
         return _fail(str(error), 2)
     except ExplorerError as error:

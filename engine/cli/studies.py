@@ -16,6 +16,7 @@ from cyclopts import Parameter
 
 from engine.cli.app import app, interruptible, say
 from engine.core.errors import ConfigError
+from engine.core.files import absolute
 from engine.studies.base import Study, studies
 
 _offered: dict[str, type[Study[Any]]] = {}
@@ -50,6 +51,7 @@ def _command(study: Study[Any]) -> Callable[..., int]:
     """A function with the arguments of the study that runs it, and says its table and notes."""
 
     def command(folder: Path, **options: Any) -> int:
+        folder = absolute(folder)
         record = study.run(folder, progress=ProgressLines(), **options)
         say(study.table(record))
         for line in study.notes(folder, record):

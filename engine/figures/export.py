@@ -19,8 +19,8 @@ from typing import Any, Literal
 import numpy as np
 
 from engine.config.experiment import Config
-from engine.core.errors import ConfigError, ExplorerError, StoreError
-from engine.core.files import write_atomically
+from engine.core.errors import ConfigError, ExplorerError
+from engine.core.files import absolute, refusal, write_atomically
 from engine.core.slices import Progress, silent
 from engine.figures import figures
 from engine.figures.base import FigureData, Table
@@ -69,7 +69,7 @@ def export(
     for form in formats:
         check_format(form)
     check_width(width)
-    out = Path(out)
+    out = absolute(out)
     store = Store.open(run_folder, read_only=True)
     try:
         store.check()
@@ -212,4 +212,4 @@ def _write(path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
     except OSError as error:
-        raise StoreError(f"out: {path} cannot be written: {error.strerror or error}") from None
+        raise refusal(f"out: {path} cannot be written", error) from None

@@ -58,7 +58,7 @@ def _writing(path: Path) -> sqlite3.Connection:
     db = _open(path, "mode=rw")
     try:
         db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=NORMAL")
+        db.execute("PRAGMA synchronous=FULL")  # or a power cut takes metrics from before a checkpoint
         _check_tables(db, path)
     except BaseException:
         db.close()

@@ -199,11 +199,15 @@ def _table(found: object, path: Path) -> dict[str, Any]:
 
 
 def config_of(found: Mapping[str, Any], path: Path) -> Config:
-    """A config in the file ``path``; :class:`StoreError` that names knob and allowed values."""
+    """A config in the file ``path``.
+
+    Knobs that do not fit in a file that is whole are those of another version: :class:`VersionError` naming knob and
+    allowed values.
+    """
     try:
         return from_dict(found, source=str(path))
     except ConfigError as error:
-        raise StoreError(str(error)) from None
+        raise VersionError(str(error)) from None
 
 
 def change_fault(name: str, old: str, new: str, config: Config) -> str:

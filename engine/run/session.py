@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -79,6 +79,7 @@ class Session(ABC):
         self._asked: object = None  # what decides the newest live evaluation
         self._saved_at = -1
         self._closed = False
+        self._torn = False  # an exception came in the middle of a change: what stands now is no state of the run
         self._scheduler = Scheduler()
         self.problems: tuple[Problem, ...] = ()
         self._failed_at: dict[type, object] = {}
@@ -153,22 +154,31 @@ class Session(ABC):
     # --- opening and closing
 
     def close(self) -> None:
-        """Save a checkpoint of the current step, write what waits, close the folder. Harmless when closed already."""
+        """Save a checkpoint of the current step, write what waits, close the folder. Harmless when closed already.
+
+        A step that was interrupted in its middle is not saved, nor anything after a write that failed.
+        """
         if self._closed:
             return
         self._closed = True
         try:
-            with suppress(ExplorerError):  # it has diverged: the last sound checkpoint stays the newest
-                self._empty_ring()
-            if self._saved_at != self.steps_done and not self.diverged:
-                self._save(keep=False)
-            self._recorder.summary(self.summary())
+            if not self._torn and not self._recorder.failed:
+                with suppress(ExplorerError):  # it has diverged: the last sound checkpoint stays the newest
+                    self._empty_ring()
+                if self._saved_at != self.steps_done and not self.diverged:
+                    self._save(keep=False)
+                self._recorder.summary(self.summary())
         finally:
             self._scheduler.close()
             self._evaluations.close()
             self._recorder.close()
 
     # --- training
+
+    @property
+    def damaged(self) -> tuple[str, ...]:
+        """What was wrong with newer checkpoints than the one that the session began with, a line each."""
+        return tuple(self._recorder.store.damaged)
 
     @property
     def finished(self) -> bool:
@@ -195,16 +205,38 @@ class Session(ABC):
 
         Raises :class:`ExplorerError` when training has diverged; the last checkpoint is still sound then.
         """
+        self._check_whole()
         if self.diverged:
             raise ExplorerError(self._divergence())
-        if self.finished:
-            self.scheduled = False
-        self._train(self._ring[0, self._in_ring], self._ring[1, self._in_ring])
-        self._in_ring += 1
-        self.steps_done += 1
-        self._after_step()
-        self._evaluations.beside(self.steps_done, self.config.evaluation.every)
-        self._scheduler.beside_training()
+        with self._whole(ExplorerError):
+            if self.finished:
+                self.scheduled = False
+            self._train(self._ring[0, self._in_ring], self._ring[1, self._in_ring])
+            self._in_ring += 1
+            self.steps_done += 1
+            self._after_step()
+        with self._whole(Exception):
+            self._evaluations.beside(self.steps_done, self.config.evaluation.every)
+            self._scheduler.beside_training()
+
+    @contextmanager
+    def _whole(self, harmless: type[Exception]) -> Iterator[None]:
+        """What is done in here is done wholly: any exception but a ``harmless`` one leaves the session torn."""
+        before, self._torn = self._torn, True
+        try:
+            yield
+        except harmless:
+            self._torn = before
+            raise
+        self._torn = before
+
+    def _check_whole(self) -> None:
+        """Raise :class:`ExplorerError` if the session is torn: from here nothing can go on."""
+        if self._torn:
+            raise ExplorerError(
+                f"the run was interrupted inside a step, after step {self.steps_done}; "
+                "open its folder again to go on from its newest checkpoint"
+            )
 
     def _after_step(self) -> None:
         step, schedule = self.steps_done, self.config.schedule
@@ -250,6 +282,7 @@ class Session(ABC):
         Raises :class:`ConfigError`, and changes nothing, for an unknown knob, a value that is not allowed or a knob
         that takes effect with a new run only.
         """
+        self._check_whole()
         match command:
             case SetKnob(path, value):
                 self._set_knob(path, value)
@@ -278,11 +311,12 @@ class Session(ABC):
             self._recorder.event(self.steps_done, knob.path, old, new)
 
     def _switch(self, to: Objective) -> None:
-        old, self.phase = self.phase, to
-        self._end_phase(old)
-        self._begin_phase()
-        self._recorder.event(self.steps_done, "phase", old, to)
-        self._save(keep=True)
+        with self._whole(ExplorerError):
+            old, self.phase = self.phase, to
+            self._end_phase(old)
+            self._begin_phase()
+            self._recorder.event(self.steps_done, "phase", old, to)
+            self._save(keep=True)
 
     def _end_phase(self, ended: Objective | None = None) -> None:
         if (ended or self.phase) == "clean":
@@ -294,10 +328,11 @@ class Session(ABC):
 
     def measure(self) -> None:
         """One slice of what is being measured, if anything is."""
-        if self._evaluations:
-            self._evaluations.slice()
-        else:
-            self._scheduler.slice()
+        with self._whole(Exception):
+            if self._evaluations:
+                self._evaluations.slice()
+            else:
+                self._scheduler.slice()
 
     def _request(self, *, report: bool) -> None:
         if self.diverged:

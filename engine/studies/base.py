@@ -141,7 +141,7 @@ def record_scalars(folder: Path, step: int, scalars: Scalars) -> None:
     rows = list(scalars)
     if not rows:
         return
-    with closing(Store.open(folder)) as store:
+    with closing(Store.open(folder, beside=True)) as store:
         store.record([(step, name, value) for name, value, _ in rows])
         for name, _, protocol in rows:
             if protocol is not None:

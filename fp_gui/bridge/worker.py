@@ -6,6 +6,8 @@ import shutil
 import threading
 import time
 import traceback
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -39,6 +41,10 @@ class SessionLike(Protocol):
     @property
     def steps_done(self) -> int:
         """Training steps taken."""
+
+    @property
+    def damaged(self) -> Sequence[str]:
+        """What was wrong with checkpoints that were passed over, a line each."""
 
     @property
     def finished(self) -> bool:
@@ -110,9 +116,9 @@ class OpenRun:
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """A run that is open: its id, folder and config, the steps it had when it opened, and the ``left`` folder of the
-    run that it replaced (None if there was none or it had no steps); ``original`` is the folder that this run is a copy
-    of, because it may only be read."""
+    """A run that is open: its id, folder and config, the steps it had when it opened, the ``left`` folder of the run
+    that it replaced (None if there was none or it had no steps), what the user should know of it, and ``original``, the
+    folder that this run is a copy of, because it may only be read."""
 
     run: str
     folder: Path
@@ -121,6 +127,7 @@ class RunInfo:
     steps: int
     resumed: bool
     left: Path | None = None
+    warnings: tuple[str, ...] = ()
     original: Path | None = None
 
 
@@ -178,7 +185,7 @@ class Worker(QObject):
         self._timer.stop()
         left: Path | None = None
         try:
-            if isinstance(request, OpenRun) and self._info and request.folder == self._info.folder:
+            if isinstance(request, OpenRun) and self._has_open(request.folder):
                 left = self._close_session()  # its last steps must be on disk before it is read
             session = self._make(request)
         except ExplorerError as error:
@@ -206,7 +213,7 @@ class Worker(QObject):
         self._mailbox.clear()
         self._info = RunInfo(
             session.run, Path(session.folder), session.config, label, session.steps_done, resumed,
-            left if left != Path(session.folder) else None, original,
+            left if left != Path(session.folder) else None, tuple(session.damaged), original,
         )  # fmt: skip
         self.opened.emit(self._info)
         self._publish()
@@ -369,6 +376,14 @@ class Worker(QObject):
             self.playing_changed.emit(playing)
 
     # -- opening, closing, failing -------------------------------------------------------------------------------
+
+    def _has_open(self, folder: Path) -> bool:
+        """Whether ``folder`` is that of the present run, by whatever path."""
+        if self._info is None:
+            return False
+        with suppress(OSError):
+            return folder == self._info.folder or folder.samefile(self._info.folder)
+        return False
 
     def _make(self, request: NewRun | OpenRun) -> SessionLike:
         if isinstance(request, OpenRun):

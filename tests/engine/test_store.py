@@ -83,7 +83,7 @@ def test_create_on_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytes
 
 def test_open_read_only_writes_nothing(finished_run: Path) -> None:
     store = Store.open(finished_run, read_only=True)
-    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+    with pytest.raises(StoreError, match="readonly"):
         store.record([(1, "loss", 0.0)])
     store.close()
 

@@ -34,6 +34,7 @@ class FakeSession:
         self.threads: set[int] = set()
         self.closed = 0
         self.problems: tuple[Problem, ...] = ()
+        self.damaged: tuple[str, ...] = ()
         self.fail_at = -1
         self.fail_measure = False
         self.fail_save = ""

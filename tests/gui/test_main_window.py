@@ -285,7 +285,6 @@ def test_the_run_begins_once_the_window_is_painted(
     monkeypatch.setattr(QApplication, "exec", lambda _: loop())
     monkeypatch.setattr(app, "view_types", lambda: (Painted,))
     monkeypatch.setattr(app, "qInstallMessageHandler", lambda handler: None)  # pytest-qt has its own
-    monkeypatch.setattr(app.signal, "signal", lambda number, handler: None)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # put back afterwards
     (tmp_path / "earlier").mkdir()
     folder = None if label == "small" else tmp_path / label

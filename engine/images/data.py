@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from engine.core.slices import Progress
 from engine.data import catalogue
 from engine.data.images import Images
@@ -20,10 +18,8 @@ def load(config: ImageConfig, progress: Progress | None = None) -> Images:
     """
     global _latest
     world = config.world
-    installed = catalogue.look(world.name, catalogue.folder_of(world))
-    changed = Path(installed.where).stat().st_mtime if installed.installed and Path(installed.where).exists() else None
     whole = world.model_copy(update={"train_size": 0})  # all its other knobs decide what is read
-    key = (whole, installed.where, installed.size_bytes, changed)
+    key = (whole, catalogue.signature(world))  # taken before: what changes meanwhile is read again the next time
     if _latest is None or _latest[0] != key:
         _latest = (key, catalogue.load(world, progress=progress))
     return _latest[1].subset(world.train_size, config.seed)

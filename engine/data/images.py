@@ -44,6 +44,10 @@ class Cancelled(ExplorerError):  # noqa: N818 - a wish, no fault
         super().__init__("loading was cancelled")
 
 
+class ImagesMissing(ConfigError):  # noqa: N818 - they may well be elsewhere
+    """The images of a run are not where it found them, or are others now; ``--data`` can say where they are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Images:
     """A data set in memory: pixels uint8 (N, C, H, W), labels int64 (N,) that index ``classes``.

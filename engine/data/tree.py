@@ -280,7 +280,7 @@ def _tar(file: IO[bytes], where: Path) -> Iterator[Tree]:
     elif magic.startswith(b"BZh"):
         plain = bz2.BZ2File(file)
     elif magic.startswith(b"\xfd7zXZ"):
-        plain = lzma.LZMAFile(file)
+        plain = lzma.LZMAFile(file)  # noqa: SIM115 - ends with the file below it
     try:
         archive = tarfile.open(fileobj=_Bounded(plain), mode="r:")  # type: ignore[call-overload]  # noqa: SIM115
         tree, known = _listed(

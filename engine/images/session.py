@@ -10,14 +10,13 @@ from torch import Tensor
 
 from engine.config.experiment import from_dict, resolve, to_dict, with_value
 from engine.core.arrays import frozen
-from engine.core.errors import ConfigError
 from engine.core.generators import number
 from engine.core.results import FeatureRequest, Features
 from engine.data.images import HeldOutImages
 from engine.images.config import ImageConfig, images, in_memory_order
-from engine.images.data import load
+from engine.images.data import load, load_again
 from engine.images.evaluation import ImageRequest, evaluate
-from engine.images.training import GENERATORS, ImageTrainer, low_rank_layers, restrict, start
+from engine.images.training import GENERATORS, ImageTrainer, describe, low_rank_layers, restrict, start
 from engine.models.classifier import ImageClassifier
 from engine.models.layers import layer, layers, redraw
 from engine.models.low_rank import Factors
@@ -48,7 +47,8 @@ class ImageSession(Session):
     def _start(self) -> None:
         self.images = load(self.config)
         self._data_hash = self.images.digest()
-        self.network = start(self.config, self.images, self.device)
+        self.facts = describe(self.images)
+        self.network = start(self.config, self.facts, self.device)
         self.clean: State | None = None
         self.redrawn = False
         self.phase_start = 0
@@ -60,15 +60,11 @@ class ImageSession(Session):
         self._begin_phase()
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        self.images = load(self.config)
         state = checkpoint.state
-        self._data_hash = self.images.digest()
-        if self._data_hash != state["data_hash"]:
-            raise ConfigError(
-                f"world: the images of {self.config.world.name} are not those that this run began with "
-                f"({self.images.source})"
-            )
-        self.network = start(self.config, self.images, self.device)
+        self._data_hash = state["data_hash"]
+        self.images = load_again(self.config, self._data_hash)
+        self.facts = describe(self.images)
+        self.network = start(self.config, self.facts, self.device)
         self.init = self._state_of(checkpoint, "init.")
         self.clean = self._state_of(checkpoint, "clean.") or None
         for fitting in (self.init, self.clean or self.init, self._state_of(checkpoint, "now.")):
@@ -91,6 +87,11 @@ class ImageSession(Session):
         self._start_matrices: Matrices | None = None
         self._clean_matrices: Matrices | None = None
         self.feature_request = FeatureRequest("", ())
+
+    @property
+    def data_words(self) -> str:
+        """Classes and counts of the images."""
+        return self.images.words()
 
     @property
     def classifier(self) -> ImageClassifier:
@@ -228,6 +229,7 @@ class ImageSession(Session):
             "redrawn": self.redrawn,
             "unlimited": list(self._trainer.unlimited),
             "data_hash": self._data_hash,
+            "facts": self.facts.to_state(),
             "classes": list(self.images.classes),
         }
 

@@ -92,6 +92,11 @@ class Session(ABC):
                 self._evaluations.add(request)
             self._saved_at = checkpoint.step
 
+    @property
+    def data_words(self) -> str:
+        """Classes and counts of what is learned, where that is read from files; else empty."""
+        return ""
+
     def _restore_generators(self, checkpoint: Checkpoint) -> None:
         if checkpoint.state["device"] == self.device.type:
             for name, generator in self._generators.items():

@@ -14,6 +14,7 @@ from engine.config.experiment import Config, from_dict, resolve, with_value
 from engine.config.objectives import known
 from engine.core.errors import ConfigError
 from engine.core.slices import Progress, silent
+from engine.images.data import moved
 from engine.run.commands import Command, SaveCheckpoint, SetKnob, SwitchPhase
 from engine.run.recipe import WEIGHT, data_hash, digest, hardware, read, versions, weights
 from engine.run.session import Session
@@ -54,11 +55,13 @@ def replay(
     out_folder: Path,
     *,
     device: str | None = None,
+    data: Path | None = None,
     progress: Progress = silent,
 ) -> Replay:
     """Train again as the recipe says, into the new run folder ``out_folder``, and compare the weights.
 
-    ``device`` takes the place of the recipe's device, for a machine that lacks it. Raises :class:`ConfigError` for a
+    ``device`` takes the place of the recipe's device, for a machine that lacks it, and ``data`` that of the folder
+    of its images. Raises :class:`ConfigError` for a
     file that is no recipe, :class:`StoreError` for a folder that is not empty, :class:`DeviceError` for a missing
     device.
     """
@@ -67,6 +70,8 @@ def replay(
     config = from_dict(recipe["config"], source=str(recipe_path))
     if (device or used["device"]) is not None:
         config = with_value(config, "device", device or used["device"])
+    if data is not None:
+        config = moved(config, data)
     if used["threads"] is not None:  # else the number chosen depends on the machine, and with it the last bits
         config = with_value(config, "threads", used["threads"])
     events = [Event(e["step"], 0.0, e["name"], e["old"], e["new"]) for e in recipe["events"]]

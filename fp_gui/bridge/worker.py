@@ -37,6 +37,10 @@ class SessionLike(Protocol):
         """The config now."""
 
     @property
+    def data_words(self) -> str:
+        """Classes and counts of what is learned; empty where that is made by the program."""
+
+    @property
     def steps_done(self) -> int:
         """Training steps taken."""
 
@@ -70,8 +74,8 @@ class SessionFactory(Protocol):
     def create(self, config: Config, folder: Path) -> SessionLike:
         """A new run in ``folder``."""
 
-    def resume(self, folder: Path, device: str | None = None) -> SessionLike:
-        """The run in ``folder``, at its newest checkpoint."""
+    def resume(self, folder: Path, device: str | None = None, data: Path | None = None) -> SessionLike:
+        """The run in ``folder``, at its newest checkpoint; ``data`` is where its images are now."""
 
 
 class Worlds:
@@ -83,11 +87,11 @@ class Worlds:
 
         return worlds.create(config, folder)
 
-    def resume(self, folder: Path, device: str | None = None) -> SessionLike:
-        """The run in ``folder``, at its newest checkpoint."""
+    def resume(self, folder: Path, device: str | None = None, data: Path | None = None) -> SessionLike:
+        """The run in ``folder``, at its newest checkpoint; ``data`` is where its images are now."""
         from engine import worlds
 
-        return worlds.resume(folder, device)
+        return worlds.resume(folder, device, data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +105,17 @@ class NewRun:
 
 @dataclass(frozen=True, slots=True)
 class OpenRun:
-    """Ask for the run in ``folder`` to go on, optionally on another device."""
+    """Ask for the run in ``folder`` to go on, optionally on another device, or with its images in ``data``."""
 
     folder: Path
     device: str | None = None
+    data: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
     """A run that is open: its id, folder and config, the steps it had when it opened, and the ``left`` folder of the
-    run that it replaced (None if there was none or it had no steps)."""
+    run that it replaced (None if there was none or it had no steps), and classes and counts of its ``data``."""
 
     run: str
     folder: Path
@@ -119,6 +124,7 @@ class RunInfo:
     steps: int
     resumed: bool
     left: Path | None = None
+    data: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +149,7 @@ class Worker(QObject):
     applied = Signal(object)  # Answer, one for every command
     failed = Signal(str, str)  # text, details
     schedule_done = Signal(int)  # step
+    images_missing = Signal(object, str)  # folder of a run that cannot be opened without knowing where they are; why
 
     def __init__(self, factory: SessionFactory, mailbox: Mailbox) -> None:
         super().__init__()
@@ -181,6 +188,8 @@ class Worker(QObject):
         except ExplorerError as error:
             self._go_back()
             self.failed.emit(f"{error}. " + self._what_stays(), "")
+            if isinstance(error, ImagesMissing) and isinstance(request, OpenRun):
+                self.images_missing.emit(request.folder, str(error))
             return
         except Exception as error:
             self._go_back()
@@ -200,7 +209,7 @@ class Worker(QObject):
         self._mailbox.clear()
         self._info = RunInfo(
             session.run, Path(session.folder), session.config, label, session.steps_done, resumed,
-            left if left != Path(session.folder) else None,
+            left if left != Path(session.folder) else None, session.data_words,
         )  # fmt: skip
         self.opened.emit(self._info)
         self._publish()
@@ -366,7 +375,7 @@ class Worker(QObject):
 
     def _make(self, request: NewRun | OpenRun) -> SessionLike:
         if isinstance(request, OpenRun):
-            return self._factory.resume(request.folder, request.device)
+            return self._factory.resume(request.folder, request.device, request.data)
         request.folder.parent.mkdir(parents=True, exist_ok=True)
         return self._factory.create(request.config, request.folder)
 

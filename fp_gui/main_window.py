@@ -262,6 +262,7 @@ class MainWindow(QMainWindow):
         self.toolbar.show_run(info.label, info.config)
         self.setWindowTitle(f"{info.folder.name} — Feature Purification Explorer")
         self.banner.dismiss()
+        self.status.show_data(info.data)
         learned = f" · {info.data}" if info.data else ""
         if info.left is not None:
             self.banner.notice(f"New run {info.folder.name}. The previous run stays on disk: {info.left}{learned}")

@@ -14,6 +14,7 @@ from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
 
 from engine.config.experiment import Config
 from engine.core.errors import ExplorerError
+from engine.data.images import ImagesMissing
 from engine.run.commands import Command, SaveCheckpoint
 from engine.run.snapshot import Snapshot
 from fp_gui.bridge.mailbox import Mailbox

@@ -1,0 +1,1 @@
+"""Faults on purpose: what the program does when what is around it goes wrong."""

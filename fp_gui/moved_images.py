@@ -7,7 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
-from engine.data.tree import SUFFIXES
+from engine.data.tree import PATTERNS
 
 
 class MovedImages(QObject):
@@ -53,8 +53,8 @@ class MovedImages(QObject):
 
     @Slot()
     def _choose_archive(self) -> None:
-        kinds = " ".join(f"*{suffix}" for suffix in SUFFIXES)
-        self._chosen(QFileDialog.getOpenFileName(self._window, "Archive with the images", str(Path.home()), kinds)[0])
+        title = "Archive with the images"
+        self._chosen(QFileDialog.getOpenFileName(self._window, title, str(Path.home()), PATTERNS)[0])
 
     def _chosen(self, place: str) -> None:
         self.close()

@@ -56,6 +56,8 @@ FORMATS = {
     "XBM": (".xbm",),
     "XPM": (".xpm",),
 }
+UNMARKED = ("TGA", "IM", "PCD")  # nothing at their start tells them from anything else, so their name must
+MARKED = tuple(kind for kind in FORMATS if kind not in UNMARKED)
 SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 MAX_PIXELS = 4096 * 4096  # of one image that is kept as it is
 MAX_REDUCED = 2**26  # pixels of one that is resized at once: 201 MB decoded
@@ -110,7 +112,7 @@ def _read(opener: Opener, path: str, where: Path, side: int) -> tuple[Bytes, boo
     try:
         with opener(path) as file:
             data = file.read(MAX_FILE)  # decoders jump about, which in an archive would mean to unpack it over and over
-        with _open(data) as image:
+        with _open(data, path) as image:
             colours = image.mode not in ("1", "L", "LA")
             width, height = image.size
             most = _reduce(image, side)
@@ -132,7 +134,7 @@ def _read(opener: Opener, path: str, where: Path, side: int) -> tuple[Bytes, boo
         raise ConfigError(f"world.folder: {path} in {where} cannot be decoded: {type(e).__name__}") from None
 
 
-def _open(data: bytes) -> Image.Image:
+def _open(data: bytes, path: str) -> Image.Image:
     """The file's first picture, its pixels still to be decoded."""
     from PIL import Image, JpegImagePlugin
 
@@ -140,7 +142,8 @@ def _open(data: bytes) -> Image.Image:
         return JpegImagePlugin.JpegImageFile(io.BytesIO(data))
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return Image.open(io.BytesIO(data), formats=tuple(FORMATS))
+        named = [kind for kind in UNMARKED if path.lower().endswith(FORMATS[kind])]
+        return Image.open(io.BytesIO(data), formats=named or MARKED)
 
 
 def _reduce(image: Image.Image, side: int) -> int:
@@ -162,10 +165,10 @@ def _array(image: Image.Image, side: int) -> Bytes:
 
     if image.mode[0] in "IF":  # to squeeze them into 8 bits needs a choice of black and white that nobody made
         raise ValueError(f"its pixels have more than 8 bits (mode {image.mode}); allowed: 8")
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode in ("P", "PA", "RGBA", "LA"):
-        upright = upright.convert("RGBA")  # on the way, so that a palette's transparency is understood, then dropped
-    plain = upright if upright.mode == "RGB" else upright.convert("RGB")
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode in ("P", "PA", "RGBA", "LA"):
+        image = image.convert("RGBA")  # on the way, so that a palette's transparency is understood and then dropped
+    plain = image if image.mode == "RGB" else image.convert("RGB")
     if side:
         plain = ImageOps.fit(plain, (side, side), Image.Resampling.BILINEAR)
     return np.asarray(plain)

@@ -27,6 +27,7 @@ MAX_FILES = 2_000_000  # in one tree: more is no data set, but a disk that was c
 MAX_READ = 2**26 + 2**16  # bytes of a .tar in one go: a header can claim any length
 ARCHIVES = ".zip, .tar, .tar.gz, .tar.bz2 or .tar.xz"
 SUFFIXES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
+PATTERNS = " ".join(f"*{suffix}" for suffix in SUFFIXES)  # for a question which one
 LEFT_BEHIND = ("thumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin")  # by systems, beside dotfiles
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError)
 

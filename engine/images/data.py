@@ -13,6 +13,7 @@ from engine.core.slices import Progress
 from engine.data import catalogue
 from engine.data.images import Images, ImagesMissing, sources
 from engine.images.config import ImageConfig, images
+from engine.models.base import DataFacts
 
 FOLDER = "world.folder"
 _elsewhere: ContextVar[Path | None] = ContextVar("images_elsewhere", default=None)
@@ -33,6 +34,11 @@ def load(config: ImageConfig, progress: Progress | None = None) -> Images:
     if _latest is None or _latest[0] != key:
         _latest = (key, catalogue.load(world, progress=progress))
     return _latest[1].subset(world.train_size, config.seed)
+
+
+def describe(found: Images) -> DataFacts:
+    """What a network must know of its data; mean and deviation are the training images'."""
+    return DataFacts.of(found.train_x, len(found.classes))
 
 
 def moved(config: Config, folder: Path) -> ImageConfig:

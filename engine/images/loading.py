@@ -20,8 +20,8 @@ from engine.core.results import LayerInfo
 from engine.core.slices import finish
 from engine.data.images import BOX, HeldOutImages, Images
 from engine.images.config import ImageConfig, images
-from engine.images.data import load_again
-from engine.images.training import describe, start
+from engine.images.data import describe, load_again
+from engine.images.training import start
 from engine.models.base import DataFacts
 from engine.models.classifier import ImageClassifier
 from engine.models.layers import layers

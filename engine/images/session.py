@@ -14,9 +14,9 @@ from engine.core.generators import number
 from engine.core.results import FeatureRequest, Features
 from engine.data.images import HeldOutImages
 from engine.images.config import ImageConfig, images, in_memory_order
-from engine.images.data import load, load_again
+from engine.images.data import describe, load, load_again
 from engine.images.evaluation import ImageRequest, evaluate
-from engine.images.training import GENERATORS, ImageTrainer, describe, low_rank_layers, restrict, start
+from engine.images.training import GENERATORS, ImageTrainer, low_rank_layers, restrict, start
 from engine.models.classifier import ImageClassifier
 from engine.models.layers import layer, layers, redraw
 from engine.models.low_rank import Factors

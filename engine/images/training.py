@@ -18,6 +18,7 @@ from engine.core.generators import number
 from engine.data.augment import ImageStream
 from engine.data.images import BOX, Images
 from engine.images.config import ImageConfig, ImageTraining, in_memory_order
+from engine.images.data import describe
 from engine.models.base import DataFacts
 from engine.models.classifier import ImageClassifier
 from engine.models.layers import Layer, build, drawn, layers
@@ -37,11 +38,6 @@ def rate(knobs: ImageTraining, share: float) -> float:
     if knobs.lr_schedule == "cosine":
         return knobs.lr * 0.5 * (1 + float(torch.cos(torch.tensor(share * torch.pi))))
     return knobs.lr
-
-
-def describe(images: Images) -> DataFacts:
-    """What a network must know of its data; mean and deviation are the training images'."""
-    return DataFacts.of(images.train_x, len(images.classes))
 
 
 def start(config: ImageConfig, data: Images | DataFacts, device: torch.device) -> nn.Module:

@@ -1,11 +1,11 @@
 """Which folders are classes and which are splits: the layouts in which people keep labelled images.
 
-The rule. A folder that holds images directly is a class. A folder with the name of a split, in any case, whose images
-all lie in folders of its own is that split, and those folders are the classes. The names are train, training; test,
-testing; val, valid, validation; eval, evaluation; of several splits to test on the first of this order is taken, and
-the others are named as left out. So a class may be called ``train`` beside ``bus`` and ``car``. Without splits a fifth
-of each class is kept for testing. One folder may lie around all of it. What can be read in two ways is refused in one
-line. Imports no torch.
+The rule. A folder of images is a class. But a folder with the name of a split, in any case, whose images all lie in
+folders of its own is that split, and those folders are the classes. The names are train, training; test, testing; val,
+valid, validation; eval, evaluation; of several splits to test on the first of this order is taken, and the others are
+named as left out. So a class may be called ``train`` beside ``bus`` and ``car``. Without splits a fifth of each class
+is kept for testing. One folder may lie around all of it. What can be read in two ways is refused in one line. Imports
+no torch.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def layout(tree: Tree, where: Path, suffixes: tuple[str, ...]) -> Layout:
     if not paths:
         seen = skipped_words(skipped)
         raise ConfigError(
-            f"world.folder: {where} holds no image; allowed: {', '.join(suffixes)} in class folders"
+            f"world.folder: {where} holds no image; allowed: {', '.join(suffixes[:11])} and others in class folders"
             + (f" ({seen})" if seen else "")
         )
     around = _around(paths)

@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from engine.config.experiment import KnobInfo
+from engine.data.tree import PATTERNS
 
 
 def show(value: object) -> str:
@@ -201,7 +202,7 @@ class PathField(LineField):
 
     @Slot()
     def _choose_zip(self) -> None:
-        self._take(QFileDialog.getOpenFileName(self, "File with the images", self._edit.text(), "*.zip")[0])
+        self._take(QFileDialog.getOpenFileName(self, "File with the images", self._edit.text(), PATTERNS)[0])
 
     def _take(self, path: str) -> None:
         if path:

@@ -23,6 +23,7 @@ from fp_gui.export_dialog import ExportDialog
 from fp_gui.form import Form
 from fp_gui.icons import icon
 from fp_gui.menus import add_menus, menu
+from fp_gui.moved_images import MovedImages
 from fp_gui.panels import Panels
 from fp_gui.runs import check_run, preset_label, with_data, with_folder
 from fp_gui.status import StatusBar
@@ -70,6 +71,7 @@ class MainWindow(QMainWindow):
         self.addToolBar(self.toolbar)
         self.banner = Banner()
         self._banner_bar = BannerBar(self.banner)
+        self.moved_images = MovedImages(self)
         self.addToolBarBreak()
         self.addToolBar(self._banner_bar)
         self.status = StatusBar()
@@ -168,6 +170,8 @@ class MainWindow(QMainWindow):
         c.snapshot_rendered.connect(self._show_snapshot)
         c.opening.connect(self._show_opening)
         c.error.connect(self._show_failed)
+        c.images_missing.connect(self.moved_images.ask)
+        self.moved_images.found.connect(self.open_run)
         self.exporter.done.connect(self._export_done)
         self.exporter.failed.connect(self.banner.error)
         self.tasks.failed.connect(self.banner.error)
@@ -258,15 +262,19 @@ class MainWindow(QMainWindow):
         self.toolbar.show_run(info.label, info.config)
         self.setWindowTitle(f"{info.folder.name} — Feature Purification Explorer")
         self.banner.dismiss()
+        self.status.show_data(info.data)
+        learned = f" · {info.data}" if info.data else ""
         if info.left is not None:
-            self.banner.notice(f"New run {info.folder.name}. The previous run stays on disk: {info.left}")
+            self.banner.notice(f"New run {info.folder.name}. The previous run stays on disk: {info.left}{learned}")
         elif info.original is not None:
             self.banner.notice(
                 f"{info.original.name} may only be read: opened for viewing at step {info.steps}. "
                 f"Going on trains a copy of it: {info.folder}"
             )
         elif info.resumed:
-            self.banner.notice(f"Opened {info.folder.name} at step {info.steps}.")
+            self.banner.notice(f"Opened {info.folder.name} at step {info.steps}.{learned}")
+        elif learned:
+            self.banner.notice(f"New run {info.folder.name}{learned}")
         if info.warnings:
             self.banner.error(f"{info.folder.name}, step {info.steps}: {' '.join(info.warnings)}")
 
@@ -312,15 +320,16 @@ class MainWindow(QMainWindow):
         if chosen:
             self.open_run(Path(chosen))
 
-    def open_run(self, folder: Path) -> None:
-        """Go on with the run in ``folder``; the present one stays if it is no run folder."""
+    @Slot(object, object)
+    def open_run(self, folder: Path, data: Path | None = None) -> None:
+        """Go on with the run in ``folder``, its images in ``data``; the present one stays if it is no run folder."""
         try:
             check_run(folder)
         except ExplorerError as error:
             self.banner.error(f"{error}. The present run is kept.")
             return
         self._opening = folder.name
-        self.controller.load(folder)
+        self.controller.load(folder, data=data)
 
     @Slot()
     def _reveal(self) -> None:

@@ -31,7 +31,8 @@ class StatusBar(QStatusBar):
             "How late the window's 16 ms heartbeat comes, 99th percentile: above 50 ms would feel slow"
         )
         self.device = self._label("Where the tensors live, and CPU threads of the training thread")
-        self.folder = self._label("The run's folder; File → Reveal run folder opens it")
+        self.folder = self._label("")
+        self.show_data("")
         self.folder.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         for widget in (self.phase, self.step, self.progress, self.speed):
             self.addWidget(widget)
@@ -65,6 +66,11 @@ class StatusBar(QStatusBar):
         else:
             self._show_phase("ready", "")
             self.progress.setRange(0, 1)
+
+    def show_data(self, words: str) -> None:
+        """Classes and counts of what the run learns, where it reads them from files; else empty."""
+        tip = "The run's folder; File → Reveal run folder opens it"
+        self.folder.setToolTip(f"{tip}\nData: {words}" if words else tip)
 
     def show_no_run(self) -> None:
         """It could not be opened, and there is no other."""

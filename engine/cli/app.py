@@ -24,6 +24,8 @@ __all__ = ["INTERRUPTED", "Device", "RunFolder", "app", "interruptible", "say"]
 Device = Annotated[
     Literal["auto", "cpu", "cuda", "mps"] | None, Parameter(help="Where tensors live; by default what the preset says.")
 ]
+DATA_HELP = "The folder or archive that the run's images are in now, if they were moved; they must be the same."
+Data = Annotated[Path | None, Parameter(help=DATA_HELP)]
 RunFolder = Annotated[Path, Parameter(help="A run folder.")]
 
 

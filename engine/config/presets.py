@@ -22,7 +22,7 @@ def preset_names() -> tuple[str, ...]:
 
 
 def load_preset(name: str) -> Config:
-    """Read a preset by name, or a TOML file by path.
+    """Read a preset by name, or a TOML file by path; a relative ``world.folder`` in it is relative to the file.
 
     Raises :class:`ConfigError` if there is none, if it is no TOML, or if a knob in it is wrong.
     """
@@ -36,4 +36,8 @@ def load_preset(name: str) -> Config:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"preset {name}: not valid TOML: {error}") from None
+    world = data.get("world")
+    if name not in preset_names() and isinstance(world, dict) and isinstance(folder := world.get("folder"), str):
+        beside = Path(folder).expanduser()  # what a file names lies where the file does, wherever one stands
+        world["folder"] = str(Path(name).absolute().parent / beside) if folder else ""
     return from_dict(data, source=f"preset {name}")

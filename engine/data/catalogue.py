@@ -14,6 +14,7 @@ import platformdirs
 
 from engine.core.errors import ConfigError
 from engine.data.images import Images, ImageWorld, Installed, Report, reporting, sources
+from engine.data.tree import signature as signature_of
 
 APP = "feature-purification-explorer"
 VARIABLE = "FP_DATA"
@@ -46,6 +47,19 @@ def load(world: ImageWorld, *, progress: Report | None = None, cancelled: Callab
         return sources[world.name].load(world, where, reporting(progress, cancelled))
     except OSError as error:  # what a loader did not foresee, such as a folder that may not be entered
         raise ConfigError(f"world.folder: {where} cannot be read: {error.strerror or error}") from None
+
+
+def signature(world: ImageWorld) -> tuple[str, str]:
+    """Where the data set of these knobs is read from, and the signature of every file there; no image is read.
+
+    Two equal ones mean that nothing was moved, replaced, changed or added in between.
+    """
+    source, folder = sources[world.name], place(world.name, folder_of(world))
+    try:
+        found = source.locate(folder) if source.locate is not None else Path(source.find(folder)[1])
+    except OSError:
+        found = None
+    return (str(folder), "") if found is None else (str(found), signature_of(found))
 
 
 def download(

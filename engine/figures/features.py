@@ -112,13 +112,13 @@ def feature_rows(store: Store, checkpoint: Checkpoint, options: Mapping[str, str
 
     network = network_of(store, checkpoint)
     titles = moments_of(network, checkpoint)
-    request = _request(options, network.layers, network.data.shape)
+    request = _request(options, network.layers, network.facts.shape)
     x, _ = network.held_out(request.image + 1 if request.origin == "image" else 1)
     if request.origin == "image" and request.image >= len(x):
         raise ConfigError(f"image: got {request.image + 1}; allowed: a whole number from 1 to {len(x)}")
     networks = {moment: network.network(moment) for moment in titles}  # type: ignore[arg-type]
     seed = checkpoint.config.seed
-    found = finish(visualise(networks, request, x[-1], network.data.shape, checkpoint.step, seed))
+    found = finish(visualise(networks, request, x[-1], network.facts.shape, checkpoint.step, seed))
     moved = {m: found.pictures[m] - found.origin for m in titles}
     fine = {m: fineness(delta) for m, delta in moved.items()}
     table = (

@@ -10,12 +10,11 @@ from torch import Tensor
 
 from engine.config.experiment import from_dict, resolve, to_dict, with_value
 from engine.core.arrays import frozen
-from engine.core.errors import ConfigError
 from engine.core.generators import number
 from engine.core.results import FeatureRequest, Features
 from engine.data.images import HeldOutImages
 from engine.images.config import ImageConfig, images, in_memory_order
-from engine.images.data import load
+from engine.images.data import describe, load, load_again
 from engine.images.evaluation import ImageRequest, evaluate
 from engine.images.layout import GENERATORS
 from engine.images.training import ImageTrainer, low_rank_layers, restrict, start
@@ -49,7 +48,8 @@ class ImageSession(Session):
     def _start(self) -> None:
         self.images = load(self.config)
         self._data_hash = self.images.digest()
-        self.network = start(self.config, self.images, self.device)
+        self.facts = describe(self.images)
+        self.network = start(self.config, self.facts, self.device)
         self.clean: State | None = None
         self.redrawn = False
         self.phase_start = 0
@@ -61,15 +61,11 @@ class ImageSession(Session):
         self._begin_phase()
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        self.images = load(self.config)
         state = checkpoint.state
-        self._data_hash = self.images.digest()
-        if self._data_hash != state["data_hash"]:
-            raise ConfigError(
-                f"world: the images of {self.config.world.name} are not those that this run began with "
-                f"({self.images.source})"
-            )
-        self.network = start(self.config, self.images, self.device)
+        self._data_hash = state["data_hash"]
+        self.images = load_again(self.config, self._data_hash)
+        self.facts = describe(self.images)
+        self.network = start(self.config, self.facts, self.device)
         self.init = self._state_of(checkpoint, "init.")
         self.clean = self._state_of(checkpoint, "clean.") or None
         for fitting in (self.init, self.clean or self.init, self._state_of(checkpoint, "now.")):
@@ -92,6 +88,11 @@ class ImageSession(Session):
         self._start_matrices: Matrices | None = None
         self._clean_matrices: Matrices | None = None
         self.feature_request = FeatureRequest("", ())
+
+    @property
+    def data_words(self) -> str:
+        """Classes and counts of the images."""
+        return self.images.words()
 
     @property
     def classifier(self) -> ImageClassifier:
@@ -229,6 +230,7 @@ class ImageSession(Session):
             "redrawn": self.redrawn,
             "unlimited": list(self._trainer.unlimited),
             "data_hash": self._data_hash,
+            "facts": self.facts.to_state(),
             "classes": list(self.images.classes),
         }
 

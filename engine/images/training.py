@@ -19,6 +19,7 @@ from engine.data.augment import ImageStream
 from engine.data.images import BOX, Images
 from engine.images.config import ImageConfig, ImageTraining, in_memory_order
 from engine.images.data import describe
+from engine.models.base import DataFacts
 from engine.models.classifier import ImageClassifier
 from engine.models.layers import Layer, build, drawn, layers
 from engine.models.low_rank import Factors
@@ -38,9 +39,13 @@ def rate(knobs: ImageTraining, share: float) -> float:
     return knobs.lr
 
 
-def start(config: ImageConfig, images: Images, device: torch.device) -> nn.Module:
-    """The network at its random start (drawn on the CPU: a seed means the same on every device), on ``device``."""
-    network = build(config.model, describe(images), config.seed)
+def start(config: ImageConfig, data: Images | DataFacts, device: torch.device) -> nn.Module:
+    """The network at its random start (drawn on the CPU: a seed means the same on every device), on ``device``.
+
+    Of the ``data`` no more than the facts matter.
+    """
+    facts = data if isinstance(data, DataFacts) else describe(data)
+    network = build(config.model, facts, config.seed)
     return network.to(device).to(memory_format=in_memory_order(config))
 
 

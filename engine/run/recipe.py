@@ -162,7 +162,7 @@ _SCRIPT = '''\
 """Train the exported run again from recipe.json beside this file, and compare the weights.
 
 Needs the package "feature-purification-explorer" (versions and commit: see recipe.json).
-Usage: python reproduce.py FOLDER [--device cpu|cuda|mps]
+Usage: python reproduce.py FOLDER [--device cpu|cuda|mps] [--data FOLDER]
 The exit code is 0 if the weights are bit-identical, 1 if not (the largest difference is printed), 2 if a file is wrong.
 """
 
@@ -176,12 +176,14 @@ from engine.studies.replay import replay
 parser = argparse.ArgumentParser(description="Replay recipe.json and compare the weights.")
 parser.add_argument("folder", type=Path, help="new folder for the run")
 parser.add_argument("--device", default=None, help="device to use in place of the recorded one")
+parser.add_argument("--data", type=Path, default=None, help="folder of the images, where that is another one here")
 arguments = parser.parse_args()
 try:
     result = replay(
         Path(__file__).with_name("recipe.json"),
         arguments.folder,
         device=arguments.device,
+        data=arguments.data,
         progress=lambda share, what: print(what),
     )
 except ExplorerError as error:

@@ -91,7 +91,13 @@ class Session(ABC):
         else:
             for request in waiting:
                 self._evaluations.add(request)
-            self._saved_at = checkpoint.step
+            same = config.world == checkpoint.config.world  # else the next save is to say where the data are now
+            self._saved_at = checkpoint.step if same else -1
+
+    @property
+    def data_words(self) -> str:
+        """Classes and counts of what is learned, where that is read from files; else empty."""
+        return ""
 
     def _restore_generators(self, checkpoint: Checkpoint) -> None:
         if checkpoint.state["device"] == self.device.type:

@@ -15,6 +15,7 @@ from engine.config.experiment import Config, resolve, with_value
 from engine.config.objectives import known
 from engine.core.errors import ConfigError
 from engine.core.slices import Progress, silent
+from engine.images.data import moved
 from engine.run.commands import Command, SaveCheckpoint, SetKnob, SwitchPhase
 from engine.run.recipe import WEIGHT, data_hash, digest, hardware, read, read_weights, versions, weights
 from engine.run.schema import Recipe
@@ -56,19 +57,22 @@ def replay(
     out_folder: Path,
     *,
     device: str | None = None,
+    data: Path | None = None,
     progress: Progress = silent,
 ) -> Replay:
     """Train again as the recipe says, into the new run folder ``out_folder``, and compare the weights.
 
-    ``device`` takes the place of the recipe's device, for a machine that lacks it. Raises, before anything is trained,
-    :class:`ConfigError` for a missing file, :class:`StoreError` for a damaged one or a folder that is not empty,
-    :class:`DeviceError` for a missing device.
+    ``device`` takes the place of the recipe's device, for a machine that lacks it, and ``data`` that of the folder of
+    its images. Raises, before anything is trained, :class:`ConfigError` for a missing file, :class:`StoreError` for a
+    damaged one or a folder that is not empty, :class:`DeviceError` for a missing device.
     """
     recipe, config = read(recipe_path)
     recorded = read_weights(Path(recipe_path).parent / WEIGHT)
     used = recipe.hardware
     if (device or used.device) is not None:
         config = with_value(config, "device", device or used.device)
+    if data is not None:
+        config = moved(config, data)
     if used.threads is not None:  # else the number chosen depends on the machine, and with it the last bits
         config = with_value(config, "threads", used.threads)
     events = [Event(e.step, 0.0, e.name, e.old, e.new) for e in recipe.events]

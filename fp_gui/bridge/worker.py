@@ -16,6 +16,7 @@ from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
 
 from engine.config.experiment import Config
 from engine.core.errors import ExplorerError
+from engine.data.images import ImagesMissing
 from engine.run.commands import Command, SaveCheckpoint
 from engine.run.snapshot import Snapshot
 from fp_gui.bridge.mailbox import Mailbox
@@ -37,6 +38,10 @@ class SessionLike(Protocol):
     @property
     def config(self) -> Config:
         """The config now."""
+
+    @property
+    def data_words(self) -> str:
+        """Classes and counts of what is learned; empty where that is made by the program."""
 
     @property
     def steps_done(self) -> int:
@@ -76,8 +81,8 @@ class SessionFactory(Protocol):
     def create(self, config: Config, folder: Path) -> SessionLike:
         """A new run in ``folder``."""
 
-    def resume(self, folder: Path, device: str | None = None) -> SessionLike:
-        """The run in ``folder``, at its newest checkpoint."""
+    def resume(self, folder: Path, device: str | None = None, data: Path | None = None) -> SessionLike:
+        """The run in ``folder``, at its newest checkpoint; ``data`` is where its images are now."""
 
 
 class Worlds:
@@ -89,11 +94,11 @@ class Worlds:
 
         return worlds.create(config, folder)
 
-    def resume(self, folder: Path, device: str | None = None) -> SessionLike:
-        """The run in ``folder``, at its newest checkpoint."""
+    def resume(self, folder: Path, device: str | None = None, data: Path | None = None) -> SessionLike:
+        """The run in ``folder``, at its newest checkpoint; ``data`` is where its images are now."""
         from engine import worlds
 
-        return worlds.resume(folder, device)
+        return worlds.resume(folder, device, data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +112,25 @@ class NewRun:
 
 @dataclass(frozen=True, slots=True)
 class OpenRun:
-    """Ask for the run in ``folder`` to go on, optionally on another device; where it may only be read, as ``copy``."""
+    """Ask for the run in ``folder`` to go on, optionally on another device, or with its images in ``data``.
+
+    Where it may only be read, a copy of it goes on as ``copy``.
+    """
 
     folder: Path
     device: str | None = None
+    data: Path | None = None
     copy: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """A run that is open: its id, folder and config, the steps it had when it opened, the ``left`` folder of the run
-    that it replaced (None if there was none or it had no steps), what the user should know of it, and ``original``, the
-    folder that this run is a copy of, because it may only be read."""
+    """A run that is open: its id, folder and config, and the steps it had when it opened.
+
+    ``left`` is the folder of the run that it replaced (None if there was none or it had no steps), ``warnings`` are
+    what the user should know of it, ``original`` is the folder that this run is a copy of, because it may only be read,
+    and ``data`` says classes and counts of its images.
+    """
 
     run: str
     folder: Path
@@ -129,6 +141,7 @@ class RunInfo:
     left: Path | None = None
     warnings: tuple[str, ...] = ()
     original: Path | None = None
+    data: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +166,7 @@ class Worker(QObject):
     applied = Signal(object)  # Answer, one for every command
     failed = Signal(str, str)  # text, details
     schedule_done = Signal(int)  # step
+    images_missing = Signal(object, str)  # folder of a run that cannot be opened without knowing where they are; why
 
     def __init__(self, factory: SessionFactory, mailbox: Mailbox) -> None:
         super().__init__()
@@ -191,6 +205,8 @@ class Worker(QObject):
         except ExplorerError as error:
             self._go_back()
             self.failed.emit(f"{error}. " + self._what_stays(), "")
+            if isinstance(error, ImagesMissing) and isinstance(request, OpenRun):
+                self.images_missing.emit(request.folder, str(error))
             return
         except Exception as error:
             self._go_back()
@@ -213,7 +229,7 @@ class Worker(QObject):
         self._mailbox.clear()
         self._info = RunInfo(
             session.run, Path(session.folder), session.config, label, session.steps_done, resumed,
-            left if left != Path(session.folder) else None, tuple(session.damaged), original,
+            left if left != Path(session.folder) else None, tuple(session.damaged), original, session.data_words,
         )  # fmt: skip
         self.opened.emit(self._info)
         self._publish()
@@ -395,10 +411,10 @@ class Worker(QObject):
         from engine.run.access import copy_run, writable
 
         if request.copy is None or writable(request.folder):
-            return self._factory.resume(request.folder, request.device)
+            return self._factory.resume(request.folder, request.device, request.data)
         copy_run(request.folder, request.copy)
         try:
-            return self._factory.resume(request.copy, request.device)
+            return self._factory.resume(request.copy, request.device, request.data)
         except BaseException:
             shutil.rmtree(request.copy, ignore_errors=True)
             raise

@@ -41,6 +41,7 @@ class FakeSession:
         self.fail_results = False
         self.delay = 0.001
         self.history = History()
+        self.data_words = ""
 
     @property
     def measuring(self) -> bool:
@@ -121,7 +122,7 @@ class FakeFactory:
         self.made.append(FakeSession(config, folder))
         return self.last
 
-    def resume(self, folder: Path, device: str | None = None) -> FakeSession:
+    def resume(self, folder: Path, device: str | None = None, data: Path | None = None) -> FakeSession:
         if not folder.is_dir():
             raise StoreError(f"run folder: {folder} does not exist")
         self.made.append(FakeSession(SparseCodingConfig(), folder, steps=7))

@@ -271,9 +271,9 @@ def test_the_run_begins_once_the_window_is_painted(
             order.append("run begun")
             return super().create(config, folder)
 
-        def resume(self, folder: Path, device: str | None = None) -> FakeSession:
+        def resume(self, folder: Path, device: str | None = None, data: Path | None = None) -> FakeSession:
             order.append("run begun")
-            return super().resume(folder, device)
+            return super().resume(folder, device, data)
 
     def loop() -> int:
         windows.extend(each for each in qapp.topLevelWidgets() if isinstance(each, MainWindow) and each.isVisible())

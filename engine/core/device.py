@@ -7,6 +7,7 @@ import os
 import torch
 
 from engine.core.errors import DeviceError
+from engine.core.quoting import quote
 
 
 def available() -> tuple[str, ...]:
@@ -23,7 +24,7 @@ def choose(name: str) -> torch.device:
     """The device called ``name``, ``auto`` being the first available. Raises :class:`DeviceError`."""
     found = available()
     if name != "auto" and name not in found:
-        raise DeviceError(f"device: got {name!r}; this machine has: {', '.join(found)} (or auto)")
+        raise DeviceError(f"device: got {quote(name)}; this machine has: {', '.join(found)} (or auto)")
     return torch.device(found[0] if name == "auto" else name)
 
 

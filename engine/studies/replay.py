@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from engine import worlds
+from engine.config.assignments import read_value
 from engine.config.experiment import Config, from_dict, resolve, with_value
 from engine.config.objectives import known
 from engine.core.errors import ConfigError
+from engine.core.quoting import quote
 from engine.core.slices import Progress, silent
 from engine.run.commands import Command, SaveCheckpoint, SetKnob, SwitchPhase
 from engine.run.recipe import WEIGHT, data_hash, digest, hardware, read, versions, weights
@@ -145,9 +147,7 @@ def parse(name: str, kind: str, text: str, allowed: str) -> object:
     """Read a recorded value as the knob's ``kind`` (see :class:`engine.config.experiment.KnobInfo`)."""
     if kind in ("choice", "text"):
         return text
-    try:
-        if kind == "bool":
-            return {"true": True, "false": False}[text.lower()]
-        return int(text) if kind == "int" else float(text)
-    except (KeyError, ValueError):
-        raise ConfigError(f"{name}: got {text!r}; allowed: {allowed}") from None
+    value = read_value(text, kind)
+    if isinstance(value, str):
+        raise ConfigError(f"{name}: got {quote(text)}; allowed: {allowed}")
+    return value

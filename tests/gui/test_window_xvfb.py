@@ -154,7 +154,7 @@ def test_without_a_screen_it_runs_headless(monkeypatch: pytest.MonkeyPatch, capf
 
     lines: list[list[str]] = []
 
-    def pretend(line: list[str], check: bool) -> subprocess.CompletedProcess[str]:
+    def pretend(line: list[str], check: bool, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
         lines.append(line)
         return subprocess.CompletedProcess(line, 0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import socket
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,7 +50,7 @@ def lacking_library() -> str:
     To be asked right before Qt is imported: this loads its libraries.
     """
     plugin = _plugins() / "libqxcb.so"
-    if os.environ.get("QT_QPA_PLATFORM", "xcb").partition(":")[0] != "xcb" or not plugin.is_file():
+    if (os.environ.get("QT_QPA_PLATFORM") or "xcb").partition(":")[0] != "xcb" or not plugin.is_file():
         return ""
     try:
         ctypes.CDLL(str(plugin))
@@ -88,13 +89,10 @@ def _reaches_x11() -> bool:
 
 
 def _reaches_wayland() -> bool:
-    try:
-        wayland = ctypes.CDLL("libwayland-client.so.0")
-    except OSError:
-        return False
-    wayland.wl_display_connect.restype = ctypes.c_void_p
-    wayland.wl_display_disconnect.argtypes = [ctypes.c_void_p]
-    connection = wayland.wl_display_connect(None)
-    if connection:
-        wayland.wl_display_disconnect(connection)
-    return bool(connection)
+    place = Path(os.environ.get("XDG_RUNTIME_DIR", "")) / os.environ["WAYLAND_DISPLAY"]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        try:
+            connection.connect(str(place))
+        except OSError:
+            return False
+    return place.is_absolute()

@@ -53,7 +53,9 @@ def run(
     if device is not None:
         config = with_value(config, "device", device)
     from engine import worlds
+    from engine.core.device import check_threads
 
+    check_threads(config.threads)
     return _train(worlds.create(config, out))
 
 

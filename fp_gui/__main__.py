@@ -15,7 +15,7 @@ from engine.core.errors import ExplorerError
 from engine.core.isolation import child_environment
 from engine.core.quoting import escaped
 from fp_gui import screen
-from fp_gui.runs import new_run_folder, resolve_start
+from fp_gui.runs import new_run_folder, resolve_start, runs_root
 
 if TYPE_CHECKING:
     from engine.config.experiment import Config
@@ -24,19 +24,22 @@ if TYPE_CHECKING:
 def main(argv: list[str] | None = None) -> int:
     """Run the explorer; returns the exit code. Bad arguments are answered before torch or Qt are imported."""
     streams.prepare()
-    return streams.finish(_run(_parser().parse_args(argv)))
+    args = _parser().parse_args(argv)
+    try:
+        code = _run(args)
+    except ExplorerError as error:
+        code = _fail(escaped(str(error)), 2)
+    return streams.finish(code)
 
 
 def _run(args: argparse.Namespace) -> int:
-    try:
-        label, config, folder = resolve_start(args.start)
-    except ExplorerError as error:
-        return _fail(escaped(str(error)), 2)
+    label, config, folder = resolve_start(args.start)
     why = screen.obstacle()
     if why:
         return run_headless(args.start, label, folder, args.device, why)
     if wrong := screen.unknown_platform():
         return _fail(wrong, 2)
+    runs_root()  # raises where there is no place for runs
     # torch before PySide6: in the other order their OpenMP and C++ runtimes can clash on some systems.
     import torch  # noqa: F401
 

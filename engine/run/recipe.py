@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -137,7 +138,11 @@ def git_commit() -> str | None:
 
 def _git(root: Path, *arguments: str) -> str:
     command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith("GIT_")
+    }  # it may mean another tree
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True, env=kept)
+    return done.stdout.strip()
 
 
 def script() -> str:
@@ -153,13 +158,19 @@ Usage: python reproduce.py FOLDER [--device cpu|cuda|mps]
 The exit code is 0 if the weights are bit-identical, else 1 (the largest difference is printed).
 """
 
-import argparse
 import sys
+
+if not sys.flags.safe_path:  # what lies beside this file must not be taken for a module of the same name
+    sys.path.append(sys.path.pop(0))
+
+import argparse
 from pathlib import Path
 
+from engine.core import streams
 from engine.core.errors import ExplorerError
 from engine.studies.replay import replay
 
+streams.prepare()
 parser = argparse.ArgumentParser(description="Replay recipe.json and compare the weights.")
 parser.add_argument("folder", type=Path, help="new folder for the run")
 parser.add_argument("--device", default=None, help="device to use in place of the recorded one")

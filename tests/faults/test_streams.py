@@ -57,7 +57,11 @@ def test_a_file_that_is_opened_later_does_not_become_stderr(tmp_path: Path) -> N
     )
     line = [sys.executable, "-c", code]
     done = subprocess.run(
-        ["bash", "-c", 'exec "$@" 2>&- >&- <&-', "bash", *line], cwd=tmp_path, env=environment(), timeout=60, check=False
+        ["bash", "-c", 'exec "$@" 2>&- >&- <&-', "bash", *line],
+        cwd=tmp_path,
+        env=environment(),
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0
     assert (tmp_path / "late").read_text() == "kept"

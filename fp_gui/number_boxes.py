@@ -27,6 +27,7 @@ class WholeBox(QSpinBox):
     def __init__(self) -> None:
         super().__init__()
         _set_up(self)
+        self.setKeyboardTracking(False)  # else the digits before a separator were taken at once
 
     def validate(self, text: str, position: int) -> tuple[QValidator.State, str, int]:
         """Qt would swallow the separator alone and read 2.5 as 25."""

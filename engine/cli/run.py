@@ -15,6 +15,7 @@ from engine.config.assignments import assigned, parse_assignment
 from engine.config.experiment import Config, resolve, value_of, with_value, with_values
 from engine.config.experiment import knobs as all_knobs
 from engine.config.presets import load_preset, preset_names
+from engine.core.cores import check_threads
 from engine.core.errors import ConfigError
 from engine.core.measurement import Norm
 from engine.core.quoting import quote
@@ -52,10 +53,9 @@ def run(
     config = with_values(config, assigned(config, assignments))
     if device is not None:
         config = with_value(config, "device", device)
-    from engine import worlds
-    from engine.core.device import check_threads
-
     check_threads(config.threads)
+    from engine import worlds
+
     return _train(worlds.create(config, out))
 
 

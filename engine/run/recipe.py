@@ -124,6 +124,9 @@ def versions() -> dict[str, str]:
     return found
 
 
+GIT_PLACES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_NAMESPACE")
+
+
 def git_commit() -> str | None:
     """Commit of this package's source tree, ``+`` behind it if files differ from it; None outside of one."""
     root = Path(__file__).resolve().parents[1]
@@ -138,9 +141,7 @@ def git_commit() -> str | None:
 
 def _git(root: Path, *arguments: str) -> str:
     command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith("GIT_")
-    }  # it may mean another tree
+    kept = {name: value for name, value in os.environ.items() if name not in GIT_PLACES}  # it may mean another tree
     done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True, env=kept)
     return done.stdout.strip()
 

@@ -80,7 +80,7 @@ class Worlds:
     def create(self, config: Config, folder: Path) -> SessionLike:
         """A new run in ``folder``."""
         from engine import worlds
-        from engine.core.device import check_threads
+        from engine.core.cores import check_threads
 
         check_threads(config.threads)
         return worlds.create(config, folder)

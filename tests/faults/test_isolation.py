@@ -8,13 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QProcess
-from pytestqt.qtbot import QtBot
 
 from engine.core.isolation import ROOT as PACKAGES
 from engine.core.isolation import child_environment
 from engine.run import recipe
-from fp_gui.tasks import EngineProcess
 from tests.faults.programs import ENGINE, ROOT, WINDOW, environment, one_line, program
 
 STRANGERS = ("random", "numpy", "argparse", "platform", "cyclopts", "resources", "pydantic")
@@ -48,19 +45,6 @@ def test_the_source_tree_stays_usable_without_a_path() -> None:
     done = program(ENGINE, "presets", cwd=ROOT, env=environment(PYTHONPATH=None))
     assert done.returncode == 0
     assert program(WINDOW, "--help", cwd=ROOT, env=environment(PYTHONPATH=None)).returncode == 0
-
-
-def test_helper_processes_of_the_window_are_isolated(
-    hostile: Path, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot
-) -> None:
-    package(hostile, "engine")
-    monkeypatch.chdir(hostile)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep + "." + os.pathsep + str(ROOT))
-    process = EngineProcess()
-    with qtbot.waitSignals([process.succeeded], timeout=30_000):
-        process.start(["-m", "engine", "presets"])
-    assert "small" in process.output
-    assert not [p for p in process.findChildren(QProcess) if p.state() != QProcess.ProcessState.NotRunning]
 
 
 def test_the_environment_of_a_helper_keeps_what_is_absolute() -> None:

@@ -37,6 +37,10 @@ class WholeBox(QSpinBox):
         state, shown, place = super().validate(text, position)
         return state, shown, place
 
+    def fixup(self, text: str) -> str:
+        """Qt would take commas away; what is no number is given up, for the one before it."""
+        return text
+
     def wheelEvent(self, event: QWheelEvent) -> None:
         """Without focus the wheel belongs to what is behind."""
         if self.hasFocus():

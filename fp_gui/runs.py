@@ -10,6 +10,7 @@ from engine.config.experiment import IMAGES, Config, from_dict, knobs, to_dict, 
 from engine.config.presets import load_preset, preset_names
 from engine.core.errors import ConfigError, StoreError
 from engine.core.folders import user_data
+from engine.core.quoting import plain
 from engine.data.images import sources
 
 FOLDER = "world.folder"
@@ -78,7 +79,10 @@ def resolve_start(text: str) -> tuple[str, Config, Path | None]:
 
     Raises :class:`engine.core.errors.ExplorerError` in one line if it is neither a preset nor a run folder.
     """
-    folder = Path(text).expanduser()
+    try:
+        folder = Path(text).expanduser()
+    except RuntimeError as error:  # ~ of a user who is not known, or without a home
+        raise StoreError(f"run folder: {plain(text)}: {error}") from None
     if text not in preset_names() and folder.is_dir():
         return folder.name, check_run(folder), folder.resolve()
     try:

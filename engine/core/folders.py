@@ -17,7 +17,10 @@ def user_data(variable: str) -> Path:
     Raises :class:`ConfigError` if there is none: without ``HOME``, for a user whom the system does not know, it would
     become a folder called ``~`` in the current one.
     """
-    found = Path(platformdirs.user_data_path(APP, appauthor=False))
+    try:
+        found = Path(platformdirs.user_data_path(APP, appauthor=False))
+    except RuntimeError:  # newer versions of platformdirs; older ones return a path that begins with ~
+        found = Path()
     if not found.is_absolute():
         raise ConfigError(f"no home folder is known for this user: set HOME, or {variable} to a folder")
     return found

@@ -61,6 +61,10 @@ def test_a_user_without_a_name_and_home(tmp_path: Path) -> None:
         assert done.stdout.startswith(expected), done.stderr
 
 
+def test_the_home_of_an_unknown_user_takes_one_line() -> None:
+    assert "~nobody-here" in one_line(program(WINDOW, "~nobody-here/run"), 2)
+
+
 # --- threads
 
 

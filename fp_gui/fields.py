@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from math import floor, inf, isfinite, log10
+from math import floor, inf, log10
 
 from PySide6.QtCore import QEvent, QSize, Qt, Signal, Slot
 from PySide6.QtGui import QFocusEvent, QKeyEvent, QWheelEvent
@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from engine.config.assignments import read_value
 from engine.config.experiment import KnobInfo
 from engine.data.tree import PATTERNS
 
@@ -29,23 +30,6 @@ def show(value: object) -> str:
     if isinstance(value, float):
         return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
     return str(value)
-
-
-def read(text: str, kind: str) -> object:
-    """What was typed as the kind of number it should be; the text itself where it is none, for the error to name."""
-    text = text.strip()
-    if kind == "text":
-        return text
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    if kind == "float":
-        return number
-    try:
-        return int(text)
-    except ValueError:
-        return int(number) if isfinite(number) and number.is_integer() else number
 
 
 def nudged(value: float, knob: KnobInfo, steps: int) -> float:
@@ -147,7 +131,7 @@ class LineField(Field):
     def value(self) -> object:
         """See :class:`Field`."""
         text = self._edit.text()
-        return self._value if text == self._shown else read(text, self.knob.kind)
+        return self._value if text == self._shown else read_value(text, self.knob.kind)
 
     def set_value(self, value: object) -> None:
         """See :class:`Field`."""

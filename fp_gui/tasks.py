@@ -12,7 +12,7 @@ from typing import Literal
 
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal, Slot
 
-import engine
+from engine.core.isolation import child_environment
 from fp_gui.bridge.worker import Answer
 
 Save = Callable[[Callable[[Answer], None]], None]  # save a checkpoint, then say what came of it
@@ -90,11 +90,9 @@ class EngineProcess(QObject):
     def start(self, line: list[str]) -> None:
         """Run Python with the arguments ``line``."""
         process = QProcess(self)
-        environment = QProcessEnvironment.systemEnvironment()
-        root = str(Path(engine.__file__).parent.parent)  # so that it also runs from a source tree
-        environment.insert("PYTHONPATH", os.pathsep.join(filter(None, (root, environment.value("PYTHONPATH")))))
-        environment.insert("PYTHONUTF8", "1")
-        environment.insert("PYTHONUNBUFFERED", "1")
+        environment = QProcessEnvironment()
+        for name, value in child_environment(os.environ).items():
+            environment.insert(name, value)
         process.setProcessEnvironment(environment)
         process.readyReadStandardOutput.connect(self._read)
         process.finished.connect(self._finished)

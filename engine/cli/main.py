@@ -14,6 +14,7 @@ from engine.cli import run, studies  # noqa: F401 - their commands enter themsel
 from engine.cli.app import INTERRUPTED, app
 from engine.core.errors import ConfigError, DeviceError, ExplorerError, StoreError, WriteError
 from engine.core.notices import heard_by
+from engine.core.quoting import LONGEST, escaped, plain
 
 
 def run_command_line(arguments: list[str]) -> int:
@@ -24,7 +25,7 @@ def run_command_line(arguments: list[str]) -> int:
             code = app(arguments, exit_on_error=False, print_error=False)
         return code if isinstance(code, int) else 0
     except CycloptsError as error:
-        return _fail(" ".join(str(error).split()), 2)
+        return _fail(_shortened(str(error), arguments), 2)
     except (ConfigError, DeviceError) as error:
         return _fail(str(error), 2)
     except WriteError as error:
@@ -35,11 +36,16 @@ def run_command_line(arguments: list[str]) -> int:
         return _fail(str(error), 1)
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of a pipe has gone; python would complain about it at exit
-        return 1
+
+
+def _shortened(message: str, arguments: list[str]) -> str:
+    """``message`` in one line, each long argument that it quotes cut."""
+    for argument in arguments:
+        if len(argument) > LONGEST:
+            message = message.replace(argument, plain(argument))
+    return " ".join(message.split())
 
 
 def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"error: {message}\n")
+    sys.stderr.write(f"error: {escaped(message)}\n")
     return code

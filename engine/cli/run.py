@@ -11,11 +11,14 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from engine.cli.app import INTERRUPTED, Data, Device, RunFolder, app, interruptible, say
-from engine.config.experiment import Config, parse_assignment, value_of, with_value
+from engine.config.assignments import assigned, parse_assignment
+from engine.config.experiment import Config, resolve, value_of, with_value, with_values
 from engine.config.experiment import knobs as all_knobs
 from engine.config.presets import load_preset, preset_names
+from engine.core.cores import check_threads
 from engine.core.errors import ConfigError
 from engine.core.measurement import Norm
+from engine.core.quoting import quote
 
 if TYPE_CHECKING:
     from engine.run.session import Session
@@ -42,29 +45,34 @@ def run(
     assignments = [parse_assignment(text) for text in set_ or []]
     if resume:
         if preset is not None and preset not in preset_names() and not preset.endswith(".toml"):
-            raise ConfigError(f"preset: got {preset!r}; allowed: {', '.join(preset_names())} (or none with --resume)")
+            known = ", ".join(preset_names())
+            raise ConfigError(f"preset: got {quote(preset)}; allowed: {known} (or none with --resume)")
         return _resume(out, assignments, device, data)
     if data is not None:
         raise ConfigError("--data: allowed with --resume; for a new run: --set world.folder=FOLDER")
     if preset is None:
         raise ConfigError(f"preset: none was given; allowed: {', '.join(preset_names())}, or the path of a .toml file")
     config = load_preset(preset)
-    for name, value in assignments:
-        config = with_value(config, name, value)
+    config = with_values(config, assigned(config, assignments))
     if device is not None:
         config = with_value(config, "device", device)
+    check_threads(config.threads)
     from engine import worlds
 
     return _train(worlds.create(config, out))
 
 
-def _resume(folder: Path, assignments: list[tuple[str, object]], device: str | None, data: Path | None) -> int:
+def _resume(folder: Path, assignments: list[tuple[str, str]], device: str | None, data: Path | None) -> int:
     from engine import worlds
     from engine.run.commands import SetKnob
 
     session = worlds.resume(folder, device, data)
     try:
-        for name, value in assignments:
+        values = assigned(session.config, assignments)
+        for name in values:  # all are judged before one is applied: what is refused changes nothing
+            resolve(name, session.config).expect_live()
+        with_values(session.config, values)
+        for name, value in values.items():
             session.apply(SetKnob(name, value))
     except ConfigError:
         session.close()
@@ -202,7 +210,7 @@ def export(
     for text in option or []:
         name, separator, value = text.partition("=")
         if not separator:
-            raise ConfigError(f"--option: got {text!r}; allowed: name=value, e.g. neurons.space=dictionary")
+            raise ConfigError(f"--option: got {quote(text)}; allowed: name=value, e.g. neurons.space=dictionary")
         options[name] = value
     with worlds.images_at(folder, data):
         write(

@@ -17,6 +17,7 @@ from cyclopts import Parameter
 from engine.cli.app import Data, app, interruptible, say
 from engine.core.errors import ConfigError
 from engine.core.files import absolute
+from engine.core.quoting import quote
 from engine.studies.base import Study, studies
 
 _offered: dict[str, type[Study[Any]]] = {}
@@ -103,7 +104,7 @@ def data(
         say(f"saved: {saved}")
         return 0
     if name is not None and name not in sources:
-        raise ConfigError(f"data: got {name!r}; allowed: {', '.join(sources)}")
+        raise ConfigError(f"data: got {quote(name)}; allowed: {', '.join(sources)}")
     found = catalogue.survey(where) if name is None else (catalogue.look(name, where),)
     if json_:
         say(json.dumps([asdict(each) for each in found]))

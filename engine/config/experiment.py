@@ -7,7 +7,6 @@ experiment enters itself into :data:`kinds`; which data sets and networks there 
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -32,6 +31,7 @@ from engine.config.knobs import (
     knob,
 )
 from engine.core.errors import ConfigError
+from engine.core.quoting import LONGEST, plain, quote
 from engine.core.registry import Registry
 
 C = TypeVar("C", bound="Config")
@@ -117,6 +117,11 @@ class KnobInfo:
     doc: str
     live: bool
 
+    def expect_live(self) -> None:
+        """Raise :class:`ConfigError` unless the knob may change while a run trains."""
+        if not self.live:
+            raise ConfigError(f"{self.path}: takes effect with a new run only; reset to apply it")
+
     @property
     def allowed(self) -> str:
         """The allowed values in words."""
@@ -186,11 +191,11 @@ def resolve(name: str, config: Config | None = None) -> KnobInfo:
     if len(found) == 1:
         return found[0]
     if found:
-        raise ConfigError(f"{name}: several knobs have this name; allowed: {', '.join(k.path for k in found)}")
-    near = difflib.get_close_matches(name, [k.path for k in table] + [k.name for k in table], n=3)
+        raise ConfigError(f"{plain(name)}: several knobs have this name; allowed: {', '.join(k.path for k in found)}")
+    near = difflib.get_close_matches(name[:LONGEST], [k.path for k in table] + [k.name for k in table], n=3)
     groups = dict.fromkeys(k.group or k.name for k in table)
     hint = f"did you mean {' or '.join(near)}?" if near else f"allowed: the knobs of {', '.join(groups)}"
-    raise ConfigError(f"{name}: no knob has this name; {hint}")
+    raise ConfigError(f"{plain(name)}: no knob has this name; {hint}")
 
 
 def value_of(config: Config, path: str) -> object:
@@ -221,7 +226,7 @@ def from_dict(data: Mapping[str, Any], *, source: str = "") -> Config:
         first = next(iter(known))
         name = given.get("name", first) if isinstance(given, dict) else first
         if not isinstance(name, str) or name not in known:
-            problems.append(f"{group}.name: got {name!r}; allowed: {', '.join(known)}")
+            problems.append(f"{group}.name: got {quote(name)}; allowed: {', '.join(known)}")
             name = first
             data[group] = {}
         classes[group] = known[name]
@@ -244,7 +249,7 @@ def _kind_of(data: Mapping[str, Any], where: str) -> type[Config]:
         if isinstance(name, str) and name in kind.variants()["world"]:
             return kind
     allowed = ", ".join(n for kind in map(kinds.__getitem__, kinds) for n in kind.variants()["world"])
-    raise ConfigError(f"{where}world.name: got {name!r}; allowed: {allowed}")
+    raise ConfigError(f"{where}world.name: got {quote(name)}; allowed: {allowed}")
 
 
 def _explain(error: Any, whole: type[Config]) -> str:
@@ -262,7 +267,7 @@ def _explain(error: Any, whole: type[Config]) -> str:
         allowed = resolve(path, template).allowed
     except ConfigError:
         allowed = "a table of knobs"
-    return f"{path}: got {error['input']!r}; allowed: {allowed}"
+    return f"{path}: got {quote(error['input'])}; allowed: {allowed}"
 
 
 def with_value(config: C, name: str, value: object) -> C:
@@ -284,18 +289,7 @@ def with_values(config: C, values: Mapping[str, object]) -> C:
         node = data[group] if group else data
         if leaf == "name" and group in variants and node[leaf] != value:
             if value not in variants[group]:
-                raise ConfigError(f"{path}: got {value!r}; allowed: {', '.join(variants[group])}")
+                raise ConfigError(f"{path}: got {quote(value)}; allowed: {', '.join(variants[group])}")
             node = data[group] = {}
         node[leaf] = value
     return cast(C, from_dict(data))
-
-
-def parse_assignment(text: str) -> tuple[str, object]:
-    """Split ``key=value`` of the command line; the value is read as TOML, else taken as text."""
-    name, separator, raw = text.partition("=")
-    if not separator or not name.strip():
-        raise ConfigError(f"--set: got {text!r}; allowed: key=value, e.g. attack.tau=0.1")
-    try:
-        return name.strip(), tomllib.loads(f"value = {raw}")["value"]
-    except tomllib.TOMLDecodeError:
-        return name.strip(), raw.strip()

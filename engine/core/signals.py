@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
@@ -69,13 +69,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def run_child(line: list[str]) -> int:
+def run_child(line: list[str], env: Mapping[str, str]) -> int:
     """Run a program to its end and return its exit code; what stops this process is passed on to it, once."""
     if sys.platform == "win32":
-        child = subprocess.Popen(line)
+        child = subprocess.Popen(line, env=env)
     else:
         # In a group of its own: Ctrl+C in a terminal goes to a whole group, and would reach it a second time.
-        child = subprocess.Popen(line, process_group=0)
+        child = subprocess.Popen(line, env=env, process_group=0)
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         if sys.platform != "win32":  # there the console tells all its processes

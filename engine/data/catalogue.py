@@ -10,20 +10,18 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import platformdirs
-
 from engine.core.errors import ConfigError
+from engine.core.folders import user_data
 from engine.data.images import Images, ImageWorld, Installed, Report, reporting, sources
 from engine.data.tree import signature as signature_of
 
-APP = "feature-purification-explorer"
 VARIABLE = "FP_DATA"
 
 
 def default_folder() -> Path:
     """Where data sets are looked for and downloaded to; the environment variable ``FP_DATA`` names another place."""
     chosen = os.environ.get(VARIABLE)
-    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_data_path(APP, appauthor=False)) / "data"
+    return Path(chosen).expanduser() if chosen else user_data(VARIABLE) / "data"
 
 
 def place(name: str, folder: str = "") -> Path:

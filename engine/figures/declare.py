@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from engine.config.experiment import EVERY_KIND
 from engine.config.objectives import objectives
 from engine.core.errors import ConfigError
+from engine.core.quoting import quote
 
 # Okabe and Ito's palette, told apart by the colour-blind; a marker or a dash goes with each colour all the same.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -72,7 +73,7 @@ class Option:
         """Return ``value`` if it is allowed; else raise :class:`ConfigError` naming the option."""
         if value in self.choices or (self.number and value.isdecimal() and int(value) > 0):
             return value
-        raise ConfigError(f"{self.name}: got {value!r}; allowed: {self.allowed}")
+        raise ConfigError(f"{self.name}: got {quote(value)}; allowed: {self.allowed}")
 
 
 @dataclass(frozen=True, slots=True)

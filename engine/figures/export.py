@@ -21,6 +21,7 @@ import numpy as np
 from engine.config.experiment import Config
 from engine.core.errors import ConfigError, ExplorerError
 from engine.core.files import absolute, refusal, write_atomically
+from engine.core.quoting import quote
 from engine.core.slices import Progress, silent
 from engine.figures import figures
 from engine.figures.base import FigureData, Table
@@ -137,11 +138,11 @@ def _options_of(views: Sequence[str], given: Options) -> dict[str, dict[str, str
     for name in sorted(given, key=lambda name: "." in name):  # what is given for one view comes later, and stays
         view, _, option = name.rpartition(".")
         if view and view not in views:
-            raise ConfigError(f"option: got {name!r}, but the views chosen are {', '.join(views)}")
+            raise ConfigError(f"option: got {quote(name)}, but the views chosen are {', '.join(views)}")
         fitting = [each for each in ([view] if view else views) if option in known[each]]
         if not fitting:
             names = dict.fromkeys(o.name for each in ([view] if view else views) for o in figures[each].view.options)
-            raise ConfigError(f"option: got {name!r}; allowed: {', '.join(names) or 'none for this view'}")
+            raise ConfigError(f"option: got {quote(name)}; allowed: {', '.join(names) or 'none for this view'}")
         for each in fitting:
             found[each][option] = given[name]
     return found
@@ -152,7 +153,8 @@ def _drawable(views: Sequence[str], config: Config, *, named: bool) -> tuple[str
     fitting = tuple(view for view in figures if config.kind in figures[view].view.kinds)
     for view in views:
         if named and view not in fitting:
-            raise ConfigError(f"view: got {view!r}; allowed for a run on {config.world.name}: {', '.join(fitting)}")
+            allowed = f"allowed for a run on {config.world.name}: {', '.join(fitting)}"
+            raise ConfigError(f"view: got {quote(view)}; {allowed}")
     return tuple(view for view in views if view in fitting)
 
 

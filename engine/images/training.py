@@ -15,6 +15,7 @@ from engine.config.knobs import Objective
 from engine.config.objectives import objectives
 from engine.core.errors import ConfigError
 from engine.core.generators import number
+from engine.core.quoting import quote
 from engine.data.augment import ImageStream
 from engine.data.images import BOX, Images
 from engine.images.config import ImageConfig, ImageTraining, in_memory_order
@@ -55,7 +56,7 @@ def low_rank_layers(config: ImageConfig, network: nn.Module) -> tuple[Layer, ...
     text = config.low_rank.layers.strip()
     names = list(known) if text == "all" else [name.strip() for name in text.split(",") if name.strip()]
     if not names or any(name not in known for name in names):
-        raise ConfigError(f"low_rank.layers: got {text!r}; allowed: all, or some of {', '.join(known)}")
+        raise ConfigError(f"low_rank.layers: got {quote(text)}; allowed: all, or some of {', '.join(known)}")
     return tuple(known[name] for name in names)
 
 

@@ -7,6 +7,7 @@ of the data and of the weights reached. On the same device, versions and thread 
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import subprocess
 import zipfile
@@ -136,6 +137,9 @@ def versions() -> dict[str, str]:
     return found
 
 
+GIT_PLACES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_NAMESPACE")
+
+
 def git_commit() -> str | None:
     """Commit of this package's source tree, ``+`` behind it if files differ from it; None outside of one."""
     root = Path(__file__).resolve().parents[1]
@@ -150,7 +154,9 @@ def git_commit() -> str | None:
 
 def _git(root: Path, *arguments: str) -> str:
     command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    kept = {name: value for name, value in os.environ.items() if name not in GIT_PLACES}  # it may mean another tree
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True, env=kept)
+    return done.stdout.strip()
 
 
 def script() -> str:
@@ -166,13 +172,19 @@ Usage: python reproduce.py FOLDER [--device cpu|cuda|mps] [--data FOLDER]
 The exit code is 0 if the weights are bit-identical, 1 if not (the largest difference is printed), 2 if a file is wrong.
 """
 
-import argparse
 import sys
+
+if not sys.flags.safe_path:  # what lies beside this file must not be taken for a module of the same name
+    sys.path.append(sys.path.pop(0))
+
+import argparse
 from pathlib import Path
 
+from engine.core import streams
 from engine.core.errors import ExplorerError
 from engine.studies.replay import replay
 
+streams.prepare()
 parser = argparse.ArgumentParser(description="Replay recipe.json and compare the weights.")
 parser.add_argument("folder", type=Path, help="new folder for the run")
 parser.add_argument("--device", default=None, help="device to use in place of the recorded one")

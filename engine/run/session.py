@@ -307,8 +307,7 @@ class Session(ABC):
 
     def _set_knob(self, path: str, value: object) -> None:
         knob = resolve(path, self.config)
-        if not knob.live:
-            raise ConfigError(f"{knob.path}: takes effect with a new run only; reset to apply it")
+        knob.expect_live()
         changed = with_value(self.config, knob.path, value)
         old, new = value_of(self.config, knob.path), value_of(changed, knob.path)
         if old != new:

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import worlds
+from engine.config.assignments import read_value
 from engine.config.experiment import Config, resolve, with_value
 from engine.config.objectives import known
 from engine.core.errors import ConfigError
+from engine.core.quoting import quote
 from engine.core.slices import Progress, silent
 from engine.images.data import moved
 from engine.run.commands import Command, SaveCheckpoint, SetKnob, SwitchPhase
@@ -154,9 +156,7 @@ def parse(name: str, kind: str, text: str, allowed: str) -> object:
     """Read a recorded value as the knob's ``kind`` (see :class:`engine.config.experiment.KnobInfo`)."""
     if kind in ("choice", "text"):
         return text
-    try:
-        if kind == "bool":
-            return {"true": True, "false": False}[text.lower()]
-        return int(text) if kind == "int" else float(text)
-    except (KeyError, ValueError):
-        raise ConfigError(f"{name}: got {text!r}; allowed: {allowed}") from None
+    value = read_value(text, kind)
+    if isinstance(value, str):
+        raise ConfigError(f"{name}: got {quote(text)}; allowed: {allowed}")
+    return value

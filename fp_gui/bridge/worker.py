@@ -91,7 +91,9 @@ class Worlds:
     def create(self, config: Config, folder: Path) -> SessionLike:
         """A new run in ``folder``."""
         from engine import worlds
+        from engine.core.cores import check_threads
 
+        check_threads(config.threads)
         return worlds.create(config, folder)
 
     def resume(self, folder: Path, device: str | None = None, data: Path | None = None) -> SessionLike:

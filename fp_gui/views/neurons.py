@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QDoubleSpinBox, QHBoxLayout, QPushButton, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSplitter, QVBoxLayout, QWidget
 
 from engine.core.results import FloatArray, IntArray, Mixture, Weights
 from engine.figures.declare import ViewDeclaration, phase
@@ -14,6 +14,7 @@ from engine.figures.neurons import VIEW
 from engine.figures.order import neuron_order
 from engine.figures.panels import picture_size
 from engine.run.snapshot import Snapshot
+from fp_gui.number_boxes import DecimalBox
 from fp_gui.theme import Theme
 from fp_gui.views.base import views
 from fp_gui.views.gallery import ColourBar, Grid, TileGallery
@@ -47,7 +48,7 @@ class NeuronsView(GalleryView[TileGallery]):
             f"Start × {AMPLIFY}", "Draw the small start weights ten times stronger; the title says so."
         )
         self.fixed = Switch("Fixed scale", "Set the colour scale by hand instead of letting it grow with the weights.")
-        self.limit = QDoubleSpinBox()
+        self.limit = DecimalBox()
         self.limit.setRange(0.001, 100.0)
         self.limit.setDecimals(3)
         self.limit.setValue(1.0)

@@ -6,10 +6,11 @@ from typing import ClassVar, Generic, TypeVar
 
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from PySide6.QtCore import QRectF, QSignalBlocker, Qt
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSpinBox, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
 from engine.core.measurement import Measurement
 from engine.run.snapshot import Snapshot
+from fp_gui.number_boxes import WholeBox
 from fp_gui.theme import Theme
 from fp_gui.views.base import View
 from fp_gui.views.gallery import Bytes, Grid, TileGallery
@@ -24,7 +25,7 @@ def measured(protocol: Measurement) -> str:
     return protocol.text().replace(", 95% Wilson interval", "")
 
 
-def step_button(box: QSpinBox, text: str, tip: str, step: int) -> QToolButton:
+def step_button(box: WholeBox, text: str, tip: str, step: int) -> QToolButton:
     """A small button that moves ``box`` by ``step``."""
     button = QToolButton()
     button.setText(text)
@@ -81,7 +82,7 @@ class SampleView(View, Generic[R]):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.sample = QSpinBox()
+        self.sample = WholeBox()
         self.sample.setRange(1, SAMPLES)
         self.sample.setPrefix(f"{self.noun} ")
         self.sample.setToolTip(f"{self.declaration.option('sample').doc} They are always the same ones.")

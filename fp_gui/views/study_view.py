@@ -12,7 +12,6 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QHeaderView,
     QLabel,
-    QSpinBox,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
@@ -22,6 +21,7 @@ from PySide6.QtWidgets import (
 from engine.core.results import Filters, LayerInfo
 from engine.figures.declare import Look
 from engine.run.snapshot import Snapshot
+from fp_gui.number_boxes import WholeBox
 from fp_gui.theme import ORANGE, VERMILION, Theme
 from fp_gui.views.layer_choice import LayerChoice
 from fp_gui.views.plots import SYMBOLS, colour_of, pen_of, swatch, theme_plot
@@ -93,12 +93,11 @@ def fill_row(table: QTableWidget, row: int, texts: Sequence[str], *, bold: bool 
         table.setItem(row, column, cell)
 
 
-def steps_box(otherwise: str, tip: str) -> QSpinBox:
+def steps_box(otherwise: str, tip: str) -> WholeBox:
     """A number of steps; 0 leaves it to the engine and reads ``otherwise``."""
-    box = QSpinBox()
+    box = WholeBox()
     box.setRange(0, 10_000_000)
     box.setSingleStep(50)
-    box.setGroupSeparatorShown(True)
     box.setSpecialValueText(otherwise)
     box.setToolTip(tip)
     box.setAccessibleName(tip.partition(".")[0])

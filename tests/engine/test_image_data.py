@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from engine.core import folders
 from engine.core.errors import ConfigError
 from engine.data import catalogue, decode
 from engine.data.images import Cancelled, Images, Installed
@@ -286,7 +287,7 @@ def test_the_survey_of_a_given_place(tmp_path: Path) -> None:
 def test_the_default_place_is_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(catalogue.VARIABLE, raising=False)
     assert catalogue.default_folder().name == "data"
-    assert catalogue.default_folder().parent.name == catalogue.APP
+    assert catalogue.default_folder().parent.name == folders.APP
 
 
 def test_an_unknown_source_lists_the_known_ones() -> None:

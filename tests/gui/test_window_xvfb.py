@@ -154,7 +154,7 @@ def test_without_a_screen_it_runs_headless(monkeypatch: pytest.MonkeyPatch, capf
 
     lines: list[list[str]] = []
 
-    def pretend(line: list[str]) -> int:
+    def pretend(line: list[str], env: dict[str, str]) -> int:
         lines.append(line)
         return 0
 

@@ -310,10 +310,22 @@ class ClaimsView(TaskView):
         self.warnings.setText("\n".join(f"⚠ Step {w.step:,}: {w.text} ({w.evidence})" for w in found))
         self.warnings.setVisible(bool(found))
 
-    def forget(self) -> None:
+    def unread(self) -> None:
         """Only the live figures count."""
         self.records = ()
         self.warnings.hide()
+        self.warnings.setText("")
+
+    def forget(self) -> None:
+        """No claim is decided."""
+        super().forget()
+        self._live, self._key, self.shown = (), (), ()
+        while self.cards:
+            card = self.cards.pop()
+            card.setParent(None)
+            card.deleteLater()
+        self.caption.setText(CAPTION)
+        self.summary.setText("")
 
     def update_view(self, snapshot: Snapshot) -> None:
         """Decide the claims anew if the run has got any further, and show those that changed."""

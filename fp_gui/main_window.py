@@ -24,7 +24,7 @@ from fp_gui.form import Form
 from fp_gui.icons import icon
 from fp_gui.menus import add_menus, menu
 from fp_gui.panels import Panels
-from fp_gui.runs import check_run, preset_label, with_data, with_folder
+from fp_gui.runs import check_run, preset_label, preset_name, preset_of, with_data, with_folder
 from fp_gui.status import StatusBar
 from fp_gui.tasks import Task, Tasks
 from fp_gui.theme import Theme, ThemeManager, stylesheet
@@ -233,6 +233,7 @@ class MainWindow(QMainWindow):
     @Slot(bool)
     def _show_playing(self, playing: bool) -> None:
         self._playing = playing
+        self.shelf.set_playing(playing)
         self.actions_.show_playing(self.themes.theme, playing)
         self._show_stats()
 
@@ -253,16 +254,16 @@ class MainWindow(QMainWindow):
         self._config = info.config
         self.panels.show_kind(info.config.kind, self._present())
         self._show_views()
-        if not info.resumed:
-            self._label = info.label
-        self.form.start(info.config)
+        self._label = preset_name(info.config, info.label) if info.resumed else info.label
+        self.form.start(info.config, preset_of(info.config))
         self.toolbar.show_run(info.label, info.config)
         self.setWindowTitle(f"{info.folder.name} — Feature Purification Explorer")
         self.banner.dismiss()
+        words = f"Opened {info.folder.name} at step {info.steps}." if info.resumed else f"New run {info.folder.name}."
         if info.left is not None:
-            self.banner.notice(f"New run {info.folder.name}. The previous run stays on disk: {info.left}")
+            self.banner.notice(f"{words} The previous run stays on disk: {info.left}")
         elif info.resumed:
-            self.banner.notice(f"Opened {info.folder.name} at step {info.steps}.")
+            self.banner.notice(words)
 
     @Slot(object)
     def _show_snapshot(self, snapshot: Snapshot) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import cache
 from pathlib import Path
 
 import platformdirs
@@ -35,6 +36,22 @@ def new_run_folder(root: Path, name: str) -> Path:
 def preset_label(name: str) -> str:
     """The part of a run folder's name that says which preset it started from."""
     return Path(name).stem if name.endswith(".toml") else name
+
+
+def preset_of(config: Config) -> Config:
+    """The preset that ``config`` was made from, known by its description; ``config`` itself if it is none's."""
+    return _by_title().get(config.about.title, ("", config))[1]
+
+
+def preset_name(config: Config, otherwise: str) -> str:
+    """The name of that preset, ``otherwise`` where there is none."""
+    return _by_title().get(config.about.title, (otherwise, config))[0]
+
+
+@cache
+def _by_title() -> dict[str, tuple[str, Config]]:
+    presets = {name: load_preset(name) for name in preset_names()}
+    return {preset.about.title: (name, preset) for name, preset in presets.items() if preset.about.title}
 
 
 def with_folder(config: Config, folder: str) -> Config:

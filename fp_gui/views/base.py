@@ -66,6 +66,9 @@ class View(QWidget):
         """Show ``snapshot``. Called on the GUI thread, only while the view is visible."""
         raise NotImplementedError
 
+    def set_playing(self, playing: bool) -> None:
+        """Training goes on or pauses."""
+
     def highlight(self, neuron: int) -> None:
         """Mark one neuron, because it is hovered here or in another view; −1 unmarks."""
 

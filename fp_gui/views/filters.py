@@ -50,7 +50,9 @@ class FiltersView(GalleryView[PictureGallery]):
         self.rule.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.status.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
         self.status.setMinimumHeight(2 * self.fontMetrics().lineSpacing())  # room for two lines: tiles must not jump
-        self._first_controls = [line("by", wrap=False), self.sort, line("first", wrap=False), self.count]
+        self._first_controls = [
+            line("by", wrap=False), self.sort, line("first", wrap=False), self.count, self.resort,
+        ]  # fmt: skip
         self._build()
 
         self.filters: Filters | None = None
@@ -256,6 +258,11 @@ class FiltersView(GalleryView[PictureGallery]):
             "Under each picture: the unit, and its activation on it: before the ReLU, the mean over its positions.\n"
             "Pictures are shown as they are: a pixel of 0 is black, one of 1 is white."
         )
+
+    @property
+    def kept(self) -> int:
+        """The first layer's chosen unit."""
+        return -1 if self.deep else self._selected
 
     # -- one unit ------------------------------------------------------------------------------------------------
 

@@ -98,6 +98,7 @@ class LayersView(View):
 
         self.result: LayersPrinciple1 | None = None
         self._counted = ""
+        self._ends: dict[int, float] = {}  # of the scatter's axes, by layer
         self.layer.currentIndexChanged.connect(self._chosen)
         self.set_theme(self.theme)
 
@@ -167,6 +168,7 @@ class LayersView(View):
         """No layers: the next network may have others."""
         super().forget()
         self.result = None
+        self._ends.clear()
         self.layer.forget()
         for key in COSINE_LOOKS:
             for item in (self.lines[key], self.bars[key], self.marks[key]):
@@ -229,6 +231,7 @@ class LayersView(View):
             return
         self.scatter.show_points(found.pure_part, found.rest, found.alive)
         end = round_up(1.04 * max(float(found.pure_part.max(initial=0)), float(found.rest.max(initial=0)), 1e-9))
+        end = self._ends[self.at] = max(end, self._ends.get(self.at, 0.0))  # axes only grow in a run
         self.diagonal.setData([0.0, end], [0.0, end])
         self.scatter.getViewBox().setRange(xRange=(0, end), yRange=(0, end), padding=0.03)
         self.words.setText(share_text(found, self.layer.layers[self.at].name))

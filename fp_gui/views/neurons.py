@@ -75,6 +75,7 @@ class NeuronsView(GalleryView[TileGallery]):
             top.addWidget(control)
         top.addWidget(self.alive)
         top.addWidget(self.freeze)
+        top.addWidget(self.resort)
         top.addStretch(1)
         top.addWidget(self.inspect)
         self.split = QSplitter(Qt.Orientation.Vertical)
@@ -101,7 +102,7 @@ class NeuronsView(GalleryView[TileGallery]):
     def _connect(self) -> None:
         for box in (self.amplify, self.fixed):
             box.toggled.connect(self.changed)
-        self.freeze.toggled.connect(self._resort)
+        self.freeze.toggled.connect(self._thaw)
         self.limit.valueChanged.connect(self.changed)
         self.inspect.toggled.connect(self._toggle)
 
@@ -149,6 +150,11 @@ class NeuronsView(GalleryView[TileGallery]):
             self._inspector.forget()
             if not self.inspecting:
                 self._inspector.select(-1)
+
+    def _thaw(self) -> None:
+        """No longer frozen: sort at once."""
+        if not self.frozen:
+            self._resort()
 
     @property
     def frozen(self) -> bool:
@@ -248,6 +254,7 @@ class NeuronsView(GalleryView[TileGallery]):
         self.inspector.select(unit)
         self.inspect.setChecked(True)
         self.inspector.show()
+        self.keep_in_sight()
         self.redraw()
         self.neuron_selected.emit(unit)
 

@@ -218,6 +218,7 @@ class RadiusView(View):
             label.setText("")
         self.cross.hide()
         self._draw_tau()
+        self._set_bounded(True)
         self.pages.forget()
 
     def _set_bounded(self, bounded: bool) -> None:

@@ -344,12 +344,12 @@ def test_order_and_number_of_units(qtbot):
 def test_the_order_is_renewed_after_a_pause(qtbot):
     view = shown(qtbot, FiltersView)
     view.set_options({"sort": "norm"})
+    view.set_playing(True)
     view.render(make(filters()))
     first = view.order.copy()
     view.render(make(filters(seed=1), step=1201))
     assert view.order.tolist() == first.tolist()
-    view._timer.stop()
-    view._resort()
+    view.set_playing(False)
     assert (np.diff(view.facts.norms["now"][view.order]) <= 0).all()
     assert view.order.tolist() != first.tolist()
 

@@ -113,6 +113,8 @@ def drawn(widget: QWidget) -> list[Any]:
         shown = [(type(i).__name__, plotted(i)) for i in items if plotted(i) is not None]
         boxes = [i for i in widget.scene().items() if isinstance(i, pg.ViewBox)]
         ranges = [numbers(box.viewRange()) for box in boxes]
+        if any(name == "ImageItem" for name, _ in shown):
+            ranges = []  # follows from the size of the widget
         full = any(part not in (None, [], ([], [])) for name, part in shown if name != "InfiniteLine")
         return [sorted(shown, key=repr), ranges if full else [], widget.toolTip()]
     return []

@@ -85,7 +85,7 @@ def test_t_before_the_first_step_makes_no_reference(kind: str, tmp_path: Path) -
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_earlier_references_stay_reachable_by_their_step(kind: str, tmp_path: Path) -> None:
-    session = worlds.create(CONFIGS[kind](**STEPS, **{"storage.keep": 1}), tmp_path / "r")
+    session = worlds.create(CONFIGS[kind](**STEPS, **{"storage.keep": 2}), tmp_path / "r")
     advance(session, 9)  # clean to 6, adversarial to 9
     press_t(session)
     advance(session, 13)  # clean to 13

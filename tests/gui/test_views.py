@@ -314,13 +314,13 @@ def test_at_a_pause_the_tiles_are_sorted_and_the_chosen_neuron_stays_in_sight(qt
     view = shown(qtbot, NeuronsView)
     view.set_options({"count": "64"})
     view.set_playing(True)
-    view.render(make(2000, seed=1))
+    view.render(make(2000, m=100, seed=1))
     first = view.order.copy()
     hidden = next(i for i in range(len(view.mixture.norm)) if i not in first)
     view.select(hidden)  # clicked in another view
     assert view.order[-1] == hidden
     np.testing.assert_array_equal(view.order[:-1], first[:-1])
-    view.render(make(2001, seed=2))
+    view.render(make(2001, m=100, seed=2))
     np.testing.assert_array_equal(view.order[:-1], first[:-1])
     view.set_playing(False)
     assert not np.array_equal(view.order[:-1], first[:-1])

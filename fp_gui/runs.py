@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from functools import cache
 from pathlib import Path
 
 import platformdirs
 
 from engine.config.experiment import IMAGES, Config, from_dict, knobs, to_dict, value_of, with_value
-from engine.config.presets import load_preset, preset_names
+from engine.config.presets import load_preset, preset_names, preset_titles
 from engine.core.errors import ConfigError, StoreError
 from engine.data.images import sources
 
@@ -39,19 +38,14 @@ def preset_label(name: str) -> str:
 
 
 def preset_of(config: Config) -> Config:
-    """The preset that ``config`` was made from, known by its description; ``config`` itself if it is none's."""
-    return _by_title().get(config.about.title, ("", config))[1]
+    """The preset that ``config`` was made from, known by its title; ``config`` itself if it is none's."""
+    name = preset_name(config, "")
+    return load_preset(name) if name else config
 
 
 def preset_name(config: Config, otherwise: str) -> str:
     """The name of that preset, ``otherwise`` where there is none."""
-    return _by_title().get(config.about.title, (otherwise, config))[0]
-
-
-@cache
-def _by_title() -> dict[str, tuple[str, Config]]:
-    presets = {name: load_preset(name) for name in preset_names()}
-    return {preset.about.title: (name, preset) for name, preset in presets.items() if preset.about.title}
+    return preset_titles().get(config.about.title, otherwise)
 
 
 def with_folder(config: Config, folder: str) -> Config:

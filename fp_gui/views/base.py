@@ -66,6 +66,12 @@ class View(QWidget):
         """Show ``snapshot``. Called on the GUI thread, only while the view is visible."""
         raise NotImplementedError
 
+    @staticmethod
+    def failure(snapshot: Snapshot, kind: type) -> str:
+        """That the result of type ``kind`` could not be measured, and why; empty if nothing is known to have failed."""
+        why = [problem.text for problem in snapshot.problems if problem.measurement == kind.__name__]
+        return f"This could not be measured. {why[-1]}" if why else ""
+
     def set_playing(self, playing: bool) -> None:
         """Training goes on or pauses."""
 

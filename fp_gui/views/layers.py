@@ -145,7 +145,7 @@ class LayersView(View):
         self.turn_to(snapshot)
         result = snapshot.get(LayersPrinciple1)
         if result is None and self.result is None:
-            self.pages.message.setText(self._missing(snapshot))
+            self.pages.message.setText(self.failure(snapshot, LayersPrinciple1) or self._missing(snapshot))
         self.pages.show_content(result is not None or self.result is not None)
         if result is None or result is self.result:
             self._tell_age(snapshot.step)

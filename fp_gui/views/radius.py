@@ -187,7 +187,8 @@ class RadiusView(View):
             self._set_bounded(snapshot.config.kind != IMAGES)
         result, tau = snapshot.get(RadiusCurves), snapshot.config.attack.tau
         if result is None and self.result is None:
-            self.pages.message.setText(MEASURING if self.bounded else MEASURING_IMAGES)
+            measuring = MEASURING if self.bounded else MEASURING_IMAGES
+            self.pages.message.setText(self.failure(snapshot, RadiusCurves) or measuring)
             self.pages.show_content(False)
             return
         self.pages.show_content()

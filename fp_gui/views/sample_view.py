@@ -159,7 +159,7 @@ class SampleView(View, Generic[R]):
         self.turn_to(snapshot)
         found: R | None = snapshot.get(self.result)
         if found is None and self.found is None:
-            self.pages.message.setText(self.measuring)
+            self.pages.message.setText(self.failure(snapshot, self.result) or self.measuring)
         self.pages.show_content(found is not None or self.found is not None)
         if found is None or found is self.found:
             self.tell_age(snapshot.step)

@@ -20,16 +20,21 @@ from engine.core.history import History
 from engine.core.measurement import Measurement, wilson
 from engine.core.results import RadiusCurves
 from engine.probes import radius
-from engine.run.snapshot import Event, Snapshot
+from engine.run.snapshot import Event, Problem, Snapshot
 from fp_gui.bridge.controller import Controller
 from fp_gui.form import Form, changes
 from fp_gui.main_window import MainWindow
 from fp_gui.runs import preset_name, preset_of
 from fp_gui.tasks import TaskState
 from fp_gui.theme import ThemeManager
+from fp_gui.views.base import View
 from fp_gui.views.claims import VERIFY, ClaimsView
+from fp_gui.views.examples import ExamplesView
+from fp_gui.views.layers import LayersView
+from fp_gui.views.perturbation import PerturbationView
+from fp_gui.views.radius import RadiusView
 from fp_gui.views.robustness import RobustnessView
-from fp_gui.views.widgets import aged
+from fp_gui.views.widgets import Pages, aged
 from tests.gui.fakes import BOTH_KINDS, FakeFactory
 from tests.tiny_runs import advance, tiny_config
 
@@ -104,6 +109,18 @@ def test_what_is_being_measured_is_measured_to_its_end_while_the_run_is_paused(
     assert found.step == 45
     assert found.oracle is not None
     assert len(found.oracle) == len(found.radii)
+
+
+@pytest.mark.parametrize("view_type", [RadiusView, LayersView, PerturbationView, ExamplesView])
+def test_what_failed_is_not_said_to_be_under_way(qtbot: QtBot, view_type: type[View]) -> None:
+    view = view_type()
+    qtbot.addWidget(view)
+    (kind,) = view.wants
+    snapshot = two_reports(3000, complete=True)
+    view.render(snapshot)
+    assert "being measured" in view.findChild(Pages).message.text()
+    view.render(dataclasses.replace(snapshot, problems=(Problem(kind.__name__, "MemoryError: no room", 7, ""),)))
+    assert view.findChild(Pages).message.text() == "This could not be measured. MemoryError: no room"
 
 
 # --- the preset's promise

@@ -135,8 +135,10 @@ class NeuronsView(GalleryView[TileGallery]):
             return
         self._key = key
         self._snapshot, self.weights, self.mixture = snapshot, weights, mixture
-        self.renew_order()
         if self.inspecting and self.inspector.neuron >= len(weights.now):
+            self.inspector.select(-1)  # this network has no such neuron
+        self.renew_order()
+        if self.inspecting and self.inspector.neuron < 0 and len(self.order):
             self.inspector.select(int(self.order[0]))
         self.pages.show_content()
         self.redraw()

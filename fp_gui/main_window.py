@@ -25,7 +25,7 @@ from fp_gui.icons import icon
 from fp_gui.menus import add_menus, menu
 from fp_gui.moved_images import MovedImages
 from fp_gui.panels import Panels
-from fp_gui.runs import check_run, preset_label, with_data, with_folder
+from fp_gui.runs import check_run, preset_label, preset_name, preset_of, with_data, with_folder
 from fp_gui.status import StatusBar
 from fp_gui.tasks import Task, Tasks
 from fp_gui.theme import Theme, ThemeManager, stylesheet
@@ -237,6 +237,7 @@ class MainWindow(QMainWindow):
     @Slot(bool)
     def _show_playing(self, playing: bool) -> None:
         self._playing = playing
+        self.shelf.set_playing(playing)
         self.actions_.show_playing(self.themes.theme, playing)
         self._show_stats()
 
@@ -252,13 +253,13 @@ class MainWindow(QMainWindow):
     @Slot(object)
     def _show_run(self, info: RunInfo) -> None:
         self.undo_stack.clear()
+        self.shelf.forget()
         self.status.show_loaded()
         self._config = info.config
         self.panels.show_kind(info.config.kind, self._present())
         self._show_views()
-        if not info.resumed:
-            self._label = info.label
-        self.form.start(info.config)
+        self._label = preset_name(info.config, info.label) if info.resumed else info.label
+        self.form.start(info.config, preset_of(info.config))
         self.toolbar.show_run(info.label, info.config)
         self.setWindowTitle(f"{info.folder.name} — Feature Purification Explorer")
         self.banner.dismiss()

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from engine.config.experiment import IMAGES, Config, from_dict, knobs, to_dict, value_of, with_value
-from engine.config.presets import load_preset, preset_names
+from engine.config.presets import load_preset, preset_names, preset_titles
 from engine.core.errors import ConfigError, StoreError
 from engine.core.folders import user_data
 from engine.core.quoting import plain
@@ -34,6 +34,17 @@ def new_run_folder(root: Path, name: str) -> Path:
 def preset_label(name: str) -> str:
     """The part of a run folder's name that says which preset it started from."""
     return Path(name).stem if name.endswith(".toml") else name
+
+
+def preset_of(config: Config) -> Config:
+    """The preset that ``config`` was made from, known by its title; ``config`` itself if it is none's."""
+    name = preset_name(config, "")
+    return load_preset(name) if name else config
+
+
+def preset_name(config: Config, otherwise: str) -> str:
+    """The name of that preset, ``otherwise`` where there is none."""
+    return preset_titles().get(config.about.title, otherwise)
 
 
 def with_folder(config: Config, folder: str) -> Config:

@@ -23,6 +23,7 @@ class ViewShelf(QObject):
         self._settings = settings
         self._theme = theme
         self._made: dict[str, View] = {}
+        self._playing = False
 
     def names(self, kind: str) -> list[str]:
         """The names of the views for a kind of run."""
@@ -38,11 +39,23 @@ class ViewShelf(QObject):
             self._made[name] = view = self.types[name]()
             view.setMinimumSize(240, 160)  # so that no view's controls can make the window larger than the screen
             view.set_theme(self._theme)
+            view.set_playing(self._playing)
             stored = self._settings.value(f"view/{name}")
             if isinstance(stored, dict):
                 view.set_options({str(k): str(v) for k, v in stored.items()})
             self.made.emit(view)
         return self._made[name]
+
+    def forget(self) -> None:
+        """Another run is open: no view, seen or not, shows anything of the one before."""
+        for view in self._made.values():
+            view.forget()
+
+    def set_playing(self, playing: bool) -> None:
+        """Training goes on or pauses: for the views that are made, and those to come."""
+        self._playing = playing
+        for view in self._made.values():
+            view.set_playing(playing)
 
     def unmeasured(self, kind: str, folder: Path) -> list[str]:
         """The names of those that have nothing to show of the run in ``folder``: their command was not run on it."""

@@ -24,6 +24,7 @@ LOCAL_GAIN = 0.02  # robust accuracy that purifying one layer alone gains, at le
     "A net trained on clean images loses most of its right answers to a perturbation that a person hardly sees.",
     "robustness",
     IMAGES,
+    needs="clean",
 )  # fmt: skip
 def _fragile_on_images(facts: Facts) -> Outcome:
     found = (facts.at_clean_end(metrics.CLEAN), facts.at_clean_end(metrics.PGD))
@@ -38,6 +39,7 @@ def _fragile_on_images(facts: Facts) -> Outcome:
     "With all other layers frozen, adversarial training still purifies the one that it may change.",
     "local",
     IMAGES,
+    needs="",
 )  # fmt: skip
 def _local(facts: Facts) -> Outcome:
     holds, evidence = [], []
@@ -55,10 +57,11 @@ def _local(facts: Facts) -> Outcome:
 @claim_rule(
     9, "Low-rank updates are enough",
     f"an adversarial phase that changes every layer by rank {IMAGE_RANK} only gains ≥ {IMAGE_SHARE:g} of the robust "
-    f"accuracy that the full one gains over clean training",
+    f"accuracy that the full one gains over clean training, which is decided where the full one gains any",
     "Taking the mixtures out of a layer needs few directions: low-rank updates purify, too.",
     "low_rank",
     IMAGES,
+    needs="clean",
 )  # fmt: skip
 def _low_rank_on_images(facts: Facts) -> Outcome:
     clean = facts.at_clean_end(metrics.PGD)
@@ -76,6 +79,7 @@ def _low_rank_on_images(facts: Facts) -> Outcome:
     "The filters after adversarial training are those of clean training without the small mixture; deep layers, too.",
     "layers",
     IMAGES,
+    needs="adversarial",
 )  # fmt: skip
 def _layers_purify(facts: Facts) -> Outcome:
     before, after = facts.at_clean_end(metrics.PGD), facts.now(metrics.PGD)
@@ -88,8 +92,7 @@ def _layers_purify(facts: Facts) -> Outcome:
         holds.append(_kept(found, 0.0))
     if before is None or after is None or any(each is None for each in holds):
         return None, evidence
-    gained = facts.adversarial and after.value >= before.value + IMAGE_GAIN
-    return gained and all(holds), evidence
+    return after.value >= before.value + IMAGE_GAIN and all(holds), evidence
 
 
 def _kept(found: Sequence[Figure | None], margin: float) -> bool | None:

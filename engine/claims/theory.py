@@ -31,6 +31,7 @@ LOW_RANK = ("robust", "robust_full", "rank_used", "cosine_used")
     "A net trained on clean samples answers almost all of them, and loses most answers to a perturbation of norm tau.",
     "robustness",
     SPARSE_CODING,
+    needs="clean",
 )  # fmt: skip
 def _fragile(facts: Facts) -> Outcome:
     found = (facts.at_clean_end(metrics.CLEAN), facts.at_clean_end(metrics.PGD))
@@ -43,6 +44,7 @@ def _fragile(facts: Facts) -> Outcome:
     "What fools the clean net is one direction for all inputs: the sum of all features, known without the net.",
     "perturbation",
     SPARSE_CODING,
+    needs="clean",
 )  # fmt: skip
 def _dense_perturbation(facts: Facts) -> Outcome:
     cosine = facts.at_clean_end(metrics.ALIGNMENT)
@@ -55,6 +57,7 @@ def _dense_perturbation(facts: Facts) -> Outcome:
     "Each hidden neuron is one feature plus a small piece of the dense mixture; together these pieces are attacked.",
     "mixtures",
     SPARSE_CODING,
+    needs="clean",
 )  # fmt: skip
 def _dense_weights(facts: Facts) -> Outcome:
     found = (facts.start(DENSE_ALIGNMENT), facts.at_clean_end(DENSE_ALIGNMENT))
@@ -67,6 +70,7 @@ def _dense_weights(facts: Facts) -> Outcome:
     "Adversarial training neither learns new features nor drops old ones: it takes the mixtures out of the neurons.",
     "mixtures",
     SPARSE_CODING,
+    needs="adversarial",
 )  # fmt: skip
 def _purification(facts: Facts) -> Outcome:
     found = (facts.at_clean_end(DENSE_ALIGNMENT), facts.now(DENSE_ALIGNMENT), facts.now(PURITY))
@@ -75,18 +79,17 @@ def _purification(facts: Facts) -> Outcome:
 
 @claim_rule(
     5, "FGM training yields robustness against any perturbation of that radius",
-    f"the last phase trained with FGM at all its steps, and certified accuracy at tau ≥ {CERTIFIED:g}",
+    f"after adversarial training: it trained with FGM at all its steps, and certified accuracy at tau ≥ {CERTIFIED:g}",
     "Training against one-step attacks is enough: the certificate bounds from below what no perturbation can undo.",
     "radius",
     SPARSE_CODING,
+    needs="adversarial",
 )  # fmt: skip
 def _certified(facts: Facts) -> Outcome:
     tau = f"{facts.source.config.attack.tau:g}"
-    certified, worst = facts.last(f"verified/certified@{tau}"), facts.last(f"verified/worst@{tau}")
-    if certified is None or facts.clean_end is None or certified.step < facts.clean_end:
-        return None, (certified, worst)
-    by_fgm = facts.trained_by(certified.step) if facts.adversarial else None
-    return by_fgm is not None and by_fgm.value == 1 and certified.value >= CERTIFIED, (certified, worst, by_fgm)
+    certified, worst = facts.verified(f"verified/certified@{tau}"), facts.verified(f"verified/worst@{tau}")
+    by_fgm = None if certified is None else facts.trained_by(certified.step)
+    return decided((certified, by_fgm), lambda value, share: share == 1 and value >= CERTIFIED, worst)
 
 
 BASELINES = ("linear", "quadratic", "cubic", "ntk")
@@ -94,14 +97,16 @@ BASELINES = ("linear", "quadratic", "cubic", "ntk")
 
 @claim_rule(
     6, "Linear models, low-degree polynomials and the NTK cannot",
-    f"each baseline's best robust accuracy stays ≥ {GAP:g} below the network's, under the worst attack found",
+    f"after adversarial training: each baseline's best robust accuracy stays ≥ {GAP:g} below the network's, under the "
+    "worst attack found",
     "The same data, radius and objectives; only the function class differs. The paper proves that the gap grows.",
     "race",
     SPARSE_CODING,
+    needs="adversarial",
 )  # fmt: skip
 def _baselines(facts: Facts) -> Outcome:
     tau = f"{facts.source.config.attack.tau:g}"
-    network = facts.last(f"verified/worst@{tau}")
+    network = facts.verified(f"verified/worst@{tau}")
     found = facts.names("rival/robust/", BASELINES)
     if network is None or {f.name.rpartition("/")[2] for f in found} != set(BASELINES):
         return None, (network, *found)
@@ -110,39 +115,43 @@ def _baselines(facts: Facts) -> Outcome:
 
 @claim_rule(
     7, "Principle 1: a clean neuron is its purified self plus a small mixture",
-    f"over neurons alive after clean training: mean cosines (w⁰,w), (w⁰,w′) ≤ {UNRELATED:g}, (w,w′) larger than "
-    f"both by ≥ {RELATED:g}, and ‖βw′‖ > ‖w − βw′‖ for more than {MOST:g} of them",
+    f"after adversarial training, over neurons alive after clean training: mean cosines (w⁰,w), (w⁰,w′) ≤ "
+    f"{UNRELATED:g}, (w,w′) larger than both by ≥ {RELATED:g}, and ‖βw′‖ > ‖w − βw′‖ for more than {MOST:g} of them",
     "w⁰, w, w′ are a neuron at the start, after clean and after adversarial training; β projects w on w′.",
     "mixtures",
+    needs="adversarial",
 )  # fmt: skip
 def _principle1(facts: Facts) -> Outcome:
     def holds(start_clean: float, start_now: float, clean_now: float, share: float) -> bool:
         unrelated = max(start_clean, start_now)
         return unrelated <= UNRELATED and clean_now >= unrelated + RELATED and share > MOST
 
-    return decided([facts.now(name) for name in metrics.PRINCIPLE1], holds, only_if=facts.adversarial)
+    return decided([facts.now(name) for name in metrics.PRINCIPLE1], holds)
 
 
 @claim_rule(
     9, "Low-rank updates are enough",
-    f"adversarial training of W_clean + U V at low rank loses ≤ {LOW_RANK_LOSS:g} robust accuracy against the full one",
+    f"after adversarial training: that of W_clean + U V at low rank loses ≤ {LOW_RANK_LOSS:g} robust accuracy against "
+    "the full one",
     "The mixtures are one direction, so taking them out needs few: a low-rank update purifies, too.",
     "mixtures",
     SPARSE_CODING,
+    needs="adversarial",
 )  # fmt: skip
 def _low_rank(facts: Facts) -> Outcome:
-    low, full, *shown = (facts.last(f"low_rank/{name}") for name in LOW_RANK)
+    low, full, *shown = (facts.verified(f"low_rank/{name}") for name in LOW_RANK)
     return decided((low, full), lambda low, full: low >= full - LOW_RANK_LOSS, *shown)
 
 
 @claim_rule(
     10, "Perturbations transfer between clean nets, not to purified ones",
-    f"perturbations made on the clean net leave another clean net ≤ {TRANSFERS:g} more accuracy than their own, and "
-    f"the purified net ≥ {IMMUNE:g}",
+    f"after adversarial training: perturbations made on the clean net leave another clean net ≤ {TRANSFERS:g} more "
+    f"accuracy than their own, and the purified net ≥ {IMMUNE:g}",
     "All clean nets share the same weakness, the dense mixture of the world; a purified net no longer has it.",
     "perturbation",
     SPARSE_CODING,
+    needs="adversarial",
 )  # fmt: skip
 def _transfer(facts: Facts) -> Outcome:
-    found = [facts.last(f"transfer/{name}") for name in ("own", "other", "purified")]
+    found = [facts.verified(f"transfer/{name}") for name in ("own", "other", "purified")]
     return decided(found, lambda own, other, purified: other <= own + TRANSFERS and purified >= IMMUNE)

@@ -76,6 +76,7 @@ class NeuronsView(GalleryView[TileGallery]):
             top.addWidget(control)
         top.addWidget(self.alive)
         top.addWidget(self.freeze)
+        top.addWidget(self.resort)
         top.addStretch(1)
         top.addWidget(self.inspect)
         self.split = QSplitter(Qt.Orientation.Vertical)
@@ -102,7 +103,7 @@ class NeuronsView(GalleryView[TileGallery]):
     def _connect(self) -> None:
         for box in (self.amplify, self.fixed):
             box.toggled.connect(self.changed)
-        self.freeze.toggled.connect(self._resort)
+        self.freeze.toggled.connect(self._thaw)
         self.limit.valueChanged.connect(self.changed)
         self.inspect.toggled.connect(self._toggle)
 
@@ -122,29 +123,41 @@ class NeuronsView(GalleryView[TileGallery]):
     @property
     def inspecting(self) -> bool:
         """Whether one neuron is looked at from close by."""
-        return self._inspector is not None and self._inspector.isVisibleTo(self)
+        return self._inspector is not None and not self._inspector.isHidden()
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Show the weights of ``snapshot``; nothing if they are those already shown."""
+        self.turn_to(snapshot)
         weights, mixture = snapshot.get(Weights), snapshot.get(Mixture)
         if weights is None or mixture is None:
             return
         key = (snapshot.run, snapshot.step, snapshot.phase, weights.clean is None)
         if key == self._key:
             return
-        if not self._key or self._key[0] != snapshot.run:
-            self.forget()
         self._key = key
         self._snapshot, self.weights, self.mixture = snapshot, weights, mixture
+        if self.inspecting and self.inspector.neuron >= len(weights.now):
+            self.inspector.select(-1)  # this network has no such neuron
         self.renew_order()
+        if self.inspecting and self.inspector.neuron < 0 and len(self.order):
+            self.inspector.select(int(self.order[0]))
         self.pages.show_content()
         self.redraw()
 
     def forget(self) -> None:
-        """A new run: nothing of the old one holds any more."""
+        """The inspector stays with its neuron, if the next network has such a one."""
         super().forget()
+        self._key = ()
+        self._snapshot = self.weights = self.mixture = None
         if self._inspector is not None:
-            self._inspector.record.clear()
+            self._inspector.forget()
+            if not self.inspecting:
+                self._inspector.select(-1)
+
+    def _thaw(self) -> None:
+        """No longer frozen: sort at once."""
+        if not self.frozen:
+            self._resort()
 
     @property
     def frozen(self) -> bool:
@@ -244,6 +257,7 @@ class NeuronsView(GalleryView[TileGallery]):
         self.inspector.select(unit)
         self.inspect.setChecked(True)
         self.inspector.show()
+        self.keep_in_sight()
         self.redraw()
         self.neuron_selected.emit(unit)
 

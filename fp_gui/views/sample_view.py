@@ -17,6 +17,7 @@ from fp_gui.views.gallery import Bytes, Grid, TileGallery
 from fp_gui.views.widgets import Choice, Pages, line, restore, tint
 
 R = TypeVar("R")
+TITLES = ("x", "δ", "x + δ")
 SAMPLES = 12  # that can be chosen before the first result says how many there are
 
 
@@ -94,9 +95,8 @@ class SampleView(View, Generic[R]):
         for label in (self.facts, self.summary):
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             label.setToolTip(self.terms)
-        self.pictures = tuple(self.make_picture(title) for title in ("x", "δ", "x + δ"))
+        self.pictures = tuple(self.make_picture(title) for title in TITLES)
         self.found: R | None = None
-        self._run = ""
         self.sample.valueChanged.connect(self.choose)
         self.factor.currentIndexChanged.connect(self.draw_sample)
 
@@ -136,8 +136,18 @@ class SampleView(View, Generic[R]):
         raise NotImplementedError
 
     def forget(self) -> None:
-        """Another run: nothing of the one before holds."""
+        """No samples."""
+        super().forget()
         self.found = None
+        for picture, title in zip(self.pictures, TITLES, strict=True):
+            picture.forget()
+            picture.title.setText(title)
+        for label in (self.facts, self.summary):
+            label.setText("")
+        with QSignalBlocker(self.sample):
+            self.sample.setRange(1, SAMPLES)
+        self.pages.forget()
+        self.choose()
 
     @property
     def chosen(self) -> int:
@@ -147,20 +157,23 @@ class SampleView(View, Generic[R]):
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Show the perturbations of ``snapshot`` if they are not those that are shown already."""
-        if snapshot.run != self._run:
-            self._run = snapshot.run
-            self.forget()
+        self.turn_to(snapshot)
         found: R | None = snapshot.get(self.result)
         if found is None and self.found is None:
-            self.pages.message.setText(self.measuring)
+            self.pages.message.setText(self.failure(snapshot, self.result) or self.measuring)
         self.pages.show_content(found is not None or self.found is not None)
         if found is None or found is self.found:
+            self.tell_age(snapshot.step)
             return
         self.found = found
         with QSignalBlocker(self.sample):
             self.sample.setRange(1, max(self.size_of(found), 1))
         self.draw_all(found)
         self.choose()
+        self.tell_age(snapshot.step)
+
+    def tell_age(self, now: int) -> None:
+        """Say how far what is shown lags behind step ``now``, where it can."""
 
     def choose(self) -> None:
         """Another sample was chosen, or others are there."""

@@ -123,5 +123,6 @@ def table(claims: Sequence[Claim]) -> str:
         elsewhere = "" if claim.applies else " (about another kind of run)"
         lines.append(f"{claim.id:>2}  {claim.verdict.upper():<14}{claim.title}{elsewhere}")
         lines.append(f"      rule: {claim.rule}")
+        lines += [f"      {claim.waits}"] if claim.waits else []
         lines += [f"      {figure.text()}" for figure in claim.evidence]
     return "\n".join(lines)

@@ -350,6 +350,7 @@ class Session(ABC):
             protocols=self._recorder.protocols,
             results=results,
             problems=self.problems,
+            evaluating=tuple(each.step for each in self._evaluations.requests if not each.report),
         )
 
     def _result(self, kind: type) -> Any:

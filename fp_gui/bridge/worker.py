@@ -110,7 +110,7 @@ class OpenRun:
 @dataclass(frozen=True, slots=True)
 class RunInfo:
     """A run that is open: its id, folder and config, the steps it had when it opened, and the ``left`` folder of the
-    run that it replaced (None if there was none or it had no steps)."""
+    run that it replaced (None if there was none or it had no steps), with the steps that one has."""
 
     run: str
     folder: Path
@@ -119,6 +119,7 @@ class RunInfo:
     steps: int
     resumed: bool
     left: Path | None = None
+    left_steps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +192,7 @@ class Worker(QObject):
         if session.config.kind != self._kind:
             self._kind = session.config.kind
             self._wanted = frozenset()  # the views of another kind of run want what this one does not have
+        steps_left = self._session.steps_done if self._session is not None else 0
         left = self._close_session() or left
         self._session = session
         resumed = isinstance(request, OpenRun)
@@ -200,7 +202,7 @@ class Worker(QObject):
         self._mailbox.clear()
         self._info = RunInfo(
             session.run, Path(session.folder), session.config, label, session.steps_done, resumed,
-            left if left != Path(session.folder) else None,
+            left if left != Path(session.folder) else None, steps_left,
         )  # fmt: skip
         self.opened.emit(self._info)
         self._publish()

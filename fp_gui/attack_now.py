@@ -27,7 +27,7 @@ def found_text(snapshot: Snapshot, step: int) -> str:
         if series is None or protocol is None or step not in series.steps:
             continue
         value = float(series.values[series.steps == step][-1])
-        low, high = wilson(value, protocol.n)
+        low, high = wilson(value * protocol.n, protocol.n)
         parts.append(f"{label} {value:.3f} [{low:.3f}, {high:.3f}] ({protocol.text()})")
     return "; ".join(parts)
 

@@ -112,8 +112,10 @@ class Banner(QFrame):
                 self._timer.start()
 
     def offer(self, offer: Offer) -> None:
-        """Show what can be done until it is, another offer is made, or it is dismissed."""
+        """Show what can be done until it is, another offer is made, or it is dismissed; after an error, not over it."""
         self._offer = offer
+        if self.level == "error":
+            return
         self._timer.stop()
         self._set("notice", offer.text, "", "", offering=True)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from PySide6.QtCore import QEvent, QObject, QPoint, QRect, Qt, Slot
+from PySide6.QtCore import QEvent, QObject, Qt, Slot
 from PySide6.QtGui import QKeyEvent, QKeySequence
 from PySide6.QtWidgets import (
     QAbstractButton,
@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
     QAbstractSpinBox,
     QApplication,
     QComboBox,
+    QDockWidget,
     QLineEdit,
     QMainWindow,
     QPlainTextEdit,
@@ -155,16 +156,14 @@ class KeyPolicy(QObject):
 
 
 def seen(widget: QWidget) -> bool:
-    """Whether the control is shown: neither it nor a panel around it is hidden, closed or behind another tab."""
+    """Whether neither the control nor a panel around it is hidden, closed or behind another tab."""
     if not widget.isVisibleTo(widget.window()):
         return False
-    return not widget.window().isVisible() or _on_screen(widget)
-
-
-def _on_screen(widget: QWidget) -> bool:
-    """Whether its panel is not one behind another: Qt moves those out of the window, but leaves them visible."""
-    place = QRect(widget.mapTo(widget.window(), QPoint(0, 0)), widget.size())
-    return widget is widget.window() or widget.window().rect().intersects(place)
+    around: QWidget | None = widget
+    while around is not None and not isinstance(around, QDockWidget):
+        around = around.parentWidget()
+    # Qt moves a panel that is behind another out of the window, but leaves it visible.
+    return around is None or not widget.window().isVisible() or not around.visibleRegion().isEmpty()
 
 
 class Wheel(QObject):

@@ -413,6 +413,8 @@ class MainWindow(QMainWindow):
     def showEvent(self, event: QShowEvent) -> None:
         """Give the panels their first sizes, which Qt only takes from a window that is shown."""
         super().showEvent(event)
+        if self.focusWidget() is None:
+            self.keys.release()  # else Qt gives them to the first chooser, and Space would open its list
         if self.panels.fresh:
             self.panels.fresh = False
             QTimer.singleShot(0, self.panels.size)

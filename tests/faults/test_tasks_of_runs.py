@@ -1,4 +1,4 @@
-"""Tasks of several runs, leaving while one is under way, the way back, banners, *Attack now*, and what can be exported."""
+"""Tasks of several runs, leaving during one, the way back, banners, *Attack now*, and what can be exported."""
 
 from __future__ import annotations
 

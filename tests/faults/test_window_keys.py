@@ -80,6 +80,12 @@ def did(factory: FakeFactory) -> list[Command]:
     return [each for each in factory.last.log if isinstance(each, (SetKnob, SwitchPhase, EvaluateNow))]
 
 
+def test_a_window_that_just_opened_has_the_keys(window: MainWindow, qtbot: QtBot) -> None:
+    assert QApplication.focusWidget() is window
+    press(qtbot, Qt.Key.Key_Space)
+    qtbot.waitUntil(lambda: window.controller.playing)
+
+
 @pytest.mark.parametrize("where", ["text", "number", "filter"])
 def test_letters_typed_into_a_field_do_nothing_else(
     window: MainWindow, factory: FakeFactory, qtbot: QtBot, where: str

@@ -78,14 +78,6 @@ class _Edit(QLineEdit):
 
     nudge = Signal(int)
     cancelled = Signal()
-    passes: frozenset[int] = frozenset()
-
-    def event(self, event: QEvent) -> bool:
-        """Let the window's keys through that cannot be part of what is typed here."""
-        if event.type() == QEvent.Type.ShortcutOverride and isinstance(event, QKeyEvent) and event.key() in self.passes:
-            event.ignore()
-            return False
-        return super().event(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Nudge or cancel, else edit."""
@@ -119,8 +111,7 @@ class LineField(Field):
 
     def _make(self) -> QWidget:
         self._edit = _Edit()
-        if self.knob.kind != "text":  # so that Space plays right after a number was entered
-            self._edit.passes = frozenset({Qt.Key.Key_Space, Qt.Key.Key_T, Qt.Key.Key_Question})
+        self._edit.setProperty("number", self.knob.kind != "text")
         self._shown = ""
         self._value: object = None
         self._edit.editingFinished.connect(self._finish)
@@ -218,7 +209,7 @@ class _Combo(QComboBox):
         event.ignore()
 
     def event(self, event: QEvent) -> bool:
-        """Open on Return, as Space belongs to play."""
+        """Open on Return, too."""
         if event.type() == QEvent.Type.KeyPress and isinstance(event, QKeyEvent) and event.key() in (
             Qt.Key.Key_Return, Qt.Key.Key_Enter,
         ):  # fmt: skip

@@ -189,6 +189,7 @@ class Form(QWidget):
 
     live_edited = Signal(str, object, object)  # path, old, new
     rejected = Signal(str)
+    accepted = Signal()  # another value, live or for the next reset
     pending_changed = Signal(int)
     reset_requested = Signal()
 
@@ -360,6 +361,7 @@ class Form(QWidget):
             param.show_value(old, param.pending)
             self.rejected.emit(f"{error}. Kept: {show(old)}.")
             return
+        self.accepted.emit()
         if live:
             self._config = with_values(self._config, {path: value})
             param.show_value(value, False)

@@ -22,7 +22,7 @@ from engine.figures.declare import (
     ViewDeclaration,
 )
 from engine.figures.style import narrow
-from engine.studies.questions.claims import ClaimRecord, checked_at, read_claims
+from engine.studies.questions.claims import ClaimRecord, ClaimsStudy, checked_at, read_claims
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,6 +39,7 @@ VIEW = ViewDeclaration(
         "does not hold": Look("✗", VERMILION, BRIGHT_VERMILION),
         "not measured": Look("–", GREY, PALE_GREY),
     },
+    file=ClaimsStudy.file,
 )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from engine.figures.fonts import undrawable
 from engine.figures.style import FORMATS, check_format, check_width, render
 from engine.run.recipe import RECIPE, REPRODUCE, WEIGHT, build, script, weights
 from engine.run.store import Checkpoint, Store
+from engine.run.timeline import until
 from engine.studies.base import NotMeasured
 
 Options = Mapping[str, str]
@@ -169,6 +170,10 @@ def _draw(
 ) -> dict[str, bytes]:
     """File name → content of everything in one view's folder."""
     say("reading")
+    declared = figures[view].view
+    recorded = lambda name: bool(len(until(store.series(name), checkpoint.step)))  # noqa: E731
+    if not declared.file and (why := declared.missing(store.folder, recorded)):  # a study's file says it by its error
+        raise NotMeasured(f"{view}: {why}, up to step {checkpoint.step}")
     data = figures[view]().collect(store, checkpoint, options)
     found: dict[str, bytes] = {}
     for form in formats:

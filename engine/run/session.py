@@ -401,6 +401,7 @@ class Session(ABC):
             results=results,
             problems=self.problems,
             clean_step=self.clean_step,
+            evaluating=tuple(each.step for each in self._evaluations.requests if not each.report),
         )
 
     def _result(self, kind: type) -> Any:

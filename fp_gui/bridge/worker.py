@@ -129,9 +129,9 @@ class OpenRun:
 class RunInfo:
     """A run that is open: its id, folder and config, and the steps it had when it opened.
 
-    ``left`` is the folder of the run that it replaced (None if there was none or it had no steps), ``warnings`` are
-    what the user should know of it, ``original`` is the folder that this run is a copy of, because it may only be read,
-    and ``data`` says classes and counts of its images.
+    ``left`` is the folder of the run that it replaced (None if there was none or it had no steps), ``left_steps`` how
+    far that was, ``warnings`` are what the user should know of it, ``original`` is the folder that this run is a copy
+    of, because it may only be read, and ``data`` says classes and counts of its images.
     """
 
     run: str
@@ -141,6 +141,7 @@ class RunInfo:
     steps: int
     resumed: bool
     left: Path | None = None
+    left_steps: int = 0
     warnings: tuple[str, ...] = ()
     original: Path | None = None
     data: str = ""
@@ -219,6 +220,7 @@ class Worker(QObject):
         if session.config.kind != self._kind:
             self._kind = session.config.kind
             self._wanted = frozenset()  # the views of another kind of run want what this one does not have
+        steps_left = self._session.steps_done if self._session is not None else 0
         left = self._close_session() or left
         self._session = session
         resumed = isinstance(request, OpenRun)
@@ -231,7 +233,8 @@ class Worker(QObject):
         self._mailbox.clear()
         self._info = RunInfo(
             session.run, Path(session.folder), session.config, label, session.steps_done, resumed,
-            left if left != Path(session.folder) else None, tuple(session.damaged), original, session.data_words,
+            left if left != Path(session.folder) else None, steps_left, tuple(session.damaged), original,
+            session.data_words,
         )  # fmt: skip
         self.opened.emit(self._info)
         self._publish()

@@ -197,7 +197,7 @@ def test_cancelled_while_saving_starts_nothing(
 
 def test_dialog_gives_what_was_chosen(qtbot: QtBot, tmp_path: Path) -> None:
     titles = {"neurons": "Neurons", "mixtures": "Mixtures", "race": "Race"}
-    dialog = ExportDialog(titles, ["neurons", "race"], ["race"], tmp_path)
+    dialog = ExportDialog(titles, ["neurons", "race"], {"race": "Not measured"}, tmp_path)
     qtbot.addWidget(dialog)
     assert dialog.chosen == ["neurons"]
     assert not dialog.views["race"].isEnabled()

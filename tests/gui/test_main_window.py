@@ -150,6 +150,7 @@ def test_space_plays_right_after_a_number_was_entered(window: MainWindow, factor
     control = next(iter(window.form.parameters["attack.tau"].items.keys())).field.control
     window.activateWindow()
     control.setFocus()
+    qtbot.waitUntil(control.hasFocus)
     qtbot.keyClicks(control, "1")
     qtbot.keyClick(control, Qt.Key.Key_Return)
     qtbot.keyClick(control, Qt.Key.Key_Space)

@@ -60,7 +60,9 @@ def test_certified_accuracy_of_one_neuron_is_what_arithmetic_says(new_session: C
     found = evaluated(weight, bias, config, world)
     x, y = HeldOut(world, config.seed).take(200, config.world.sigma_x)
     length = float(np.linalg.norm(weight[0].numpy(), ord=2 if norm == "l2" else 1))
-    sure = [float(label * (weight[0] @ row)) - config.attack.tau * length > bias for row, label in zip(x, y, strict=True)]
+    sure = [
+        float(label * (weight[0] @ row)) - config.attack.tau * length > bias for row, label in zip(x, y, strict=True)
+    ]
     assert 0.1 < np.mean(sure) < 0.9
     assert found[metrics.CERTIFIED] == pytest.approx(np.mean(sure), abs=1 / 200)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -197,11 +197,11 @@ class Costly(NeuronsFake):
 
 
 @pytest.fixture
-def costly(qtbot: QtBot) -> Iterator[Costly]:
+def costly(qtbot: QtBot) -> Costly:
     view = Costly()
     qtbot.addWidget(view)
     view.show()
-    yield view
+    return view
 
 
 @pytest.mark.parametrize(("share", "least", "most"), [(0.1, 0.2, 0.4), (0.5, 0.033, 0.2)])

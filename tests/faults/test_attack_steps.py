@@ -14,7 +14,7 @@ from engine.attacks.pgd import Pgd
 from engine.attacks.threat import threats
 
 Row = NDArray[np.float64]
-D, N = 5, 6
+D, N = 5, 20  # among so many, each of the rules by which a step is halved decides somewhere
 CURVED = np.array([1.7, -0.8, 0.5, -1.3, 0.9])  # of the margin along each coordinate
 TILT = np.array([0.4, 0.3, -0.6, 0.2, -0.1])
 
@@ -80,7 +80,7 @@ def apgd_points(norm: str, x: Row, start: Row, tau: float, steps: int, marks: li
 
 
 def batch() -> tuple[Tensor, Tensor]:
-    x = torch.randn(N, D, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=(N, D)))
     return x, torch.ones(N, dtype=torch.float64)
 
 

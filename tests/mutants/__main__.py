@@ -20,8 +20,10 @@ from tests.mutants.table import MUTANTS, Mutant
 ROOT = Path(__file__).parents[2]
 PARTS = ("engine", "fp_gui", "resources", "tests", "pyproject.toml")
 OURS = ("engine", "fp_gui", "resources", "tests")
-HEAVY = ("torch", "matplotlib.figure", "pyqtgraph", "sklearn.datasets", "pytest")  # imported only once
+# Imported only once, by the parent: each child throws away what is ours and keeps the libraries that it brought along.
+HEAVY = ("hypothesis", "sklearn.datasets", "pytest", "engine.worlds", "engine.cli.main", "fp_gui.main_window")
 LIMIT = 300  # seconds for the tests of one fault; a test that hangs has noticed it
+IMPORTED = "ignore::pytest.PytestAssertRewriteWarning"  # of what is imported already
 CAUGHT, MISSED = "caught", "MISSED"
 
 
@@ -52,7 +54,7 @@ def run(tree: Path, tests: Sequence[str]) -> int:
         for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
             del sys.modules[name]
         pytest = importlib.import_module("pytest")
-        code = int(pytest.main(["-q", "-x", "-p", "no:cacheprovider", *tests]))
+        code = int(pytest.main(["-q", "-x", "-p", "no:cacheprovider", "-W", IMPORTED, *tests]))
     os._exit(code)
 
 

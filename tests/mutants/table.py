@@ -321,7 +321,6 @@ MUTANTS = (
     ),
     # --- the window
     Mutant("fp_gui/undo.py", " or other._time - self._time > MERGE_SECONDS", "", PRESSES),
-    Mutant("fp_gui/undo.py", " or other.path != self.path", "", PRESSES),
     Mutant("fp_gui/undo.py", "self._send(self.path, self.old)", "self._send(self.path, self.new)", PRESSES),
     Mutant("fp_gui/undo.py", "self.new, self._time = other.new, other._time", "self.new = other.new", PRESSES),
     Mutant("fp_gui/views/task_view.py", "signature = (path, found", "signature = (Path(self.file), found", PRESSES),

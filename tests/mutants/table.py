@@ -10,7 +10,10 @@ ONCE = ("tests/faults/test_measured.py", "-k", "fresh_start")
 OLD = ("tests/faults/test_measured.py", "-k", "old")
 FIGURES = ("tests/faults/test_figures_drawn.py", "-k", "not width and not formats")
 WIDTH = ("tests/faults/test_figures_drawn.py", "-k", "width or formats")
-PRESSES = ("tests/gui/test_presses.py",)
+UNDO = ("tests/gui/test_presses.py", "-k", "nudges or edit")
+EXPORT = ("tests/gui/test_presses.py", "-k", "cancel")
+FILES = ("tests/gui/test_presses.py", "-k", "folder")
+SHARE = ("tests/gui/test_presses.py", "-k", "pictures or cores")
 RADIUS = ("tests/gui/test_radius_view.py",)
 THREAT = ("tests/engine/test_threat.py",)
 CLAIMS = ("tests/engine/test_claims.py", "tests/engine/test_image_claims.py")
@@ -324,22 +327,22 @@ MUTANTS = (
         "for name in FORMATS:",
         ("tests/gui/test_export.py", "-k", "line"),
     ),
-    Mutant("fp_gui/export.py", "if self._request is not request:", "if self._request is None:", PRESSES),
+    Mutant("fp_gui/export.py", "if self._request is not request:", "if self._request is None:", EXPORT),
     Mutant(
         "fp_gui/export.py",
         "        elif self.busy:\n            self._cancelled()",
         "        elif self.busy:\n            return",
-        PRESSES,
+        EXPORT,
     ),
     # --- the window
-    Mutant("fp_gui/undo.py", " or other._time - self._time > MERGE_SECONDS", "", PRESSES),
-    Mutant("fp_gui/undo.py", "self._send(self.path, self.old)", "self._send(self.path, self.new)", PRESSES),
-    Mutant("fp_gui/undo.py", "self.new, self._time = other.new, other._time", "self.new = other.new", PRESSES),
-    Mutant("fp_gui/views/task_view.py", "signature = (path, found", "signature = (Path(self.file), found", PRESSES),
-    Mutant("fp_gui/views/task_view.py", "found.st_mtime_ns, found.st_size)", "0, found.st_size)", PRESSES),
-    Mutant("fp_gui/bridge/controller.py", "max(FRAME, self._cost / self.share)", "max(FRAME, 0.0)", PRESSES),
-    Mutant("fp_gui/bridge/controller.py", "max(FRAME, self._cost / self.share)", "max(FRAME, self._cost)", PRESSES),
-    Mutant("fp_gui/bridge/controller.py", "min(SLOWEST, max(FRAME", "max(FRAME, max(FRAME", PRESSES),
+    Mutant("fp_gui/undo.py", " or other._time - self._time > MERGE_SECONDS", "", UNDO),
+    Mutant("fp_gui/undo.py", "self._send(self.path, self.old)", "self._send(self.path, self.new)", UNDO),
+    Mutant("fp_gui/undo.py", "self.new, self._time = other.new, other._time", "self.new = other.new", UNDO),
+    Mutant("fp_gui/views/task_view.py", "signature = (path, found", "signature = (Path(self.file), found", FILES),
+    Mutant("fp_gui/views/task_view.py", "found.st_mtime_ns, found.st_size)", "0, found.st_size)", FILES),
+    Mutant("fp_gui/bridge/controller.py", "max(FRAME, self._cost / self.share)", "max(FRAME, 0.0)", SHARE),
+    Mutant("fp_gui/bridge/controller.py", "max(FRAME, self._cost / self.share)", "max(FRAME, self._cost)", SHARE),
+    Mutant("fp_gui/bridge/controller.py", "min(SLOWEST, max(FRAME", "max(FRAME, max(FRAME", SHARE),
     Mutant(
         "fp_gui/form.py",
         "self.live_edited.emit(path, old, value)",

@@ -14,6 +14,7 @@ import pytest
 from PySide6.QtGui import QColor
 
 from engine.core import metrics
+from engine.core.history import History
 from engine.core.measurement import Z95
 from engine.core.results import Mixture, Weights
 from engine.figures import figures
@@ -105,7 +106,12 @@ def neurons(read, folder):
 
 
 def mixtures(read, folder):
-    view, snapshot = read.view, of_theory.make(alive=np.arange(40) % 3 > 0)
+    history = History()
+    for step in range(50, 2001, 50):
+        for i, name in enumerate(metrics.MIXTURE_QUANTITIES):  # each has values of its own
+            for summary, value in (("median", 0.5), ("q10", 0.25), ("q90", 0.75)):
+                history.append(step, metrics.mixture(name, summary), value + 0.02 * i + step / 1e5)
+    view, snapshot = read.view, of_theory.make(alive=np.arange(40) % 3 > 0, history=history)
     view.render(snapshot)
     now, weights = snapshot.get(Mixture), snapshot.get(Weights)
     clean = of_theory.mixture_of(weights.clean, weights.dictionary, weights.target)

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.config.experiment import Config, resolve, value_of, with_value
+from engine.config.curves import PREFIX, is_curve
+from engine.config.experiment import Config, at_step, resolve, value_of, with_value
 from engine.config.knobs import Objective
 from engine.config.objectives import known
 from engine.core import metrics
@@ -53,13 +54,13 @@ class Session(ABC):
     def __init__(self, store: Store, config: Config, checkpoint: Checkpoint | None) -> None:
         self.threads = prepare_thread(config.threads)
         self.device = choose(config.device)
-        self.config = config
         self._generators = {name: seeded(config.seed, name, self.device) for name in self.GENERATORS}
         self.steps_done = 0
         self.scheduled = True
         self.diverged = False
         self.phase: Objective = "clean"
         self.clean_step = 0  # the step at which the clean phase last ended
+        self.config = at_step(config, 0 if checkpoint is None else checkpoint.step)
         if checkpoint is None:
             if config.schedule.clean_steps == 0:
                 self.phase = config.schedule.second
@@ -202,6 +203,7 @@ class Session(ABC):
         self._train(self._ring[0, self._in_ring], self._ring[1, self._in_ring])
         self._in_ring += 1
         self.steps_done += 1
+        self.config = at_step(self.config, self.steps_done)
         self._after_step()
         self._evaluations.beside(self.steps_done, self.config.evaluation.every)
         self._scheduler.beside_training()
@@ -267,13 +269,15 @@ class Session(ABC):
                 raise ConfigError(f"command: got {command!r}; a run on {self.config.world.name} has no such command")
 
     def _set_knob(self, path: str, value: object) -> None:
+        if is_curve(value) and not path.startswith(PREFIX):
+            path = PREFIX + resolve(path, self.config).path
         knob = resolve(path, self.config)
         if not knob.live:
             raise ConfigError(f"{knob.path}: takes effect with a new run only; reset to apply it")
         changed = with_value(self.config, knob.path, value)
         old, new = value_of(self.config, knob.path), value_of(changed, knob.path)
-        if old != new:
-            self.config = changed
+        if old != new or self.config.schedule != changed.schedule:  # a value set by hand ends the knob's curve
+            self.config = at_step(changed, self.steps_done)
             self._saved_at = -1  # a checkpoint of this step would not know it
             self._recorder.event(self.steps_done, knob.path, old, new)
 

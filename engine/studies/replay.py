@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,6 +147,8 @@ def parse(name: str, kind: str, text: str, allowed: str) -> object:
     if kind in ("choice", "text"):
         return text
     try:
+        if kind == "curve":
+            return None if text == "None" else json.loads(text)
         if kind == "bool":
             return {"true": True, "false": False}[text.lower()]
         return int(text) if kind == "int" else float(text)

@@ -57,7 +57,7 @@ class Mixture:
 
     @property
     def dense_share(self) -> FloatArray:
-        """|⟨v_i, w_star⟩|/(‖w_star‖·‖v_i‖) (m,): how much of the mixture is the dense direction; 0 without a mixture."""
+        """|⟨v_i, w_star⟩|/(‖w_star‖·‖v_i‖) (m,): how much of the mixture is the dense direction; 0 without one."""
         return np.divide(self.dense_alignment, self.relative, out=np.zeros_like(self.relative), where=self.relative > 0)
 
 

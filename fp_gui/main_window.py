@@ -248,6 +248,7 @@ class MainWindow(QMainWindow):
     @Slot(object)
     def _show_run(self, info: RunInfo) -> None:
         self.undo_stack.clear()
+        self.shelf.forget()
         self.status.show_loaded()
         self._config = info.config
         self.panels.show_kind(info.config.kind, self._present())

@@ -44,6 +44,11 @@ class ViewShelf(QObject):
             self.made.emit(view)
         return self._made[name]
 
+    def forget(self) -> None:
+        """Another run is open: no view, seen or not, shows anything of the one before."""
+        for view in self._made.values():
+            view.forget()
+
     def unmeasured(self, kind: str, folder: Path) -> list[str]:
         """The names of those that have nothing to show of the run in ``folder``: their command was not run on it."""
         types = [self.types[name] for name in self.names(kind)]

@@ -51,7 +51,6 @@ class ImageSession(Session):
         self.network = start(self.config, self.images, self.device)
         self.clean: State | None = None
         self.redrawn = False
-        self.phase_start = 0
         if self.config.local.layer:
             layer(self.network, self.config.local.layer, "local.layer")  # says at once what is allowed
         low_rank_layers(self.config, self.network)
@@ -75,7 +74,6 @@ class ImageSession(Session):
             self.network.load_state_dict(fitting)  # the first two to see that they fit, too
         self.clean_step = int(state["clean_step"])
         self.redrawn = bool(state["redrawn"])
-        self.phase_start = int(state["phase_start"])
         self._prepare(int(state["position"]))
         self._trainer.begin(self._factors_of(checkpoint) | dict.fromkeys(state["unlimited"]))
         if self.redrawn:
@@ -138,12 +136,11 @@ class ImageSession(Session):
         redraw(self.network, chosen, self.config.model, self.config.seed)
         self._trainer.begin()
         self._trainer.only(chosen)
-        self.redrawn, self.phase_start = True, self.steps_done
+        self.redrawn, self.phase_start = True, self.steps_done  # the phase's schedule begins anew
         self.init, self._start_matrices = self._copy_state(), None  # principle 1 compares with this start
         self._recorder.event(self.steps_done, "redraw", "", chosen.name)
 
     def _begin_phase(self) -> None:
-        self.phase_start = self.steps_done
         rank = self.config.low_rank.rank if self.phase != "clean" else 0
         ranks = restrict(self.network, self.config, rank, self.config.seed, self.steps_done) if rank else None
         self._trainer.begin(ranks)
@@ -224,7 +221,6 @@ class ImageSession(Session):
     def _state(self) -> dict[str, Any]:
         return {
             "position": self._trainer.stream.position,
-            "phase_start": self.phase_start,
             "redrawn": self.redrawn,
             "unlimited": list(self._trainer.unlimited),
             "data_hash": self._data_hash,

@@ -32,6 +32,7 @@ from engine.run.scheduler import Scheduler
 from engine.run.snapshot import Problem, Snapshot
 from engine.run.store import Checkpoint, Store
 from engine.run.summary import summarise
+from engine.run.timeline import last_switch
 
 MOST_PROBLEMS = 100  # that are kept, should each have a text of its own
 RING = 64  # steps whose loss stays on the device before it is recorded: one synchronisation for all of them
@@ -59,7 +60,8 @@ class Session(ABC):
         self.scheduled = True
         self.diverged = False
         self.phase: Objective = "clean"
-        self.clean_step = 0  # the step at which the clean phase last ended
+        self.clean_step = 0  # the step at which the clean phase last ended, 0 before that
+        self.phase_start = 0  # the step at which the present phase began
         self.config = at_step(config, 0 if checkpoint is None else checkpoint.step)
         if checkpoint is None:
             if config.schedule.clean_steps == 0:
@@ -69,6 +71,7 @@ class Session(ABC):
         else:
             self.steps_done, self.phase = checkpoint.step, checkpoint.phase
             self.scheduled = bool(checkpoint.state["scheduled"])
+            self.phase_start = int(checkpoint.state.get("phase_start", last_switch(store, checkpoint)))
             self._restore_generators(checkpoint)
             self._restore(checkpoint)
             waiting = self._unpack_requests(checkpoint)
@@ -78,6 +81,7 @@ class Session(ABC):
         self._recorder = Recorder(store)
         self._evaluations = EvaluationQueue(self._evaluate, self._evaluated, self._not_evaluated)
         self._asked: object = None  # what decides the newest live evaluation
+        self._reported_at = -1 if checkpoint is None else int(checkpoint.state.get("reported_at", -1))
         self._saved_at = -1
         self._closed = False
         self._scheduler = Scheduler()
@@ -284,15 +288,21 @@ class Session(ABC):
     def _switch(self, to: Objective) -> None:
         old, self.phase = self.phase, to
         self._end_phase(old)
+        self.phase_start = self.steps_done
         self._begin_phase()
         self._recorder.event(self.steps_done, "phase", old, to)
         self._save(keep=True)
 
     def _end_phase(self, ended: Objective | None = None) -> None:
+        """The phase ``ended``, or the present one, has come to its end. One without a step ends nothing."""
+        if self.steps_done == self.phase_start:
+            return
         if (ended or self.phase) == "clean":
             self.clean_step = self.steps_done
             self._end_clean()
-        self._request(report=True)
+        if self._reported_at != self.steps_done:  # the schedule's end, and then a switch by hand, are one end
+            self._reported_at = self.steps_done
+            self._request(report=True)
 
     # --- measuring
 
@@ -354,6 +364,7 @@ class Session(ABC):
             protocols=self._recorder.protocols,
             results=results,
             problems=self.problems,
+            clean_step=self.clean_step,
         )
 
     def _result(self, kind: type) -> Any:
@@ -403,6 +414,8 @@ class Session(ABC):
         state = {
             "scheduled": self.scheduled,
             "clean_step": self.clean_step,
+            "phase_start": self.phase_start,
+            "reported_at": self._reported_at,
             "pending": pending,
             "device": self.device.type,
             "threads": self.threads,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from engine.core.history import Series
@@ -46,6 +46,16 @@ def spans(events: Iterable[Event], objective: str, end: int) -> tuple[Span, ...]
     if end > start or not found:
         found.append(Span(start, end, current))
     return tuple(found)
+
+
+def objective_at(found: Sequence[Span], step: int) -> str:
+    """With which objective training step number ``step`` was taken, ``found`` being the run's phases."""
+    return next((span.objective for span in found if span.start < step <= span.end), found[-1].objective)
+
+
+def last_switch(store: Store, checkpoint: Checkpoint) -> int:
+    """The step at which the phase of ``checkpoint`` began."""
+    return max((e.step for e in events_of(store, checkpoint) if e.name == "phase"), default=0)
 
 
 def phases(store: Store, checkpoint: Checkpoint) -> tuple[Span, ...]:

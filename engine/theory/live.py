@@ -122,8 +122,9 @@ def radius_curves(session: TheorySession) -> ProbeTask[RadiusCurves]:
             session.config.seed, session.memory,
         )  # fmt: skip
 
-    decided_by = (session.steps_done, bias, session.clean_step, session.clean_bias, attack.norm, attack.tau, sigma_x)
-    return ProbeTask(decided_by, begin)
+    known = radius.oracle_radii(session.memory, attack.norm, attack.tau, sigma_x)  # measured anew until it is complete
+    decided_by = session.steps_done, bias, session.clean_step, session.clean_bias, attack.norm, attack.tau, sigma_x
+    return ProbeTask((*decided_by, known), begin)
 
 
 def _present(session: TheorySession) -> SymmetricRelu:

@@ -221,8 +221,8 @@ class Worker(QObject):
         """Stop training after the present step; pending measurements go on until they are done."""
         self._served += 1
         self._set_playing(False)
-        self._run_timer()
         self._publish()
+        self._run_timer()
 
     @Slot()
     def step_once(self) -> None:
@@ -300,8 +300,8 @@ class Worker(QObject):
                 self._publish()
             if self.posted != self._served or self.stopping.is_set() or time.perf_counter() >= until:
                 return
+        self._publish()  # first: asking for what is shown is what keeps its measuring alive
         self._run_timer()
-        self._publish()
 
     def _guarded_step(self, session: SessionLike) -> bool:
         """One step; False when training must not go on by itself."""

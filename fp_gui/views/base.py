@@ -47,6 +47,20 @@ class View(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.theme: Theme = LIGHT
+        self.run = ""  # whose figures are shown
+
+    def turn_to(self, snapshot: Snapshot) -> None:
+        """Forget what is shown if ``snapshot`` is of another run; every :meth:`render` begins with it."""
+        if snapshot.run != self.run:
+            self.forget()
+            self.run = snapshot.run
+
+    def forget(self) -> None:
+        """Another run is open: look as a view that was never shown any, but for what the user chose.
+
+        Called for every view, visible or not. Nothing that was measured or drawn may outlive its run.
+        """
+        self.run = ""
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Show ``snapshot``. Called on the GUI thread, only while the view is visible."""

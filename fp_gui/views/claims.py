@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from engine.claims.base import Claim, Figure, Verdict, check
+from engine.claims.base import Claim, Figure, Part, Verdict, check, parts_text
 from engine.config.experiment import Config
 from engine.core.history import Series
 from engine.core.labels import figure_name
@@ -91,6 +91,7 @@ class Shown:
     evidence: tuple[Figure, ...]
     rule: str
     remark: str
+    parts: tuple[Part, ...] = ()
 
 
 VERIFIED = ("verified/", "rival/", "transfer/", "local/", "low_rank/")  # what only the slow evaluation records
@@ -106,12 +107,12 @@ def merge(live: Sequence[Claim], records: Sequence[ClaimRecord], step: int) -> t
         if record is None or record.verdict == "not measured":
             missing = MISSING_TEXT.get(MISSING.get(claim.id, ""), SLOW) if claim.applies else ELSEWHERE
             remark = "" if claim.verdict != "not measured" else missing
-            merged.append(Shown(claim, claim.verdict, claim.evidence, claim.rule, remark))
+            merged.append(Shown(claim, claim.verdict, claim.evidence, claim.rule, remark, claim.parts))
             continue
         remark = f"{checked([record])} at step {at:,}."
         if step > at and claim.verdict not in ("not measured", record.verdict):
             remark += f" The live figures now say: {claim.verdict}."
-        merged.append(Shown(claim, record.verdict, record.evidence, record.rule, remark))
+        merged.append(Shown(claim, record.verdict, record.evidence, record.rule, remark, record.parts))
     return tuple(merged)
 
 
@@ -199,8 +200,10 @@ class Card(QFrame):
         self.title.setText(claim.title)
         self.badge.setText(f"{VIEW.looks[shown.verdict].label} {shown.verdict}")
         self.badge.setAccessibleName(f"Claim {claim.id}: {shown.verdict}")
-        self.plain.setText("The claim does not hold in this run: its figures contradict the paper.")
-        self.plain.setVisible(shown.verdict == "does not hold")
+        contradicts = shown.verdict == "does not hold"
+        plain = "The claim does not hold in this run: its figures contradict the paper." if contradicts else ""
+        self.plain.setText(" ".join(filter(None, (parts_text(shown.parts), plain))))
+        self.plain.setVisible(bool(self.plain.text()))
         self.remark.setText(shown.remark)
         self.remark.setVisible(bool(shown.remark))
         self.rule.setText(f"Rule: {shown.rule}")
@@ -310,10 +313,22 @@ class ClaimsView(TaskView):
         self.warnings.setText("\n".join(f"⚠ Step {w.step:,}: {w.text} ({w.evidence})" for w in found))
         self.warnings.setVisible(bool(found))
 
-    def forget(self) -> None:
+    def unread(self) -> None:
         """Only the live figures count."""
         self.records = ()
         self.warnings.hide()
+        self.warnings.setText("")
+
+    def forget(self) -> None:
+        """No claim is decided."""
+        super().forget()
+        self._live, self._key, self.shown = (), (), ()
+        while self.cards:
+            card = self.cards.pop()
+            card.setParent(None)
+            card.deleteLater()
+        self.caption.setText(CAPTION)
+        self.summary.setText("")
 
     def update_view(self, snapshot: Snapshot) -> None:
         """Decide the claims anew if the run has got any further, and show those that changed."""

@@ -64,6 +64,12 @@ class ProbabilityBars(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setToolTip(TERMS)
 
+    def forget(self) -> None:
+        """No classes."""
+        self.rows = []
+        self.setAccessibleName("")
+        self.update()
+
     def show_rows(self, probabilities: FloatArray, true: int, classes: tuple[str, ...]) -> None:
         """Show the first of ``probabilities`` (K,)."""
         chosen = first_classes(probabilities, true, self.count)
@@ -193,6 +199,13 @@ class ExamplesView(SampleView[Examples]):
     def size_of(self, found: Examples) -> int:
         """How many images there are."""
         return len(found.y)
+
+    def forget(self) -> None:
+        """No images."""
+        super().forget()
+        self.strip.forget()
+        for bars in self.bars:
+            bars.forget()
 
     def choose(self) -> None:
         """Another image was chosen, or others are there."""

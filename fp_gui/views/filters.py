@@ -104,14 +104,13 @@ class FiltersView(GalleryView[PictureGallery]):
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Show what ``snapshot`` has of the chosen layer; nothing if that is shown already."""
+        self.turn_to(snapshot)
         filters, features = snapshot.get(Filters), snapshot.get(Features)
         if filters is None:
             return
         key = (snapshot.run, snapshot.step, snapshot.phase, filters.clean is None)
         if key == self._key and (features is None or features is self._seen):
             return
-        if not self._key or self._key[0] != snapshot.run:
-            self.forget()
         changed = key != self._key
         self._key, self._snapshot, self.filters = key, snapshot, filters
         self.feature_controls.set_images(filters.held_out)
@@ -124,10 +123,12 @@ class FiltersView(GalleryView[PictureGallery]):
         self.redraw()
 
     def forget(self) -> None:
-        """A new run: nothing of the old one holds any more."""
+        """No filters, no pictures of features; the layers may be others."""
         super().forget()
+        self._key = ()
         self.layer.forget()
-        self.features = self._seen = self.facts = None
+        self._snapshot = self.filters = self.features = self._seen = self.facts = None
+        self.weight_bar.set_signed(False)
         self._selected = -1
         self.feature_controls.forget()
 

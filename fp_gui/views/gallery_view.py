@@ -61,11 +61,21 @@ class GalleryView(View, Generic[G]):
         self.galleries[0].resized.connect(self.redraw)
 
     def forget(self) -> None:
-        """A new run: nothing of the old one holds any more."""
+        """No order, no contrast, no pictures; the units may be others."""
+        super().forget()
         self._levels.clear()
         self._sizes.clear()
         self._kept, self._drawn = (), ()
         self.order = np.empty(0, np.int64)
+        self._neuron = -1
+        for gallery, title in zip(self.galleries, MOMENTS.values(), strict=True):
+            gallery.forget()
+            gallery.title.setText(title)
+            gallery.placeholder.setText(NOT_YET)
+        self.bar.set_scale(0.0)
+        for label in (self.status, self.rule):
+            label.setText("")
+        self.pages.forget()
 
     # -- order ---------------------------------------------------------------------------------------------------
 

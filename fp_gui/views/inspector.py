@@ -101,6 +101,17 @@ class Inspector(QFrame):
             self.record.clear()
             self._limit = 0.0
 
+    def forget(self) -> None:
+        """Another run: nothing is known of the neuron."""
+        self.record.clear()
+        self._limit = 0.0
+        self.facts.setText("")
+        for picture in self.pictures:
+            picture.forget()
+        for curve in (self.stems, self.top, self.before, *self.lines.values()):
+            curve.setData([], [])
+        self.mean.setValue(0.0)
+
     def show_neuron(self, weights: Weights, mixture: Mixture, step: int, scale: float) -> None:
         """Show the chosen neuron at ``step``, in pixels with the shared colour ``scale``."""
         m, d = weights.now.shape

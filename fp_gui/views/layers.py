@@ -97,7 +97,6 @@ class LayersView(View):
         layout.addWidget(self.pages, 1)
 
         self.result: LayersPrinciple1 | None = None
-        self._run = ""
         self.layer.currentIndexChanged.connect(self._chosen)
         self.set_theme(self.theme)
 
@@ -141,9 +140,7 @@ class LayersView(View):
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Show the layers of ``snapshot`` if they are not those that are shown already."""
-        if snapshot.run != self._run:
-            self._run, self.result = snapshot.run, None
-            self.layer.forget()
+        self.turn_to(snapshot)
         result = snapshot.get(LayersPrinciple1)
         if result is None and self.result is None:
             self.pages.message.setText(self._missing(snapshot))
@@ -156,12 +153,29 @@ class LayersView(View):
                 plot.set_layers(short_names(result.layers))
         self._draw(result)
 
+    def forget(self) -> None:
+        """No layers: the next network may have others."""
+        super().forget()
+        self.result = None
+        self.layer.forget()
+        for key in COSINE_LOOKS:
+            for item in (self.lines[key], self.bars[key], self.marks[key]):
+                item.setData([], [])
+        self.active.setOpts(x=[], height=[], width=0.6)
+        for plot in (self.cosines, self.activity):
+            plot.set_layers([])
+        self.scatter.clear_points()
+        self.scatter.setToolTip(TERMS)
+        self.diagonal.setData([], [])
+        for label in (self.words, self.readout, self.summary):
+            label.setText("")
+        self.pages.forget()
+
     @staticmethod
     def _missing(snapshot: Snapshot) -> str:
         if snapshot.step == 0:
             return EMPTY
-        ended = snapshot.phase != "clean" or any(e.name == "phase" and e.old == "clean" for e in snapshot.events)
-        return MEASURING if ended else WAITING
+        return MEASURING if snapshot.clean_step else WAITING
 
     def _draw(self, result: LayersPrinciple1) -> None:
         at = np.arange(len(result.layers), dtype=np.float64)

@@ -111,6 +111,11 @@ class LowRankView(StudyView[RankComparison]):
         """Read the study that was made last."""
         self.found = RankStudy.read(folder)
 
+    def forget(self) -> None:
+        """The layers may be others."""
+        super().forget()
+        self.layers.forget()
+
     def update_view(self, snapshot: Snapshot) -> None:
         """Draw the study if it is another one, and offer the network's layers."""
         self.layers.show_layers(layers_of(snapshot) or self.layers.layers)

@@ -125,25 +125,30 @@ class NeuronsView(GalleryView[TileGallery]):
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Show the weights of ``snapshot``; nothing if they are those already shown."""
+        self.turn_to(snapshot)
         weights, mixture = snapshot.get(Weights), snapshot.get(Mixture)
         if weights is None or mixture is None:
             return
         key = (snapshot.run, snapshot.step, snapshot.phase, weights.clean is None)
         if key == self._key:
             return
-        if not self._key or self._key[0] != snapshot.run:
-            self.forget()
         self._key = key
         self._snapshot, self.weights, self.mixture = snapshot, weights, mixture
         self.renew_order()
+        if self.inspecting and self.inspector.neuron >= len(weights.now):
+            self.inspector.select(int(self.order[0]))
         self.pages.show_content()
         self.redraw()
 
     def forget(self) -> None:
-        """A new run: nothing of the old one holds any more."""
+        """The inspector stays with its neuron, if the next network has such a one."""
         super().forget()
+        self._key = ()
+        self._snapshot = self.weights = self.mixture = None
         if self._inspector is not None:
-            self._inspector.record.clear()
+            self._inspector.forget()
+            if not self.inspecting:
+                self._inspector.select(-1)
 
     @property
     def frozen(self) -> bool:

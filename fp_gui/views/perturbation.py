@@ -109,9 +109,16 @@ class PerturbationView(SampleView[Perturbations]):
         return body
 
     def forget(self) -> None:
-        """Another run: its axes begin anew."""
+        """Empty plots, whose axes begin anew."""
         super().forget()
         self._limits = 0.0, 0.0
+        self.bar.set_scale(0.0)
+        for item in (self.coefficients, self.dense):
+            item.setData([], [])
+        self.bars.setData([0.0, 1.0], [0.0])
+        for at in (self.mean, self.this):
+            at.setValue(0.0)
+        self.mean_key.setText("")
 
     def size_of(self, found: Perturbations) -> int:
         """How many inputs are shown."""

@@ -171,7 +171,6 @@ class RadiusView(View):
 
         self.bounded = True  # whether there are a certificate and an ideal network
         self.result: RadiusCurves | None = None
-        self._run = ""
         self._tau = 0.0
         self._pointed = -1  # the radius under the mouse, −1 for tau
         self.clean.toggled.connect(self._show)
@@ -183,8 +182,8 @@ class RadiusView(View):
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Draw the curves of ``snapshot`` if they are not those that are shown already."""
-        if snapshot.run != self._run:
-            self._run, self.result, self._pointed = snapshot.run, None, -1
+        if snapshot.run != self.run:
+            self.turn_to(snapshot)
             self._set_bounded(snapshot.config.kind != IMAGES)
         result, tau = snapshot.get(RadiusCurves), snapshot.config.attack.tau
         if result is None and self.result is None:
@@ -198,6 +197,26 @@ class RadiusView(View):
         if result is not None and result is not self.result:
             self.result = result
             self._draw(result)
+
+    def forget(self) -> None:
+        """No curves, and no radius to read them at."""
+        super().forget()
+        self.result, self._pointed, self._tau = None, -1, 0.0
+        for curve in self.curves.values():
+            curve.y = curve.low = curve.high = NONE
+            for item in (curve.line, curve.marks, curve.bars):
+                item.setData([], [])
+        for area in self.areas.values():
+            area.setPath(QPainterPath())
+        for cell in self.cells.values():
+            cell.value.setText("–")
+        for state, (name, _, _) in STATES.items():
+            self.names[state].setText(name)
+        for label in (self.at, self.protocol):
+            label.setText("")
+        self.cross.hide()
+        self._draw_tau()
+        self.pages.forget()
 
     def _set_bounded(self, bounded: bool) -> None:
         """Show what belongs to the certificate and the ideal network, or nothing of it: nets on images have none."""

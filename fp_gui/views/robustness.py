@@ -24,6 +24,7 @@ from fp_gui.views.plots import Floats, swatch
 from fp_gui.views.widgets import Pages, Switch, line, restore, tint
 
 CURVES = VIEW.looks
+HEADS = ("", "protocol", "live estimate [95%]", "report [95%]")
 
 
 def sample_sizes(steps: ArrayLike, log: ProtocolLog) -> Floats:
@@ -62,6 +63,12 @@ class Row:
         for label in (self.live, self.report):
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
 
+    def forget(self) -> None:
+        """Nothing was measured."""
+        for label in (self.protocol, self.live, self.report):
+            label.setText("")
+            label.setToolTip(CURVES[self.key].tip)
+
     def set_visible(self, visible: bool) -> None:
         """Show or hide the whole line."""
         for label in (self.swatch, self.protocol, self.live, self.report):
@@ -92,7 +99,7 @@ class RobustnessView(View):
         table.setHorizontalSpacing(14)
         table.setVerticalSpacing(1)
         table.setColumnStretch(1, 1)
-        self.heads = [line(t, wrap=False) for t in ("", "protocol", "live estimate [95%]", "report [95%]")]
+        self.heads = [line(t, wrap=False) for t in HEADS]
         for column, head in enumerate(self.heads):
             table.addWidget(head, 0, column)
         self.rows = {key: Row(table, i + 1, key) for i, key in enumerate(CURVES)}
@@ -121,6 +128,9 @@ class RobustnessView(View):
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Draw what the history has gained; nothing if it has gained nothing."""
+        if snapshot.run != self.run:
+            self.turn_to(snapshot)
+            self._set_images(snapshot.config.kind == IMAGES)
         history = snapshot.history
         series = {key: history[key] for key in CURVES if key in history}
         reports = {key: history[metrics.REPORT + key] for key in CURVES if metrics.REPORT + key in history}
@@ -128,13 +138,6 @@ class RobustnessView(View):
         key = (snapshot.run, snapshot.step, snapshot.phase, len(snapshot.events), *counts)
         if key == self._key:
             return
-        if not self._key or self._key[0] != snapshot.run:
-            self._seen.clear()
-            self._show_certified(False)
-            self._set_images(snapshot.config.kind == IMAGES)
-            self.report.setText("")
-            self.heads[3].setText("report [95%]")
-            self.plot.clear()
         self._key = key
         self.pages.show_content(any(counts))
         if not any(counts):
@@ -153,6 +156,20 @@ class RobustnessView(View):
             if self._seen.get(name) != state:
                 self._seen[name] = state
                 self._draw(name, series.get(name), reports.get(name), snapshot)
+
+    def forget(self) -> None:
+        """An empty plot over an empty table."""
+        super().forget()
+        self._key = ()
+        self._seen.clear()
+        self._show_certified(False)
+        for head, text in zip(self.heads, HEADS, strict=True):
+            head.setText(text)
+        for row in self.rows.values():
+            row.forget()
+        self.report.setText("")
+        self.plot.clear()
+        self.pages.forget()
 
     def _draw(self, name: str, series: Series | None, reports: Series | None, snapshot: Snapshot) -> None:
         row, proportion = self.rows[name], name != metrics.ALIGNMENT

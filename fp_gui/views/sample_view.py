@@ -16,6 +16,7 @@ from fp_gui.views.gallery import Bytes, Grid, TileGallery
 from fp_gui.views.widgets import Choice, Pages, line, restore, tint
 
 R = TypeVar("R")
+TITLES = ("x", "δ", "x + δ")
 SAMPLES = 12  # that can be chosen before the first result says how many there are
 
 
@@ -93,9 +94,8 @@ class SampleView(View, Generic[R]):
         for label in (self.facts, self.summary):
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             label.setToolTip(self.terms)
-        self.pictures = tuple(self.make_picture(title) for title in ("x", "δ", "x + δ"))
+        self.pictures = tuple(self.make_picture(title) for title in TITLES)
         self.found: R | None = None
-        self._run = ""
         self.sample.valueChanged.connect(self.choose)
         self.factor.currentIndexChanged.connect(self.draw_sample)
 
@@ -135,8 +135,18 @@ class SampleView(View, Generic[R]):
         raise NotImplementedError
 
     def forget(self) -> None:
-        """Another run: nothing of the one before holds."""
+        """No samples."""
+        super().forget()
         self.found = None
+        for picture, title in zip(self.pictures, TITLES, strict=True):
+            picture.forget()
+            picture.title.setText(title)
+        for label in (self.facts, self.summary):
+            label.setText("")
+        with QSignalBlocker(self.sample):
+            self.sample.setRange(1, SAMPLES)
+        self.pages.forget()
+        self.choose()
 
     @property
     def chosen(self) -> int:
@@ -146,9 +156,7 @@ class SampleView(View, Generic[R]):
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Show the perturbations of ``snapshot`` if they are not those that are shown already."""
-        if snapshot.run != self._run:
-            self._run = snapshot.run
-            self.forget()
+        self.turn_to(snapshot)
         found: R | None = snapshot.get(self.result)
         if found is None and self.found is None:
             self.pages.message.setText(self.measuring)

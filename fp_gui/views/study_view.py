@@ -162,9 +162,17 @@ class StudyView(TaskView, Generic[F]):
         """What was measured and how, when the run is at ``step``."""
         raise NotImplementedError
 
-    def forget(self) -> None:
+    def unread(self) -> None:
         """There is no study."""
-        self.found = None
+        self.found = self._shown = None
+        self.pages.forget()
+        self.protocol.setVisible(False)
+        for label in (self.protocol, self.verdict):
+            label.setText("")
+        for plot in self.plots:
+            plot.getPlotItem().clear()
+        for table in self.findChildren(QTableWidget):
+            table.setRowCount(0)
 
     def update_view(self, snapshot: Snapshot) -> None:
         """Draw the study if it is another one, and say how old it is."""

@@ -74,6 +74,12 @@ class TaskBar(QWidget):
         self.state = state
         self._show()
 
+    def forget(self) -> None:
+        """Another run is open: how a task on the one before has ended is no news of it."""
+        if self.state is not None and not self.state.busy:
+            self.state = None
+            self._show()
+
     def _show(self) -> None:
         state = self.state
         own = state is not None and any(state.task.command == task.command for task in self._tasks)
@@ -145,9 +151,19 @@ class TaskView(View):
         """Read the file of the run in ``folder``; raises :class:`StoreError`."""
         raise NotImplementedError
 
-    def forget(self) -> None:
+    def unread(self) -> None:
         """Forget what was read: another run, or no file."""
         raise NotImplementedError
+
+    def forget(self) -> None:
+        """Nothing was read, and no task was asked for."""
+        super().forget()
+        self.snapshot = self._drawn = self._signature = None
+        self._pause.stop()
+        self.unread()
+        self.problem.hide()
+        self.problem.setText("")
+        self.task_bar.forget()
 
     def update_view(self, snapshot: Snapshot) -> None:
         """Show the file's content and ``snapshot``."""
@@ -155,9 +171,9 @@ class TaskView(View):
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Show ``snapshot``, at once or when a second has passed since the last one."""
-        other = self.snapshot is None or self.snapshot.run != snapshot.run
+        self.turn_to(snapshot)
         self.snapshot = snapshot
-        if other or not self._pause.isActive():
+        if not self._pause.isActive():
             self.refresh()
             self._pause.start()
 
@@ -186,7 +202,7 @@ class TaskView(View):
             return
         self._signature = signature
         text = ""
-        self.forget()
+        self.unread()
         try:
             self.read(folder)
         except NotMeasured:

@@ -36,6 +36,7 @@ class Pages(QStackedWidget):
 
     def __init__(self, content: QWidget, message: str = EMPTY) -> None:
         super().__init__()
+        self._first = message
         self.message = line(message)
         self.message.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.addWidget(self.message)
@@ -50,6 +51,11 @@ class Pages(QStackedWidget):
         """Show the content, or the message again."""
         if self.empty == present:
             self.setCurrentIndex(int(present))
+
+    def forget(self) -> None:
+        """Show the first message again: there is nothing else yet."""
+        self.message.setText(self._first)
+        self.show_content(False)
 
     def set_theme(self, theme: Theme) -> None:
         """Recolour the message."""

@@ -194,6 +194,7 @@ def test_a_live_change_of_the_attack_decides_by_the_phase(tmp_path: Path) -> Non
             session.apply(SetKnob("attack.steps", 3))
         session.step()
     session.apply(SetKnob("attack.steps", 1))
+    drain(session)  # the report says that the phase has ended
     session.close()
     with closing(Store.open(tmp_path / "run", read_only=True)) as store:
         found = Facts(StoreSource(store)).trained_by(80)
@@ -204,7 +205,7 @@ def test_a_live_change_of_the_attack_decides_by_the_phase(tmp_path: Path) -> Non
 def test_certified_on_the_clean_net_says_nothing_of_adversarial_training() -> None:
     moved = {key: value for key, value in GOOD.items() if not key[0].startswith("verified")}
     figures = Figures({**moved, ("verified/certified@0.2", CLEAN_END): 0.9, ("verified/worst@0.2", CLEAN_END): 0.95})
-    assert verdicts(check(figures))[5] == "does not hold"
+    assert verdicts(check(figures))[5] == "not measured"
 
 
 def trained(folder: Path, **knobs: object) -> Path:
@@ -247,8 +248,10 @@ def test_without_an_adversarial_phase_nothing_purifies(runs: dict[str, dict[int,
     assert runs["clean only"][5]["verdict"] == "not measured"
 
 
-def test_gaussian_noise_does_not_purify(runs: dict[str, dict[int, Any]]) -> None:
-    assert runs["noise"][4]["verdict"] == "does not hold"
+def test_gaussian_noise_is_no_adversarial_training(runs: dict[str, dict[int, Any]]) -> None:
+    """The rules are about adversarial training: a run that trains something else neither confirms nor refutes them."""
+    assert {runs["noise"][i]["verdict"] for i in (4, 5, 6, 7, 9, 10)} == {"not measured"}
+    assert runs["noise"][3]["verdict"] == "holds"
 
 
 def test_a_radius_too_large_leaves_no_accuracy(runs: dict[str, dict[int, Any]]) -> None:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, Protocol
 
+from engine.config.curves import PREFIX
 from engine.config.experiment import Config
 from engine.config.knobs import AttackKnobs
 from engine.core import metrics
@@ -20,7 +21,7 @@ from engine.core.measurement import Measurement as How
 from engine.core.measurement import wilson
 from engine.core.registry import Registry
 from engine.run.snapshot import Event
-from engine.run.timeline import Span, spans
+from engine.run.timeline import Span, curve_in_force, spans
 
 TRAINING_ATTACK = ("attack.steps", "attack.restarts", "attack.random_start")  # knobs that make it FGM or not
 FGM_SHARE = "training/fgm_share"  # evidence that no run records: it follows from knobs and events
@@ -165,8 +166,11 @@ class Facts:
         if self.phase is None or end <= self.phase.start:
             return None
         start = self.phase.start
-        changes = [e for e in self.source.events if e.name in TRAINING_ATTACK]
-        moments = sorted({start, *(e.step for e in changes if start < e.step < end)})
+        changes = [e for e in self.source.events if e.name.removeprefix(PREFIX) in TRAINING_ATTACK]
+        planned = any(e.name.startswith(PREFIX) for e in changes)
+        planned |= any(self.source.config.schedule.curve(name) is not None for name in TRAINING_ATTACK)
+        steps = range(start, end) if planned else (start, *(e.step for e in changes if start < e.step < end))
+        moments = sorted(set(steps))
         by_fgm, words = 0, ""
         for moment, following in pairwise((*moments, end)):
             attack = self._attack_at(moment, changes)
@@ -182,8 +186,11 @@ class Facts:
             own = [e for e in changes if e.name == name]
             before = [e.new for e in own if e.step <= step]
             text = before[-1] if before else own[0].old if own else None
-            if text is not None:
-                field = name.partition(".")[2]
+            field = name.partition(".")[2]
+            curve = curve_in_force(self.source.config, changes, name, step)
+            if curve is not None:
+                attack = attack.model_copy(update={field: round(curve.at(step))})
+            elif text is not None:
                 value = text == "True" if isinstance(getattr(attack, field), bool) else int(text)
                 attack = attack.model_copy(update={field: value})
         return attack

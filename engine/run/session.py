@@ -278,12 +278,18 @@ class Session(ABC):
         knob = resolve(path, self.config)
         if not knob.live:
             raise ConfigError(f"{knob.path}: takes effect with a new run only; reset to apply it")
-        changed = with_value(self.config, knob.path, value)
-        old, new = value_of(self.config, knob.path), value_of(changed, knob.path)
-        if old != new or self.config.schedule != changed.schedule:  # a value set by hand ends the knob's curve
-            self.config = at_step(changed, self.steps_done)
+        curve = value_of(self.config, PREFIX + knob.path) if knob.follows_curves else None
+        if curve is not None and value is not None:  # a value set by hand ends the knob's curve
+            self._change(PREFIX + knob.path, None)
+        self._change(knob.path, value)
+
+    def _change(self, path: str, value: object) -> None:
+        changed = at_step(with_value(self.config, path, value), self.steps_done)
+        old, new = value_of(self.config, path), value_of(changed, path)
+        if old != new:
+            self.config = changed
             self._saved_at = -1  # a checkpoint of this step would not know it
-            self._recorder.event(self.steps_done, knob.path, old, new)
+            self._recorder.event(self.steps_done, path, old, new)
 
     def _switch(self, to: Objective) -> None:
         old, self.phase = self.phase, to

@@ -40,17 +40,9 @@ from fp_gui.views.widgets import line, tint
 
 VERIFY = Task("claims", "Verify (slow)", ("--verify",))
 CAPTION = "The paper's claims, decided by the figures of this run and the rule on each card."
-SLOW = "Press “Verify (slow)” once clean training has ended."
-MISSING = {
-    1: "clean",
-    2: "clean",
-    3: "clean",
-    4: "second",
-    7: "second",
-    11: "second",
-}  # else only the verification measures it
+SLOW = "Press “Verify (slow)” to measure it."
+UNDECIDED = "Not all figures that the rule needs were measured."
 ELSEWHERE = "This claim is about another kind of run: sparse-coding presets and image presets decide different claims."
-MISSING_TEXT = {"clean": "Measured when clean training ends.", "second": "Measured in the phase after clean training."}
 
 
 class Live:
@@ -94,6 +86,7 @@ class Shown:
     parts: tuple[Part, ...] = ()
 
 
+LIVE = (1, 2, 3, 4, 7, 11)  # decided by the run's own reports
 VERIFIED = ("verified/", "rival/", "transfer/", "local/", "low_rank/")  # what only the slow evaluation records
 
 
@@ -105,7 +98,7 @@ def merge(live: Sequence[Claim], records: Sequence[ClaimRecord], step: int) -> t
     for claim in live:
         record = found.get(claim.id)
         if record is None or record.verdict == "not measured":
-            missing = MISSING_TEXT.get(MISSING.get(claim.id, ""), SLOW) if claim.applies else ELSEWHERE
+            missing = claim.waits or (UNDECIDED if claim.id in LIVE else SLOW) if claim.applies else ELSEWHERE
             remark = "" if claim.verdict != "not measured" else missing
             merged.append(Shown(claim, claim.verdict, claim.evidence, claim.rule, remark, claim.parts))
             continue
@@ -198,8 +191,9 @@ class Card(QFrame):
         claim = shown.claim
         self.number.setText(str(claim.id))
         self.title.setText(claim.title)
-        self.badge.setText(f"{VIEW.looks[shown.verdict].label} {shown.verdict}")
-        self.badge.setAccessibleName(f"Claim {claim.id}: {shown.verdict}")
+        words = "not yet" if shown.verdict == "not measured" and claim.waits else shown.verdict
+        self.badge.setText(f"{VIEW.looks[shown.verdict].label} {words}")
+        self.badge.setAccessibleName(f"Claim {claim.id}: {words}")
         contradicts = shown.verdict == "does not hold"
         plain = "The claim does not hold in this run: its figures contradict the paper." if contradicts else ""
         self.plain.setText(" ".join(filter(None, (parts_text(shown.parts), plain))))

@@ -23,7 +23,7 @@ from fp_gui.views.gallery_view import MOMENTS, NOT_YET, GalleryView, row_of
 from fp_gui.views.layer_choice import LayerChoice
 from fp_gui.views.pictures import PictureGallery, WeightBar, image_colours, signed_colours, weight_colours
 from fp_gui.views.unit_text import layer_text, means_text, unit_text
-from fp_gui.views.widgets import Pages, Switch, line
+from fp_gui.views.widgets import Pages, Switch, aged, line
 
 FIRST = ""  # the first layer, whatever its name
 PRESS_START = "Press Start to make the pictures of these units."
@@ -130,6 +130,7 @@ class FiltersView(GalleryView[PictureGallery]):
         self._snapshot = self.filters = self.features = self._seen = self.facts = None
         self.weight_bar.set_signed(False)
         self._selected = -1
+        self.feature_controls.set_images(0)
         self.feature_controls.forget()
 
     def _take(self, features: Features | None) -> None:
@@ -247,7 +248,7 @@ class FiltersView(GalleryView[PictureGallery]):
                     (f"{unit} · {_number(value)}", f"{unit}") for unit, value in zip(units, values, strict=True)
                 ]
                 gallery.show_pictures(image_colours(pictures), grid, captions)
-        self.galleries[2].title.setText(f"Now: step {features.step:,}")
+        self.galleries[2].title.setText(f"Now: {aged(features.step, snapshot.step)}")
         told = features.share >= 1 or self.feature_controls.live is not None  # by the progress bar
         share = "" if told else f" {features.share:.0%} done."
         self.rule.setText(protocol_text(features, snapshot.config.seed) + share)

@@ -20,7 +20,7 @@ from fp_gui.views.layer_choice import LayerChoice
 from fp_gui.views.layer_plot import SHIFT, LayerPlot, Spread, share, share_text, short_names
 from fp_gui.views.plots import SYMBOLS, add_items, colour_of, pen_of, swatch, translucent
 from fp_gui.views.unit_scatter import UnitScatter
-from fp_gui.views.widgets import EMPTY, Pages, line, tint
+from fp_gui.views.widgets import EMPTY, Pages, aged, line, tint
 
 NARROW = 560  # pixels under which the plots stand one below the other
 WAITING = (
@@ -97,6 +97,7 @@ class LayersView(View):
         layout.addWidget(self.pages, 1)
 
         self.result: LayersPrinciple1 | None = None
+        self._counted = ""
         self.layer.currentIndexChanged.connect(self._chosen)
         self.set_theme(self.theme)
 
@@ -146,12 +147,21 @@ class LayersView(View):
             self.pages.message.setText(self._missing(snapshot))
         self.pages.show_content(result is not None or self.result is not None)
         if result is None or result is self.result:
+            self._tell_age(snapshot.step)
             return
         self.result = result
         if self.layer.show_layers(result.layers):
             for plot in (self.cosines, self.activity):
                 plot.set_layers(short_names(result.layers))
         self._draw(result)
+        self._tell_age(snapshot.step)
+
+    def _tell_age(self, now: int) -> None:
+        if self.result is not None:
+            self.summary.setText(
+                f"All layers: {self._counted} alive units. {aged(self.result.step, now).capitalize()}, measured on the "
+                f"weights; active share on n = {self.result.n} held-out images, live estimate."
+            )
 
     def forget(self) -> None:
         """No layers: the next network may have others."""
@@ -196,10 +206,7 @@ class LayersView(View):
         self.activity.getViewBox().setYRange(0.0, min(1.0, top), padding=0.05)
         count = sum(share(result.of[each.name])[0] for each in result.layers)
         total = sum(share(result.of[each.name])[1] for each in result.layers)
-        self.summary.setText(
-            f"All layers: {count:,} of {total:,} alive units. Step {result.step:,}, measured on the weights; active "
-            f"share on n = {result.n} held-out images, live estimate."
-        )
+        self._counted = f"{count:,} of {total:,}"
         self._chosen()
 
     # -- one layer -----------------------------------------------------------------------------------------------

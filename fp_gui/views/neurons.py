@@ -121,7 +121,7 @@ class NeuronsView(GalleryView[TileGallery]):
     @property
     def inspecting(self) -> bool:
         """Whether one neuron is looked at from close by."""
-        return self._inspector is not None and self._inspector.isVisibleTo(self)
+        return self._inspector is not None and not self._inspector.isHidden()
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Show the weights of ``snapshot``; nothing if they are those already shown."""

@@ -31,7 +31,7 @@ from fp_gui.views.plots import (
     theme_plot,
     translucent,
 )
-from fp_gui.views.widgets import Pages, Switch, line, restore, tint
+from fp_gui.views.widgets import Pages, Switch, aged, line, restore, tint
 
 TOP = 1.07  # of the y axis: room for the name of tau above the curves
 MEASURING = (
@@ -197,6 +197,8 @@ class RadiusView(View):
         if result is not None and result is not self.result:
             self.result = result
             self._draw(result)
+        if self.result is not None:
+            self.names["now"].setText(f"now ({aged(self.result.step, snapshot.step)})")
 
     def forget(self) -> None:
         """No curves, and no radius to read them at."""
@@ -250,7 +252,6 @@ class RadiusView(View):
             area.setPath(path)
         self.plot.setLabel("bottom", f"radius of the ball around the input ({NORM_SIGN[result.norm]} norm)")
         self._range()
-        self.names["now"].setText(f"now (step {result.step:,})")
         self.heads[1].setText("certified, at least" + ("" if result.norm == "l2" else " *"))
         self.protocol.setText(protocol_text(result))
         self._show()

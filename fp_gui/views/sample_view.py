@@ -162,12 +162,17 @@ class SampleView(View, Generic[R]):
             self.pages.message.setText(self.measuring)
         self.pages.show_content(found is not None or self.found is not None)
         if found is None or found is self.found:
+            self.tell_age(snapshot.step)
             return
         self.found = found
         with QSignalBlocker(self.sample):
             self.sample.setRange(1, max(self.size_of(found), 1))
         self.draw_all(found)
         self.choose()
+        self.tell_age(snapshot.step)
+
+    def tell_age(self, now: int) -> None:
+        """Say how far what is shown lags behind step ``now``, where it can."""
 
     def choose(self) -> None:
         """Another sample was chosen, or others are there."""

@@ -31,6 +31,12 @@ def line(text: str = "", *, wrap: bool = True) -> QLabel:
     return label
 
 
+def aged(step: int, now: int) -> str:
+    """The step that something is of, and how far it lags behind ``now``, e.g. ``step 159, 799 steps ago``."""
+    ago = now - step
+    return f"step {step:,}" + (f", {ago:,} step{'s' if ago != 1 else ''} ago" if ago > 0 else "")
+
+
 class Pages(QStackedWidget):
     """Either the content of a view or, before there is anything to show, a text that says what to do."""
 

@@ -136,7 +136,7 @@ def test_a_value_set_by_hand_ends_the_curve_is_an_event_and_survives_a_resume(tm
     assert session.config.training.lr == pytest.approx(0.2)
     named = [(e.step, e.name, e.new) for e in session._recorder.events if e.name != "phase"]
     assert named == [
-        (30, "training.lr", "2.0"), (45, "schedule.knobs.training.lr", "[[45, 2.0], [60, 0.2]]"),
+        (30, "schedule.knobs.training.lr", "None"), (45, "schedule.knobs.training.lr", "[[45, 2.0], [60, 0.2]]"),
     ]  # fmt: skip
     session.close()
 

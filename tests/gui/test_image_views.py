@@ -665,7 +665,7 @@ def test_the_first_layers_points_are_linked_with_other_views(qtbot):
 
 def test_layers_say_that_they_are_measured_after_clean_training(qtbot):
     view = shown(qtbot, LayersView)
-    view.render(make())
+    view.render(dataclasses.replace(make(), clean_step=600))
     assert "being measured" in view.pages.message.text()
     view.render(make(by_layer()))
     view.render(make(step=1300))

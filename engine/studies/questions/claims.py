@@ -117,5 +117,6 @@ def table(claims: Sequence[Claim]) -> str:
         lines.append(f"      rule: {claim.rule}")
         if claim.parts:
             lines.append(f"      {parts_text(claim.parts)}")
+        lines += [f"      {claim.waits}"] if claim.waits else []
         lines += [f"      {figure.text()}" for figure in claim.evidence]
     return "\n".join(lines)

@@ -29,7 +29,7 @@ from engine.config.experiment import Config, with_value
 from engine.core.folders import APP
 from engine.core.signals import INTERRUPTED, noted
 from fp_gui.bridge.controller import Controller
-from fp_gui.bridge.worker import SessionFactory, Worlds
+from fp_gui.bridge.requests import SessionFactory, Worlds
 from fp_gui.main_window import MainWindow
 from fp_gui.theme import ThemeManager
 from fp_gui.views.base import view_types

@@ -12,7 +12,7 @@ from engine.run.commands import EvaluateNow
 from engine.run.snapshot import Snapshot, protocol_at
 from fp_gui.banner import Banner
 from fp_gui.bridge.controller import Controller
-from fp_gui.bridge.worker import Answer
+from fp_gui.bridge.requests import Answer
 
 SHOWN = ((metrics.CLEAN, "clean accuracy"), (metrics.PGD, "robust accuracy"))
 PATIENCE = 3  # pictures after the evaluation ended, until its figures must be there

@@ -17,7 +17,7 @@ from fp_gui.actions import Goto, KeySheet, Toolbar, key_rows, make_actions
 from fp_gui.attack_now import AttackNow
 from fp_gui.banner import Banner
 from fp_gui.bridge.controller import Controller
-from fp_gui.bridge.worker import RunInfo
+from fp_gui.bridge.requests import RunInfo
 from fp_gui.data_dialog import DataDialog, chosen_folder
 from fp_gui.export import Exporter, ExportProgress, ExportRequest
 from fp_gui.export_dialog import ExportDialog

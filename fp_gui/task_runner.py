@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, QSettings, Signal, Slot
 
-from fp_gui.bridge.worker import Answer
+from fp_gui.bridge.requests import Answer
 from fp_gui.durations import Durations, in_words, seconds_left
 from fp_gui.tasks import EngineProcess, Save, State, Task, TaskState, arguments
 

@@ -13,7 +13,7 @@ from typing import Literal
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal, Slot
 
 from engine.core.isolation import child_environment
-from fp_gui.bridge.worker import Answer
+from fp_gui.bridge.requests import Answer
 
 Save = Callable[[Callable[[Answer], None]], None]  # save a checkpoint, then say what came of it
 State = Literal["saving", "running", "done", "failed", "cancelled"]

@@ -9,7 +9,7 @@ from PySide6.QtCore import QObject, Slot
 from PySide6.QtGui import QAction
 
 from fp_gui.banner import Banner, Offer
-from fp_gui.bridge.worker import RunInfo
+from fp_gui.bridge.requests import RunInfo
 
 
 class WayBack(QObject):

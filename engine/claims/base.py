@@ -10,8 +10,9 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
+from engine.config.curves import PREFIX
 from engine.config.experiment import Config
 from engine.config.knobs import AttackKnobs
 from engine.core import metrics
@@ -20,7 +21,7 @@ from engine.core.measurement import Measurement as How
 from engine.core.measurement import wilson
 from engine.core.registry import Registry
 from engine.run.snapshot import Event
-from engine.run.timeline import Span, spans
+from engine.run.timeline import Span, curve_in_force, spans
 
 TRAINING_ATTACK = ("attack.steps", "attack.restarts", "attack.random_start")  # knobs that make it FGM or not
 FGM_SHARE = "training/fgm_share"  # evidence that no run records: it follows from knobs and events
@@ -48,6 +49,24 @@ class Figure:
         )
 
 
+def verdict_of(holds: bool | None) -> Verdict:
+    """A decision in words."""
+    return "not measured" if holds is None else "holds" if holds else "does not hold"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a claim that says several things, with its own verdict; the claim holds if all its parts do."""
+
+    name: str
+    verdict: Verdict
+
+
+def parts_text(parts: Iterable[Part]) -> str:
+    """``dense: holds · small: does not hold``; empty for none."""
+    return " · ".join(f"{part.name}: {part.verdict}" for part in parts)
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A claim with what this run says of it; ``view`` is the view that shows it, ``about`` what it means."""
@@ -61,6 +80,7 @@ class Claim:
     view: str
     applies: bool = True  # False where the claim is about another kind of run than this one
     waits: str = ""  # which phase's end it waits for, if it is not decided for that reason
+    parts: tuple[Part, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """The object that ``claims.json`` holds."""
@@ -69,6 +89,7 @@ class Claim:
             "title": self.title,
             "verdict": self.verdict,
             "rule": self.rule,
+            "parts": [asdict(part) for part in self.parts],
             "evidence": [asdict(figure) for figure in self.evidence],
         }
 
@@ -145,8 +166,11 @@ class Facts:
         if self.phase is None or end <= self.phase.start:
             return None
         start = self.phase.start
-        changes = [e for e in self.source.events if e.name in TRAINING_ATTACK]
-        moments = sorted({start, *(e.step for e in changes if start < e.step < end)})
+        changes = [e for e in self.source.events if e.name.removeprefix(PREFIX) in TRAINING_ATTACK]
+        planned = any(e.name.startswith(PREFIX) for e in changes)
+        planned |= any(self.source.config.schedule.curve(name) is not None for name in TRAINING_ATTACK)
+        steps = range(start, end) if planned else (start, *(e.step for e in changes if start < e.step < end))
+        moments = sorted(set(steps))
         by_fgm, words = 0, ""
         for moment, following in pairwise((*moments, end)):
             attack = self._attack_at(moment, changes)
@@ -162,8 +186,11 @@ class Facts:
             own = [e for e in changes if e.name == name]
             before = [e.new for e in own if e.step <= step]
             text = before[-1] if before else own[0].old if own else None
-            if text is not None:
-                field = name.partition(".")[2]
+            field = name.partition(".")[2]
+            curve = curve_in_force(self.source.config, changes, name, step)
+            if curve is not None:
+                attack = attack.model_copy(update={field: round(curve.at(step))})
+            elif text is not None:
                 value = text == "True" if isinstance(getattr(attack, field), bool) else int(text)
                 attack = attack.model_copy(update={field: value})
         return attack
@@ -224,7 +251,13 @@ UNRELATED = 0.30  # mean cosine of trained weights with the start, at most
 RELATED = 0.30  # by so much must (w, w′) exceed the other two cosines
 MOST = 0.50  # share of neurons that counts as most
 
-Outcome = tuple[bool | None, Sequence[Figure | None]]
+
+class Outcome(NamedTuple):
+    """Whether a claim holds (None: not measured), its evidence, and the parts that are decided each for itself."""
+
+    holds: bool | None
+    evidence: Sequence[Figure | None]
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +304,15 @@ def decided(figures: Sequence[Figure | None], holds: Callable[..., bool], *shown
     """
     values = [figure.value for figure in figures if figure is not None]
     measured = len(values) == len(figures)
-    return (holds(*values) if measured else None), (*figures, *shown)
+    return Outcome(holds(*values) if measured else None, (*figures, *shown))
+
+
+def in_parts(*parts: tuple[str, Outcome]) -> Outcome:
+    """A claim of several parts: it holds if all do, and does not if one does not."""
+    found = [outcome.holds for _, outcome in parts]
+    holds = False if False in found else None if None in found else True
+    evidence = tuple(dict.fromkeys(f for _, outcome in parts for f in outcome.evidence if f is not None))
+    return Outcome(holds, evidence, tuple(Part(name, verdict_of(outcome.holds)) for name, outcome in parts))
 
 
 def check(source: FigureSource) -> list[Claim]:
@@ -283,9 +324,13 @@ def check(source: FigureSource) -> list[Claim]:
         here = rule.about_runs_of(source.config.kind)
         if not here and any(r.id == rule.id and r.about_runs_of(source.config.kind) for r in known):
             continue
-        decision, evidence = rule.decide(facts) if here else (None, ())
-        found = tuple(f for f in evidence if f is not None)
-        verdict: Verdict = "not measured" if decision is None else "holds" if decision else "does not hold"
-        waits = facts.waits(rule.needs) if here and decision is None else ""
-        claims.append(Claim(rule.id, rule.title, verdict, rule.rule, found, rule.about, rule.view, here, waits))
+        outcome = rule.decide(facts) if here else Outcome(None, ())
+        found = tuple(f for f in outcome.evidence if f is not None)
+        waits = facts.waits(rule.needs) if here and outcome.holds is None else ""
+        claims.append(
+            Claim(
+                rule.id, rule.title, verdict_of(outcome.holds), rule.rule, found, rule.about, rule.view, here, waits,
+                outcome.parts,
+            )
+        )  # fmt: skip
     return claims

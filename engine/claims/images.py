@@ -51,7 +51,7 @@ def _local(facts: Facts) -> Outcome:
         kept = _kept(found[2:], CLOSER)
         if before is not None and after is not None and kept is not None:
             holds.append(kept and after.value >= before.value + LOCAL_GAIN)
-    return (all(holds) if len(holds) >= 2 else None), evidence
+    return Outcome(all(holds) if len(holds) >= 2 else None, evidence)
 
 
 @claim_rule(
@@ -67,8 +67,8 @@ def _low_rank_on_images(facts: Facts) -> Outcome:
     clean = facts.at_clean_end(metrics.PGD)
     low, full = facts.last(metrics.rank("robust", IMAGE_RANK)), facts.last(metrics.rank("robust", 0))
     if clean is None or low is None or full is None or full.value <= clean.value:
-        return None, (clean, low, full)
-    return low.value - clean.value >= IMAGE_SHARE * (full.value - clean.value), (clean, low, full)
+        return Outcome(None, (clean, low, full))
+    return Outcome(low.value - clean.value >= IMAGE_SHARE * (full.value - clean.value), (clean, low, full))
 
 
 @claim_rule(
@@ -91,8 +91,8 @@ def _layers_purify(facts: Facts) -> Outcome:
         evidence += found
         holds.append(_kept(found, 0.0))
     if before is None or after is None or any(each is None for each in holds):
-        return None, evidence
-    return after.value >= before.value + IMAGE_GAIN and all(holds), evidence
+        return Outcome(None, evidence)
+    return Outcome(after.value >= before.value + IMAGE_GAIN and all(holds), evidence)
 
 
 def _kept(found: Sequence[Figure | None], margin: float) -> bool | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from math import isfinite
 
@@ -23,6 +24,8 @@ def read_value(text: str, kind: str) -> object:
         return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
     if kind == "bool":
         return {"true": True, "false": False}.get(text.lower(), text)
+    if kind == "curve" or text.startswith("["):
+        return _points(text)
     try:
         number = float(text)
     except ValueError:
@@ -33,6 +36,17 @@ def read_value(text: str, kind: str) -> object:
         return int(text)
     except ValueError:  # 1e3, or thousands of digits
         return int(number) if isfinite(number) and number.is_integer() else text
+
+
+def _points(text: str) -> object:
+    """The points of a curve, None for no curve (``None``, as an event says it), else the text itself."""
+    if text in ("", str(None)):
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return found if isinstance(found, list) else text
 
 
 def parse_assignment(text: str) -> tuple[str, str]:

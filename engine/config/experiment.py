@@ -13,9 +13,10 @@ from functools import cache
 from types import UnionType
 from typing import Any, ClassVar, Literal, TypeVar, Union, cast, get_args, get_origin
 
-from pydantic import BaseModel, Field, ValidationError, create_model
+from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
 from pydantic.fields import FieldInfo
 
+from engine.config.curves import POINTS_ALLOWED, PREFIX, is_curve
 from engine.config.knobs import (
     About,
     AttackKnobs,
@@ -64,6 +65,24 @@ class Config(Group):
     evaluation: Evaluation = Field(default_factory=Evaluation)
     storage: Storage = Field(default_factory=Storage)
 
+    @model_validator(mode="after")
+    def _curves_fit(self) -> Config:
+        table = {knob.path: knob for knob in knobs(self)} if self.schedule.knobs else {}
+        for name, curve in self.schedule.knobs:
+            known = table.get(name)
+            if known is None or not known.follows_curves:
+                why = "no knob has this name" if known is None else "is no live number"
+                allowed = ", ".join(k.path for k in table.values() if k.follows_curves)
+                raise ValueError(f"{PREFIX}{name}: {why}; allowed: {allowed}")
+            for step, value in curve.points:
+                if step > self.schedule.total:
+                    raise ValueError(
+                        f"{PREFIX}{name}: got step {step}; allowed: at most {self.schedule.total}, the run's last step"
+                    )
+                if not known.takes(value):
+                    raise ValueError(f"{PREFIX}{name}: got {value:g} at step {step}; allowed: {known.allowed}")
+        return self
+
     @classmethod
     def variants(cls) -> Mapping[str, Mapping[str, type[Group]]]:
         """Group (``world``, ``model``) → name → the class of knobs that this name chooses."""
@@ -101,7 +120,8 @@ def _specialised(kind: type[Config], world: type[Group], model: type[Group]) -> 
 class KnobInfo:
     """One knob as the form, the command line and the documentation see it.
 
-    ``path`` is its full name (``attack.tau``); ``kind`` one of ``int``, ``float``, ``bool``, ``choice``, ``text``;
+    ``path`` is its full name (``attack.tau``); ``kind`` one of ``int``, ``float``, ``bool``, ``choice``, ``text``, or
+    ``curve`` for the curve of a knob (:mod:`engine.config.curves`), which is no knob of the form's own;
     ``choices`` is filled for ``choice`` only; ``low`` and ``high`` are inclusive or None.
     """
 
@@ -123,8 +143,20 @@ class KnobInfo:
             raise ConfigError(f"{self.path}: takes effect with a new run only; reset to apply it")
 
     @property
+    def follows_curves(self) -> bool:
+        """Whether this knob may change by a plan."""
+        return self.live and self.kind in ("int", "float")
+
+    def takes(self, value: float) -> bool:
+        """Whether a number is a value of this knob."""
+        whole = self.kind != "int" or value == int(value)
+        return whole and (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+
+    @property
     def allowed(self) -> str:
         """The allowed values in words."""
+        if self.kind == "curve":
+            return POINTS_ALLOWED
         if self.kind == "choice":
             return ", ".join(self.choices)
         if self.kind == "bool":
@@ -153,6 +185,8 @@ def _walk(
         name = field.alias or field_name
         if isinstance(value, BaseModel):
             yield from _walk(value, name, variants)
+            continue
+        if field.json_schema_extra is None:  # not a knob: the curves of others
             continue
         info = _info(field, f"{prefix}.{name}" if prefix else name, prefix, name)
         if name == "name" and prefix in variants:
@@ -187,6 +221,9 @@ def resolve(name: str, config: Config | None = None) -> KnobInfo:
     Raises :class:`ConfigError` that names near misses for an unknown or ambiguous name.
     """
     table = knobs(config)
+    if name.startswith(PREFIX):
+        target = resolve(name.removeprefix(PREFIX), config)
+        return replace(target, path=PREFIX + target.path, kind="curve", low=None, high=None, live=True)
     found = [k for k in table if k.path == name] or [k for k in table if k.name == name]
     if len(found) == 1:
         return found[0]
@@ -199,7 +236,9 @@ def resolve(name: str, config: Config | None = None) -> KnobInfo:
 
 
 def value_of(config: Config, path: str) -> object:
-    """The value of the knob at ``path``."""
+    """The value of the knob at ``path``; that of ``schedule.knobs.<path>`` is a curve or None."""
+    if path.startswith(PREFIX):
+        return config.schedule.curve(path.removeprefix(PREFIX))
     node: object = config
     for part in path.split("."):
         node = getattr(node, "lambda_" if part == "lambda" else part)
@@ -281,10 +320,19 @@ def with_value(config: C, name: str, value: object) -> C:
 def with_values(config: C, values: Mapping[str, object]) -> C:
     """A copy of ``config`` with knobs changed by path, judged together; a new name brings its group's defaults with it.
 
-    Raises :class:`ConfigError`.
+    A number ends the curve that its knob follows; points in place of a number are its curve. Raises
+    :class:`ConfigError`.
     """
     data, variants = to_dict(config), config.variants()
-    for path, value in sorted(values.items(), key=lambda item: not item[0].endswith(".name")):  # names first
+    curves: dict[str, object] = data["schedule"]["knobs"]
+    for path, value in sorted(values.items(), key=lambda item: (not item[0].endswith(".name"), PREFIX in item[0])):
+        target = path.removeprefix(PREFIX)
+        if target != path or is_curve(value):
+            curves[target] = value
+            if value is None or value == ():
+                del curves[target]
+            continue
+        curves.pop(path, None)
         group, _, leaf = path.rpartition(".")
         node = data[group] if group else data
         if leaf == "name" and group in variants and node[leaf] != value:
@@ -293,3 +341,18 @@ def with_values(config: C, values: Mapping[str, object]) -> C:
             node = data[group] = {}
         node[leaf] = value
     return cast(C, from_dict(data))
+
+
+def at_step(config: C, step: int) -> C:
+    """``config`` with every knob that follows a curve at its value after ``step`` steps."""
+    changed: dict[str, dict[str, object]] = {}
+    for path, curve in config.schedule.knobs:
+        group, _, leaf = path.partition(".")
+        field = "lambda_" if leaf == "lambda" else leaf
+        old, value = getattr(getattr(config, group), field), curve.at(step)
+        if old != (value := round(value) if isinstance(old, int) else value):
+            changed.setdefault(group, {})[field] = value
+    if not changed:
+        return config
+    groups = {group: getattr(config, group).model_copy(update=values) for group, values in changed.items()}
+    return config.model_copy(update=groups)

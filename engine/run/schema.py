@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
+from engine.config.curves import PREFIX, read_curve
 from engine.config.experiment import Config, KnobInfo, from_dict, knobs
 from engine.config.knobs import Objective
 from engine.core.errors import ConfigError, StoreError, VersionError
@@ -220,13 +221,27 @@ def change_fault(name: str, old: str, new: str, config: Config) -> str:
             except ValidationError:
                 return f"{field}: got {quoted(value)}, which is no phase"
         return ""
-    knob = next((each for each in knobs(config) if each.path == name), None)
+    knob = next((each for each in knobs(config) if each.path == name.removeprefix(PREFIX)), None)
     if knob is None or not knob.live:
         return f"name: got {quoted(name)}, which is no live knob of this run"
     for field, value in (("old", old), ("new", new)):
-        if not _fits(value, knob):
+        if name.startswith(PREFIX):
+            if wrong := _curve_fault(value, knob):
+                return f"{field}: {wrong}"
+        elif not _fits(value, knob):
             return f"{field}: got {quoted(value)}; allowed for {name}: {knob.allowed}"
     return ""
+
+
+def _curve_fault(text: str, knob: KnobInfo) -> str:
+    if text == str(None):
+        return ""
+    try:
+        curve = read_curve(knob.path, parse_json(text))
+    except ValueError as error:
+        return str(error)
+    good = knob.follows_curves and all(knob.takes(value) for _, value in curve.points)
+    return "" if good else f"got {quoted(text)}; allowed for {knob.path}: {knob.allowed}"
 
 
 def _fits(value: str, knob: KnobInfo) -> bool:

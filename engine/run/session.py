@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.config.experiment import Config, resolve, value_of, with_value
+from engine.config.curves import PREFIX, is_curve
+from engine.config.experiment import Config, at_step, resolve, value_of, with_value
 from engine.config.knobs import Objective
 from engine.config.objectives import known
 from engine.core import metrics
@@ -32,6 +33,7 @@ from engine.run.snapshot import Problem, Snapshot
 from engine.run.store import Checkpoint, Store
 from engine.run.summary import summarise
 from engine.run.timeline import last_switch
+from engine.run.wholeness import Wholeness
 
 MOST_PROBLEMS = 100  # that are kept, should each have a text of its own
 RING = 64  # steps whose loss stays on the device before it is recorded: one synchronisation for all of them
@@ -54,7 +56,6 @@ class Session(ABC):
     def __init__(self, store: Store, config: Config, checkpoint: Checkpoint | None) -> None:
         self.threads = prepare_thread(config.threads)
         self.device = choose(config.device)
-        self.config = config
         self._generators = {name: seeded(config.seed, name, self.device) for name in self.GENERATORS}
         self.steps_done = 0
         self.scheduled = True
@@ -62,6 +63,7 @@ class Session(ABC):
         self.phase: Objective = "clean"
         self.clean_step = 0  # the step at which the clean phase last ended, 0 before that
         self.phase_start = 0  # the step at which the present phase began
+        self.config = at_step(config, 0 if checkpoint is None else checkpoint.step)
         if checkpoint is None:
             if config.schedule.clean_steps == 0:
                 self.phase = config.schedule.second
@@ -83,7 +85,7 @@ class Session(ABC):
         self._reported_at = -1 if checkpoint is None else int(checkpoint.state.get("reported_at", -1))
         self._saved_at = -1
         self._closed = False
-        self._torn = False  # an exception came in the middle of a change: what stands now is no state of the run
+        self._whole = Wholeness()
         self._scheduler = Scheduler()
         self.problems: tuple[Problem, ...] = ()
         self._failed_at: dict[type, object] = {}
@@ -172,7 +174,7 @@ class Session(ABC):
             return
         self._closed = True
         try:
-            if not self._torn and not self._recorder.failed:
+            if not self._whole.torn and not self._recorder.failed:
                 with suppress(ExplorerError):  # it has diverged: the last sound checkpoint stays the newest
                     self._empty_ring()
                 if self._saved_at != self.steps_done and not self.diverged:
@@ -215,38 +217,20 @@ class Session(ABC):
 
         Raises :class:`ExplorerError` when training has diverged; the last checkpoint is still sound then.
         """
-        self._check_whole()
+        self._whole.check(self.steps_done)
         if self.diverged:
             raise ExplorerError(self._divergence())
-        with self._whole(ExplorerError):
+        with self._whole.change(ExplorerError):
             if self.finished:
                 self.scheduled = False
             self._train(self._ring[0, self._in_ring], self._ring[1, self._in_ring])
             self._in_ring += 1
             self.steps_done += 1
+            self.config = at_step(self.config, self.steps_done)
             self._after_step()
-        with self._whole(Exception):
+        with self._whole.change(Exception):
             self._evaluations.beside(self.steps_done, self.config.evaluation.every)
             self._scheduler.beside_training()
-
-    @contextmanager
-    def _whole(self, harmless: type[Exception]) -> Iterator[None]:
-        """What is done in here is done wholly: any exception but a ``harmless`` one leaves the session torn."""
-        before, self._torn = self._torn, True
-        try:
-            yield
-        except harmless:
-            self._torn = before
-            raise
-        self._torn = before
-
-    def _check_whole(self) -> None:
-        """Raise :class:`ExplorerError` if the session is torn: from here nothing can go on."""
-        if self._torn:
-            raise ExplorerError(
-                f"the run was interrupted inside a step, after step {self.steps_done}; "
-                "open its folder again to go on from its newest checkpoint"
-            )
 
     def _after_step(self) -> None:
         step, schedule = self.steps_done, self.config.schedule
@@ -292,7 +276,7 @@ class Session(ABC):
         Raises :class:`ConfigError`, and changes nothing, for an unknown knob, a value that is not allowed or a knob
         that takes effect with a new run only.
         """
-        self._check_whole()
+        self._whole.check(self.steps_done)
         match command:
             case SetKnob(path, value):
                 self._set_knob(path, value)
@@ -310,17 +294,25 @@ class Session(ABC):
                 raise ConfigError(f"command: got {command!r}; a run on {self.config.world.name} has no such command")
 
     def _set_knob(self, path: str, value: object) -> None:
+        if is_curve(value) and not path.startswith(PREFIX):
+            path = PREFIX + resolve(path, self.config).path
         knob = resolve(path, self.config)
         knob.expect_live()
-        changed = with_value(self.config, knob.path, value)
-        old, new = value_of(self.config, knob.path), value_of(changed, knob.path)
+        curve = value_of(self.config, PREFIX + knob.path) if knob.follows_curves else None
+        if curve is not None and value is not None:  # a value set by hand ends the knob's curve
+            self._change(PREFIX + knob.path, None)
+        self._change(knob.path, value)
+
+    def _change(self, path: str, value: object) -> None:
+        changed = at_step(with_value(self.config, path, value), self.steps_done)
+        old, new = value_of(self.config, path), value_of(changed, path)
         if old != new:
             self.config = changed
             self._saved_at = -1  # a checkpoint of this step would not know it
-            self._recorder.event(self.steps_done, knob.path, old, new)
+            self._recorder.event(self.steps_done, path, old, new)
 
     def _switch(self, to: Objective) -> None:
-        with self._whole(ExplorerError):
+        with self._whole.change(ExplorerError):
             old, self.phase = self.phase, to
             self._end_phase(old)
             self.phase_start = self.steps_done
@@ -343,7 +335,7 @@ class Session(ABC):
 
     def measure(self) -> None:
         """One slice of what is being measured, if anything is."""
-        with self._whole(Exception):
+        with self._whole.change(Exception):
             if self._evaluations:
                 self._evaluations.slice()
             else:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from engine.config.curves import PREFIX, Curve, read_curve
+from engine.config.experiment import Config
 from engine.core.history import Series
 from engine.run.snapshot import NO_KNOB, Event
 from engine.run.store import Checkpoint, Store
@@ -27,6 +30,16 @@ def events_of(store: Store, checkpoint: Checkpoint) -> tuple[Event, ...]:
 def knob_events(store: Store, checkpoint: Checkpoint) -> tuple[Event, ...]:
     """Those changes that are changes of knobs: neither phase switches nor checkpoints."""
     return tuple(e for e in events_of(store, checkpoint) if e.name not in NO_KNOB)
+
+
+def curve_in_force(config: Config, events: Iterable[Event], path: str, step: int) -> Curve | None:
+    """The curve that the knob at ``path`` followed after ``step`` steps; ``config`` is that after all ``events``."""
+    own = [e for e in events if e.name == PREFIX + path]
+    before = [e.new for e in own if e.step <= step]
+    if not own:
+        return config.schedule.curve(path)
+    text = before[-1] if before else own[0].old
+    return None if text == str(None) else read_curve(path, json.loads(text))
 
 
 def spans(events: Iterable[Event], objective: str, end: int) -> tuple[Span, ...]:

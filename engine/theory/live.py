@@ -10,6 +10,7 @@ from engine.config.experiment import SPARSE_CODING
 from engine.core.arrays import frozen
 from engine.core.results import (
     CleanMixture,
+    FeatureFates,
     LowRank,
     Mixture,
     Perturbations,
@@ -21,7 +22,7 @@ from engine.core.results import (
 )
 from engine.data.sparse_stream import SparseCoding
 from engine.models.symmetric_relu import SymmetricRelu
-from engine.probes import low_rank, mixture, perturbation, principle1, radius, sparsity, winners
+from engine.probes import feature_fates, low_rank, mixture, perturbation, principle1, radius, sparsity, winners
 from engine.run.live import ProbeTask, at_once, in_slices
 from engine.theory.session import TheorySession
 
@@ -86,6 +87,14 @@ def lottery_tickets(session: TheorySession) -> Winners:
     """Neurons that led on one feature from the start, and their fate."""
     world, sigma_0 = session.world, session.config.model.sigma_0
     return winners.winners(session.weight_init, session.model.weight, world.dictionary, world.target, sigma_0)
+
+
+@at_once(FeatureFates, SPARSE_CODING)
+def features_of_neurons(session: TheorySession) -> FeatureFates:
+    """Every neuron's feature at the start, after clean training and now."""
+    return feature_fates.feature_fates(
+        session.weight_init, session.weight_clean, session.model.weight, session.world.dictionary
+    )
 
 
 @at_once(LowRank, SPARSE_CODING)

@@ -18,7 +18,8 @@ from engine.config.knobs import Objective
 from engine.run.commands import Command, EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase
 from engine.run.snapshot import Problem, Snapshot
 from fp_gui.bridge.mailbox import Mailbox
-from fp_gui.bridge.worker import Answer, NewRun, OpenRun, RunInfo, SessionFactory, Worker
+from fp_gui.bridge.requests import Answer, NewRun, OpenRun, RunInfo, SessionFactory
+from fp_gui.bridge.worker import Worker
 from fp_gui.runs import new_run_folder, runs_root
 
 FRAME = 0.033  # seconds between two looks into the mailbox, at least

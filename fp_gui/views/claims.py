@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from engine.claims.base import Claim, Figure, Verdict, check
+from engine.claims.base import Claim, Figure, Part, Verdict, check, parts_text
 from engine.config.experiment import Config
 from engine.core.history import Series
 from engine.core.labels import figure_name
@@ -83,6 +83,7 @@ class Shown:
     evidence: tuple[Figure, ...]
     rule: str
     remark: str
+    parts: tuple[Part, ...] = ()
 
 
 LIVE = (1, 2, 3, 4, 7, 11)  # decided by the run's own reports
@@ -99,12 +100,12 @@ def merge(live: Sequence[Claim], records: Sequence[ClaimRecord], step: int) -> t
         if record is None or record.verdict == "not measured":
             missing = claim.waits or (UNDECIDED if claim.id in LIVE else SLOW) if claim.applies else ELSEWHERE
             remark = "" if claim.verdict != "not measured" else missing
-            merged.append(Shown(claim, claim.verdict, claim.evidence, claim.rule, remark))
+            merged.append(Shown(claim, claim.verdict, claim.evidence, claim.rule, remark, claim.parts))
             continue
         remark = f"{checked([record])} at step {at:,}."
         if step > at and claim.verdict not in ("not measured", record.verdict):
             remark += f" The live figures now say: {claim.verdict}."
-        merged.append(Shown(claim, record.verdict, record.evidence, record.rule, remark))
+        merged.append(Shown(claim, record.verdict, record.evidence, record.rule, remark, record.parts))
     return tuple(merged)
 
 
@@ -193,8 +194,10 @@ class Card(QFrame):
         words = "not yet" if shown.verdict == "not measured" and claim.waits else shown.verdict
         self.badge.setText(f"{VIEW.looks[shown.verdict].label} {words}")
         self.badge.setAccessibleName(f"Claim {claim.id}: {words}")
-        self.plain.setText("The claim does not hold in this run: its figures contradict the paper.")
-        self.plain.setVisible(shown.verdict == "does not hold")
+        contradicts = shown.verdict == "does not hold"
+        plain = "The claim does not hold in this run: its figures contradict the paper." if contradicts else ""
+        self.plain.setText(" ".join(filter(None, (parts_text(shown.parts), plain))))
+        self.plain.setVisible(bool(self.plain.text()))
         self.remark.setText(shown.remark)
         self.remark.setVisible(bool(shown.remark))
         self.rule.setText(f"Rule: {shown.rule}")

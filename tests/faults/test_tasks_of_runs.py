@@ -19,7 +19,7 @@ from engine.figures.robustness import VIEW as ROBUSTNESS
 from engine.run.commands import Command, EvaluateNow, SaveCheckpoint
 from engine.run.snapshot import Snapshot
 from fp_gui import task_runner
-from fp_gui.bridge.worker import Answer
+from fp_gui.bridge.requests import Answer
 from fp_gui.durations import Durations, in_words, seconds_left
 from fp_gui.export_dialog import ExportDialog
 from fp_gui.main_window import MainWindow

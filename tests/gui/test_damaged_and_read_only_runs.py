@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from engine import worlds
 from fp_gui.bridge.controller import Controller
-from fp_gui.bridge.worker import RunInfo
+from fp_gui.bridge.requests import RunInfo
 from fp_gui.main_window import MainWindow
 from fp_gui.theme import ThemeManager
 from tests.faults.mutations import CHECKPOINT, MUTATIONS_OF_THEORY, newest

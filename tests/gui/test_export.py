@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 from engine.config.experiment import with_value
 from engine.run.commands import SaveCheckpoint
 from fp_gui import export
-from fp_gui.bridge.worker import Answer
+from fp_gui.bridge.requests import Answer
 from fp_gui.export import Exporter, ExportProgress, ExportRequest, arguments, failures
 from fp_gui.export_dialog import ExportDialog
 from fp_gui.main_window import MainWindow

@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from engine import worlds
 from fp_gui.bridge.controller import Controller
-from fp_gui.bridge.worker import Worlds
+from fp_gui.bridge.requests import Worlds
 from fp_gui.main_window import MainWindow
 from fp_gui.theme import ThemeManager
 from tests.faults.test_data_moved import config, pictures, swap_classes

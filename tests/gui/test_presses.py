@@ -17,7 +17,7 @@ from engine.run.snapshot import Snapshot
 from fp_gui import export, undo
 from fp_gui.bridge import controller as bridge
 from fp_gui.bridge.controller import Controller
-from fp_gui.bridge.worker import Answer
+from fp_gui.bridge.requests import Answer
 from fp_gui.export import Exporter, ExportRequest
 from fp_gui.undo import KnobChange
 from fp_gui.views.claims import ClaimsView

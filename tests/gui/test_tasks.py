@@ -16,7 +16,7 @@ from engine.run.snapshot import Snapshot
 from engine.studies.base import NotMeasured
 from fp_gui import task_runner, tasks
 from fp_gui.bridge.controller import Controller
-from fp_gui.bridge.worker import Answer
+from fp_gui.bridge.requests import Answer
 from fp_gui.main_window import MainWindow
 from fp_gui.task_runner import Tasks
 from fp_gui.tasks import EngineProcess, Task, TaskState, arguments, progress_of

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from engine.claims.base import Claim, Figure, Verdict, check
+from engine.claims.base import Claim, Figure, Part, Verdict, check, parts_text
 from engine.claims.source import StoreSource
 from engine.core.errors import ConfigError
 from engine.core.slices import Progress, silent
@@ -30,6 +30,7 @@ class ClaimRecord:
     verdict: Verdict
     rule: str
     evidence: tuple[Figure, ...]
+    parts: tuple[Part, ...] = ()
 
 
 @studies.register("claims")
@@ -99,7 +100,7 @@ def claims_of(folder: Path, *, verify: bool = False, n: int = 1000, progress: Pr
         gather(folder, n=n, progress=progress)
     with closing(Store.open(folder, read_only=True)) as store:
         claims = check(StoreSource(store))
-    records = tuple(ClaimRecord(c.id, c.title, c.verdict, c.rule, c.evidence) for c in claims)
+    records = tuple(ClaimRecord(c.id, c.title, c.verdict, c.rule, c.evidence, c.parts) for c in claims)
     if writable(folder):
         write_record(folder / ClaimsStudy.file, ClaimsStudy.record, records)
     return claims
@@ -123,6 +124,8 @@ def table(claims: Sequence[Claim]) -> str:
         elsewhere = "" if claim.applies else " (about another kind of run)"
         lines.append(f"{claim.id:>2}  {claim.verdict.upper():<14}{claim.title}{elsewhere}")
         lines.append(f"      rule: {claim.rule}")
+        if claim.parts:
+            lines.append(f"      {parts_text(claim.parts)}")
         lines += [f"      {claim.waits}"] if claim.waits else []
         lines += [f"      {figure.text()}" for figure in claim.evidence]
     return "\n".join(lines)

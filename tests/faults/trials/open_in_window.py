@@ -16,7 +16,7 @@ def main(folders: list[str]) -> int:
     from engine.config.presets import load_preset
     from fp_gui.app import Problems, make_app
     from fp_gui.bridge.controller import Controller
-    from fp_gui.bridge.worker import RunInfo, Worlds
+    from fp_gui.bridge.requests import RunInfo, Worlds
     from fp_gui.main_window import MainWindow
     from fp_gui.theme import ThemeManager
     from fp_gui.views.base import view_types

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from engine.core.errors import StoreError, WriteError
 from engine.run import database
-from engine.run.store import CHECKPOINT_NAME
+from engine.run.contents import CHECKPOINT_NAME
 
 
 def writable(folder: Path) -> bool:

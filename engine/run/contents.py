@@ -6,6 +6,7 @@ every way in checks the same: a run that is measured, drawn, shown or resumed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from engine.run.schema import CheckpointHeader, check_format, config_of, validat
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 FLOAT, BYTE, INTEGER = "F32", "U8", "I64"
+CHECKPOINT_NAME = re.compile(r"step-([0-9]{8})\.safetensors")
 MOST_HEADER = 16 * 2**20  # bytes of the texts beside the tensors, the limit of their JSON too
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import sqlite3
 import time
@@ -35,11 +34,10 @@ from engine.core.notices import notice
 from engine.core.reading import check_file
 from engine.run import creation, database, schema
 from engine.run.access import check_writable
-from engine.run.contents import read_checkpoint
+from engine.run.contents import CHECKPOINT_NAME, read_checkpoint
 from engine.run.schema import FORMAT
 from engine.run.snapshot import Event
 
-CHECKPOINT_NAME = re.compile(r"step-([0-9]{8})\.safetensors")
 _TABLES = """
 CREATE TABLE metrics (
   step INTEGER NOT NULL, name TEXT NOT NULL, value REAL, PRIMARY KEY (step, name)

@@ -20,6 +20,7 @@ from fp_gui.bridge.worker import RunInfo
 from fp_gui.data_dialog import DataDialog, chosen_folder
 from fp_gui.export import Exporter, ExportProgress, ExportRequest
 from fp_gui.export_dialog import ExportDialog
+from fp_gui.folding import ViewArea
 from fp_gui.form import Form
 from fp_gui.icons import icon
 from fp_gui.menus import add_menus, menu
@@ -123,7 +124,7 @@ class MainWindow(QMainWindow):
             self.tasks.changed.connect(view.show_task)
             if self.tasks.state is not None:
                 view.show_task(self.tasks.state)
-        self.panels.fill(view.name, view)
+        self.panels.fill(view.name, ViewArea(view))
         self.controller.set_views(self.views)
 
     def _show_views(self) -> None:

@@ -11,6 +11,7 @@ from engine.config.experiment import EVERY_KIND
 from engine.core.registry import Registry
 from engine.figures.declare import ViewDeclaration
 from engine.run.snapshot import Snapshot
+from fp_gui.folding import Folding
 from fp_gui.theme import LIGHT, Theme
 
 Place = Literal["middle", "upper", "lower"]
@@ -47,6 +48,7 @@ class View(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.theme: Theme = LIGHT
+        self.folding = Folding(self)  # subclasses name what gives way where the view is low
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Show ``snapshot``. Called on the GUI thread, only while the view is visible."""

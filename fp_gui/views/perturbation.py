@@ -82,8 +82,8 @@ class PerturbationView(SampleView[Perturbations]):
         self.pages = Pages(self._body())
         self._limits = 0.0, 0.0  # of the coefficients and the counts: axes only grow in a run
         top = self.controls()
-        top.addWidget(self.facts, 1)
-        top.addWidget(self.factor)
+        top.add(self.facts, stretch=1)
+        top.add(self.factor)
         self.fill(top, self.pages)
 
     def _body(self) -> QWidget:
@@ -95,7 +95,9 @@ class PerturbationView(SampleView[Perturbations]):
             column.setSpacing(1)
             column.addWidget(plot, 1)
             column.addWidget(key)
-        lower = QHBoxLayout()
+        below = QWidget()
+        lower = QHBoxLayout(below)
+        lower.setContentsMargins(0, 0, 0, 0)
         lower.addLayout(left, 3)
         lower.addLayout(right, 2)
         body = QWidget()
@@ -104,8 +106,9 @@ class PerturbationView(SampleView[Perturbations]):
         inner.setSpacing(4)
         inner.addLayout(upper, 5)
         inner.addWidget(self.bar)
-        inner.addLayout(lower, 6)
+        inner.addWidget(below, 6)
         inner.addWidget(self.summary)
+        self.folding.secondary.append((below, "Coefficients and cosines of δ"))
         return body
 
     def forget(self) -> None:

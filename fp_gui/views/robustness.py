@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from engine.config.experiment import IMAGES
 from engine.core import metrics
@@ -17,6 +17,7 @@ from engine.figures.declare import ViewDeclaration
 from engine.figures.robustness import VIEW
 from engine.run.snapshot import ProtocolLog, Snapshot
 from engine.run.timeline import spans
+from fp_gui.folding import ControlRow, Figures, FoldingLabel
 from fp_gui.theme import Theme
 from fp_gui.views.base import Place, View, views
 from fp_gui.views.curves import TimePlot
@@ -55,7 +56,8 @@ class Row:
     def __init__(self, grid: QGridLayout, row: int, key: str) -> None:
         self.key = key
         self.swatch = QLabel()
-        self.protocol, self.live, self.report = line(wrap=False), line(wrap=False), line(wrap=False)
+        self.protocol = FoldingLabel(folds=False, wraps=False)
+        self.live, self.report = line(wrap=False), line(wrap=False)
         for column, label in enumerate((self.swatch, self.protocol, self.live, self.report)):
             label.setToolTip(CURVES[key].tip)
             grid.addWidget(label, row, column)
@@ -88,7 +90,9 @@ class RobustnessView(View):
         self.plot = TimePlot("accuracy (share right)")
         for key, look in CURVES.items():
             self.plot.add_curve(key, look)
-        table = QGridLayout()
+        figures = QWidget()
+        table = QGridLayout(figures)
+        table.setContentsMargins(0, 0, 0, 0)
         table.setHorizontalSpacing(14)
         table.setVerticalSpacing(1)
         table.setColumnStretch(1, 1)
@@ -101,15 +105,17 @@ class RobustnessView(View):
         inner = QVBoxLayout(body)
         inner.setContentsMargins(0, 0, 0, 0)
         inner.addWidget(self.plot, 1)
-        inner.addLayout(table)
+        self.figures = Figures(figures, self.figures_text)
+        self.folding.tables.append(self.figures)
+        inner.addWidget(self.figures)
         inner.addWidget(self.report)
         self.pages = Pages(body)
-        top = QHBoxLayout()
-        top.addWidget(self.caption, 1)
-        top.addWidget(self.alignment)
+        top = ControlRow()
+        top.add(self.caption, stretch=1)
+        top.add(self.alignment)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 6, 8, 6)
-        layout.addLayout(top)
+        layout.addWidget(top)
         layout.addWidget(self.pages, 1)
         self._seen: dict[str, object] = {}
         self._key: tuple[object, ...] = ()
@@ -184,6 +190,11 @@ class RobustnessView(View):
                 others = "FGM" if self.images else "FGM and dense direction"
                 self.report.setText(f"Report: {report_protocol.text()}; {others} on the same samples.")
             row.report.setToolTip(f"{CURVES[name].tip}\nReport: {report_protocol.text()}")
+
+    def figures_text(self) -> str:
+        """The table in words, a line a row."""
+        rows = (row for row in self.rows.values() if not row.live.isHidden())
+        return "\n".join(f"{row.protocol.text()}: {row.live.text()}; report {row.report.text()}" for row in rows)
 
     def set_theme(self, theme: Theme) -> None:
         """Recolour plot, table and texts."""

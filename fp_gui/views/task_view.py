@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QSizePolic
 from engine.core.errors import StoreError
 from engine.run.snapshot import Snapshot
 from engine.studies.base import NotMeasured
+from fp_gui.folding import FoldingLabel
 from fp_gui.tasks import Task, TaskState
 from fp_gui.theme import ORANGE, VERMILION, Theme
 from fp_gui.views.base import View
@@ -124,7 +125,7 @@ class TaskView(View):
         self.task_bar = TaskBar(self.tasks)
         self.task_bar.requested.connect(self._ask)
         self.task_bar.cancelled.connect(self.cancel_requested)
-        self.problem = line()  # what is wrong with the file
+        self.problem = FoldingLabel(stays=True)  # what is wrong with the file
         self.problem.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.problem.hide()
         self.snapshot: Snapshot | None = None

@@ -1,0 +1,1 @@
+"""Every kind of fault that was met, tried on the real program."""

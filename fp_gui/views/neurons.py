@@ -85,17 +85,15 @@ class NeuronsView(GalleryView[TileGallery]):
         scale.add(self.bar)
         scale.add(self.rule, stretch=1)
         scale.add(self.status, stretch=1)
-        bottom = ControlRow()
         for part in (self.amplify, self.normalise):
-            bottom.add(part)
-        bottom.add(self.fixed, self.limit)
+            scale.add(part)
+        scale.add(self.fixed, self.limit)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 6, 8, 6)
         layout.addWidget(self.caption)
         layout.addWidget(top)
         layout.addWidget(self.pages, 1)
         layout.addWidget(scale)
-        layout.addWidget(bottom)
 
     def _connect(self) -> None:
         for box in (self.amplify, self.fixed):

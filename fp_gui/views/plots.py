@@ -35,8 +35,11 @@ class FittingAxis(pg.AxisItem):  # type: ignore[misc]
     def fitted(self) -> str:
         """The label as it is written."""
         length = self.height() if self.orientation in ("left", "right") else self.width()
-        metrics = QFontMetrics(self.label.font())
-        return metrics.elidedText(self.labelText, Qt.TextElideMode.ElideRight, max(0, int(length) - 4))
+        metrics, room = QFontMetrics(self.label.font()), max(0, int(length) - 4)
+        text = self.labelText
+        if metrics.horizontalAdvance(text) > room:  # the unit goes first
+            text = text.partition(" (")[0]
+        return metrics.elidedText(text, Qt.TextElideMode.ElideRight, room)
 
     def labelString(self) -> str:
         """The label as rich text, as short as it must be."""

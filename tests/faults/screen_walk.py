@@ -29,6 +29,7 @@ from PySide6.QtWidgets import (
     QMenu,
     QPushButton,
     QSpinBox,
+    QTabBar,
     QWidget,
 )
 
@@ -192,6 +193,16 @@ def bar_faults(window: MainWindow) -> list[str]:
     return found + [f"toolbar: {fault}" for fault in faults(bar)]
 
 
+def tab_faults(window: MainWindow) -> list[str]:
+    """Names of panels that are cut short on their tabs."""
+    return [
+        f"tab {bar.tabText(i)!r} is {bar.tabRect(i).width()} wide"
+        for bar in window.findChildren(QTabBar) if bar.isVisible()
+        for i in range(bar.count())
+        if bar.tabRect(i).width() < bar.fontMetrics().horizontalAdvance(bar.tabText(i)) + 8
+    ]  # fmt: skip
+
+
 def window_faults(window: MainWindow) -> list[str]:
     """Whether the window fits the screen."""
     room = window.screen().availableGeometry()
@@ -230,7 +241,7 @@ def walk(window: MainWindow, controller: Controller, run: Path, report: dict[str
             found.append(f"scrolls sideways: {view.width()} in {area.viewport().width()}")
         if pages is not None and pages.empty:
             found.append(f"shows nothing: {pages.message.text()[:60]!r}")
-        report[f"{kind} {name}"] = found
+        report[f"{kind} {name}"] = found + tab_faults(window)
 
 
 def main(runs: list[str]) -> None:

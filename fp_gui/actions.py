@@ -246,7 +246,8 @@ class Toolbar(QToolBar):
         self._fit(event.size().width())
 
     def _fit(self, width: int) -> None:
-        icons = Qt.ToolButtonStyle.ToolButtonIconOnly
+        icons, layout = Qt.ToolButtonStyle.ToolButtonIconOnly, self.layout()
+        assert layout is not None
         for stage in range(4):
             for word in self._words:
                 self._owner[word].setVisible(stage < 1)
@@ -255,7 +256,7 @@ class Toolbar(QToolBar):
             for widget in (self.device, self.buttons[-1]):
                 self._owner[widget].setVisible(stage < 3)
             self._owner[self.more].setVisible(stage == 3)
-            if self.layout().sizeHint().width() <= width:
+            if layout.sizeHint().width() <= width:
                 return
 
     def addWidget(self, widget: QWidget) -> QAction:

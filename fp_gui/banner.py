@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from fp_gui.folding import FoldingLabel
 from fp_gui.icons import icon
 from fp_gui.theme import LIGHT, ORANGE, VERMILION, Theme, restyle
 
@@ -49,8 +50,7 @@ class Banner(QFrame):
         self.text = ""
         self.details = ""
         self._picture = QLabel()
-        self._label = QLabel(wordWrap=True)
-        self._label.setTextFormat(Qt.TextFormat.PlainText)
+        self._label = FoldingLabel(folds=False)
         self._label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._label.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self.details_button = QPushButton("Details")
@@ -114,9 +114,10 @@ class Banner(QFrame):
         self._fit()
 
     def _fit(self) -> None:
-        width = max(200, self.width() - 190)
-        text = self.fontMetrics().boundingRect(0, 0, width, 2000, Qt.TextFlag.TextWordWrap, self.text)
-        self.setFixedHeight(max(text.height() + 8, self.details_button.sizeHint().height()) + 10)
+        line = self.layout()
+        assert line is not None
+        line.activate()  # the text knows its height once it has its width
+        self.setFixedHeight(max(self._label.sizeHint().height() + 8, self.details_button.sizeHint().height()) + 10)
 
     def _set_icon(self) -> None:
         colour = {"error": ORANGE if self._theme.dark else VERMILION}.get(self.level, self._theme.accent)

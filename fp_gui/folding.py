@@ -186,24 +186,25 @@ class Figures(QScrollArea):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.setWidget(named(table, "figures"))
+        self._table = named(table, "figures")
+        self.setWidget(table)
         self.viewport().setAutoFillBackground(False)
         table.setAutoFillBackground(False)
         table.installEventFilter(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Rows came or went."""
-        if event.type() == QEvent.Type.LayoutRequest and watched is self.widget():
+        if event.type() == QEvent.Type.LayoutRequest and watched is self._table:
             self.updateGeometry()
         return super().eventFilter(watched, event)
 
     def sizeHint(self) -> QSize:
         """All rows."""
-        return self.widget().minimumSizeHint()
+        return self._table.minimumSizeHint()
 
     def minimumSizeHint(self) -> QSize:
         """A few rows."""
-        least = self.widget().minimumSizeHint()
+        least = self._table.minimumSizeHint()
         return QSize(
             min(least.width(), LEAST_AREA.width()), min(least.height(), ROWS * (self.fontMetrics().height() + 2))
         )
@@ -243,6 +244,8 @@ class Folding(QObject):
     def needed(self) -> int:
         """The least height of the view as it is folded now."""
         layout = self._view.layout()
+        if layout is None:
+            return 0
         for _ in range(3):  # a text's new width may ask for another height
             QCoreApplication.sendPostedEvents(None, QEvent.Type.LayoutRequest)
             layout.activate()
@@ -251,7 +254,7 @@ class Folding(QObject):
     @Slot()
     def check(self) -> None:
         """Fold no more than the room asks for."""
-        if self._busy or not self._view.isVisible() or self._view.layout() is None:
+        if self._busy or not self._view.isVisible():
             return
         self._busy = True
         try:
@@ -288,9 +291,8 @@ class Folding(QObject):
         folded = stage - 2
         told: list[str] = []
         for place, table in enumerate(self.tables):
-            away = place < folded
-            table.setVisible(not away)
-            told += [table.texts()] if away else []
+            table.setVisible(place >= folded)
+            told += [table.texts()] if place < folded else []
         for place, (part, name) in enumerate(self.secondary, start=len(self.tables)):
             part.setVisible(place >= folded)
             told += [f"{name}: hidden for want of room; make the panel higher to see it."] if place < folded else []

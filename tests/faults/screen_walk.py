@@ -47,8 +47,8 @@ from fp_gui.views.base import view_types
 
 LEAST = 140
 BANNER = (
-    "The newest checkpoint of this run could not be read and was set aside as checkpoint-00000080.damaged; the run goes "
-    "on from step 75. Measurements that were taken after that step will be taken again."
+    "The newest checkpoint of this run could not be read and was set aside as checkpoint-00000080.damaged; the run "
+    "goes on from step 75. Measurements that were taken after that step will be taken again."
 )
 NO_PLOTS = ("ImageStrip",)  # a row of small pictures to choose from
 PARTS = (QLabel, QAbstractButton, QComboBox, QAbstractSpinBox, QLineEdit, pg.GraphicsView)
@@ -110,7 +110,11 @@ def name_of(widget: QWidget) -> str:
 def parts(top: QWidget) -> list[QWidget]:
     """Everything in ``top`` that shows text, takes a click or is a plot, without the parts of these."""
     found = [w for w in top.findChildren(QWidget) if isinstance(w, PARTS) and w.isVisible()]
-    return [w for w in found if not any(isinstance(h, PARTS) for h in above(w)) and w.objectName() != "qt_toolbar_ext_button"]
+    return [
+        w
+        for w in found
+        if not any(isinstance(h, PARTS) for h in above(w)) and w.objectName() != "qt_toolbar_ext_button"
+    ]
 
 
 def text_fault(widget: QWidget) -> str:
@@ -118,11 +122,13 @@ def text_fault(widget: QWidget) -> str:
     metrics, room = widget.fontMetrics(), widget.contentsRect()
     if isinstance(widget, QLabel):
         text = widget.text()
-        if not text or widget.pixmap() is not None and not widget.pixmap().isNull():
+        if not text or not widget.pixmap().isNull():
             return ""
         if getattr(widget, "one_line", False):
             whole = widget.whole() if widget.cut else text  # type: ignore[attr-defined]
-            return "" if text in whole and room.height() >= metrics.height() else "one line, and no tooltip has the whole"
+            return (
+                "" if text in whole and room.height() >= metrics.height() else "one line, and no tooltip has the whole"
+            )
         if widget.textFormat() == Qt.TextFormat.RichText or text.startswith("<"):
             return "" if widget.height() >= widget.heightForWidth(widget.width()) else "cut"
         space = QRect(0, 0, room.width(), 10_000)
@@ -132,7 +138,9 @@ def text_fault(widget: QWidget) -> str:
         return f"needs {needed.width()}×{needed.height()}, has {room.width()}×{room.height()}" if high or wide else ""
     if isinstance(widget, QComboBox):
         need = metrics.horizontalAdvance(widget.currentText()) + 24
-        elides = "paintEvent" in type(widget).__dict__ or any("paintEvent" in c.__dict__ for c in type(widget).__mro__[:2])
+        elides = "paintEvent" in type(widget).__dict__ or any(
+            "paintEvent" in c.__dict__ for c in type(widget).__mro__[:2]
+        )
         return "" if widget.width() >= min(need, 190 if elides else need) else f"needs {need}, has {widget.width()}"
     if isinstance(widget, (QCheckBox, QPushButton, QSpinBox)) and widget.width() < widget.minimumSizeHint().width():
         return f"needs {widget.minimumSizeHint().width()}, has {widget.width()}"
@@ -147,7 +155,9 @@ def axis_faults(plot: pg.PlotWidget) -> list[str]:
         if axis.label.isVisible() and axis.labelText:
             length = axis.height() if side == "left" else axis.width()
             if axis.label.boundingRect().width() > length + 8:
-                found.append(f"axis label {axis.labelText!r} is {axis.label.boundingRect().width():.0f} long on {length:.0f}")
+                found.append(
+                    f"axis label {axis.labelText!r} is {axis.label.boundingRect().width():.0f} long on {length:.0f}"
+                )
     return found
 
 
@@ -206,7 +216,11 @@ def tab_faults(window: MainWindow) -> list[str]:
 def window_faults(window: MainWindow) -> list[str]:
     """Whether the window fits the screen."""
     room = window.screen().availableGeometry()
-    found = [] if room.contains(window.frameGeometry()) else [f"window {window.frameGeometry().getRect()} on {room.getRect()}"]
+    found = (
+        []
+        if room.contains(window.frameGeometry())
+        else [f"window {window.frameGeometry().getRect()} on {room.getRect()}"]
+    )
     least = window.minimumSizeHint()
     if least.width() > room.width() or least.height() > room.height() - 40:
         found.append(f"window cannot be smaller than {least.toTuple()}")
@@ -216,7 +230,9 @@ def window_faults(window: MainWindow) -> list[str]:
 def walk(window: MainWindow, controller: Controller, run: Path, report: dict[str, Any]) -> None:
     """Open ``run`` and look at every view of it."""
     window.open_run(run)
-    opened = pump(60, lambda: controller.run is not None and controller.run.folder == run and controller.last is not None)
+    opened = pump(
+        60, lambda: controller.run is not None and controller.run.folder == run and controller.last is not None
+    )
     assert opened, f"{run} was not opened: {window.banner.text}"
     window.banner.error(BANNER)
     settle(window)
@@ -250,11 +266,20 @@ def main(runs: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         settings = QSettings(str(Path(folder) / "settings.ini"), QSettings.Format.IniFormat)
         controller = Controller(Worlds(), Path(folder))
-        window = MainWindow(controller, view_types(), ThemeManager(app, "light"), "small", load_preset("small"), settings)
+        window = MainWindow(
+            controller, view_types(), ThemeManager(app, "light"), "small", load_preset("small"), settings
+        )
+        window.banner.error(BANNER)  # before there is anything to see
         window.show()
         pump(0.1)
+        settle(window)
         room = window.screen().availableGeometry()
         report: dict[str, Any] = {"screen": [room.width(), room.height(), window.devicePixelRatioF()]}
+        report["banner at start"] = faults(window.banner) + [
+            f"the banner is {window.banner.height()} high in {holder.size().toTuple()}"
+            for holder in [window.banner.parentWidget()]
+            if not seen(window.banner, window).contains(rect_in(window.banner, window))
+        ]
         try:
             for run in runs:
                 walk(window, controller, Path(run), report)

@@ -35,7 +35,7 @@ class Dear:
             pass
         self.spent.append(time.thread_time())
 
-    def isVisible(self) -> bool:
+    def isVisible(self) -> bool:  # noqa: N802
         """Always."""
         return True
 

@@ -176,10 +176,25 @@ class FoldingLabel(QLabel):
         return super().event(event)
 
 
+class FiguresTable(QWidget):
+    """What a :class:`Figures` scrolls; ``changed`` is told when rows come or go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changed: Callable[[], None] = lambda: None
+
+    def event(self, event: QEvent) -> bool:
+        """Look for rows that came or went."""
+        done = super().event(event)
+        if event.type() == QEvent.Type.LayoutRequest:
+            self.changed()
+        return done
+
+
 class Figures(QScrollArea):
     """A table of figures, which scrolls where there is too little room for all its rows. ``texts`` tells them."""
 
-    def __init__(self, table: QWidget, texts: Callable[[], str]) -> None:
+    def __init__(self, table: FiguresTable, texts: Callable[[], str]) -> None:
         super().__init__(widgetResizable=True)
         self.texts = texts
         self.setFrameShape(QFrame.Shape.NoFrame)
@@ -190,13 +205,7 @@ class Figures(QScrollArea):
         self.setWidget(table)
         self.viewport().setAutoFillBackground(False)
         table.setAutoFillBackground(False)
-        table.installEventFilter(self)
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Rows came or went."""
-        if event.type() == QEvent.Type.LayoutRequest and watched is self._table:
-            self.updateGeometry()
-        return super().eventFilter(watched, event)
+        table.changed = self.updateGeometry
 
     def sizeHint(self) -> QSize:
         """All rows."""
@@ -220,6 +229,7 @@ class Folding(QObject):
     def __init__(self, view: QWidget) -> None:
         super().__init__(view)
         self._view = view
+        self.area: QScrollArea | None = None  # what the view stands in
         self.tables: list[Figures] = []
         self.secondary: list[tuple[QWidget, str]] = []  # a part that no one else hides, and what it shows
         self.stage = 0
@@ -227,19 +237,15 @@ class Folding(QObject):
         self._last: tuple[int, ...] = ()
         self._soon = QTimer(self, singleShot=True, interval=0)
         self._soon.timeout.connect(self.check)
-        view.installEventFilter(self)
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Look again when the view or what it needs has changed its size."""
+    def look_soon(self, event: QEvent) -> None:
+        """Look again if ``event`` says that the view or what it needs has changed its size."""
         if event.type() in (QEvent.Type.Resize, QEvent.Type.LayoutRequest, QEvent.Type.Show) and not self._busy:
             self._soon.start()
-        return False
 
     def room(self) -> int:
         """The height that there is."""
-        area = self._view.parent()
-        area = area.parent() if area is not None else None
-        return area.viewport().height() if isinstance(area, ViewArea) else self._view.height()
+        return self._view.height() if self.area is None else self.area.maximumViewportSize().height()
 
     def needed(self) -> int:
         """The least height of the view as it is folded now."""
@@ -310,8 +316,9 @@ class Folding(QObject):
 class ViewArea(QScrollArea):
     """The panel of one view; it scrolls where the view is larger, with all that can give way given way."""
 
-    def __init__(self, view: QWidget) -> None:
+    def __init__(self, view: QWidget, folding: Folding) -> None:
         super().__init__(widgetResizable=True)
+        folding.area = self
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setMinimumSize(LEAST_AREA)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)

@@ -124,7 +124,7 @@ class MainWindow(QMainWindow):
             self.tasks.changed.connect(view.show_task)
             if self.tasks.state is not None:
                 view.show_task(self.tasks.state)
-        self.panels.fill(view.name, ViewArea(view))
+        self.panels.fill(view.name, ViewArea(view, view.folding))
         self.controller.set_views(self.views)
 
     def _show_views(self) -> None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from PySide6.QtCore import QByteArray, QObject, QSettings, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QAction, QGuiApplication
-from PySide6.QtWidgets import QDockWidget, QMainWindow, QTabBar, QWidget
+from PySide6.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from fp_gui.theme import named
 from fp_gui.views.base import Place
@@ -185,9 +185,6 @@ class Panels(QObject):
 
     @Slot()
     def _raise_front(self) -> None:
-        for bar in self._window.findChildren(QTabBar):
-            bar.setElideMode(Qt.TextElideMode.ElideNone)  # arrows at its end instead of names cut short
-            bar.setUsesScrollButtons(True)
         for dock in self._coming:
             dock.raise_()
         if self._window.isVisible():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QEvent, Signal
 from PySide6.QtWidgets import QWidget
 
 from engine.config.experiment import EVERY_KIND
@@ -49,6 +49,13 @@ class View(QWidget):
         super().__init__(parent)
         self.theme: Theme = LIGHT
         self.folding = Folding(self)  # subclasses name what gives way where the view is low
+
+    def event(self, event: QEvent) -> bool:
+        """Make room when the view or what it needs changes its size; no filter, which would outlive it."""
+        done = super().event(event)
+        if (folding := getattr(self, "folding", None)) is not None:  # not while the view is being made
+            folding.look_soon(event)
+        return done
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Show ``snapshot``. Called on the GUI thread, only while the view is visible."""

@@ -17,7 +17,7 @@ from engine.core.results import RadiusCurves
 from engine.figures.declare import Look, ViewDeclaration
 from engine.figures.radius import VIEW
 from engine.run.snapshot import Snapshot
-from fp_gui.folding import ControlRow, Figures, FoldingLabel
+from fp_gui.folding import ControlRow, Figures, FiguresTable, FoldingLabel
 from fp_gui.theme import Theme
 from fp_gui.views.base import Place, View, views
 from fp_gui.views.plots import (
@@ -134,7 +134,7 @@ class RadiusView(View):
             self.curves[key] = curve
         add_items(self.plot, (self.tau, self.cross, self.tau_name))
 
-        figures = QWidget()
+        figures = FiguresTable()
         table = QGridLayout(figures)
         table.setContentsMargins(0, 0, 0, 0)
         table.setHorizontalSpacing(8)

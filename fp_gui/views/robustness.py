@@ -17,7 +17,7 @@ from engine.figures.declare import ViewDeclaration
 from engine.figures.robustness import VIEW
 from engine.run.snapshot import ProtocolLog, Snapshot
 from engine.run.timeline import spans
-from fp_gui.folding import ControlRow, Figures, FoldingLabel
+from fp_gui.folding import ControlRow, Figures, FiguresTable, FoldingLabel
 from fp_gui.theme import Theme
 from fp_gui.views.base import Place, View, views
 from fp_gui.views.curves import TimePlot
@@ -90,7 +90,7 @@ class RobustnessView(View):
         self.plot = TimePlot("accuracy (share right)")
         for key, look in CURVES.items():
             self.plot.add_curve(key, look)
-        figures = QWidget()
+        figures = FiguresTable()
         table = QGridLayout(figures)
         table.setContentsMargins(0, 0, 0, 0)
         table.setHorizontalSpacing(14)

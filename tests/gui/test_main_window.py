@@ -40,6 +40,9 @@ def open_window(
     factory: FakeFactory, qapp: QApplication, types: Sequence[type[View]] = VIEWS, config: Config = SMALL
 ) -> MainWindow:
     window = MainWindow(Controller(factory), types, ThemeManager(qapp, "light"), "small", config, QSettings())
+    if window.panels.fresh:  # a window that has room for all: the screen of these tests is small
+        window.resize(1400, 900)
+        window.panels.arrange()
     window.begin(config, "small")
     window.show()
     return window

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from PySide6.QtCore import QSignalBlocker, QSize, Qt
-from PySide6.QtGui import QColor, QPaintEvent, QPalette
+from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
     QLabel,
     QStackedWidget,
-    QStyle,
-    QStyleOptionComboBox,
-    QStylePainter,
     QWidget,
 )
 
@@ -21,7 +18,7 @@ from engine.figures.declare import Option
 from fp_gui.folding import FoldingLabel
 from fp_gui.theme import Theme
 
-WIDEST = 190  # pixels of a drop-down
+WIDEST = 320  # pixels of a drop-down
 EMPTY = "Nothing has been computed yet.\nPress play (Space) to start training."
 
 
@@ -90,18 +87,6 @@ class Choice(QComboBox):
     def minimumSizeHint(self) -> QSize:
         """The same."""
         return self.sizeHint()
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """As ever, but an entry that is too long ends in an ellipsis."""
-        option = QStyleOptionComboBox()
-        self.initStyleOption(option)
-        part = QStyle.SubControl.SC_ComboBoxEditField
-        room = self.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option, part, self).width() - 2
-        option.currentText = self.fontMetrics().elidedText(option.currentText, Qt.TextElideMode.ElideRight, room)
-        painter = QStylePainter(self)
-        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
-        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
-        painter.end()
 
     @property
     def value(self) -> str:

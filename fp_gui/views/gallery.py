@@ -293,6 +293,8 @@ class ColourBar(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the bar and the numbers."""
+        if self.width() < 8:
+            return  # not laid out yet; a gradient without a length is Qt's undoing
         painter = QPainter(self)
         bar = QRectF(0.5, 0.5, self.width() - 1, 10)
         gradient = QLinearGradient(bar.topLeft(), bar.topRight())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,13 +41,20 @@ def create(config: Config, folder: Path) -> Session:
     :class:`ConfigError` for knobs that do not fit the data; then no folder is left.
     """
     choose(config.device)
+    config = _settled(config)
     kind: type[Session] = _of(SESSIONS, config)
     store = Store.create(folder, config)
     try:
         return _begin(kind, store, config)
     except BaseException:
-        shutil.rmtree(store.folder, ignore_errors=True)
+        store.discard()
         raise
+
+
+def _settled(config: Config) -> Config:
+    """``config`` with the folder of its data absolute: it is to mean the same wherever the run is opened from."""
+    folder = getattr(config.world, "folder", "")
+    return with_value(config, "world.folder", str(Path(folder).expanduser().absolute())) if folder else config
 
 
 def _begin(kind: type[Session], store: Store, config: Config) -> Session:
@@ -57,30 +65,60 @@ def _begin(kind: type[Session], store: Store, config: Config) -> Session:
         raise
 
 
-def resume(folder: Path, device: str | None = None) -> Session:
+def resume(folder: Path, device: str | None = None, data: Path | None = None) -> Session:
     """Go on from the newest checkpoint of a run, bit-identically on the same device and thread count.
 
     What had been recorded after that checkpoint is forgotten and will be measured again. Raises :class:`StoreError` if
-    the folder is no run or its checkpoints cannot be read; then nothing of it is changed.
+    the folder is no run or its checkpoints cannot be read; then nothing of it is changed. ``data`` is where its images
+    are now, if they were moved, and is kept with the checkpoints to come.
     """
     store = Store.open(folder)
     try:
-        if not store.checkpoints():  # killed before the first one: nothing was trained yet
-            config = store.config if device is None else with_value(store.config, "device", device)
+        store.check()
+        if not store.checkpoints():
+            store.check_fresh()  # killed before the first one: nothing was trained yet
+            config = _changed(store.config, device, data)
             return _begin(_of(SESSIONS, config), store, config)
         checkpoint = store.load()
-        config = checkpoint.config
-        if device is not None:
-            config = with_value(config, "device", device)
+        config = _changed(checkpoint.config, device, data)
         choose(config.device)
         session: Session = _of(SESSIONS, config)(store, config, checkpoint)
         return session
     except (KeyError, ValueError, RuntimeError) as error:
         store.close()
-        raise StoreError(f"{folder}: the newest checkpoint does not fit this version: {error}") from error
+        reason = " ".join(str(error).split())[:300]
+        raise StoreError(f"{folder}: the newest checkpoint does not fit this version: {reason}") from error
     except BaseException:
         store.close()
         raise
+
+
+def _changed(config: Config, device: str | None, data: Path | None) -> Config:
+    """``config`` on another device, with its images elsewhere."""
+    if device is not None:
+        config = with_value(config, "device", device)
+    if data is not None:
+        from engine.images.data import moved
+
+        config = moved(config, data)
+    return config
+
+
+@contextmanager
+def images_at(folder: Path, data: Path | None) -> Iterator[None]:
+    """Inside, in this thread, the images of the run in ``folder`` are read from ``data``, if it is given.
+
+    Raises :class:`StoreError` for the folder, :class:`ConfigError` if the run's data are in no folder.
+    """
+    if data is None:
+        yield
+        return
+    from engine.images.data import images_at as these
+
+    with closing(Store.open(folder, read_only=True)) as store:
+        config = store.config
+    with these(config, data):
+        yield
 
 
 def load(folder: Path, step: int | None = None, device: str = "cpu") -> TheoryNetwork | ImageNetwork:

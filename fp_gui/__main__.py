@@ -4,32 +4,64 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.config.presets import preset_names
-from engine.core.errors import ExplorerError
-from fp_gui.runs import new_run_folder, resolve_start
+from engine.core.signals import INTERRUPTED, quiet_imports, run_child
+
+quiet_imports()  # before the rest, which takes its time
+
+from engine.config.presets import preset_names  # noqa: E402
+from engine.core import streams  # noqa: E402
+from engine.core.errors import ExplorerError  # noqa: E402
+from engine.core.isolation import child_environment  # noqa: E402
+from engine.core.quoting import escaped  # noqa: E402
+from fp_gui import screen  # noqa: E402
+from fp_gui.runs import new_run_folder, resolve_start, runs_root  # noqa: E402
 
 if TYPE_CHECKING:
     from engine.config.experiment import Config
 
-OFFSCREEN = ("offscreen", "minimal", "vnc")  # Qt platforms that need no screen
-
 
 def main(argv: list[str] | None = None) -> int:
     """Run the explorer; returns the exit code. Bad arguments are answered before torch or Qt are imported."""
+    streams.prepare()
+    try:
+        return _main(argv)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
+
+
+def _main(argv: list[str] | None) -> int:
     args = _parser().parse_args(argv)
     try:
-        label, config, folder = resolve_start(args.start)
+        code = _run(args)
     except ExplorerError as error:
-        sys.stderr.write(f"fp-gui: {error}\n")
-        return 2
-    if not has_screen():
-        return run_headless(args.start, label, folder, args.device)
+        code = _fail(escaped(str(error)), 2)
+    return streams.finish(code)
+
+
+def _run(args: argparse.Namespace) -> int:
+    label, config, folder = resolve_start(args.start)
+    why = screen.obstacle()
+    if why:
+        return run_headless(args.start, label, folder, args.device, why)
+    if wrong := screen.unknown_platform():
+        return _fail(wrong, 2)
+    runs_root()  # raises where there is no place for runs
+    # torch before PySide6: in the other order their OpenMP and C++ runtimes can clash on some systems.
+    import torch  # noqa: F401
+
+    if lacking := screen.lacking_library():
+        return run_headless(args.start, label, folder, args.device, lacking)
     return _run_window(label, config, folder, args)
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"fp-gui: {message}\n")
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,35 +86,27 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def has_screen() -> bool:
-    """Whether a window can open: always assumed but on Linux and other X11 or Wayland systems without a display."""
-    if sys.platform in ("win32", "darwin"):
-        return True
-    platform = os.environ.get("QT_QPA_PLATFORM", "").partition(":")[0]
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) or platform in OFFSCREEN
+def run_headless(start: str, label: str, folder: Path | None, device: str | None, why: str) -> int:
+    """Train ``start`` without a window and draw every figure; a run folder is only drawn. Returns the exit code.
 
-
-def run_headless(start: str, label: str, folder: Path | None, device: str | None) -> int:
-    """Train ``start`` without a window and draw every figure; a run folder is only drawn. Returns the exit code."""
+    ``why`` says what keeps a window from opening.
+    """
     out = folder or new_run_folder(Path("runs"), label)
-    sys.stdout.write(f"fp-gui: no display (DISPLAY, WAYLAND_DISPLAY unset): running without a window into {out}\n")
+    sys.stdout.write(f"fp-gui: no display ({escaped(why)}): running without a window into {out}\n")
     sys.stdout.flush()
-    engine = [sys.executable, "-m", "engine"]
+    engine, environment = [sys.executable, "-m", "engine"], child_environment(os.environ)
     if folder is None:
         train = [*engine, "run", start, "--out", str(out)]
         if device is not None:
             train += ["--device", device]
-        code = subprocess.run(train, check=False).returncode
+        code = run_child(train, environment)
         if code != 0:
             return code
     draw = [*engine, "export", str(out), "--view", "all", "--out", str(out / "figures")]
-    return subprocess.run(draw, check=False).returncode
+    return run_child(draw, environment)
 
 
 def _run_window(label: str, config: Config, folder: Path | None, args: argparse.Namespace) -> int:
-    # torch before PySide6: in the other order their OpenMP and C++ runtimes can clash on some systems.
-    import torch  # noqa: F401
-
     from fp_gui.app import run_app
 
     return run_app(label, config, folder, device=args.device, autoplay=args.autoplay, theme=args.theme)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from PySide6.QtCore import QObject, QSize, Qt, Signal, Slot
-from PySide6.QtGui import QAction, QActionGroup, QKeySequence, QResizeEvent
+from PySide6.QtGui import QAction, QActionGroup, QKeyEvent, QKeySequence, QResizeEvent
 from PySide6.QtWidgets import (
     QButtonGroup,
     QComboBox,
@@ -29,6 +29,7 @@ from engine.config.knobs import About
 from engine.config.objectives import objectives
 from engine.config.presets import load_preset, preset_names
 from engine.core.errors import ConfigError
+from fp_gui.focus import ARROWS, OPENS, Wheel, key_help
 from fp_gui.icons import icon
 from fp_gui.theme import MODES, Theme
 
@@ -40,6 +41,7 @@ ACTIONS = {
     "toggle_phase": ("Switch phase", "T", "Switch training between clean and adversarial from the next step on"),
     "attack": ("Attack now", "A", "Measure clean and robust accuracy of the present weights now"),
     "export": ("Export", "Ctrl+E", "Write figures, their data and the recipe of this run to a folder"),
+    "back": ("Back to the run before", "Alt+Left", "Open the run again that was left last"),
     "open": ("Open run…", "Ctrl+O", "Go on with an earlier run"),
     "data": ("Data…", "Ctrl+D", "Image data sets: what is installed and where, choose a folder, download"),
     "reveal": ("Reveal run folder", "", "Open the run's folder in the file manager"),
@@ -135,14 +137,27 @@ def _about_tip(about: About) -> str:
     return f"<p><b>{about.question}</b></p><p>{about.expect}</p><p>{about.time}</p>"
 
 
-class PresetBox(QComboBox):
+class RunChoice(QComboBox):
+    """A choice of ``items`` that starts a new run, so no key chooses from it while its list is closed."""
+
+    def __init__(self, name: str, items: Sequence[str]) -> None:
+        super().__init__()
+        self.setAccessibleName(name)
+        self.addItems(list(items))
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Open the list with whatever key would choose."""
+        if event.key() in ARROWS | OPENS or (event.text().isprintable() and event.text()):
+            self.showPopup()
+        else:
+            event.ignore()
+
+
+class PresetBox(RunChoice):
     """The presets by name; each is read for its tooltip when the list first opens."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.setAccessibleName("Preset")
-        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.addItems(list(preset_names()))
+        super().__init__("Preset", preset_names())
 
     def showPopup(self) -> None:
         """Open the list, with what each preset asks as its tooltip."""
@@ -173,10 +188,7 @@ class Toolbar(QToolBar):
         self.buttons: list[QToolButton] = []  # of the actions, in their order
         self.preset = PresetBox()
         self.preset.activated.connect(self._preset)
-        self.device = QComboBox()
-        self.device.setAccessibleName("Device")
-        self.device.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.device.addItems(list(resolve("device").choices))
+        self.device = RunChoice("Device", resolve("device").choices)
         self.device.setToolTip("Where the tensors live; choosing another starts a new run there")
         self.device.activated.connect(self._device)
 
@@ -200,6 +212,7 @@ class Toolbar(QToolBar):
         self.addWidget(self.device)
         self._button(actions["export"])
         self.more = self._more(actions["export"])
+        Wheel(self).tame(self)
 
     def _button(self, action: QAction, name: str = "") -> QToolButton:
         """A button of our own: the wrapper of the one that Qt would make may be left over from another widget."""
@@ -341,5 +354,6 @@ def key_rows(view_titles: list[str]) -> list[tuple[str, str]]:
     rows[0] = ("Space", "Play or pause")
     rows += [(str(i + 1), f"Show {title}") for i, title in enumerate(view_titles[:9])]
     rows += [("Ctrl+Z", "Undo a change of a live parameter"), ("Ctrl+Shift+Z", "Redo it")]
+    rows += key_help()
     rows += [("↑ ↓", "In a number field: change its second digit (Shift: ten at once)")]
     return rows

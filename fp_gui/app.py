@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -27,10 +26,11 @@ from PySide6.QtCore import (
 from PySide6.QtWidgets import QApplication, QWidget
 
 from engine.config.experiment import Config, with_value
+from engine.core.folders import APP
+from engine.core.signals import INTERRUPTED, noted
 from fp_gui.bridge.controller import Controller
-from fp_gui.bridge.worker import SessionFactory, Worlds
+from fp_gui.bridge.requests import SessionFactory, Worlds
 from fp_gui.main_window import MainWindow
-from fp_gui.runs import APP
 from fp_gui.theme import ThemeManager
 from fp_gui.views.base import view_types
 
@@ -45,7 +45,7 @@ class Problems(QObject):
         details = "".join(traceback.format_exception(kind, error, trace))
         sys.stderr.write(details)
         if issubclass(kind, KeyboardInterrupt):
-            QApplication.quit()
+            QApplication.exit(INTERRUPTED)
             return
         self.met.emit(f"Unexpected error, training is not affected: {kind.__name__}: {error}", details)
 
@@ -114,9 +114,6 @@ def run_app(
     try:
         window = MainWindow(controller, view_types(), themes, label, config, settings)
         problems.met.connect(window.banner.error, Qt.ConnectionType.QueuedConnection)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            # The heartbeat lets Python look for signals 60 times a second.
-            signal.signal(number, lambda *_: window.close())
 
         def begin() -> None:
             if folder is None:
@@ -126,9 +123,17 @@ def run_app(
             if autoplay:
                 controller.play()
 
+        def leave() -> None:
+            window.close()  # saves a checkpoint
+            app.exit(INTERRUPTED)  # a dialog that is open would keep the loop going
+
         AfterPaint(window, begin)  # making a session and painting the window would only slow each other down
         window.show()
-        return app.exec()
+        # The heartbeat lets Python look for signals 60 times a second.
+        with noted(lambda: QTimer.singleShot(0, leave)) as asked:
+            code = app.exec()
+            controller.close()
+        return INTERRUPTED if asked else code
     finally:
         controller.close()
         sys.excepthook = sys.__excepthook__

@@ -28,6 +28,7 @@ from PySide6.QtWidgets import (
 )
 
 from engine.data.images import sources
+from engine.data.tree import PATTERNS
 from fp_gui.tasks import EngineProcess
 from fp_gui.theme import ORANGE, VERMILION, Theme
 from fp_gui.views.widgets import line, tint
@@ -119,7 +120,7 @@ class DataDialog(QDialog):
         self.note.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.use = self._button("Use", "Start a new run on these images; the present run stays on disk", self._use)
         self.folder = self._button("Choose folder…", "Say where these images are", self._choose_folder)
-        self.zip = self._button("Choose .zip…", "Take the images out of a .zip file", self._choose_zip)
+        self.zip = self._button("Choose archive…", "Read the images in a .zip or .tar file", self._choose_zip)
         self.default = self._button("Default place", "Look in the default place again", self._choose_default)
         self.download = self._button(
             "Download…", "Fetch it from the network; how much that is, is said before", self._ask_download
@@ -281,7 +282,7 @@ class DataDialog(QDialog):
     @Slot()
     def _choose_zip(self) -> None:
         if self.selected is not None:
-            self._choose(QFileDialog.getOpenFileName(self, "File with the images", self._start(), "*.zip")[0])
+            self._choose(QFileDialog.getOpenFileName(self, "File with the images", self._start(), PATTERNS)[0])
 
     @Slot()
     def _choose_default(self) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Qt, Signal, Slot
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
 
-from fp_gui.bridge.worker import Answer
+from fp_gui.bridge.requests import Answer
 from fp_gui.tasks import EngineProcess, Save
 
 FORMATS = ("png", "svg", "pdf")

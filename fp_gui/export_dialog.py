@@ -26,14 +26,15 @@ from fp_gui.export import FORMATS
 class ExportDialog(QDialog):
     """Asks which views, which formats and which folder.
 
-    ``titles`` are the views' by name, ``visible`` the names chosen at first, ``empty`` those with nothing to draw yet.
+    ``titles`` are the views' by name, ``visible`` the names chosen at first, ``empty`` those with nothing to draw yet
+    and why.
     """
 
     def __init__(
         self,
         titles: Mapping[str, str],
         visible: Collection[str],
-        empty: Collection[str],
+        empty: Mapping[str, str],
         folder: Path,
         parent: QWidget | None = None,
     ) -> None:
@@ -45,9 +46,12 @@ class ExportDialog(QDialog):
             wordWrap=True,
         )
         self.views = {name: self._box(title, name in visible and name not in empty) for name, title in titles.items()}
-        for name in empty:
+        for name, why in empty.items():
             self.views[name].setEnabled(False)
-            self.views[name].setToolTip("Not measured on this run yet: the view's buttons start that")
+            self.views[name].setToolTip(why)
+        self.why = QLabel("\n".join(f"{titles[name]}: {why}." for name, why in empty.items()), wordWrap=True)
+        self.why.setProperty("muted", True)
+        self.why.setVisible(bool(empty))
         self.formats = {name: self._box(name.upper(), True) for name in FORMATS}
         self.folder = QLineEdit(str(folder))
         self.folder.setMinimumWidth(380)
@@ -55,6 +59,7 @@ class ExportDialog(QDialog):
         self.browse.clicked.connect(self._browse)
         form = QFormLayout()
         form.addRow("Views", self._row([*self.views.values()]))
+        form.addRow("", self.why)
         form.addRow("Formats", self._row([*self.formats.values()]))
         form.addRow("Folder", self._row([self.folder, self.browse], stretch=False))
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from math import floor, inf, isfinite, log10
+from math import floor, inf, log10
 
 from PySide6.QtCore import QEvent, QSize, Qt, Signal, Slot
 from PySide6.QtGui import QFocusEvent, QKeyEvent, QWheelEvent
@@ -18,7 +18,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from engine.config.assignments import read_value
 from engine.config.experiment import KnobInfo
+from engine.data.tree import PATTERNS
 
 
 def show(value: object) -> str:
@@ -28,23 +30,6 @@ def show(value: object) -> str:
     if isinstance(value, float):
         return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
     return str(value)
-
-
-def read(text: str, kind: str) -> object:
-    """What was typed as the kind of number it should be; the text itself where it is none, for the error to name."""
-    text = text.strip()
-    if kind == "text":
-        return text
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    if kind == "float":
-        return number
-    try:
-        return int(text)
-    except ValueError:
-        return int(number) if isfinite(number) and number.is_integer() else number
 
 
 def nudged(value: float, knob: KnobInfo, steps: int) -> float:
@@ -93,14 +78,6 @@ class _Edit(QLineEdit):
 
     nudge = Signal(int)
     cancelled = Signal()
-    passes: frozenset[int] = frozenset()
-
-    def event(self, event: QEvent) -> bool:
-        """Let the window's keys through that cannot be part of what is typed here."""
-        if event.type() == QEvent.Type.ShortcutOverride and isinstance(event, QKeyEvent) and event.key() in self.passes:
-            event.ignore()
-            return False
-        return super().event(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Nudge or cancel, else edit."""
@@ -134,8 +111,7 @@ class LineField(Field):
 
     def _make(self) -> QWidget:
         self._edit = _Edit()
-        if self.knob.kind != "text":  # so that Space plays right after a number was entered
-            self._edit.passes = frozenset({Qt.Key.Key_Space, Qt.Key.Key_T, Qt.Key.Key_Question})
+        self._edit.setProperty("number", self.knob.kind != "text")
         self._shown = ""
         self._value: object = None
         self._edit.editingFinished.connect(self._finish)
@@ -146,7 +122,7 @@ class LineField(Field):
     def value(self) -> object:
         """See :class:`Field`."""
         text = self._edit.text()
-        return self._value if text == self._shown else read(text, self.knob.kind)
+        return self._value if text == self._shown else read_value(text, self.knob.kind)
 
     def set_value(self, value: object) -> None:
         """See :class:`Field`."""
@@ -201,7 +177,7 @@ class PathField(LineField):
 
     @Slot()
     def _choose_zip(self) -> None:
-        self._take(QFileDialog.getOpenFileName(self, "File with the images", self._edit.text(), "*.zip")[0])
+        self._take(QFileDialog.getOpenFileName(self, "File with the images", self._edit.text(), PATTERNS)[0])
 
     def _take(self, path: str) -> None:
         if path:
@@ -233,7 +209,7 @@ class _Combo(QComboBox):
         event.ignore()
 
     def event(self, event: QEvent) -> bool:
-        """Open on Return, as Space belongs to play."""
+        """Open on Return, too."""
         if event.type() == QEvent.Type.KeyPress and isinstance(event, QKeyEvent) and event.key() in (
             Qt.Key.Key_Return, Qt.Key.Key_Enter,
         ):  # fmt: skip

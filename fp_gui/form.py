@@ -35,6 +35,8 @@ from fp_gui.theme import named, restyle
 
 GROUP_TITLES = {"": "Run"}
 SKIPPED = "about"  # shown as the preset's description
+NEUTRAL_GROUPS = (SKIPPED, "storage")  # what they say changes no figure
+NEUTRAL = ("device", "threads", "world.folder")
 
 
 def tooltip(knob: KnobInfo, default: object) -> str:
@@ -45,6 +47,23 @@ def tooltip(knob: KnobInfo, default: object) -> str:
         f"<p style='white-space:normal'><b>{knob.path}</b>{unit}<br>{_escape(knob.doc)}</p>"
         f"<p>Allowed: {_escape(knob.allowed)}<br>Preset: {_escape(show(default))}<br>{when}</p>"
     )
+
+
+def changes(config: Config, preset: Config) -> list[str]:
+    """The knobs of ``config`` whose values are not the preset's, of those that decide what a run gives.
+
+    Each with its value and the preset's, e.g. ``attack.tau 0.1 instead of 0.3``.
+    """
+    before = {knob.path: value_of(preset, knob.path) for knob in knobs(preset)}
+    found = []
+    for knob in knobs(config):
+        if knob.group in NEUTRAL_GROUPS or knob.path in NEUTRAL:
+            continue
+        value = value_of(config, knob.path)
+        if before.get(knob.path) != value:
+            instead = f" instead of {show(before[knob.path])}" if knob.path in before else ""
+            found.append(f"{knob.path} {show(value)}{instead}")
+    return found
 
 
 def chooses(knob: KnobInfo) -> bool:
@@ -171,6 +190,7 @@ class Form(QWidget):
 
     live_edited = Signal(str, object, object)  # path, old, new
     rejected = Signal(str)
+    accepted = Signal()  # another value, live or for the next reset
     pending_changed = Signal(int)
     reset_requested = Signal()
 
@@ -268,17 +288,26 @@ class Form(QWidget):
 
     # -- what the window tells the form --------------------------------------------------------------------------
 
-    def start(self, config: Config) -> None:
-        """A run of ``config`` began: these are the values to go back to; nothing is pending."""
-        self._config = self._preset = config
+    def start(self, config: Config, preset: Config | None = None) -> None:
+        """A run of ``config`` began; ``preset`` holds the values to go back to (None: those). Nothing is pending."""
+        self._config, self._preset = config, preset or config
         self.pending.clear()
         self._show()
-        about = config.about
+
+    def _tell_about(self) -> None:
+        """What the preset asks and promises; its figures are those of its own values, not of changed ones."""
+        about = self._config.about
+        changed = changes(self._config, self._preset)
         lines = [f"<b>{_escape(about.title)}</b>"]
         lines += [f"<i>{_escape(about.question)}</i>"] if about.question else []
+        if about.expect and changed:
+            words = _escape(", ".join(changed))
+            lines.append(f"<b>Expected of the preset's own values, not of this run</b> ({words}):")
         lines += [_escape(about.expect)] if about.expect else []
         lines += [f"Takes {_escape(about.time)}."] if about.time else []
-        self._about.setText("<br>".join(lines))
+        text = "<br>".join(lines)
+        if text != self._about.text():
+            self._about.setText(text)
 
     def sync(self, config: Config) -> None:
         """The session's values changed: show them, but keep what is pending."""
@@ -308,14 +337,17 @@ class Form(QWidget):
         with suppress(ConfigError):  # the session's newest values may not fit what is pending: Reset will say so
             self._next = self.next_config()
         self._set_knobs(self._next)
+        presets = {knob.path for knob in knobs(self._preset)}
         for path, param in self.parameters.items():
             knob, new = param.knob, self.renamed(param.knob.group)
             value = self.pending.get(path, value_of(self._next if new else self._config, path))
             pending = new or path in self.pending
             if param.value() != value or param.pending != pending:
                 param.show_value(value, pending)
-            param.show_default(knob.default if new and not chooses(knob) else value_of(self._preset, path))
+            own = path in presets and not (new and not chooses(knob))
+            param.show_default(value_of(self._preset, path) if own else knob.default)
         self._show_pending()
+        self._tell_about()
 
     # -- what the user does --------------------------------------------------------------------------------------
 
@@ -330,9 +362,11 @@ class Form(QWidget):
             param.show_value(old, param.pending)
             self.rejected.emit(f"{error}. Kept: {show(old)}.")
             return
+        self.accepted.emit()
         if live:
             self._config = with_values(self._config, {path: value})
             param.show_value(value, False)
+            self._tell_about()
             if value != old:
                 self.live_edited.emit(path, old, value)
             return

@@ -7,32 +7,39 @@ from pathlib import Path
 
 from PySide6.QtCore import QSettings, Qt, QTimer, QUrl, Slot
 from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication, QShowEvent, QUndoStack
-from PySide6.QtWidgets import QAbstractButton, QApplication, QFileDialog, QMainWindow, QMenu
+from PySide6.QtWidgets import QFileDialog, QMainWindow, QMenu
 
 from engine.config.experiment import Config, with_value
 from engine.config.presets import load_preset
 from engine.core.errors import ConfigError, ExplorerError
 from engine.run.snapshot import Snapshot
 from fp_gui.actions import Goto, KeySheet, Toolbar, key_rows, make_actions
-from fp_gui.banner import Banner, BannerBar
+from fp_gui.attack_now import AttackNow
+from fp_gui.banner import Banner
 from fp_gui.bridge.controller import Controller
-from fp_gui.bridge.worker import RunInfo
+from fp_gui.bridge.requests import RunInfo
 from fp_gui.data_dialog import DataDialog, chosen_folder
 from fp_gui.export import Exporter, ExportProgress, ExportRequest
 from fp_gui.export_dialog import ExportDialog
+from fp_gui.focus import KeyPolicy
 from fp_gui.folding import ViewArea
 from fp_gui.form import Form
 from fp_gui.icons import icon
+from fp_gui.leaving import Leaving
 from fp_gui.menus import add_menus, menu
+from fp_gui.moved_images import MovedImages
 from fp_gui.panels import Panels
-from fp_gui.runs import check_run, preset_label, with_data, with_folder
+from fp_gui.runs import check_run, preset_label, preset_name, preset_of, with_data, with_folder
 from fp_gui.status import StatusBar
-from fp_gui.tasks import Task, Tasks
+from fp_gui.task_runner import Tasks
+from fp_gui.task_status import TaskStatus
+from fp_gui.tasks import Task
 from fp_gui.theme import Theme, ThemeManager, stylesheet
 from fp_gui.undo import KnobChange
 from fp_gui.view_shelf import ViewShelf
 from fp_gui.views.base import View
 from fp_gui.views.task_view import TaskView
+from fp_gui.way_back import WayBack
 
 STATS_MS = 500
 
@@ -65,22 +72,26 @@ class MainWindow(QMainWindow):
         self.shelf = ViewShelf(view_types, self.settings, themes.theme, self)
         self.undo_stack = QUndoStack(self)
         self.exporter = Exporter(controller.save_checkpoint, self)
-        self.tasks = Tasks(controller.save_checkpoint, self)
+        self.tasks = Tasks(controller.save_checkpoint, self.settings, self)
+        self.leaving = Leaving(self, self.tasks, self.exporter)
         self.actions_ = make_actions(self)
         self.toolbar = Toolbar(self.actions_)
         self.addToolBar(self.toolbar)
-        self.banner = Banner()
-        self._banner_bar = BannerBar(self.banner)
-        self.addToolBarBreak()
-        self.addToolBar(self._banner_bar)
+        self.moved_images = MovedImages(self)
         self.status = StatusBar()
         self.setStatusBar(self.status)
+        self.status.addWidget(TaskStatus(self.tasks))
         self.status.addWidget(ExportProgress(self.exporter))
+        self.banner = Banner(self)
+        self.attack_now = AttackNow(controller, self.banner, self)
+        self.way_back = WayBack(self.banner, self.actions_["back"], self.open_run, self)
         self.form = Form(config)
         self.panels = self._make_panels()
         self.goto = Goto(self, {name: view.title for name, view in self.shelf.types.items()})
         self.goto.chosen.connect(self.panels.bring)
         add_menus(self, self.actions_, self.undo_stack, self.goto.actions(), self.panels.docks.values())
+        self.keys = KeyPolicy(self)
+        self.panels.looked.connect(self.keys.check)
         self._connect()
         self._take_theme(themes.theme)
         self._show_views()
@@ -122,8 +133,8 @@ class MainWindow(QMainWindow):
             view.task_requested.connect(self._ask_task)
             view.cancel_requested.connect(self.tasks.cancel)
             self.tasks.changed.connect(view.show_task)
-            if self.tasks.state is not None:
-                view.show_task(self.tasks.state)
+            for state in self.tasks.states:
+                view.show_task(state)
         self.panels.fill(view.name, ViewArea(view, view.folding))
         self.controller.set_views(self.views)
 
@@ -141,13 +152,13 @@ class MainWindow(QMainWindow):
             "step": c.step_once,
             "reset": self.reset,
             "toggle_phase": self._toggle_phase,
-            "attack": c.evaluate_now,
+            "attack": self.attack_now.ask,
             "export": self._ask_export,
             "open": self._ask_open,
             "data": self.show_data,
             "reveal": self._reveal,
             "copy_path": self._copy_path,
-            "quit": self.close,
+            "quit": lambda: self.leaving.close(self.close),
             "reset_layout": self.panels.arrange,
             "keys": self._keys,
         }
@@ -159,31 +170,31 @@ class MainWindow(QMainWindow):
         self.toolbar.device_chosen.connect(self._choose_device)
         self.toolbar.objective_chosen.connect(c.switch_phase)
         self.form.live_edited.connect(self._live_edited)
-        self.form.rejected.connect(self.banner.error)
+        self.form.rejected.connect(lambda text: self.banner.error(text, "", "value"))
+        self.form.accepted.connect(lambda: self.banner.settle("value"))
         self.form.reset_requested.connect(self.reset)
         c.error.connect(self.banner.error)
-        c.notice.connect(self.banner.notice)
+        c.notice.connect(lambda text: self.banner.notice(text, "playing"))
         c.playing_changed.connect(self._show_playing)
         c.run_changed.connect(self._show_run)
         c.config_changed.connect(self.form.sync)
         c.snapshot_rendered.connect(self._show_snapshot)
         c.opening.connect(self._show_opening)
         c.error.connect(self._show_failed)
+        c.images_missing.connect(self.moved_images.ask)
+        self.moved_images.found.connect(self.open_run)
         self.exporter.done.connect(self._export_done)
-        self.exporter.failed.connect(self.banner.error)
-        self.tasks.failed.connect(self.banner.error)
-        self.tasks.notice.connect(self.banner.notice)
+        self.exporter.failed.connect(lambda text, details: self.banner.error(text, details, "export"))
+        self.exporter.progressed.connect(lambda: self.banner.settle("export"))
+        self.tasks.failed.connect(lambda text, details: self.banner.error(text, details, ""))
+        self.tasks.notice.connect(lambda text: self.banner.notice(text, ""))
         self.themes.changed.connect(self._take_theme)
 
     # -- the run -------------------------------------------------------------------------------------------------
 
     @Slot()
     def _play(self) -> None:
-        focus = QApplication.focusWidget()
-        by_key = isinstance(focus, QAbstractButton) and focus is not self.toolbar.play and self.sender() is not None
-        if by_key and isinstance(focus, QAbstractButton) and not self.toolbar.play.underMouse():
-            focus.click()  # Space on a button that was reached by Tab presses that button
-        elif self._playing:
+        if self._playing:
             self.controller.pause()
         else:
             self.controller.play()
@@ -203,6 +214,10 @@ class MainWindow(QMainWindow):
         self._begin(with_folder(config, chosen_folder(self.settings, config.world.name)), label)
 
     def _begin(self, config: Config, label: str) -> None:
+        run = self.controller.run
+        self.leaving.open(None if run is None else run.folder, lambda: self._leave(config, label))
+
+    def _leave(self, config: Config, label: str) -> None:
         self._label = self._opening = label
         self.controller.reset(config, label)
 
@@ -234,6 +249,9 @@ class MainWindow(QMainWindow):
     @Slot(bool)
     def _show_playing(self, playing: bool) -> None:
         self._playing = playing
+        self.shelf.set_playing(playing)
+        if playing:
+            self.banner.settle("playing")
         self.actions_.show_playing(self.themes.theme, playing)
         self._show_stats()
 
@@ -249,20 +267,20 @@ class MainWindow(QMainWindow):
     @Slot(object)
     def _show_run(self, info: RunInfo) -> None:
         self.undo_stack.clear()
+        self.shelf.forget()
         self.status.show_loaded()
         self._config = info.config
         self.panels.show_kind(info.config.kind, self._present())
         self._show_views()
-        if not info.resumed:
-            self._label = info.label
-        self.form.start(info.config)
+        self._label = preset_name(info.config, info.label) if info.resumed else info.label
+        self.form.start(info.config, preset_of(info.config))
         self.toolbar.show_run(info.label, info.config)
         self.setWindowTitle(f"{info.folder.name} — Feature Purification Explorer")
-        self.banner.dismiss()
-        if info.left is not None:
-            self.banner.notice(f"New run {info.folder.name}. The previous run stays on disk: {info.left}")
-        elif info.resumed:
-            self.banner.notice(f"Opened {info.folder.name} at step {info.steps}.")
+        self.status.show_data(info.data)
+        for topic in ("run", "playing", "value", "attack"):
+            self.banner.settle(topic)
+        self.way_back.show(info)
+        self.keys.check()
 
     @Slot(object)
     def _show_snapshot(self, snapshot: Snapshot) -> None:
@@ -306,15 +324,20 @@ class MainWindow(QMainWindow):
         if chosen:
             self.open_run(Path(chosen))
 
-    def open_run(self, folder: Path) -> None:
-        """Go on with the run in ``folder``; the present one stays if it is no run folder."""
+    @Slot(object, object)
+    def open_run(self, folder: Path, data: Path | None = None) -> None:
+        """Go on with the run in ``folder``, its images in ``data``; the present one stays if it is no run folder."""
         try:
             check_run(folder)
         except ExplorerError as error:
             self.banner.error(f"{error}. The present run is kept.")
             return
+        run = self.controller.run
+        self.leaving.open(None if run is None else run.folder, lambda: self._load(folder, data))
+
+    def _load(self, folder: Path, data: Path | None) -> None:
         self._opening = folder.name
-        self.controller.load(folder)
+        self.controller.load(folder, data=data)
 
     @Slot()
     def _reveal(self) -> None:
@@ -335,7 +358,8 @@ class MainWindow(QMainWindow):
         folder = self.controller.run.folder
         titles = {name: self.shelf.types[name].title for name in self.shelf.names(self._config.kind)}
         visible = [view.name for view in self.views if not view.visibleRegion().isEmpty()]
-        empty = self.shelf.unmeasured(self._config.kind, folder)
+        last = self.controller.last
+        empty = self.shelf.missing(self._config.kind, folder, last.history if last is not None else {})
         dialog = ExportDialog(titles, visible, empty, folder / "figures", self)
         dialog.accepted.connect(self._export_chosen)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -357,7 +381,7 @@ class MainWindow(QMainWindow):
         if self.controller.run is None:
             self.banner.notice("No run is open yet.")
         else:
-            self.tasks.request(task)
+            self.tasks.request(task, self.controller.run.folder)
 
     # -- the window ----------------------------------------------------------------------------------------------
 
@@ -386,7 +410,6 @@ class MainWindow(QMainWindow):
     def restore(self) -> None:
         """Take up the geometry and the layout of the last time."""
         self.panels.restore(self.settings)
-        self._banner_bar.setVisible(bool(self.banner.level))
         self.toolbar.show()
 
     def save(self) -> None:
@@ -398,6 +421,8 @@ class MainWindow(QMainWindow):
     def showEvent(self, event: QShowEvent) -> None:
         """Give the panels their first sizes, which Qt only takes from a window that is shown."""
         super().showEvent(event)
+        if self.focusWidget() is None:
+            self.keys.release()  # else Qt gives them to the first chooser, and Space would open its list
         if self.panels.fresh:
             self.panels.fresh = False
             QTimer.singleShot(0, self.panels.size)
@@ -407,7 +432,14 @@ class MainWindow(QMainWindow):
         return menu(self, "", self.panels.toggles())
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        """Remember the layout, then end everything under way and the training thread before the window goes."""
+        """Remember the layout, then end everything under way and the training thread before the window goes.
+
+        A user who closes it is asked first if that ends something; the program itself is not.
+        """
+        if event.spontaneous() and self.leaving.asks:
+            event.ignore()
+            self.leaving.close(self.close)
+            return
         self.save()
         self._stats_timer.stop()
         self.hide()

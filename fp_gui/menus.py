@@ -30,7 +30,7 @@ def add_menus(
     undo, redo = undo_stack.createUndoAction(window, "Undo"), undo_stack.createRedoAction(window, "Redo")
     undo.setShortcut(QKeySequence("Ctrl+Z"))
     redo.setShortcut(QKeySequence("Ctrl+Shift+Z"))
-    files = ("open", "reveal", "copy_path", "", "data", "", "export", "", "quit")
+    files = ("open", "back", "", "reveal", "copy_path", "", "data", "", "export", "", "quit")
     run = ("play", "step", "toggle_phase", "attack", "", "reset")
     view = menu(window, "&View", [*views, None])
     view.addMenu(menu(window, "Panels", (dock.toggleViewAction() for dock in docks)))

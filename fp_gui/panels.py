@@ -27,6 +27,7 @@ class Panels(QObject):
     """
 
     appeared = Signal(str)  # a panel that can be seen and has no widget yet
+    looked = Signal()  # panels came to the front or went
 
     def __init__(
         self, window: QMainWindow, titles: Mapping[str, str], places: Mapping[str, Place], kind: str,
@@ -72,6 +73,7 @@ class Panels(QObject):
 
     @Slot()
     def _look(self) -> None:
+        self.looked.emit()
         if not self._raising.isActive():  # else the right ones are still to come to the front
             for name in self._seen():
                 self._need(name)

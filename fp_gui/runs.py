@@ -6,21 +6,20 @@ import os
 import time
 from pathlib import Path
 
-import platformdirs
-
 from engine.config.experiment import IMAGES, Config, from_dict, knobs, to_dict, value_of, with_value
-from engine.config.presets import load_preset, preset_names
+from engine.config.presets import load_preset, preset_names, preset_titles
 from engine.core.errors import ConfigError, StoreError
+from engine.core.folders import user_data
+from engine.core.quoting import plain
 from engine.data.images import sources
 
-APP = "feature-purification-explorer"
 FOLDER = "world.folder"
 
 
 def runs_root() -> Path:
     """The folder that holds the runs: the environment variable ``FP_RUNS``, else the user's data folder."""
     chosen = os.environ.get("FP_RUNS")
-    return Path(chosen) if chosen else Path(platformdirs.user_data_path(APP, appauthor=False)) / "runs"
+    return Path(chosen) if chosen else user_data("FP_RUNS") / "runs"
 
 
 def new_run_folder(root: Path, name: str) -> Path:
@@ -35,6 +34,17 @@ def new_run_folder(root: Path, name: str) -> Path:
 def preset_label(name: str) -> str:
     """The part of a run folder's name that says which preset it started from."""
     return Path(name).stem if name.endswith(".toml") else name
+
+
+def preset_of(config: Config) -> Config:
+    """The preset that ``config`` was made from, known by its title; ``config`` itself if it is none's."""
+    name = preset_name(config, "")
+    return load_preset(name) if name else config
+
+
+def preset_name(config: Config, otherwise: str) -> str:
+    """The name of that preset, ``otherwise`` where there is none."""
+    return preset_titles().get(config.about.title, otherwise)
 
 
 def with_folder(config: Config, folder: str) -> Config:
@@ -80,7 +90,10 @@ def resolve_start(text: str) -> tuple[str, Config, Path | None]:
 
     Raises :class:`engine.core.errors.ExplorerError` in one line if it is neither a preset nor a run folder.
     """
-    folder = Path(text).expanduser()
+    try:
+        folder = Path(text).expanduser()
+    except RuntimeError as error:  # ~ of a user who is not known, or without a home
+        raise StoreError(f"run folder: {plain(text)}: {error}") from None
     if text not in preset_names() and folder.is_dir():
         return folder.name, check_run(folder), folder.resolve()
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QTimer, Slot
+from PySide6.QtCore import Qt, QTimer, Slot
 from PySide6.QtWidgets import QLabel, QProgressBar, QStatusBar, QWidget
 
 from engine.config.objectives import objectives
@@ -33,7 +33,8 @@ class StatusBar(QStatusBar):
         )
         self.device = self._label("Where the tensors live, and CPU threads of the training thread")
         self.folder = FoldingLabel(folds=False, wraps=False)
-        self.folder.setToolTip("The run's folder; File → Reveal run folder opens it")
+        self.show_data("")
+        self.folder.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.folder.setContentsMargins(6, 0, 6, 0)
         for widget in (self.phase, self.step, self.progress, self.speed):
             self.addWidget(widget)
@@ -67,6 +68,11 @@ class StatusBar(QStatusBar):
         else:
             self._show_phase("ready", "")
             self.progress.setRange(0, 1)
+
+    def show_data(self, words: str) -> None:
+        """Classes and counts of what the run learns, where it reads them from files; else empty."""
+        tip = "The run's folder; File → Reveal run folder opens it"
+        self.folder.setToolTip(f"{tip}\nData: {words}" if words else tip)
 
     def show_no_run(self) -> None:
         """It could not be opened, and there is no other."""

@@ -12,8 +12,8 @@ from typing import Literal
 
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal, Slot
 
-import engine
-from fp_gui.bridge.worker import Answer
+from engine.core.isolation import child_environment
+from fp_gui.bridge.requests import Answer
 
 Save = Callable[[Callable[[Answer], None]], None]  # save a checkpoint, then say what came of it
 State = Literal["saving", "running", "done", "failed", "cancelled"]
@@ -30,13 +30,15 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class TaskState:
-    """How a task on the run in ``folder`` stands: the ``share`` done (None: unknown) and what is under way."""
+    """How a task on the run in ``folder`` stands: the ``share`` done (None: unknown), what is under way, and the
+    seconds ``left`` by the best guess (None: unknown)."""
 
     task: Task
     state: State
     share: float | None = None
     text: str = ""
     folder: Path = Path()
+    left: float | None = None
 
     @property
     def busy(self) -> bool:
@@ -90,11 +92,9 @@ class EngineProcess(QObject):
     def start(self, line: list[str]) -> None:
         """Run Python with the arguments ``line``."""
         process = QProcess(self)
-        environment = QProcessEnvironment.systemEnvironment()
-        root = str(Path(engine.__file__).parent.parent)  # so that it also runs from a source tree
-        environment.insert("PYTHONPATH", os.pathsep.join(filter(None, (root, environment.value("PYTHONPATH")))))
-        environment.insert("PYTHONUTF8", "1")
-        environment.insert("PYTHONUNBUFFERED", "1")
+        environment = QProcessEnvironment()
+        for name, value in child_environment(os.environ).items():
+            environment.insert(name, value)
         process.setProcessEnvironment(environment)
         process.readyReadStandardOutput.connect(self._read)
         process.finished.connect(self._finished)
@@ -167,93 +167,3 @@ class EngineProcess(QObject):
             self._process.deleteLater()
             self._process = None
             self.failed.emit("Python could not be started", "")
-
-
-class Tasks(QObject):
-    """Runs one task at a time, each on the run that was saved for it by ``save``, whichever is open by then."""
-
-    changed = Signal(object)  # TaskState
-    failed = Signal(str, str)  # text, details
-    notice = Signal(str)
-
-    def __init__(self, save: Save, parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self._save = save
-        self._state: TaskState | None = None
-        self._process = EngineProcess(self)
-        self._process.progressed.connect(self._progressed)
-        self._process.succeeded.connect(self._succeeded)
-        self._process.failed.connect(self._failed)
-        self._process.cancelled.connect(self._cancelled)
-
-    @property
-    def state(self) -> TaskState | None:
-        """How the newest task stands; None if there was none yet."""
-        return self._state
-
-    @property
-    def busy(self) -> bool:
-        """Whether a task is under way."""
-        return self._state is not None and self._state.busy
-
-    @Slot(object)
-    def request(self, task: Task) -> None:
-        """Save the present state, then run ``task``; another one must not be under way."""
-        if self._state is not None and self._state.busy:
-            self.notice.emit(f"“{self._state.task.title}” is under way: wait for it or cancel it first.")
-            return
-        waiting = TaskState(task, "saving", None, "saving a checkpoint")
-        self._set(waiting)
-        self._save(lambda answer: self._saved(waiting, answer))
-
-    def _saved(self, waiting: TaskState, answer: Answer) -> None:
-        """Start the task that waited for this checkpoint, unless it was cancelled meanwhile."""
-        if self._state is not waiting:
-            return
-        if answer.error or answer.folder is None:
-            self._set(TaskState(waiting.task, "failed", None, "Not started: the run could not be saved."))
-            return
-        self._set(TaskState(waiting.task, "running", None, "starting", answer.folder))
-        self._process.start(arguments(answer.folder, waiting.task))
-
-    @Slot()
-    def cancel(self) -> None:
-        """Stop the task; what it had written stays."""
-        if self._state is not None and self._state.state == "saving":
-            self._cancelled()
-        self._process.cancel()
-
-    def close(self) -> None:
-        """Stop the task and wait for its process to be gone."""
-        self._process.close()
-
-    def _set(self, state: TaskState) -> None:
-        self._state = state
-        self.changed.emit(state)
-
-    def _end(self, state: State, text: str) -> Task | None:
-        if self._state is None:
-            return None
-        self._set(TaskState(self._state.task, state, None, text, self._state.folder))
-        return self._state.task
-
-    @Slot(float, str)
-    def _progressed(self, share: float, text: str) -> None:
-        if self._state is not None:
-            self._set(TaskState(self._state.task, "running", share, text, self._state.folder))
-
-    @Slot()
-    def _succeeded(self) -> None:
-        task = self._end("done", "")
-        if task is not None and self._state is not None:
-            self.notice.emit(f"{task.title}: done for {self._state.folder.name}.")
-
-    @Slot(str, str)
-    def _failed(self, text: str, details: str) -> None:
-        task = self._end("failed", f"Failed: {text}")
-        if task is not None:
-            self.failed.emit(f"{task.title} failed: {text}. The run goes on; earlier results are kept.", details)
-
-    @Slot()
-    def _cancelled(self) -> None:
-        self._end("cancelled", "Cancelled; earlier results are kept.")

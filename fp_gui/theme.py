@@ -114,7 +114,6 @@ def stylesheet(theme: Theme) -> str:
     )
     return f"""
     QToolBar#main {{ border: 0; border-bottom: 1px solid {line}; padding: 4px 6px; spacing: 4px; }}
-    QToolBar#banner {{ border: 0; padding: 0; spacing: 0; }}
     QToolBar#main QToolButton {{ border: 1px solid transparent; border-radius: 5px; padding: 4px 7px; }}
     QToolBar#main QToolButton:hover {{ background: {hover}; }}
     QToolBar#main QToolButton:focus {{ border: 1px solid {theme.accent}; }}
@@ -130,8 +129,8 @@ def stylesheet(theme: Theme) -> str:
     QToolBar#main QLabel {{ color: {theme.muted}; padding: 0 2px 0 6px; }}
     QDockWidget {{ font-weight: bold; }}
     QMainWindow > QTabBar {{ qproperty-elideMode: ElideNone; qproperty-usesScrollButtons: true; }}
-    QFrame[banner="error"] {{ background: {bad}; border-bottom: 1px solid {VERMILION}; }}
-    QFrame[banner="notice"] {{ background: {info}; border-bottom: 1px solid {theme.accent}; }}
+    QFrame[banner="error"] {{ background: {bad}; border: 1px solid {VERMILION}; border-radius: 5px; }}
+    QFrame[banner="notice"] {{ background: {info}; border: 1px solid {theme.accent}; border-radius: 5px; }}
     QFrame#pending {{ background: {warn}; border: 1px solid {ORANGE}; border-radius: 5px; }}
     QLabel[muted="true"] {{ color: {theme.muted}; }}
     QLabel[badge="live"] {{ color: {mix(GREEN, theme.text, 0.25)}; }}

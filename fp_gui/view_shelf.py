@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QSettings, Signal
 
+from engine.core.history import Series
+from fp_gui.focus import Wheel
 from fp_gui.theme import Theme
 from fp_gui.views.base import View
-from fp_gui.views.task_view import TaskView
 
 
 class ViewShelf(QObject):
@@ -23,6 +24,8 @@ class ViewShelf(QObject):
         self._settings = settings
         self._theme = theme
         self._made: dict[str, View] = {}
+        self._playing = False
+        self._wheel = Wheel(self)
 
     def names(self, kind: str) -> list[str]:
         """The names of the views for a kind of run."""
@@ -37,16 +40,31 @@ class ViewShelf(QObject):
         if name not in self._made:
             self._made[name] = view = self.types[name]()
             view.set_theme(self._theme)
+            view.set_playing(self._playing)
+            self._wheel.tame(view)
             stored = self._settings.value(f"view/{name}")
             if isinstance(stored, dict):
                 view.set_options({str(k): str(v) for k, v in stored.items()})
             self.made.emit(view)
         return self._made[name]
 
-    def unmeasured(self, kind: str, folder: Path) -> list[str]:
-        """The names of those that have nothing to show of the run in ``folder``: their command was not run on it."""
-        types = [self.types[name] for name in self.names(kind)]
-        return [each.name for each in types if issubclass(each, TaskView) and not (folder / each.file).is_file()]
+    def forget(self) -> None:
+        """Another run is open: no view, seen or not, shows anything of the one before."""
+        for view in self._made.values():
+            view.forget()
+
+    def set_playing(self, playing: bool) -> None:
+        """Training goes on or pauses: for the views that are made, and those to come."""
+        self._playing = playing
+        for view in self._made.values():
+            view.set_playing(playing)
+
+    def missing(self, kind: str, folder: Path, history: Mapping[str, Series]) -> dict[str, str]:
+        """Name → why of the views whose figure has nothing to draw of the run in ``folder`` with this ``history``."""
+        recorded = lambda name: bool(len(history.get(name, ())))  # noqa: E731
+        declared = {name: getattr(self.types[name], "declaration", None) for name in self.names(kind)}
+        found = {name: each.missing(folder, recorded) for name, each in declared.items() if each is not None}
+        return {name: why for name, why in found.items() if why}
 
     def set_theme(self, theme: Theme) -> None:
         """Recolour every view, those to come included."""

@@ -128,6 +128,18 @@ def train_in_process(folder: Path, config: dict[str, Any], say: Callable[[Any], 
     say("done")
 
 
+def contents(config: Config, value: float = 0.0) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, Any]]:
+    """Tensors and state of a checkpoint as a session of the theory writes them, its weights all ``value``."""
+    m, d = config.model.m, config.world.d  # type: ignore[attr-defined]
+    weight = np.full((m, d), value, np.float32)
+    arrays = {
+        "weight": weight, "weight_init": weight, "bias": np.float32(0.1), "dictionary": np.eye(d, dtype=np.float32),
+        "target": np.ones(d, np.float32),
+    }  # fmt: skip
+    arrays |= {f"generator.{name}": np.zeros(5056, np.uint8) for name in ("pool", "input_noise", "rho", "attack")}
+    return arrays, {"scheduled": True, "device": "cpu", "threads": 1, "position": 0, "pending": []}
+
+
 def values(rows: Iterable[tuple[int, str, float]], name: str) -> dict[int, float]:
     """One metric by step."""
     return {step: value for step, metric, value in rows if metric == name}

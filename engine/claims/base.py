@@ -10,8 +10,9 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
+from engine.config.curves import PREFIX
 from engine.config.experiment import Config
 from engine.config.knobs import AttackKnobs
 from engine.core import metrics
@@ -20,11 +21,13 @@ from engine.core.measurement import Measurement as How
 from engine.core.measurement import wilson
 from engine.core.registry import Registry
 from engine.run.snapshot import Event
+from engine.run.timeline import Span, curve_in_force, spans
 
 TRAINING_ATTACK = ("attack.steps", "attack.restarts", "attack.random_start")  # knobs that make it FGM or not
 FGM_SHARE = "training/fgm_share"  # evidence that no run records: it follows from knobs and events
 
 Verdict = Literal["holds", "does not hold", "not measured"]
+Needs = Literal["", "clean", "adversarial"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,24 @@ class Figure:
         )
 
 
+def verdict_of(holds: bool | None) -> Verdict:
+    """A decision in words."""
+    return "not measured" if holds is None else "holds" if holds else "does not hold"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a claim that says several things, with its own verdict; the claim holds if all its parts do."""
+
+    name: str
+    verdict: Verdict
+
+
+def parts_text(parts: Iterable[Part]) -> str:
+    """``dense: holds · small: does not hold``; empty for none."""
+    return " · ".join(f"{part.name}: {part.verdict}" for part in parts)
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A claim with what this run says of it; ``view`` is the view that shows it, ``about`` what it means."""
@@ -58,6 +79,8 @@ class Claim:
     about: str
     view: str
     applies: bool = True  # False where the claim is about another kind of run than this one
+    waits: str = ""  # which phase's end it waits for, if it is not decided for that reason
+    parts: tuple[Part, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """The object that ``claims.json`` holds."""
@@ -66,6 +89,7 @@ class Claim:
             "title": self.title,
             "verdict": self.verdict,
             "rule": self.rule,
+            "parts": [asdict(part) for part in self.parts],
             "evidence": [asdict(figure) for figure in self.evidence],
         }
 
@@ -92,34 +116,61 @@ class FigureSource(Protocol):
 
 
 class Facts:
-    """The figures of a run by moment: at its start, at the end of clean training, at its end or now."""
+    """The figures of a run by moment: at its start, at the end of clean training, at the adversarial phase's end.
+
+    ``clean_end`` is the step at which the last clean phase ended, ``phase`` the last adversarial phase after it that
+    has ended; None while there is none. A phase without a step is none, and one that is under way is not judged.
+    """
 
     def __init__(self, source: FigureSource) -> None:
         self.source = source
+        series = {name: found for name in source.names() if (found := source.series(name)) is not None and len(found)}
+        self._reports = sorted({int(s) for n, f in series.items() if n.startswith(metrics.REPORT) for s in f.steps})
         switches = [e for e in source.events if e.name == "phase"]
-        ends = [e.step for e in switches if e.old == "clean"]
-        reports = source.series(metrics.REPORT + metrics.CLEAN)
-        if not switches and reports is not None and len(reports):  # trained clean alone, to the schedule's end
-            ends = [] if source.config.schedule.clean_steps == 0 else [int(reports.steps[0])]
+        self._switched = {e.step for e in switches}
+        schedule = source.config.schedule
+        present = switches[-1].new if switches else "clean" if schedule.clean_steps else schedule.second
+        self.step = max([*self._switched, *(int(found.steps[-1]) for found in series.values())], default=0)
+        trained = spans(source.events, present, self.step)
+        ends = [end for span in trained if span.objective == "clean" and (end := self._end(span)) is not None]
         self.clean_end = ends[-1] if ends else None
-        self.second = switches[-1].new if switches else ("" if ends else source.config.schedule.second)
-        self.second_start = switches[-1].step if switches else 0
+        after = [] if self.clean_end is None else [span for span in trained if span.start >= self.clean_end]
+        self._after = [span for span in after if span.objective == "adversarial" and span.end > span.start]
+        ended = [span for span in self._after if self._end(span) is not None]
+        self.phase = ended[-1] if ended else None  # the adversarial phase that is judged
 
-    @property
-    def adversarial(self) -> bool:
-        """Whether the present phase, after the clean one, is adversarial training."""
-        return self.second == "adversarial"
+    def _end(self, span: Span) -> int | None:
+        """The step at which a phase came to its end, by a switch or by the schedule; None while it is under way.
+
+        Training on after the schedule's end takes nothing back. Only a phase's end is reported on.
+        """
+        if span.end in self._switched and span.end > span.start:
+            return span.end
+        return next((step for step in reversed(self._reports) if span.start < step <= span.end), None)
+
+    def waits(self, needs: Needs) -> str:
+        """Which phase's end a claim that ``needs`` one waits for, in a sentence; empty for none."""
+        if needs and self.clean_end is None:
+            return "Not yet: decided when clean training has ended."
+        if needs != "adversarial" or self.phase is not None:
+            return ""
+        if self._after:
+            return "Not yet: decided when the adversarial phase has ended."
+        return "Not yet: decided after an adversarial phase that follows clean training."
 
     def trained_by(self, end: int) -> Figure | None:
-        """The share of the present phase's steps up to ``end`` whose training attack was FGM, and all attacks in words.
+        """The share of the judged phase's steps up to ``end`` whose training attack was FGM, and all attacks in words.
 
-        By the knobs that were in force at each step, whatever they are now; None for a phase without a step by then.
+        By the knobs that were in force at each step, whatever they are now; None without such a phase.
         """
-        start = self.second_start
-        if end <= start:
+        if self.phase is None or end <= self.phase.start:
             return None
-        changes = [e for e in self.source.events if e.name in TRAINING_ATTACK]
-        moments = sorted({start, *(e.step for e in changes if start < e.step < end)})
+        start = self.phase.start
+        changes = [e for e in self.source.events if e.name.removeprefix(PREFIX) in TRAINING_ATTACK]
+        planned = any(e.name.startswith(PREFIX) for e in changes)
+        planned |= any(self.source.config.schedule.curve(name) is not None for name in TRAINING_ATTACK)
+        steps = range(start, end) if planned else (start, *(e.step for e in changes if start < e.step < end))
+        moments = sorted(set(steps))
         by_fgm, words = 0, ""
         for moment, following in pairwise((*moments, end)):
             attack = self._attack_at(moment, changes)
@@ -135,8 +186,11 @@ class Facts:
             own = [e for e in changes if e.name == name]
             before = [e.new for e in own if e.step <= step]
             text = before[-1] if before else own[0].old if own else None
-            if text is not None:
-                field = name.partition(".")[2]
+            field = name.partition(".")[2]
+            curve = curve_in_force(self.source.config, changes, name, step)
+            if curve is not None:
+                attack = attack.model_copy(update={field: round(curve.at(step))})
+            elif text is not None:
                 value = text == "True" if isinstance(getattr(attack, field), bool) else int(text)
                 attack = attack.model_copy(update={field: value})
         return attack
@@ -148,14 +202,20 @@ class Facts:
         return self._at(metrics.REPORT + name, self.clean_end) or self._at(name, self.clean_end)
 
     def now(self, name: str) -> Figure | None:
-        """The newest figure after the end of clean training: the report's if there is one, else the live estimate."""
-        if self.clean_end is None:
+        """The figure of the judged adversarial phase's end: the report's, else what was recorded then or after it."""
+        return self._at_end(metrics.REPORT + name) or self._at_end(name)
+
+    def verified(self, name: str) -> Figure | None:
+        """What the slow evaluation recorded last, if the judged adversarial phase had ended by then."""
+        return self._at_end(name)
+
+    def _at_end(self, name: str) -> Figure | None:
+        series, phase = self.source.series(name), self.phase
+        end = None if phase is None else self._end(phase)
+        if series is None or phase is None or end is None:
             return None
-        for full in (metrics.REPORT + name, name):
-            series = self.source.series(full)
-            if series is not None and len(series) and int(series.steps[-1]) > self.clean_end:
-                return self._at(full, int(series.steps[-1]))
-        return None
+        found = [int(step) for step in series.steps if end <= step <= phase.end]
+        return self._at(name, found[-1]) if found else None
 
     def start(self, name: str) -> Figure | None:
         """The figure of the untrained weights."""
@@ -172,8 +232,8 @@ class Facts:
         return sorted({part[1] for part in parts if len(part) == 3 and (part[0], part[2]) == (kind, quantity)})
 
     def names(self, prefix: str, known: Sequence[str]) -> list[Figure]:
-        """The newest figures ``prefix + one of known``, as far as they were measured."""
-        return [f for name in known if (f := self.last(prefix + name)) is not None]
+        """The verified figures ``prefix + one of known``, as far as they were measured."""
+        return [f for name in known if (f := self.verified(prefix + name)) is not None]
 
     def _at(self, name: str, step: int) -> Figure | None:
         series = self.source.series(name)
@@ -191,12 +251,21 @@ UNRELATED = 0.30  # mean cosine of trained weights with the start, at most
 RELATED = 0.30  # by so much must (w, w′) exceed the other two cosines
 MOST = 0.50  # share of neurons that counts as most
 
-Outcome = tuple[bool | None, Sequence[Figure | None]]
+
+class Outcome(NamedTuple):
+    """Whether a claim holds (None: not measured), its evidence, and the parts that are decided each for itself."""
+
+    holds: bool | None
+    evidence: Sequence[Figure | None]
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How a claim is decided on runs of ``kinds`` (none: of every kind); all else are fields of :class:`Claim`."""
+    """How a claim is decided on runs of ``kinds`` (none: of every kind); all else are fields of :class:`Claim`.
+
+    ``needs`` is the phase whose end the rule is about.
+    """
 
     id: int
     title: str
@@ -205,6 +274,7 @@ class Rule:
     view: str
     decide: Callable[[Facts], Outcome]
     kinds: tuple[str, ...]
+    needs: Needs
 
     def about_runs_of(self, kind: str) -> bool:
         """Whether the rule is for runs of this kind of experiment."""
@@ -216,27 +286,33 @@ rules: Registry[Rule] = Registry("claim", "engine.claims")
 
 
 def claim_rule(
-    id: int, title: str, rule: str, about: str, view: str, *kinds: str
+    id: int, title: str, rule: str, about: str, view: str, *kinds: str, needs: Needs
 ) -> Callable[[Callable[[Facts], Outcome]], None]:
     """Enter a rule for a claim on runs of ``kinds``; on the others, without a rule of its own, it is not measured."""
 
     def add(decide: Callable[[Facts], Outcome]) -> None:
         where = ", ".join(kinds) or "every kind"
-        rules.register(f"{id} on {where}")(Rule(id, title, rule, about, view, decide, kinds))
+        rules.register(f"{id} on {where}")(Rule(id, title, rule, about, view, decide, kinds, needs))
 
     return add
 
 
-def decided(
-    figures: Sequence[Figure | None], holds: Callable[..., bool], *shown: Figure | None, only_if: bool = True
-) -> Outcome:
+def decided(figures: Sequence[Figure | None], holds: Callable[..., bool], *shown: Figure | None) -> Outcome:
     """Whether ``holds`` of the values of ``figures``, None where one is missing; ``shown`` are beside the evidence.
 
-    Without ``only_if`` the claim does not hold, whatever the values.
+    Everything that decides stands in the rule that the card shows: what is not said there may not be asked here.
     """
     values = [figure.value for figure in figures if figure is not None]
     measured = len(values) == len(figures)
-    return (only_if and holds(*values) if measured else None), (*figures, *shown)
+    return Outcome(holds(*values) if measured else None, (*figures, *shown))
+
+
+def in_parts(*parts: tuple[str, Outcome]) -> Outcome:
+    """A claim of several parts: it holds if all do, and does not if one does not."""
+    found = [outcome.holds for _, outcome in parts]
+    holds = False if False in found else None if None in found else True
+    evidence = tuple(dict.fromkeys(f for _, outcome in parts for f in outcome.evidence if f is not None))
+    return Outcome(holds, evidence, tuple(Part(name, verdict_of(outcome.holds)) for name, outcome in parts))
 
 
 def check(source: FigureSource) -> list[Claim]:
@@ -248,8 +324,13 @@ def check(source: FigureSource) -> list[Claim]:
         here = rule.about_runs_of(source.config.kind)
         if not here and any(r.id == rule.id and r.about_runs_of(source.config.kind) for r in known):
             continue
-        decision, evidence = rule.decide(facts) if here else (None, ())
-        found = tuple(f for f in evidence if f is not None)
-        verdict: Verdict = "not measured" if decision is None else "holds" if decision else "does not hold"
-        claims.append(Claim(rule.id, rule.title, verdict, rule.rule, found, rule.about, rule.view, here))
+        outcome = rule.decide(facts) if here else Outcome(None, ())
+        found = tuple(f for f in outcome.evidence if f is not None)
+        waits = facts.waits(rule.needs) if here and outcome.holds is None else ""
+        claims.append(
+            Claim(
+                rule.id, rule.title, verdict_of(outcome.holds), rule.rule, found, rule.about, rule.view, here, waits,
+                outcome.parts,
+            )
+        )  # fmt: skip
     return claims

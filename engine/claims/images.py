@@ -24,6 +24,7 @@ LOCAL_GAIN = 0.02  # robust accuracy that purifying one layer alone gains, at le
     "A net trained on clean images loses most of its right answers to a perturbation that a person hardly sees.",
     "robustness",
     IMAGES,
+    needs="clean",
 )  # fmt: skip
 def _fragile_on_images(facts: Facts) -> Outcome:
     found = (facts.at_clean_end(metrics.CLEAN), facts.at_clean_end(metrics.PGD))
@@ -38,6 +39,7 @@ def _fragile_on_images(facts: Facts) -> Outcome:
     "With all other layers frozen, adversarial training still purifies the one that it may change.",
     "local",
     IMAGES,
+    needs="",
 )  # fmt: skip
 def _local(facts: Facts) -> Outcome:
     holds, evidence = [], []
@@ -49,23 +51,24 @@ def _local(facts: Facts) -> Outcome:
         kept = _kept(found[2:], CLOSER)
         if before is not None and after is not None and kept is not None:
             holds.append(kept and after.value >= before.value + LOCAL_GAIN)
-    return (all(holds) if len(holds) >= 2 else None), evidence
+    return Outcome(all(holds) if len(holds) >= 2 else None, evidence)
 
 
 @claim_rule(
     9, "Low-rank updates are enough",
     f"an adversarial phase that changes every layer by rank {IMAGE_RANK} only gains ≥ {IMAGE_SHARE:g} of the robust "
-    f"accuracy that the full one gains over clean training",
+    f"accuracy that the full one gains over clean training, which is decided where the full one gains any",
     "Taking the mixtures out of a layer needs few directions: low-rank updates purify, too.",
     "low_rank",
     IMAGES,
+    needs="clean",
 )  # fmt: skip
 def _low_rank_on_images(facts: Facts) -> Outcome:
     clean = facts.at_clean_end(metrics.PGD)
     low, full = facts.last(metrics.rank("robust", IMAGE_RANK)), facts.last(metrics.rank("robust", 0))
     if clean is None or low is None or full is None or full.value <= clean.value:
-        return None, (clean, low, full)
-    return low.value - clean.value >= IMAGE_SHARE * (full.value - clean.value), (clean, low, full)
+        return Outcome(None, (clean, low, full))
+    return Outcome(low.value - clean.value >= IMAGE_SHARE * (full.value - clean.value), (clean, low, full))
 
 
 @claim_rule(
@@ -76,6 +79,7 @@ def _low_rank_on_images(facts: Facts) -> Outcome:
     "The filters after adversarial training are those of clean training without the small mixture; deep layers, too.",
     "layers",
     IMAGES,
+    needs="adversarial",
 )  # fmt: skip
 def _layers_purify(facts: Facts) -> Outcome:
     before, after = facts.at_clean_end(metrics.PGD), facts.now(metrics.PGD)
@@ -87,9 +91,8 @@ def _layers_purify(facts: Facts) -> Outcome:
         evidence += found
         holds.append(_kept(found, 0.0))
     if before is None or after is None or any(each is None for each in holds):
-        return None, evidence
-    gained = facts.adversarial and after.value >= before.value + IMAGE_GAIN
-    return gained and all(holds), evidence
+        return Outcome(None, evidence)
+    return Outcome(after.value >= before.value + IMAGE_GAIN and all(holds), evidence)
 
 
 def _kept(found: Sequence[Figure | None], margin: float) -> bool | None:

@@ -13,9 +13,10 @@ from engine.run.store import Store
 
 
 class StoreSource(FigureSource):
-    """A run folder as the source of figures."""
+    """A run folder as the source of figures. Raises :class:`StoreError` if what it has recorded is damaged."""
 
     def __init__(self, store: Store) -> None:
+        store.check()
         self._store = store
         self._config = store.load().config if store.checkpoints() else store.config
 

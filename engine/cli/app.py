@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from engine import __version__
+from engine.core.signals import INTERRUPTED
+from engine.core.signals import noted as interruptible
 
 app = App(
     name="fp-engine",
@@ -19,11 +18,14 @@ app = App(
     version=__version__,
     result_action="return_value",
 )
-INTERRUPTED = 130
+
+__all__ = ["INTERRUPTED", "Device", "RunFolder", "app", "interruptible", "say"]
 
 Device = Annotated[
     Literal["auto", "cpu", "cuda", "mps"] | None, Parameter(help="Where tensors live; by default what the preset says.")
 ]
+DATA_HELP = "The folder or archive that the run's images are in now, if they were moved; they must be the same."
+Data = Annotated[Path | None, Parameter(help=DATA_HELP)]
 RunFolder = Annotated[Path, Parameter(help="A run folder.")]
 
 
@@ -31,21 +33,3 @@ def say(text: str = "") -> None:
     """A line on stdout, at once."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
-
-
-@contextmanager
-def interruptible() -> Iterator[list[int]]:
-    """Turn Ctrl+C and SIGTERM into an entry of the list, seen between two steps; a second one interrupts at once."""
-    seen: list[int] = []
-
-    def note(number: int, frame: object) -> None:
-        if seen:
-            raise KeyboardInterrupt
-        seen.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield seen
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -12,30 +12,40 @@ from cyclopts import CycloptsError
 
 from engine.cli import run, studies  # noqa: F401 - their commands enter themselves into the app
 from engine.cli.app import INTERRUPTED, app
-from engine.core.errors import ConfigError, DeviceError, ExplorerError, StoreError
+from engine.core.errors import ConfigError, DeviceError, ExplorerError, StoreError, WriteError
+from engine.core.notices import heard_by
+from engine.core.quoting import LONGEST, escaped, plain
 
 
 def run_command_line(arguments: list[str]) -> int:
     """Run one command; errors for the user take one line on stderr."""
     studies.offer_studies()
     try:
-        code = app(arguments, exit_on_error=False, print_error=False)
+        with heard_by(lambda text: sys.stderr.write(f"warning: {text}\n")):
+            code = app(arguments, exit_on_error=False, print_error=False)
         return code if isinstance(code, int) else 0
     except CycloptsError as error:
-        return _fail(" ".join(str(error).split()), 2)
+        return _fail(_shortened(str(error), arguments), 2)
     except (ConfigError, DeviceError) as error:
         return _fail(str(error), 2)
+    except WriteError as error:
+        return _fail(str(error), 1)
     except StoreError as error:
         return _fail(str(error), 2)
     except ExplorerError as error:
         return _fail(str(error), 1)
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of a pipe has gone; python would complain about it at exit
-        return 1
+
+
+def _shortened(message: str, arguments: list[str]) -> str:
+    """``message`` in one line, each long argument that it quotes cut."""
+    for argument in arguments:
+        if len(argument) > LONGEST:
+            message = message.replace(argument, plain(argument))
+    return " ".join(message.split())
 
 
 def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"error: {message}\n")
+    sys.stderr.write(f"error: {escaped(message)}\n")
     return code

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 from rich.console import Console
 
-from engine.cli.app import INTERRUPTED, Device, RunFolder, app, interruptible, say
-from engine.config.experiment import Config, parse_assignment, value_of, with_value
+from engine.cli.app import INTERRUPTED, Data, Device, RunFolder, app, interruptible, say
+from engine.config.assignments import assigned, parse_assignment
+from engine.config.experiment import Config, resolve, value_of, with_value, with_values
 from engine.config.experiment import knobs as all_knobs
 from engine.config.presets import load_preset, preset_names
+from engine.core.cores import check_threads
 from engine.core.errors import ConfigError
 from engine.core.measurement import Norm
+from engine.core.quoting import quote
 
 if TYPE_CHECKING:
     from engine.run.session import Session
@@ -33,6 +36,7 @@ def run(
     resume: Annotated[
         bool, Parameter(help="Go on with the run in --out from its newest checkpoint.", negative="")
     ] = False,
+    data: Data = None,
 ) -> int:
     """Train a preset through its schedule into a run folder, or resume such a run.
 
@@ -41,27 +45,34 @@ def run(
     assignments = [parse_assignment(text) for text in set_ or []]
     if resume:
         if preset is not None and preset not in preset_names() and not preset.endswith(".toml"):
-            raise ConfigError(f"preset: got {preset!r}; allowed: {', '.join(preset_names())} (or none with --resume)")
-        return _resume(out, assignments, device)
+            known = ", ".join(preset_names())
+            raise ConfigError(f"preset: got {quote(preset)}; allowed: {known} (or none with --resume)")
+        return _resume(out, assignments, device, data)
+    if data is not None:
+        raise ConfigError("--data: allowed with --resume; for a new run: --set world.folder=FOLDER")
     if preset is None:
         raise ConfigError(f"preset: none was given; allowed: {', '.join(preset_names())}, or the path of a .toml file")
     config = load_preset(preset)
-    for name, value in assignments:
-        config = with_value(config, name, value)
+    config = with_values(config, assigned(config, assignments))
     if device is not None:
         config = with_value(config, "device", device)
+    check_threads(config.threads)
     from engine import worlds
 
     return _train(worlds.create(config, out))
 
 
-def _resume(folder: Path, assignments: list[tuple[str, object]], device: str | None) -> int:
+def _resume(folder: Path, assignments: list[tuple[str, str]], device: str | None, data: Path | None) -> int:
     from engine import worlds
     from engine.run.commands import SetKnob
 
-    session = worlds.resume(folder, device)
+    session = worlds.resume(folder, device, data)
     try:
-        for name, value in assignments:
+        values = assigned(session.config, assignments)
+        for name in values:  # all are judged before one is applied: what is refused changes nothing
+            resolve(name, session.config).expect_live()
+        with_values(session.config, values)
+        for name, value in values.items():
             session.apply(SetKnob(name, value))
     except ConfigError:
         session.close()
@@ -73,6 +84,8 @@ def _train(session: Session) -> int:
     from engine.cli.progress import progress
 
     total = session.config.schedule.total
+    if session.data_words:
+        say(f"data: {session.data_words}")
     if not session.scheduled:
         say("the schedule was left by a switch of the phase; going on until the scheduled number of steps")
     with interruptible() as interrupted:
@@ -131,6 +144,7 @@ def evaluate(
     n: Annotated[int, Parameter(help="Held-out samples.")] = 1000,
     checkpoint: Annotated[int | None, Parameter(help="Step of the checkpoint. Default: the newest.")] = None,
     device: Device = "cpu",
+    data: Data = None,
     json_: Annotated[bool, Parameter(name="--json", help="Print JSON.", negative="")] = False,
 ) -> int:
     """Print clean and robust accuracies of a run's network, each with its protocol and 95% Wilson interval."""
@@ -145,7 +159,8 @@ def evaluate(
     network = worlds.load(folder, checkpoint, device or "cpu")
     knobs = network.config.attack
     radii = radius or [knobs.tau]
-    rows = network.accuracies(attack or network.ATTACKS, norm or knobs.norm, radii, steps, restarts, n)
+    with worlds.images_at(folder, data):
+        rows = network.accuracies(attack or network.ATTACKS, norm or knobs.norm, radii, steps, restarts, n)
     if json_:
         figures = [
             {**r.figure, "attack": r.protocol.attack, "norm": r.protocol.norm, "tau": r.protocol.tau} for r in rows
@@ -181,11 +196,13 @@ def export(
             help="view.name=value, e.g. neurons.sort=norm, or name=value for every view that has it; may be repeated."
         ),
     ] = None,
+    data: Data = None,
 ) -> int:
     """Write views of a run as figures, with the plotted data, captions and a recipe that reproduces the run.
 
     All views are drawn from one checkpoint. Those that fail are named at the end; the others are written.
     """
+    from engine import worlds
     from engine.cli.studies import ProgressLines
     from engine.figures.export import export as write
 
@@ -193,18 +210,19 @@ def export(
     for text in option or []:
         name, separator, value = text.partition("=")
         if not separator:
-            raise ConfigError(f"--option: got {text!r}; allowed: name=value, e.g. neurons.space=dictionary")
+            raise ConfigError(f"--option: got {quote(text)}; allowed: name=value, e.g. neurons.space=dictionary")
         options[name] = value
-    write(
-        folder,
-        "all" if "all" in view else view,
-        out,
-        formats=tuple(format_ or ("png", "svg", "pdf")),
-        step=checkpoint,
-        options=options,
-        width=width,
-        progress=ProgressLines(),
-    )
+    with worlds.images_at(folder, data):
+        write(
+            folder,
+            "all" if "all" in view else view,
+            out,
+            formats=tuple(format_ or ("png", "svg", "pdf")),
+            step=checkpoint,
+            options=options,
+            width=width,
+            progress=ProgressLines(),
+        )
     return 0
 
 

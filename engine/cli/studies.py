@@ -14,8 +14,10 @@ from typing import Annotated, Any, get_args, get_origin
 
 from cyclopts import Parameter
 
-from engine.cli.app import app, interruptible, say
+from engine.cli.app import Data, app, interruptible, say
 from engine.core.errors import ConfigError
+from engine.core.files import absolute
+from engine.core.quoting import quote
 from engine.studies.base import Study, studies
 
 _offered: dict[str, type[Study[Any]]] = {}
@@ -49,8 +51,12 @@ def offer_studies() -> None:
 def _command(study: Study[Any]) -> Callable[..., int]:
     """A function with the arguments of the study that runs it, and says its table and notes."""
 
-    def command(folder: Path, **options: Any) -> int:
-        record = study.run(folder, progress=ProgressLines(), **options)
+    def command(folder: Path, *, data: Path | None = None, **options: Any) -> int:
+        from engine import worlds
+
+        folder = absolute(folder)
+        with worlds.images_at(folder, data):
+            record = study.run(folder, progress=ProgressLines(), **options)
         say(study.table(record))
         for line in study.notes(folder, record):
             say(line)
@@ -58,6 +64,7 @@ def _command(study: Study[Any]) -> Callable[..., int]:
 
     signature = inspect.signature(study.options, eval_str=True)
     arguments = [_argument(each) for each in signature.parameters.values() if each.name != "progress"]
+    arguments.append(inspect.Parameter("data", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Data))
     command.__signature__ = inspect.Signature(arguments, return_annotation=int)  # type: ignore[attr-defined]
     command.__annotations__ = {each.name: each.annotation for each in arguments}
     command.__doc__ = study.__doc__
@@ -97,7 +104,7 @@ def data(
         say(f"saved: {saved}")
         return 0
     if name is not None and name not in sources:
-        raise ConfigError(f"data: got {name!r}; allowed: {', '.join(sources)}")
+        raise ConfigError(f"data: got {quote(name)}; allowed: {', '.join(sources)}")
     found = catalogue.survey(where) if name is None else (catalogue.look(name, where),)
     if json_:
         say(json.dumps([asdict(each) for each in found]))

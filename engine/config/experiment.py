@@ -7,16 +7,16 @@ experiment enters itself into :data:`kinds`; which data sets and networks there 
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from types import UnionType
 from typing import Any, ClassVar, Literal, TypeVar, Union, cast, get_args, get_origin
 
-from pydantic import BaseModel, Field, ValidationError, create_model
+from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
 from pydantic.fields import FieldInfo
 
+from engine.config.curves import POINTS_ALLOWED, PREFIX, is_curve
 from engine.config.knobs import (
     About,
     AttackKnobs,
@@ -32,6 +32,7 @@ from engine.config.knobs import (
     knob,
 )
 from engine.core.errors import ConfigError
+from engine.core.quoting import LONGEST, plain, quote
 from engine.core.registry import Registry
 
 C = TypeVar("C", bound="Config")
@@ -63,6 +64,24 @@ class Config(Group):
     schedule: Schedule = Field(default_factory=Schedule)
     evaluation: Evaluation = Field(default_factory=Evaluation)
     storage: Storage = Field(default_factory=Storage)
+
+    @model_validator(mode="after")
+    def _curves_fit(self) -> Config:
+        table = {knob.path: knob for knob in knobs(self)} if self.schedule.knobs else {}
+        for name, curve in self.schedule.knobs:
+            known = table.get(name)
+            if known is None or not known.follows_curves:
+                why = "no knob has this name" if known is None else "is no live number"
+                allowed = ", ".join(k.path for k in table.values() if k.follows_curves)
+                raise ValueError(f"{PREFIX}{name}: {why}; allowed: {allowed}")
+            for step, value in curve.points:
+                if step > self.schedule.total:
+                    raise ValueError(
+                        f"{PREFIX}{name}: got step {step}; allowed: at most {self.schedule.total}, the run's last step"
+                    )
+                if not known.takes(value):
+                    raise ValueError(f"{PREFIX}{name}: got {value:g} at step {step}; allowed: {known.allowed}")
+        return self
 
     @classmethod
     def variants(cls) -> Mapping[str, Mapping[str, type[Group]]]:
@@ -101,7 +120,8 @@ def _specialised(kind: type[Config], world: type[Group], model: type[Group]) -> 
 class KnobInfo:
     """One knob as the form, the command line and the documentation see it.
 
-    ``path`` is its full name (``attack.tau``); ``kind`` one of ``int``, ``float``, ``bool``, ``choice``, ``text``;
+    ``path`` is its full name (``attack.tau``); ``kind`` one of ``int``, ``float``, ``bool``, ``choice``, ``text``, or
+    ``curve`` for the curve of a knob (:mod:`engine.config.curves`), which is no knob of the form's own;
     ``choices`` is filled for ``choice`` only; ``low`` and ``high`` are inclusive or None.
     """
 
@@ -117,9 +137,26 @@ class KnobInfo:
     doc: str
     live: bool
 
+    def expect_live(self) -> None:
+        """Raise :class:`ConfigError` unless the knob may change while a run trains."""
+        if not self.live:
+            raise ConfigError(f"{self.path}: takes effect with a new run only; reset to apply it")
+
+    @property
+    def follows_curves(self) -> bool:
+        """Whether this knob may change by a plan."""
+        return self.live and self.kind in ("int", "float")
+
+    def takes(self, value: float) -> bool:
+        """Whether a number is a value of this knob."""
+        whole = self.kind != "int" or value == int(value)
+        return whole and (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+
     @property
     def allowed(self) -> str:
         """The allowed values in words."""
+        if self.kind == "curve":
+            return POINTS_ALLOWED
         if self.kind == "choice":
             return ", ".join(self.choices)
         if self.kind == "bool":
@@ -148,6 +185,8 @@ def _walk(
         name = field.alias or field_name
         if isinstance(value, BaseModel):
             yield from _walk(value, name, variants)
+            continue
+        if field.json_schema_extra is None:  # not a knob: the curves of others
             continue
         info = _info(field, f"{prefix}.{name}" if prefix else name, prefix, name)
         if name == "name" and prefix in variants:
@@ -182,19 +221,24 @@ def resolve(name: str, config: Config | None = None) -> KnobInfo:
     Raises :class:`ConfigError` that names near misses for an unknown or ambiguous name.
     """
     table = knobs(config)
+    if name.startswith(PREFIX):
+        target = resolve(name.removeprefix(PREFIX), config)
+        return replace(target, path=PREFIX + target.path, kind="curve", low=None, high=None, live=True)
     found = [k for k in table if k.path == name] or [k for k in table if k.name == name]
     if len(found) == 1:
         return found[0]
     if found:
-        raise ConfigError(f"{name}: several knobs have this name; allowed: {', '.join(k.path for k in found)}")
-    near = difflib.get_close_matches(name, [k.path for k in table] + [k.name for k in table], n=3)
+        raise ConfigError(f"{plain(name)}: several knobs have this name; allowed: {', '.join(k.path for k in found)}")
+    near = difflib.get_close_matches(name[:LONGEST], [k.path for k in table] + [k.name for k in table], n=3)
     groups = dict.fromkeys(k.group or k.name for k in table)
     hint = f"did you mean {' or '.join(near)}?" if near else f"allowed: the knobs of {', '.join(groups)}"
-    raise ConfigError(f"{name}: no knob has this name; {hint}")
+    raise ConfigError(f"{plain(name)}: no knob has this name; {hint}")
 
 
 def value_of(config: Config, path: str) -> object:
-    """The value of the knob at ``path``."""
+    """The value of the knob at ``path``; that of ``schedule.knobs.<path>`` is a curve or None."""
+    if path.startswith(PREFIX):
+        return config.schedule.curve(path.removeprefix(PREFIX))
     node: object = config
     for part in path.split("."):
         node = getattr(node, "lambda_" if part == "lambda" else part)
@@ -221,7 +265,7 @@ def from_dict(data: Mapping[str, Any], *, source: str = "") -> Config:
         first = next(iter(known))
         name = given.get("name", first) if isinstance(given, dict) else first
         if not isinstance(name, str) or name not in known:
-            problems.append(f"{group}.name: got {name!r}; allowed: {', '.join(known)}")
+            problems.append(f"{group}.name: got {quote(name)}; allowed: {', '.join(known)}")
             name = first
             data[group] = {}
         classes[group] = known[name]
@@ -244,7 +288,7 @@ def _kind_of(data: Mapping[str, Any], where: str) -> type[Config]:
         if isinstance(name, str) and name in kind.variants()["world"]:
             return kind
     allowed = ", ".join(n for kind in map(kinds.__getitem__, kinds) for n in kind.variants()["world"])
-    raise ConfigError(f"{where}world.name: got {name!r}; allowed: {allowed}")
+    raise ConfigError(f"{where}world.name: got {quote(name)}; allowed: {allowed}")
 
 
 def _explain(error: Any, whole: type[Config]) -> str:
@@ -262,7 +306,7 @@ def _explain(error: Any, whole: type[Config]) -> str:
         allowed = resolve(path, template).allowed
     except ConfigError:
         allowed = "a table of knobs"
-    return f"{path}: got {error['input']!r}; allowed: {allowed}"
+    return f"{path}: got {quote(error['input'])}; allowed: {allowed}"
 
 
 def with_value(config: C, name: str, value: object) -> C:
@@ -276,26 +320,39 @@ def with_value(config: C, name: str, value: object) -> C:
 def with_values(config: C, values: Mapping[str, object]) -> C:
     """A copy of ``config`` with knobs changed by path, judged together; a new name brings its group's defaults with it.
 
-    Raises :class:`ConfigError`.
+    A number ends the curve that its knob follows; points in place of a number are its curve. Raises
+    :class:`ConfigError`.
     """
     data, variants = to_dict(config), config.variants()
-    for path, value in sorted(values.items(), key=lambda item: not item[0].endswith(".name")):  # names first
+    curves: dict[str, object] = data["schedule"]["knobs"]
+    for path, value in sorted(values.items(), key=lambda item: (not item[0].endswith(".name"), PREFIX in item[0])):
+        target = path.removeprefix(PREFIX)
+        if target != path or is_curve(value):
+            curves[target] = value
+            if value is None or value == ():
+                del curves[target]
+            continue
+        curves.pop(path, None)
         group, _, leaf = path.rpartition(".")
         node = data[group] if group else data
         if leaf == "name" and group in variants and node[leaf] != value:
             if value not in variants[group]:
-                raise ConfigError(f"{path}: got {value!r}; allowed: {', '.join(variants[group])}")
+                raise ConfigError(f"{path}: got {quote(value)}; allowed: {', '.join(variants[group])}")
             node = data[group] = {}
         node[leaf] = value
     return cast(C, from_dict(data))
 
 
-def parse_assignment(text: str) -> tuple[str, object]:
-    """Split ``key=value`` of the command line; the value is read as TOML, else taken as text."""
-    name, separator, raw = text.partition("=")
-    if not separator or not name.strip():
-        raise ConfigError(f"--set: got {text!r}; allowed: key=value, e.g. attack.tau=0.1")
-    try:
-        return name.strip(), tomllib.loads(f"value = {raw}")["value"]
-    except tomllib.TOMLDecodeError:
-        return name.strip(), raw.strip()
+def at_step(config: C, step: int) -> C:
+    """``config`` with every knob that follows a curve at its value after ``step`` steps."""
+    changed: dict[str, dict[str, object]] = {}
+    for path, curve in config.schedule.knobs:
+        group, _, leaf = path.partition(".")
+        field = "lambda_" if leaf == "lambda" else leaf
+        old, value = getattr(getattr(config, group), field), curve.at(step)
+        if old != (value := round(value) if isinstance(old, int) else value):
+            changed.setdefault(group, {})[field] = value
+    if not changed:
+        return config
+    groups = {group: getattr(config, group).model_copy(update=values) for group, values in changed.items()}
+    return config.model_copy(update=groups)

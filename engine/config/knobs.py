@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from engine.config.curves import Curve, Curves
 from engine.config.objectives import objectives
 from engine.core.measurement import Norm
 from engine.core.registry import Registry
@@ -140,6 +141,11 @@ class Schedule(Group):
     second_steps: int = knob(
         1500, "Steps of the second phase; then the run rests.", low=0, high=10_000_000, unit="steps"
     )
+    knobs: Curves = Field(default=(), description="Live numbers that follow a curve over steps, by their paths.")
+
+    def curve(self, path: str) -> Curve | None:
+        """The curve that the knob at ``path`` follows, if any."""
+        return next((curve for name, curve in self.knobs if name == path), None)
 
     @property
     def total(self) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.core.errors import ConfigError
+from engine.core.quoting import quote
 from engine.core.registry import Registry
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ objectives: Registry[TrainingObjective] = Registry("objective", "engine.attacks.
 def known(phase: str) -> str:
     """``phase``, if it is the name of an objective; else :class:`ConfigError`."""
     if phase not in objectives:
-        raise ConfigError(f"phase: got {phase!r}; allowed: {', '.join(objectives)}")
+        raise ConfigError(f"phase: got {quote(phase)}; allowed: {', '.join(objectives)}")
     return phase
 
 

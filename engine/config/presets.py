@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import tomllib
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
 from engine.config.experiment import Config, from_dict
 from engine.core.errors import ConfigError
+from engine.core.quoting import plain, quote
+
+LARGEST = 1_000_000  # bytes of a preset; those that come with the explorer have 2 kB
+DOTS = 200  # in a line: a key of thousands of parts, a.a.a.a, would take tomllib seconds to minutes
 
 
 def preset_names() -> tuple[str, ...]:
@@ -21,19 +26,61 @@ def preset_names() -> tuple[str, ...]:
     return tuple(n for n in first if n in found) + tuple(n for n in found if n not in first)
 
 
-def load_preset(name: str) -> Config:
-    """Read a preset by name, or a TOML file by path.
+@cache
+def preset_titles() -> dict[str, str]:
+    """Title → name of the presets that come with the explorer; quicker than to load them all."""
+    texts = {name: _text(name) for name in preset_names()}
+    return {tomllib.loads(text)["about"]["title"]: name for name, text in texts.items()}
 
-    Raises :class:`ConfigError` if there is none, if it is no TOML, or if a knob in it is wrong.
+
+def _text(name: str) -> str:
+    return files("resources").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")
+
+
+def load_preset(name: str) -> Config:
+    """Read a preset by name, or a TOML file by path; a relative ``world.folder`` in it is relative to the file.
+
+    Raises :class:`ConfigError` if there is none, if it cannot be read or is no TOML, or if a knob in it is wrong.
     """
     if name in preset_names():
-        text = files("resources").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")
-    elif name.endswith(".toml") and Path(name).is_file():
-        text = Path(name).read_text(encoding="utf-8")
+        text = _text(name)
+    elif name.endswith(".toml"):
+        text = _read(name)
     else:
-        raise ConfigError(f"preset: got {name!r}; allowed: {', '.join(preset_names())}, or the path of a .toml file")
+        raise _unknown(name)
+    where = f"preset {plain(name)}"
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"preset {name}: not valid TOML: {error}") from None
-    return from_dict(data, source=f"preset {name}")
+    except RecursionError:
+        raise ConfigError(f"{where}: not valid TOML: tables or lists are nested too deeply") from None
+    except ValueError as error:  # TOMLDecodeError, and a number of thousands of digits
+        raise ConfigError(f"{where}: not valid TOML: {plain(str(error))}") from None
+    world = data.get("world")
+    if name not in preset_names() and isinstance(world, dict) and isinstance(folder := world.get("folder"), str):
+        beside = Path(folder).expanduser()  # what a file names lies where the file does, wherever one stands
+        world["folder"] = str(Path(name).absolute().parent / beside) if folder else ""
+    return from_dict(data, source=where)
+
+
+def _unknown(name: str) -> ConfigError:
+    return ConfigError(f"preset: got {quote(name)}; allowed: {', '.join(preset_names())}, or the path of a .toml file")
+
+
+def _read(name: str) -> str:
+    path = Path(name).expanduser() if name.startswith("~/") else Path(name)
+    where = f"preset {plain(name)}"
+    try:
+        if not path.is_file():  # a pipe or a device would be read for ever
+            raise _unknown(name)
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+        text = data.decode("utf-8-sig")
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
+        raise ConfigError(f"{where}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{where}: not valid TOML: it is not UTF-8") from None
+    if len(data) > LARGEST:
+        raise ConfigError(f"{where}: larger than {LARGEST // 10**6} MB; allowed: a preset of some kB")
+    if any(line.count(".") > DOTS for line in text.splitlines()):
+        raise ConfigError(f"{where}: not a preset: a line has more than {DOTS} points")
+    return text

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import sqlite3
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from engine.core.errors import StoreError
+from engine.core.errors import StoreError, WriteError
+
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO} if hasattr(errno, "EDQUOT") else {errno.ENOSPC, errno.EIO}
+_DATABASE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+
+
+def absolute(path: Path) -> Path:
+    """``path`` from the root, with ``~`` as the home folder (a shell leaves it in ``--out=~/run``, and in quotes)."""
+    with suppress(RuntimeError):  # no such user: then it is a name like any other
+        path = Path(path).expanduser()
+    return Path(path).absolute()
+
+
+def refusal(what: str, error: OSError | sqlite3.Error) -> StoreError:
+    """The error that says in one line why ``what``: a :class:`WriteError` where the disk is full or failing."""
+    if isinstance(error, OSError):
+        failing = error.errno in _DISK
+    else:
+        failing = getattr(error, "sqlite_errorcode", 0) & 0xFF in _DATABASE
+    reason = getattr(error, "strerror", None) or error
+    return (WriteError if failing else StoreError)(f"{what}: {reason}")
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -28,8 +50,8 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write JSON atomically. Raises :class:`StoreError` where the folder cannot be written."""
+    """Write JSON atomically. Raises :class:`StoreError` where that is not possible, see :func:`refusal`."""
     try:
         write_atomically(path, json.dumps(value, indent=1, ensure_ascii=False).encode())
     except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror}") from None
+        raise refusal(f"{path} cannot be written", error) from None

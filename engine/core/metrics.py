@@ -24,9 +24,12 @@ LOW_RANK_COSINE = "low_rank/cosine"  # |cosine| of its first right singular vect
 LOW_RANK_SIGMA1 = "low_rank/sigma1"  # its largest singular value
 
 # Over alive neurons: median, 10% and 90% quantile, mean, as mixture/purity/median and so on.
-MIXTURE_QUANTITIES = ("purity", "pure", "magnitude", "relative", "dense_alignment")
+MIXTURE_QUANTITIES = ("purity", "pure", "magnitude", "relative", "dense_alignment", "dense_share")
 SUMMARIES = ("median", "q10", "q90", "mean")
 ALIVE = "mixture/alive"  # number of alive neurons
+SMALL = "mixture/small"  # share of the alive neurons whose mixture is smaller than their feature, ‖v_i‖ < |C_ij(i)|
+HELD = "features/held"  # number of the dictionary's features that some alive neuron has as its own
+KEPT = "features/kept"  # of the neurons alive after clean training and now: share with the same feature and its sign
 
 PRINCIPLE1 = (
     "principle1/cos_start_clean",

@@ -9,6 +9,7 @@ from threading import RLock
 from typing import Generic, TypeVar
 
 from engine.core.errors import ConfigError
+from engine.core.quoting import quote
 
 T = TypeVar("T")
 
@@ -66,7 +67,7 @@ class Registry(Generic[T]):
     def __getitem__(self, name: str) -> T:
         self._discover()
         if name not in self._items:
-            raise ConfigError(f"{self.kind}: got {name!r}; allowed: {', '.join(self)}")
+            raise ConfigError(f"{self.kind}: got {quote(name)}; allowed: {', '.join(self)}")
         return self._items[name]
 
     def get(self, name: str) -> T | None:

@@ -55,12 +55,62 @@ class Mixture:
     norm: FloatArray
     alive: BoolArray
 
+    @property
+    def dense_share(self) -> FloatArray:
+        """|⟨v_i, w_star⟩|/(‖w_star‖·‖v_i‖) (m,): how much of the mixture is the dense direction; 0 without one."""
+        return np.divide(self.dense_alignment, self.relative, out=np.zeros_like(self.relative), where=self.relative > 0)
+
 
 @dataclass(frozen=True, slots=True)
 class CleanMixture:
     """The :class:`Mixture` of the weights at the end of clean training."""
 
     mixture: Mixture
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureOf:
+    """The feature of each neuron (m,) at one moment, out of ``total`` in the dictionary.
+
+    ``feature`` j(i), ``sign`` (−1, 0, 1) of its coefficient C_ij(i), ``alive`` as in :class:`Mixture`.
+    """
+
+    feature: IntArray
+    sign: IntArray
+    alive: BoolArray
+    total: int
+
+    @property
+    def neurons(self) -> IntArray:
+        """How many alive neurons have each feature (total,)."""
+        return np.bincount(self.feature[self.alive], minlength=self.total)
+
+    @property
+    def held(self) -> int:
+        """How many of the features some alive neuron has."""
+        return int((self.neurons > 0).sum())
+
+    def same(self, other: FeatureOf) -> BoolArray:
+        """Which neurons (m,) have the same feature with the same sign at both moments, alive or not."""
+        same: BoolArray = (self.feature == other.feature) & (self.sign == other.sign)
+        return same
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureFates:
+    """What has become of every neuron's feature since the start and since clean training (None before its end)."""
+
+    start: FeatureOf
+    clean: FeatureOf | None
+    now: FeatureOf
+
+    @property
+    def kept_share(self) -> float:
+        """Of the neurons alive after clean training and now, the share that kept feature and sign; NaN without any."""
+        if self.clean is None:
+            return float("nan")
+        both = self.clean.alive & self.now.alive
+        return float(self.clean.same(self.now)[both].mean()) if both.any() else float("nan")
 
 
 @dataclass(frozen=True, slots=True)

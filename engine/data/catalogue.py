@@ -10,19 +10,18 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import platformdirs
-
 from engine.core.errors import ConfigError
+from engine.core.folders import user_data
 from engine.data.images import Images, ImageWorld, Installed, Report, reporting, sources
+from engine.data.tree import signature as signature_of
 
-APP = "feature-purification-explorer"
 VARIABLE = "FP_DATA"
 
 
 def default_folder() -> Path:
     """Where data sets are looked for and downloaded to; the environment variable ``FP_DATA`` names another place."""
     chosen = os.environ.get(VARIABLE)
-    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_data_path(APP, appauthor=False)) / "data"
+    return Path(chosen).expanduser() if chosen else user_data(VARIABLE) / "data"
 
 
 def place(name: str, folder: str = "") -> Path:
@@ -46,6 +45,19 @@ def load(world: ImageWorld, *, progress: Report | None = None, cancelled: Callab
         return sources[world.name].load(world, where, reporting(progress, cancelled))
     except OSError as error:  # what a loader did not foresee, such as a folder that may not be entered
         raise ConfigError(f"world.folder: {where} cannot be read: {error.strerror or error}") from None
+
+
+def signature(world: ImageWorld) -> tuple[str, str]:
+    """Where the data set of these knobs is read from, and the signature of every file there; no image is read.
+
+    Two equal ones mean that nothing was moved, replaced, changed or added in between.
+    """
+    source, folder = sources[world.name], place(world.name, folder_of(world))
+    try:
+        found = source.locate(folder) if source.locate is not None else Path(source.find(folder)[1])
+    except OSError:
+        found = None
+    return (str(folder), "") if found is None else (str(found), signature_of(found))
 
 
 def download(

@@ -44,12 +44,16 @@ class Cancelled(ExplorerError):  # noqa: N818 - a wish, no fault
         super().__init__("loading was cancelled")
 
 
+class ImagesMissing(ConfigError):  # noqa: N818 - they may well be elsewhere
+    """The images of a run are not where it found them, or are others now; ``--data`` can say where they are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Images:
     """A data set in memory: pixels uint8 (N, C, H, W), labels int64 (N,) that index ``classes``.
 
-    ``source`` says in words where it came from. The test images are in a shuffled order that is the same each time, so
-    the first n of them are a fair sample of the classes.
+    ``source`` says in words where it came from, ``skipped`` which files there were left out, by kind. The test images
+    are in a shuffled order that is the same each time, so the first n of them are a fair sample of the classes.
     """
 
     name: str
@@ -59,6 +63,7 @@ class Images:
     test_y: torch.Tensor
     classes: tuple[str, ...]
     source: str
+    skipped: str = ""
 
     @classmethod
     def of(
@@ -68,6 +73,7 @@ class Images:
         test: tuple[Bytes, Indices],
         classes: Sequence[str],
         source: str,
+        skipped: str = "",
     ) -> Images:
         """A data set of arrays, each pair pixels (N, C, H, W) and labels (N,); the test images are shuffled here."""
         import torch
@@ -78,7 +84,11 @@ class Images:
         train_x, train_y, test_x, test_y = (
             torch.from_numpy(np.require(a, requirements=["C", "W"])) for a in (*train, *test)
         )
-        return cls(name, train_x, train_y, test_x[order], test_y[order], tuple(classes), source)
+        return cls(name, train_x, train_y, test_x[order], test_y[order], tuple(classes), source, skipped)
+
+    def words(self) -> str:
+        """Classes, counts, source and what was skipped, in one line: a misreading of a folder is to be seen."""
+        return summary(self.classes, len(self.train_y), len(self.test_y), self.source, self.skipped)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -164,6 +174,7 @@ class DataSource:
     knobs, the folder and a report; ``find`` takes a folder and must be quick: no image is read. ``preset`` is the one
     that fits these images; data sets of the same preset are exchanged with all other knobs kept. ``download``, where it
     can be had from the network, takes a folder, ``progress`` and ``cancelled``, and returns what was made in it.
+    ``locate`` takes a folder and gives the file or folder that is read, whose changes matter; without it ``find`` says.
     """
 
     knobs: type[ImageWorld]
@@ -174,6 +185,7 @@ class DataSource:
     place: str = ""
     preset: str = ""
     download: Callable[..., Path] | None = None
+    locate: Callable[[Path], Path | None] | None = None
 
     @property
     def in_folder(self) -> bool:
@@ -184,6 +196,19 @@ class DataSource:
     def in_zip(self) -> bool:
         """Whether that may be a .zip, too: then the knob's own words say so."""
         return self.in_folder and ".zip" in (self.knobs.model_fields["folder"].description or "")
+
+
+def summary(classes: Sequence[str], train: int, held_out: int, *more: str) -> str:
+    """Classes and counts in one line, so that a misreading is seen; the names of eight classes at most."""
+    names = ", ".join(short(name) for name in classes[:8]) + (", …" if len(classes) > 8 else "")
+    counts = f"{len(classes):,} classes ({names}), {train:,} images for training, {held_out:,} held out"
+    return "; ".join([counts, *(text for text in more if text)])
+
+
+def short(name: str) -> str:
+    """The name of a class or folder, cut to what fits into a line."""
+    plain = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
+    return plain if len(plain) <= 24 else plain[:23] + "…"
 
 
 sources: Registry[DataSource] = Registry("world.name", "engine.data.sets")

@@ -7,3 +7,12 @@ itself; its ``VIEW`` declares options, looks and contrast for the live view as w
 from engine.figures.base import Drawer, FigureData, figures
 
 __all__ = ["Drawer", "FigureData", "figures"]
+
+import logging
+import os
+
+# matplotlib reads these when it is imported, which happens when the first figure is drawn. Figures go to files alone,
+# by the object interface and with settings of their own: a backend that the environment asks for can only fail, and
+# what matplotlib has to say of a settings file, a cache or a font is nothing to whoever exports.
+os.environ.pop("MPLBACKEND", None)
+logging.getLogger("matplotlib").setLevel(logging.ERROR)

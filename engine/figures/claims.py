@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.claims.base import parts_text
 from engine.core.labels import figure_name
 from engine.figures.base import Column, Drawer, FigureData, figures, provenance, training
 from engine.figures.declare import (
@@ -22,7 +23,7 @@ from engine.figures.declare import (
     ViewDeclaration,
 )
 from engine.figures.style import narrow
-from engine.studies.questions.claims import ClaimRecord, checked_at, read_claims
+from engine.studies.questions.claims import ClaimRecord, ClaimsStudy, checked_at, read_claims
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,6 +40,7 @@ VIEW = ViewDeclaration(
         "does not hold": Look("✗", VERMILION, BRIGHT_VERMILION),
         "not measured": Look("–", GREY, PALE_GREY),
     },
+    file=ClaimsStudy.file,
 )  # fmt: skip
 
 
@@ -104,6 +106,8 @@ class ClaimsTable(FigureData):
                 write(0.3, top - i * LINE, text, color="0.4")
             look = VIEW.looks[record.verdict]
             verdict = f"{look.label} {record.verdict}"
+            if record.parts:
+                verdict += f" ({parts_text(record.parts)})"
             style = {"weight": "bold", "color": look.light}
             below = len(row.title) + len(row.rule)
             write(0.3 if row.stacked else 0.44 * width, top - below * LINE if row.stacked else top, verdict, **style)
@@ -131,6 +135,7 @@ class ClaimsDrawer(Drawer):
                 Column("title", "text", np.array([r.title for r in records], np.str_)),
                 Column("verdict", "text", np.array([r.verdict for r in records], np.str_)),
                 Column("rule", "text", np.array([r.rule for r in records], np.str_)),
+                Column("parts", "text", np.array([parts_text(r.parts) for r in records], np.str_)),
             ),
             "evidence": (
                 Column("claim", "number", np.array([i for i, _ in evidence], np.int64)),

@@ -6,9 +6,10 @@ window draws it with its plots, the figure with matplotlib. Importing this impor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import ceil, floor, log10
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from engine.config.experiment import EVERY_KIND
 from engine.config.objectives import objectives
 from engine.core.errors import ConfigError
+from engine.core.quoting import quote
 
 # Okabe and Ito's palette, told apart by the colour-blind; a marker or a dash goes with each colour all the same.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -72,7 +74,7 @@ class Option:
         """Return ``value`` if it is allowed; else raise :class:`ConfigError` naming the option."""
         if value in self.choices or (self.number and value.isdecimal() and int(value) > 0):
             return value
-        raise ConfigError(f"{self.name}: got {value!r}; allowed: {self.allowed}")
+        raise ConfigError(f"{self.name}: got {quote(value)}; allowed: {self.allowed}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,8 @@ class ViewDeclaration:
     """A view: its command-line ``name``, its ``title``, the ``kinds`` of run that have it, its options and looks.
 
     Views are shown and listed by ``order``. ``looks`` are by the quantity's name. ``contrast`` is set where weights are
-    pictures.
+    pictures. ``file`` is the study's file that is drawn, ``metrics`` those of which one at least must be recorded:
+    without them there is nothing to draw (:meth:`missing`).
     """
 
     name: str
@@ -154,6 +157,19 @@ class ViewDeclaration:
     options: tuple[Option, ...] = ()
     looks: Mapping[str, Look] = field(default_factory=dict)
     contrast: Contrast | None = None
+    file: str = ""
+    metrics: tuple[str, ...] = ()
+
+    def missing(self, folder: Path, recorded: Callable[[str], bool]) -> str:
+        """Why there is nothing to draw of the run in ``folder``, in a clause; empty if there is something.
+
+        ``recorded`` says whether a metric has any value.
+        """
+        if self.file and not (folder / self.file).is_file():
+            return "Not measured on this run yet: the view's buttons start that"
+        if self.metrics and not any(map(recorded, self.metrics)):
+            return "Nothing of it is recorded yet"
+        return ""
 
     def option(self, name: str) -> Option:
         """The option of this name."""

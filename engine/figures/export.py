@@ -19,8 +19,9 @@ from typing import Any, Literal
 import numpy as np
 
 from engine.config.experiment import Config
-from engine.core.errors import ConfigError, ExplorerError, StoreError
-from engine.core.files import write_atomically
+from engine.core.errors import ConfigError, ExplorerError
+from engine.core.files import absolute, refusal, write_atomically
+from engine.core.quoting import quote
 from engine.core.slices import Progress, silent
 from engine.figures import figures
 from engine.figures.base import FigureData, Table
@@ -28,6 +29,7 @@ from engine.figures.fonts import undrawable
 from engine.figures.style import FORMATS, check_format, check_width, render
 from engine.run.recipe import RECIPE, REPRODUCE, WEIGHT, build, script, weights
 from engine.run.store import Checkpoint, Store
+from engine.run.timeline import until
 from engine.studies.base import NotMeasured
 
 Options = Mapping[str, str]
@@ -69,9 +71,10 @@ def export(
     for form in formats:
         check_format(form)
     check_width(width)
-    out = Path(out)
+    out = absolute(out)
     store = Store.open(run_folder, read_only=True)
     try:
+        store.check()
         checkpoint = store.load(step)
         chosen = _drawable(chosen, checkpoint.config, named=views != "all")
         completed = {view: figures[view].view.complete(given[view]) for view in chosen}
@@ -136,11 +139,11 @@ def _options_of(views: Sequence[str], given: Options) -> dict[str, dict[str, str
     for name in sorted(given, key=lambda name: "." in name):  # what is given for one view comes later, and stays
         view, _, option = name.rpartition(".")
         if view and view not in views:
-            raise ConfigError(f"option: got {name!r}, but the views chosen are {', '.join(views)}")
+            raise ConfigError(f"option: got {quote(name)}, but the views chosen are {', '.join(views)}")
         fitting = [each for each in ([view] if view else views) if option in known[each]]
         if not fitting:
             names = dict.fromkeys(o.name for each in ([view] if view else views) for o in figures[each].view.options)
-            raise ConfigError(f"option: got {name!r}; allowed: {', '.join(names) or 'none for this view'}")
+            raise ConfigError(f"option: got {quote(name)}; allowed: {', '.join(names) or 'none for this view'}")
         for each in fitting:
             found[each][option] = given[name]
     return found
@@ -151,7 +154,8 @@ def _drawable(views: Sequence[str], config: Config, *, named: bool) -> tuple[str
     fitting = tuple(view for view in figures if config.kind in figures[view].view.kinds)
     for view in views:
         if named and view not in fitting:
-            raise ConfigError(f"view: got {view!r}; allowed for a run on {config.world.name}: {', '.join(fitting)}")
+            allowed = f"allowed for a run on {config.world.name}: {', '.join(fitting)}"
+            raise ConfigError(f"view: got {quote(view)}; {allowed}")
     return tuple(view for view in views if view in fitting)
 
 
@@ -166,6 +170,10 @@ def _draw(
 ) -> dict[str, bytes]:
     """File name → content of everything in one view's folder."""
     say("reading")
+    declared = figures[view].view
+    recorded = lambda name: bool(len(until(store.series(name), checkpoint.step)))  # noqa: E731
+    if not declared.file and (why := declared.missing(store.folder, recorded)):  # a study's file says it by its error
+        raise NotMeasured(f"{view}: {why}, up to step {checkpoint.step}")
     data = figures[view]().collect(store, checkpoint, options)
     found: dict[str, bytes] = {}
     for form in formats:
@@ -211,4 +219,4 @@ def _write(path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
     except OSError as error:
-        raise StoreError(f"out: {path} cannot be written: {error.strerror or error}") from None
+        raise refusal(f"out: {path} cannot be written", error) from None

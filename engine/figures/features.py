@@ -11,6 +11,7 @@ import numpy as np
 
 from engine.config.experiment import IMAGES
 from engine.core.errors import ConfigError
+from engine.core.quoting import quote
 from engine.core.results import FeatureRequest
 from engine.figures.base import Array, Column, Drawer, FigureData, figures, provenance, training
 from engine.figures.declare import Option, TextOption, ViewDeclaration
@@ -112,13 +113,13 @@ def feature_rows(store: Store, checkpoint: Checkpoint, options: Mapping[str, str
 
     network = network_of(store, checkpoint)
     titles = moments_of(network, checkpoint)
-    request = _request(options, network.layers, network.data.shape)
+    request = _request(options, network.layers, network.facts.shape)
     x, _ = network.held_out(request.image + 1 if request.origin == "image" else 1)
     if request.origin == "image" and request.image >= len(x):
         raise ConfigError(f"image: got {request.image + 1}; allowed: a whole number from 1 to {len(x)}")
     networks = {moment: network.network(moment) for moment in titles}  # type: ignore[arg-type]
     seed = checkpoint.config.seed
-    found = finish(visualise(networks, request, x[-1], network.data.shape, checkpoint.step, seed))
+    found = finish(visualise(networks, request, x[-1], network.facts.shape, checkpoint.step, seed))
     moved = {m: found.pictures[m] - found.origin for m in titles}
     fine = {m: fineness(delta) for m, delta in moved.items()}
     table = (
@@ -161,13 +162,13 @@ def parse_units(text: str, count: int) -> tuple[int, ...]:
     for part in text.replace("–", "-").replace(" ", "").split(","):
         first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise ConfigError(f"units: got {text!r}; allowed: numbers and ranges, e.g. 0-8 or 3, 17")
+            raise ConfigError(f"units: got {quote(text)}; allowed: numbers and ranges, e.g. 0-8 or 3, 17")
         low, high = int(first), int(last) if dash else int(first)
         if low > high or low >= count:
             raise ConfigError(f"units: got {part}; allowed: 0 to {count - 1}, which this layer has")
         found |= dict.fromkeys(range(low, min(high, count - 1, low + MOST) + 1))
     if len(found) > MOST:
-        raise ConfigError(f"units: got {text!r}; allowed: at most {MOST} at a time")
+        raise ConfigError(f"units: got {quote(text)}; allowed: at most {MOST} at a time")
     return tuple(found)
 
 
@@ -177,7 +178,7 @@ def _tau(text: str) -> float:
     except ValueError:
         tau = 0.0
     if not (isfinite(tau) and tau > 0):
-        raise ConfigError(f"tau: got {text!r}; allowed: auto, a number above 0")
+        raise ConfigError(f"tau: got {quote(text)}; allowed: auto, a number above 0")
     return tau
 
 

@@ -94,7 +94,7 @@ def first_weights(network: ImageNetwork) -> dict[str, Array]:
     from engine.models.layers import layers
 
     first = layers(network.network("now"))[0]
-    shape, arrays = picture_shape(first, network.data.shape), network.checkpoint.arrays
+    shape, arrays = picture_shape(first, network.facts.shape), network.checkpoint.arrays
     stored = {moment: f"{PREFIX[moment]}{first.name}.weight" for moment in moments_of(network, network.checkpoint)}
     return {moment: np.asarray(arrays[name].reshape(shape), np.float32) for moment, name in stored.items()}
 

@@ -41,6 +41,7 @@ VIEW = ViewDeclaration(
     looks={  # points of different layers are not joined
         **{name: replace(look, dash="none") for name, look in COSINE_LOOKS.items()}, **ACCURACY_LOOKS
     },
+    file=LocalStudy.file,
 )  # fmt: skip
 LAYER_LOOKS = (  # of the layers' units, in turn
     Look("", BLUE, SKY, "circle"), Look("", VERMILION, BRIGHT_VERMILION, "triangle-up"),

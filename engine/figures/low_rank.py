@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 VIEW = ViewDeclaration(
     "low_rank", "Low rank", 120, "How small a rank is enough for adversarial training (SPEC.md section 7).",
-    looks=ACCURACY_LOOKS,
+    looks=ACCURACY_LOOKS, file=RankStudy.file,
 )  # fmt: skip
 CURVES = {"clean": ("clean", "clean_low", "clean_high"), "robust": ("robust", "low", "high")}
 COLUMNS = (

@@ -146,7 +146,7 @@ class PerturbationDrawer(Drawer):
         found = measure(checkpoint)
         sample = int(options["sample"]) - 1
         if sample >= len(found.y):
-            raise ConfigError(f"sample: got {options['sample']!r}; allowed: a whole number from 1 to {len(found.y)}")
+            raise ConfigError(f"sample: got {sample + 1}; allowed: a whole number from 1 to {len(found.y)}")
         largest = max(float(np.abs(a).max()) for a in (found.x, found.x + found.delta))
         scale = max(round_up(largest), 1e-9)
         factor = amplification(found.delta, scale) if options["factor"] == "auto" else 1

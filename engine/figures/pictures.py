@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.core.errors import ConfigError
+from engine.core.quoting import quote
 from engine.figures.base import Array
 from engine.figures.declare import phase
 from engine.images.config import images
@@ -62,7 +63,7 @@ def layer_named(value: str, layers: tuple[LayerInfo, ...]) -> LayerInfo:
         if layer.name == value:
             return layer
     names = ", ".join(layer.name for layer in layers)
-    raise ConfigError(f"layer: got {value!r}; allowed: {names}, or a number from 1 to {len(layers)}")
+    raise ConfigError(f"layer: got {quote(value)}; allowed: {names}, or a number from 1 to {len(layers)}")
 
 
 def colours(pictures: Array) -> Array:

@@ -48,6 +48,7 @@ _LOOKS: Mapping[str, Look] = {
 VIEW = ViewDeclaration(
     "race", "Race", 100, "The network against models that the paper proves cannot be robust (SPEC.md section 6).",
     (SPARSE_CODING,), looks={name: replace(look, label=MODELS[name]) for name, look in _LOOKS.items()},
+    file=ComparisonStudy.file,
 )  # fmt: skip
 NAN = float("nan")
 

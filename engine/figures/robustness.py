@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from engine.run.snapshot import Event
     from engine.run.store import Checkpoint, Store
 
+SHARES = (*metrics.ACCURACIES, metrics.CERTIFIED)  # the curves that are shares of samples, each with its protocol
 VIEW = ViewDeclaration(
     "robustness", "Robustness", 50,
     "Accuracy on clean and on perturbed held-out samples over training steps, with 95% Wilson intervals.",
@@ -90,8 +91,8 @@ VIEW = ViewDeclaration(
             "Mean cosine of the FGM perturbation with −y·M w*: 1 means it is the dense mixture.",
         ),
     },
+    metrics=(*SHARES, *(metrics.REPORT + name for name in SHARES)),
 )  # fmt: skip
-SHARES = (*metrics.ACCURACIES, metrics.CERTIFIED)  # the curves that are shares of samples, each with its protocol
 MARKS = 9  # markers along a curve: enough to tell it by shape, few enough to see the line
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.core.errors import ConfigError
+from engine.core.quoting import quote
 from engine.figures.base import FigureData
 from engine.figures.declare import SHADE, Dash, Marker, phase
 from engine.figures.fonts import families, outlines_only
@@ -97,7 +98,7 @@ def render(data: FigureData, form: str, width: float) -> bytes:
 def check_format(form: str) -> None:
     """Raise :class:`ConfigError` unless ``form`` is one of :data:`FORMATS`."""
     if form not in FORMATS:
-        raise ConfigError(f"format: got {form!r}; allowed: {', '.join(FORMATS)}")
+        raise ConfigError(f"format: got {quote(form)}; allowed: {', '.join(FORMATS)}")
 
 
 def check_width(width: float) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -19,8 +20,9 @@ from engine.core.results import LayerInfo
 from engine.core.slices import finish
 from engine.data.images import BOX, HeldOutImages, Images
 from engine.images.config import ImageConfig, images
-from engine.images.data import load
+from engine.images.data import describe, load_again
 from engine.images.training import start
+from engine.models.base import DataFacts
 from engine.models.classifier import ImageClassifier
 from engine.models.layers import layers
 from engine.probes.autoattack import autoattack
@@ -34,13 +36,15 @@ PREFIX = {"start": "init.", "clean": "clean.", "now": "now."}
 
 @dataclass(frozen=True)
 class ImageNetwork:
-    """The network of one checkpoint with its data; ``data`` is on the CPU, what is measured on ``device``."""
+    """The network of one checkpoint with its data; ``data`` is on the CPU, what is measured on ``device``.
+
+    The images are read when they are first asked for: to look at the weights needs none.
+    """
 
     folder: Path
     run: str
     checkpoint: Checkpoint
     config: ImageConfig
-    data: Images
     device: torch.device
 
     ATTACKS: ClassVar[tuple[str, ...]] = ("fgm", "pgd")
@@ -49,7 +53,7 @@ class ImageNetwork:
     def load(cls, folder: Path, step: int | None = None, device: str = "cpu") -> ImageNetwork:
         """Read the checkpoint at ``step``, the newest by default.
 
-        Raises :class:`StoreError` for the folder, :class:`ConfigError` for its data.
+        Raises :class:`StoreError` for the folder.
         """
         store = Store.open(folder, read_only=True)
         try:
@@ -63,10 +67,29 @@ class ImageNetwork:
         config = images(checkpoint.config, "this")
         where = choose(device)
         prepare_thread(config.threads)
-        data = load(config)
-        if data.digest() != checkpoint.state["data_hash"]:
-            raise StoreError(f"{store.folder}: the images of {config.world.name} are not those that it was trained on")
-        return cls(store.folder, store.run, checkpoint, config, data, where)
+        return cls(store.folder, store.run, checkpoint, config, where)
+
+    @cached_property
+    def data(self) -> Images:
+        """The images that it was trained on, from where its config says, or that of the run's newest checkpoint.
+
+        Raises :class:`ImagesMissing` if they are not there, or not the same.
+        """
+        return load_again(self.config, self.checkpoint.state["data_hash"], self._newest())
+
+    def _newest(self) -> Iterator[ImageConfig]:
+        """The config of the newest checkpoint: a run that went on with moved images says there where they are."""
+        store = Store.open(self.folder, read_only=True)
+        try:
+            yield images(store.load().config, "this")
+        finally:
+            store.close()
+
+    @cached_property
+    def facts(self) -> DataFacts:
+        """What the network knows of its data: their shape, classes, mean and deviation."""
+        recorded = self.checkpoint.state.get("facts")  # older checkpoints have none
+        return DataFacts.of_state(recorded) if recorded is not None else describe(self.data)
 
     @property
     def step(self) -> int:
@@ -98,8 +121,14 @@ class ImageNetwork:
         state = {n.removeprefix(prefix): torch.from_numpy(a.copy()) for n, a in arrays.items() if n.startswith(prefix)}
         if not state:
             raise StoreError(f"{self.folder}: clean training had not ended at step {self.step}")
-        network = start(self.config, self.data, self.device)
-        network.load_state_dict(state)
+        network = start(self.config, self.facts, self.device)
+        try:
+            network.load_state_dict(state)
+        except RuntimeError as error:  # it lists what differs, a line each
+            raise StoreError(
+                f"{self.folder}: the checkpoint at step {self.step} is damaged: it is not of the network that the "
+                f"knobs of model describe: {' '.join(str(error).split())[:200]}"
+            ) from None
         return network.requires_grad_(False).eval()
 
     def classifier(self, moment: Moment = "now") -> ImageClassifier:

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from engine.config.experiment import from_dict, resolve, to_dict, with_value
 from engine.core.arrays import frozen
-from engine.core.errors import ConfigError
 from engine.core.generators import number
 from engine.core.results import FeatureRequest, Features
 from engine.data.images import HeldOutImages
 from engine.images.config import ImageConfig, images, in_memory_order
-from engine.images.data import load
+from engine.images.data import describe, load, load_again
 from engine.images.evaluation import ImageRequest, evaluate
-from engine.images.training import GENERATORS, ImageTrainer, low_rank_layers, restrict, start
+from engine.images.layout import GENERATORS
+from engine.images.training import ImageTrainer, low_rank_layers, restrict, start
 from engine.models.classifier import ImageClassifier
 from engine.models.layers import layer, layers, redraw
 from engine.models.low_rank import Factors
@@ -48,10 +48,10 @@ class ImageSession(Session):
     def _start(self) -> None:
         self.images = load(self.config)
         self._data_hash = self.images.digest()
-        self.network = start(self.config, self.images, self.device)
+        self.facts = describe(self.images)
+        self.network = start(self.config, self.facts, self.device)
         self.clean: State | None = None
         self.redrawn = False
-        self.phase_start = 0
         if self.config.local.layer:
             layer(self.network, self.config.local.layer, "local.layer")  # says at once what is allowed
         low_rank_layers(self.config, self.network)
@@ -60,22 +60,17 @@ class ImageSession(Session):
         self._begin_phase()
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        self.images = load(self.config)
         state = checkpoint.state
-        self._data_hash = self.images.digest()
-        if self._data_hash != state["data_hash"]:
-            raise ConfigError(
-                f"world: the images of {self.config.world.name} are not those that this run began with "
-                f"({self.images.source})"
-            )
-        self.network = start(self.config, self.images, self.device)
+        self._data_hash = state["data_hash"]
+        self.images = load_again(self.config, self._data_hash)
+        self.facts = describe(self.images)
+        self.network = start(self.config, self.facts, self.device)
         self.init = self._state_of(checkpoint, "init.")
         self.clean = self._state_of(checkpoint, "clean.") or None
         for fitting in (self.init, self.clean or self.init, self._state_of(checkpoint, "now.")):
             self.network.load_state_dict(fitting)  # the first two to see that they fit, too
         self.clean_step = int(state["clean_step"])
         self.redrawn = bool(state["redrawn"])
-        self.phase_start = int(state["phase_start"])
         self._prepare(int(state["position"]))
         self._trainer.begin(self._factors_of(checkpoint) | dict.fromkeys(state["unlimited"]))
         if self.redrawn:
@@ -91,6 +86,11 @@ class ImageSession(Session):
         self._start_matrices: Matrices | None = None
         self._clean_matrices: Matrices | None = None
         self.feature_request = FeatureRequest("", ())
+
+    @property
+    def data_words(self) -> str:
+        """Classes and counts of the images."""
+        return self.images.words()
 
     @property
     def classifier(self) -> ImageClassifier:
@@ -138,12 +138,11 @@ class ImageSession(Session):
         redraw(self.network, chosen, self.config.model, self.config.seed)
         self._trainer.begin()
         self._trainer.only(chosen)
-        self.redrawn, self.phase_start = True, self.steps_done
+        self.redrawn, self.phase_start = True, self.steps_done  # the phase's schedule begins anew
         self.init, self._start_matrices = self._copy_state(), None  # principle 1 compares with this start
         self._recorder.event(self.steps_done, "redraw", "", chosen.name)
 
     def _begin_phase(self) -> None:
-        self.phase_start = self.steps_done
         rank = self.config.low_rank.rank if self.phase != "clean" else 0
         ranks = restrict(self.network, self.config, rank, self.config.seed, self.steps_done) if rank else None
         self._trainer.begin(ranks)
@@ -224,10 +223,10 @@ class ImageSession(Session):
     def _state(self) -> dict[str, Any]:
         return {
             "position": self._trainer.stream.position,
-            "phase_start": self.phase_start,
             "redrawn": self.redrawn,
             "unlimited": list(self._trainer.unlimited),
             "data_hash": self._data_hash,
+            "facts": self.facts.to_state(),
             "classes": list(self.images.classes),
         }
 

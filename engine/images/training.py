@@ -15,15 +15,16 @@ from engine.config.knobs import Objective
 from engine.config.objectives import objectives
 from engine.core.errors import ConfigError
 from engine.core.generators import number
+from engine.core.quoting import quote
 from engine.data.augment import ImageStream
 from engine.data.images import BOX, Images
 from engine.images.config import ImageConfig, ImageTraining, in_memory_order
 from engine.images.data import describe
+from engine.models.base import DataFacts
 from engine.models.classifier import ImageClassifier
 from engine.models.layers import Layer, build, drawn, layers
 from engine.models.low_rank import Factors
 
-GENERATORS = ("order", "augment", "attack")
 PEAK = 0.3  # share of a phase at which the one-cycle rate is highest
 AFTER = 0.1  # rate behind a phase's end, in units of training.lr
 
@@ -39,9 +40,13 @@ def rate(knobs: ImageTraining, share: float) -> float:
     return knobs.lr
 
 
-def start(config: ImageConfig, images: Images, device: torch.device) -> nn.Module:
-    """The network at its random start (drawn on the CPU: a seed means the same on every device), on ``device``."""
-    network = build(config.model, describe(images), config.seed)
+def start(config: ImageConfig, data: Images | DataFacts, device: torch.device) -> nn.Module:
+    """The network at its random start (drawn on the CPU: a seed means the same on every device), on ``device``.
+
+    Of the ``data`` no more than the facts matter.
+    """
+    facts = data if isinstance(data, DataFacts) else describe(data)
+    network = build(config.model, facts, config.seed)
     return network.to(device).to(memory_format=in_memory_order(config))
 
 
@@ -51,7 +56,7 @@ def low_rank_layers(config: ImageConfig, network: nn.Module) -> tuple[Layer, ...
     text = config.low_rank.layers.strip()
     names = list(known) if text == "all" else [name.strip() for name in text.split(",") if name.strip()]
     if not names or any(name not in known for name in names):
-        raise ConfigError(f"low_rank.layers: got {text!r}; allowed: all, or some of {', '.join(known)}")
+        raise ConfigError(f"low_rank.layers: got {quote(text)}; allowed: all, or some of {', '.join(known)}")
     return tuple(known[name] for name in names)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,18 @@ class DataFacts:
             std.append(max(1e-3, float((share * levels.square()).sum() - mean[-1] ** 2) ** 0.5))
         _, c, h, w = x.shape
         return cls((c, h, w), classes, torch.tensor(mean), torch.tensor(std))
+
+    def to_state(self) -> dict[str, Any]:
+        """As JSON keeps it, exactly."""
+        return {"shape": self.shape, "classes": self.classes, "mean": self.mean.tolist(), "std": self.std.tolist()}
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Any]) -> DataFacts:
+        """What :meth:`to_state` gave, read back from JSON."""
+        import torch
+
+        c, h, w = state["shape"]
+        return cls((c, h, w), state["classes"], torch.tensor(state["mean"]), torch.tensor(state["std"]))
 
 
 Build = Callable[[Any, DataFacts], "nn.Module"]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from engine.config.knobs import Model
 from engine.core.errors import ConfigError
 from engine.core.generators import number
+from engine.core.quoting import quote
 from engine.core.results import LayerInfo
 from engine.models.base import DataFacts, networks
 
@@ -85,7 +86,7 @@ def layer(network: nn.Module, name: str, field: str) -> Layer:
     """The layer called ``name``. Raises :class:`ConfigError` for ``field`` if there is none."""
     known = {each.name: each for each in layers(network)}
     if name not in known:
-        raise ConfigError(f"{field}: got {name!r}; allowed: {', '.join(known)}")
+        raise ConfigError(f"{field}: got {quote(name)}; allowed: {', '.join(known)}")
     return known[name]
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from engine.core.arrays import frozen
 from engine.core.errors import ConfigError
 from engine.core.generators import seeded
+from engine.core.quoting import quote
 from engine.core.results import FeatureRequest, Features
 from engine.data.images import BOX
 from engine.models.layers import Layer, layer
@@ -40,7 +41,7 @@ def check(network: nn.Module, request: FeatureRequest, images: int | None = None
         if not 0 <= unit < found.info.units:
             raise ConfigError(f"units: got {unit}; allowed for {request.layer}: 0 to {found.info.units - 1}")
     if request.origin not in ORIGINS:
-        raise ConfigError(f"origin: got {request.origin!r}; allowed: {', '.join(ORIGINS)}")
+        raise ConfigError(f"origin: got {quote(request.origin)}; allowed: {', '.join(ORIGINS)}")
     if not (math.isfinite(request.tau) and request.tau > 0):
         raise ConfigError(f"tau: got {request.tau:g}; allowed: a number above 0")
     if request.steps < 1:

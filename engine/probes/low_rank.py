@@ -27,6 +27,11 @@ def low_rank(now: Tensor, clean: Tensor, direction: Tensor, rank: int) -> LowRan
     return LowRank(frozen(sigma.float()), frozen((first if cosine >= 0 else -first).float()), abs(cosine), rank)
 
 
+def without_direction(weight: Tensor, direction: Tensor) -> Tensor:
+    """W − (W u)uᵀ: ``weight`` (m, d) with the unit vector u = ``direction`` (d,) taken out of every row."""
+    return weight - torch.outer(weight @ direction, direction)
+
+
 def scalars(result: LowRank) -> dict[str, float]:
     """Cosine and largest singular value, by the names of :mod:`engine.core.metrics`."""
     return {

@@ -49,8 +49,10 @@ def scalars(result: Mixture) -> dict[str, float]:
         "magnitude": result.mixture,
         "relative": result.relative,
         "dense_alignment": result.dense_alignment,
+        "dense_share": result.dense_share,
     }
     out = {metrics.ALIVE: float(living.sum())}
+    out[metrics.SMALL] = float((result.mixture < result.pure)[living].mean()) if living.any() else float("nan")
     for quantity in metrics.MIXTURE_QUANTITIES:
         values = columns[quantity][living]
         low, middle, high = np.quantile(values, [0.1, 0.5, 0.9]) if len(values) else [np.nan] * 3

@@ -14,6 +14,7 @@ from engine.attacks.threat import threats
 from engine.core import metrics
 from engine.core.errors import ConfigError
 from engine.core.measurement import Measurement, figure
+from engine.core.quoting import quote
 
 CHUNK = 256  # samples in one slice: small enough that a slice stays within a few milliseconds
 
@@ -121,7 +122,7 @@ def protocols_of(
     allowed = [name for name in attacks if kind in attacks[name].kinds]
     for name in names:
         if name not in allowed and name not in also:
-            raise ConfigError(f"--attack: got {name!r}; allowed for this run: {', '.join([*allowed, *also])}")
+            raise ConfigError(f"--attack: got {quote(name)}; allowed for this run: {', '.join([*allowed, *also])}")
     protocols = [Measurement("clean", norm, 0.0, 0, 0, n)]
     for tau in radii:
         chosen = {name: attacks[name].size(steps, restarts) for name in names if name not in also}

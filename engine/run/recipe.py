@@ -7,11 +7,12 @@ of the data and of the weights reached. On the same device, versions and thread 
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 import platform
 import subprocess
+import zipfile
+import zlib
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,13 +21,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.config.experiment import to_dict
-from engine.core.errors import ConfigError
+from engine.config.experiment import Config, to_dict
+from engine.core.errors import ConfigError, StoreError
+from engine.core.reading import check_file, quoted
+from engine.run.schema import FORMAT, Recipe, read_recipe, read_summary
 from engine.run.store import Checkpoint, Store
 from engine.run.timeline import events_of
 
-FORMAT = 1
 RECIPE, REPRODUCE, WEIGHT = "recipe.json", "reproduce.py", "weight.npz"
+MOST_WEIGHTS = 2**32  # bytes of the arrays in weight.npz
 PACKAGES = ("feature-purification-explorer", "torch", "numpy")
 
 
@@ -56,20 +59,32 @@ def build(store: Store, checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Read a recipe. Raises :class:`ConfigError` if the file is missing or is none."""
+def read(path: Path) -> tuple[Recipe, Config]:
+    """Read a recipe and its config. Raises :class:`ConfigError` if there is none, :class:`StoreError` if damaged."""
     try:
-        recipe = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"recipe: {path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise ConfigError(f"recipe: {path} is not JSON: {error}") from None
-    if not isinstance(recipe, dict) or recipe.get("format") != FORMAT:
-        raise ConfigError(f"recipe: {path} is no recipe of format {FORMAT}")
-    missing = {"step", "config", "events", "hardware", "versions", "hashes"} - recipe.keys()
-    if missing:
-        raise ConfigError(f"recipe: {path} lacks {', '.join(sorted(missing))}")
-    return recipe
+        return read_recipe(Path(path))
+    except FileNotFoundError:
+        raise ConfigError(f"recipe: {quoted(str(path))} does not exist") from None
+
+
+def read_weights(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an exported ``weight.npz``, none if there is no such file. Raises :class:`StoreError`."""
+    try:
+        check_file(path)
+        with zipfile.ZipFile(path) as archive:
+            size = sum(each.file_size for each in archive.infolist())
+        if size > MOST_WEIGHTS:
+            raise StoreError(f"{path} is damaged: {size} bytes; allowed: at most {MOST_WEIGHTS}")
+        with np.load(path, allow_pickle=False) as file:
+            found = {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+        raise StoreError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+    for name, array in found.items():
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+            raise StoreError(f"{path} is damaged: {quoted(name)}: allowed: finite numbers")
+    return found
 
 
 def digest(*arrays: NDArray[Any]) -> str:
@@ -100,12 +115,11 @@ def data_hash(checkpoint: Checkpoint) -> str:
 
 def hardware(store: Store, checkpoint: Checkpoint) -> dict[str, Any]:
     """Device and number of threads the run was trained with; None where neither run nor config says."""
-    summary: dict[str, Any] = {}
-    with suppress(OSError, ValueError):
-        summary = json.loads((store.folder / "summary.json").read_text(encoding="utf-8"))
-    config = store.config
-    device = checkpoint.state.get("device") or summary.get("device")
-    threads = checkpoint.state.get("threads") or summary.get("threads")
+    state, config = checkpoint.state, store.config
+    device, threads = state.get("device"), state.get("threads")
+    if not device or not threads:  # checkpoints of the first version do not say
+        summary = read_summary(store.folder / "summary.json")
+        device, threads = device or summary.device, threads or summary.threads
     return {
         "device": device or (config.device if config.device != "auto" else None),
         "threads": threads or config.threads or None,
@@ -123,6 +137,9 @@ def versions() -> dict[str, str]:
     return found
 
 
+GIT_PLACES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_NAMESPACE")
+
+
 def git_commit() -> str | None:
     """Commit of this package's source tree, ``+`` behind it if files differ from it; None outside of one."""
     root = Path(__file__).resolve().parents[1]
@@ -137,7 +154,9 @@ def git_commit() -> str | None:
 
 def _git(root: Path, *arguments: str) -> str:
     command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    kept = {name: value for name, value in os.environ.items() if name not in GIT_PLACES}  # it may mean another tree
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True, env=kept)
+    return done.stdout.strip()
 
 
 def script() -> str:
@@ -149,30 +168,39 @@ _SCRIPT = '''\
 """Train the exported run again from recipe.json beside this file, and compare the weights.
 
 Needs the package "feature-purification-explorer" (versions and commit: see recipe.json).
-Usage: python reproduce.py FOLDER [--device cpu|cuda|mps]
-The exit code is 0 if the weights are bit-identical, else 1 (the largest difference is printed).
+Usage: python reproduce.py FOLDER [--device cpu|cuda|mps] [--data FOLDER]
+The exit code is 0 if the weights are bit-identical, 1 if not (the largest difference is printed), 2 if a file is wrong.
 """
 
-import argparse
 import sys
+
+if not sys.flags.safe_path:  # what lies beside this file must not be taken for a module of the same name
+    sys.path.append(sys.path.pop(0))
+
+import argparse
 from pathlib import Path
 
+from engine.core import streams
 from engine.core.errors import ExplorerError
 from engine.studies.replay import replay
 
+streams.prepare()
 parser = argparse.ArgumentParser(description="Replay recipe.json and compare the weights.")
 parser.add_argument("folder", type=Path, help="new folder for the run")
 parser.add_argument("--device", default=None, help="device to use in place of the recorded one")
+parser.add_argument("--data", type=Path, default=None, help="folder of the images, where that is another one here")
 arguments = parser.parse_args()
 try:
     result = replay(
         Path(__file__).with_name("recipe.json"),
         arguments.folder,
         device=arguments.device,
+        data=arguments.data,
         progress=lambda share, what: print(what),
     )
 except ExplorerError as error:
-    sys.exit(f"error: {error}")
+    sys.stderr.write(f"error: {error}\\n")
+    sys.exit(2)
 print(result.text())
 print(f"draw its figures: python -m engine export {arguments.folder} --view all --out figures")
 sys.exit(0 if result.equal else 1)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from engine.config.experiment import Config
 from engine.config.knobs import Objective
-from engine.core.errors import StoreError
+from engine.core.errors import StoreError, WriteError
 from engine.core.history import History
 from engine.core.measurement import Measurement
 from engine.run.snapshot import Event, ProtocolLog, protocol_at
@@ -22,7 +22,8 @@ BATCH = 2000  # scalars that wait for one transaction
 class Recorder:
     """Keeps the lossless history in memory and sends the same to the store, in order, through one writer thread.
 
-    An error of the writer (a full disk, say) is raised by the next call as :class:`StoreError`.
+    After a write that fails (a full disk, say) nothing more is written, not even what was sent already: a checkpoint
+    behind metrics that are lost would make the loss final. Each later call raises the :class:`StoreError`.
     """
 
     def __init__(self, store: Store) -> None:
@@ -31,7 +32,8 @@ class Recorder:
         self.events: tuple[Event, ...] = store.events()
         self.protocols: Mapping[str, ProtocolLog] = {}
         self._waiting: list[tuple[int, str, float]] = []
-        self._jobs: list[Future[Any]] = []
+        self._failure: StoreError | None = None  # of the first write that failed; set by the writer's thread
+        self._said = False
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
         for step, name, value in store.metrics():
             self.history.append(step, name, float("nan") if value is None else value)
@@ -104,26 +106,40 @@ class Recorder:
         self._writer.submit(int).result()
         self._check()
 
+    @property
+    def failed(self) -> bool:
+        """Whether a write has failed: nothing is written any more."""
+        return self._failure is not None
+
     def close(self) -> None:
-        """Write all that waits, end the thread and close the store."""
+        """Write all that waits, end the thread and close the store. Raises a failure that was not raised yet."""
         try:
-            self.flush()
+            if not self.failed:
+                self.flush()
         finally:
             self._writer.shutdown(wait=True)
             self.store.close()
-        self._check()
+        if not self._said:
+            self._check()
 
     def _submit(self, function: Callable[..., Any], *arguments: Any) -> None:
         self._check()
-        self._jobs.append(self._writer.submit(function, *arguments))
+        self._writer.submit(self._write, function, *arguments)
+
+    def _write(self, function: Callable[..., Any], *arguments: Any) -> None:
+        if self._failure is not None:
+            return
+        try:
+            function(*arguments)
+        except StoreError as error:
+            self._failure = error
+        except Exception as error:
+            self._failure = WriteError(f"{self.store.folder} cannot be written: {error}")
 
     def _check(self) -> None:
-        while self._jobs and self._jobs[0].done():
-            error = self._jobs.pop(0).exception()
-            if isinstance(error, StoreError):
-                raise error
-            if error is not None:
-                raise StoreError(f"{self.store.folder} cannot be written: {error}") from error
+        if self._failure is not None:
+            self._said = True
+            raise type(self._failure)(str(self._failure)) from self._failure
 
 
 def crowded(steps: list[int]) -> int:

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.config.experiment import Config, resolve, value_of, with_value
+from engine.config.curves import PREFIX, is_curve
+from engine.config.experiment import Config, at_step, resolve, value_of, with_value
 from engine.config.knobs import Objective
 from engine.config.objectives import known
 from engine.core import metrics
@@ -31,6 +32,8 @@ from engine.run.scheduler import Scheduler
 from engine.run.snapshot import Problem, Snapshot
 from engine.run.store import Checkpoint, Store
 from engine.run.summary import summarise
+from engine.run.timeline import last_switch
+from engine.run.wholeness import Wholeness
 
 MOST_PROBLEMS = 100  # that are kept, should each have a text of its own
 RING = 64  # steps whose loss stays on the device before it is recorded: one synchronisation for all of them
@@ -53,13 +56,14 @@ class Session(ABC):
     def __init__(self, store: Store, config: Config, checkpoint: Checkpoint | None) -> None:
         self.threads = prepare_thread(config.threads)
         self.device = choose(config.device)
-        self.config = config
         self._generators = {name: seeded(config.seed, name, self.device) for name in self.GENERATORS}
         self.steps_done = 0
         self.scheduled = True
         self.diverged = False
         self.phase: Objective = "clean"
-        self.clean_step = 0  # the step at which the clean phase last ended
+        self.clean_step = 0  # the step at which the clean phase last ended, 0 before that
+        self.phase_start = 0  # the step at which the present phase began
+        self.config = at_step(config, 0 if checkpoint is None else checkpoint.step)
         if checkpoint is None:
             if config.schedule.clean_steps == 0:
                 self.phase = config.schedule.second
@@ -68,6 +72,7 @@ class Session(ABC):
         else:
             self.steps_done, self.phase = checkpoint.step, checkpoint.phase
             self.scheduled = bool(checkpoint.state["scheduled"])
+            self.phase_start = int(checkpoint.state.get("phase_start", last_switch(store, checkpoint)))
             self._restore_generators(checkpoint)
             self._restore(checkpoint)
             waiting = self._unpack_requests(checkpoint)
@@ -77,8 +82,10 @@ class Session(ABC):
         self._recorder = Recorder(store)
         self._evaluations = EvaluationQueue(self._evaluate, self._evaluated, self._not_evaluated)
         self._asked: object = None  # what decides the newest live evaluation
+        self._reported_at = -1 if checkpoint is None else int(checkpoint.state.get("reported_at", -1))
         self._saved_at = -1
         self._closed = False
+        self._whole = Wholeness()
         self._scheduler = Scheduler()
         self.problems: tuple[Problem, ...] = ()
         self._failed_at: dict[type, object] = {}
@@ -90,7 +97,13 @@ class Session(ABC):
         else:
             for request in waiting:
                 self._evaluations.add(request)
-            self._saved_at = checkpoint.step
+            same = config.world == checkpoint.config.world  # else the next save is to say where the data are now
+            self._saved_at = checkpoint.step if same else -1
+
+    @property
+    def data_words(self) -> str:
+        """Classes and counts of what is learned, where that is read from files; else empty."""
+        return ""
 
     def _restore_generators(self, checkpoint: Checkpoint) -> None:
         if checkpoint.state["device"] == self.device.type:
@@ -153,22 +166,31 @@ class Session(ABC):
     # --- opening and closing
 
     def close(self) -> None:
-        """Save a checkpoint of the current step, write what waits, close the folder. Harmless when closed already."""
+        """Save a checkpoint of the current step, write what waits, close the folder. Harmless when closed already.
+
+        A step that was interrupted in its middle is not saved, nor anything after a write that failed.
+        """
         if self._closed:
             return
         self._closed = True
         try:
-            with suppress(ExplorerError):  # it has diverged: the last sound checkpoint stays the newest
-                self._empty_ring()
-            if self._saved_at != self.steps_done and not self.diverged:
-                self._save(keep=False)
-            self._recorder.summary(self.summary())
+            if not self._whole.torn and not self._recorder.failed:
+                with suppress(ExplorerError):  # it has diverged: the last sound checkpoint stays the newest
+                    self._empty_ring()
+                if self._saved_at != self.steps_done and not self.diverged:
+                    self._save(keep=False)
+                self._recorder.summary(self.summary())
         finally:
             self._scheduler.close()
             self._evaluations.close()
             self._recorder.close()
 
     # --- training
+
+    @property
+    def damaged(self) -> tuple[str, ...]:
+        """What was wrong with newer checkpoints than the one that the session began with, a line each."""
+        return tuple(self._recorder.store.damaged)
 
     @property
     def finished(self) -> bool:
@@ -195,16 +217,20 @@ class Session(ABC):
 
         Raises :class:`ExplorerError` when training has diverged; the last checkpoint is still sound then.
         """
+        self._whole.check(self.steps_done)
         if self.diverged:
             raise ExplorerError(self._divergence())
-        if self.finished:
-            self.scheduled = False
-        self._train(self._ring[0, self._in_ring], self._ring[1, self._in_ring])
-        self._in_ring += 1
-        self.steps_done += 1
-        self._after_step()
-        self._evaluations.beside(self.steps_done, self.config.evaluation.every)
-        self._scheduler.beside_training()
+        with self._whole.change(ExplorerError):
+            if self.finished:
+                self.scheduled = False
+            self._train(self._ring[0, self._in_ring], self._ring[1, self._in_ring])
+            self._in_ring += 1
+            self.steps_done += 1
+            self.config = at_step(self.config, self.steps_done)
+            self._after_step()
+        with self._whole.change(Exception):
+            self._evaluations.beside(self.steps_done, self.config.evaluation.every)
+            self._scheduler.beside_training()
 
     def _after_step(self) -> None:
         step, schedule = self.steps_done, self.config.schedule
@@ -250,6 +276,7 @@ class Session(ABC):
         Raises :class:`ConfigError`, and changes nothing, for an unknown knob, a value that is not allowed or a knob
         that takes effect with a new run only.
         """
+        self._whole.check(self.steps_done)
         match command:
             case SetKnob(path, value):
                 self._set_knob(path, value)
@@ -267,37 +294,52 @@ class Session(ABC):
                 raise ConfigError(f"command: got {command!r}; a run on {self.config.world.name} has no such command")
 
     def _set_knob(self, path: str, value: object) -> None:
+        if is_curve(value) and not path.startswith(PREFIX):
+            path = PREFIX + resolve(path, self.config).path
         knob = resolve(path, self.config)
-        if not knob.live:
-            raise ConfigError(f"{knob.path}: takes effect with a new run only; reset to apply it")
-        changed = with_value(self.config, knob.path, value)
-        old, new = value_of(self.config, knob.path), value_of(changed, knob.path)
+        knob.expect_live()
+        curve = value_of(self.config, PREFIX + knob.path) if knob.follows_curves else None
+        if curve is not None and value is not None:  # a value set by hand ends the knob's curve
+            self._change(PREFIX + knob.path, None)
+        self._change(knob.path, value)
+
+    def _change(self, path: str, value: object) -> None:
+        changed = at_step(with_value(self.config, path, value), self.steps_done)
+        old, new = value_of(self.config, path), value_of(changed, path)
         if old != new:
             self.config = changed
             self._saved_at = -1  # a checkpoint of this step would not know it
-            self._recorder.event(self.steps_done, knob.path, old, new)
+            self._recorder.event(self.steps_done, path, old, new)
 
     def _switch(self, to: Objective) -> None:
-        old, self.phase = self.phase, to
-        self._end_phase(old)
-        self._begin_phase()
-        self._recorder.event(self.steps_done, "phase", old, to)
-        self._save(keep=True)
+        with self._whole.change(ExplorerError):
+            old, self.phase = self.phase, to
+            self._end_phase(old)
+            self.phase_start = self.steps_done
+            self._begin_phase()
+            self._recorder.event(self.steps_done, "phase", old, to)
+            self._save(keep=True)
 
     def _end_phase(self, ended: Objective | None = None) -> None:
+        """The phase ``ended``, or the present one, has come to its end. One without a step ends nothing."""
+        if self.steps_done == self.phase_start:
+            return
         if (ended or self.phase) == "clean":
             self.clean_step = self.steps_done
             self._end_clean()
-        self._request(report=True)
+        if self._reported_at != self.steps_done:  # the schedule's end, and then a switch by hand, are one end
+            self._reported_at = self.steps_done
+            self._request(report=True)
 
     # --- measuring
 
     def measure(self) -> None:
         """One slice of what is being measured, if anything is."""
-        if self._evaluations:
-            self._evaluations.slice()
-        else:
-            self._scheduler.slice()
+        with self._whole.change(Exception):
+            if self._evaluations:
+                self._evaluations.slice()
+            else:
+                self._scheduler.slice()
 
     def _request(self, *, report: bool) -> None:
         if self.diverged:
@@ -350,6 +392,8 @@ class Session(ABC):
             protocols=self._recorder.protocols,
             results=results,
             problems=self.problems,
+            clean_step=self.clean_step,
+            evaluating=tuple(each.step for each in self._evaluations.requests if not each.report),
         )
 
     def _result(self, kind: type) -> Any:
@@ -399,6 +443,8 @@ class Session(ABC):
         state = {
             "scheduled": self.scheduled,
             "clean_step": self.clean_step,
+            "phase_start": self.phase_start,
+            "reported_at": self._reported_at,
             "pending": pending,
             "device": self.device.type,
             "threads": self.threads,

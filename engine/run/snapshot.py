@@ -14,6 +14,7 @@ from engine.core.history import History
 from engine.core.measurement import Measurement
 
 R = TypeVar("R")
+NO_KNOB = ("phase", "checkpoint", "redraw")  # events of these names change no knob
 ProtocolLog = tuple[tuple[int, Measurement], ...]
 
 
@@ -55,8 +56,9 @@ class Snapshot:
     it has run to its end; ``history`` the lossless scalars (shared, append-only, safe to read from any thread);
     ``protocols`` for each accuracy in it the protocols in their order, each with the first step measured by it;
     ``results`` the probes that were asked for, by the type of their result (:mod:`engine.core.results`); ``problems``
-    the measurements that have failed since the run was opened, each once, the newest last. Arrays are read-only and
-    never change after the snapshot is made.
+    the measurements that have failed since the run was opened, each once, the newest last; ``clean_step`` the step at
+    which the clean phase that later weights are compared with ended, 0 before one has; ``evaluating`` the steps whose
+    live evaluation waits or is under way. Arrays are read-only and never change after the snapshot is made.
     """
 
     run: str
@@ -73,6 +75,8 @@ class Snapshot:
     protocols: Mapping[str, ProtocolLog]
     results: Mapping[type, object]
     problems: tuple[Problem, ...] = ()
+    clean_step: int = 0
+    evaluating: tuple[int, ...] = ()
 
     def protocol(self, name: str) -> Measurement | None:
         """How the accuracy ``name`` is measured now; None if it was not measured yet."""

@@ -1,37 +1,43 @@
 """The run folder: what was configured, measured and changed, and checkpoints to go on from.
 
 ``config.json`` (as started), ``run.sqlite`` (scalars, events, protocols), ``checkpoints/step-XXXXXXXX.safetensors``
-and ``summary.json``. The folder comes into being by one rename and every file in it by another, and SQLite
-journals its own writes, so a process killed at any moment leaves a folder that opens and resumes. Nothing is pickled.
+and ``summary.json``. The folder comes into being by one rename (:mod:`engine.run.creation`) and every file in it by
+another, and SQLite journals its own writes, so a process killed at any moment leaves a folder that opens and resumes.
+Nothing is pickled. One process writes a run at a time (:mod:`engine.core.lock`); any number may read it meanwhile.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
-import tempfile
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as save_tensors
 
-from engine.config.experiment import Config, from_dict, to_dict
+from engine.config.experiment import Config, to_dict
 from engine.config.knobs import Objective
-from engine.core.errors import ConfigError, StoreError
-from engine.core.files import write_atomically
+from engine.core.errors import StoreError, VersionError, WriteError
+from engine.core.files import absolute, refusal, write_atomically
 from engine.core.history import Series
+from engine.core.lock import FolderLock
 from engine.core.measurement import Measurement
+from engine.core.notices import notice
+from engine.core.reading import check_file
+from engine.run import creation, database, schema
+from engine.run.access import check_writable
+from engine.run.contents import CHECKPOINT_NAME, read_checkpoint
+from engine.run.schema import FORMAT
 from engine.run.snapshot import Event
 
-FORMAT = 1
 _TABLES = """
 CREATE TABLE metrics (
   step INTEGER NOT NULL, name TEXT NOT NULL, value REAL, PRIMARY KEY (step, name)
@@ -63,95 +69,128 @@ class Checkpoint:
 
 
 class Store:
-    """One open run folder. Its users take turns: two threads may hold it, but not call it at the same time."""
+    """One open run folder. Its users take turns: two threads may hold it, but not call it at the same time.
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection, config: Config, run: str) -> None:
+    ``damaged`` says of each checkpoint that :meth:`load` had to pass over what is wrong with it, newest first.
+    """
+
+    def __init__(
+        self, folder: Path, connection: sqlite3.Connection, config: Config, run: str, lock: FolderLock | None = None
+    ) -> None:
         self.folder = folder
         self.config = config
         self.run = run
+        self.damaged: list[str] = []
         self._db = connection
+        self._lock = lock
+        self._new = False  # the folder was made by this store
+        self._database = (folder / "run.sqlite").stat()
 
     # --- opening
 
     @classmethod
     def create(cls, folder: Path, config: Config) -> Store:
         """Make a new run folder. Raises :class:`StoreError` if ``folder`` holds anything, or cannot be written."""
-        folder = Path(folder).absolute()
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise StoreError(f"--out: {folder} exists and is not empty; choose a new folder, or resume the run in it")
+        folder = absolute(folder)
         run = uuid.uuid4().hex
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-        except OSError as error:
-            raise StoreError(f"--out: {folder} cannot be made: {error.strerror}") from None
-        try:
-            new.chmod(0o755)
+
+        def fill(new: Path) -> None:
             (new / "checkpoints").mkdir()
             record = {"format": FORMAT, "run": run, "created": time.time(), "config": to_dict(config)}
             write_atomically(new / "config.json", json.dumps(record, indent=1, ensure_ascii=False).encode())
             db = sqlite3.connect(new / "run.sqlite")
-            db.execute("PRAGMA journal_mode=WAL")
-            db.executescript(_TABLES)
-            db.close()
-            if folder.exists():
-                folder.rmdir()  # empty: a rename onto it is not allowed everywhere
-            new.rename(folder)
-        except BaseException as error:
-            shutil.rmtree(new, ignore_errors=True)
-            if isinstance(error, OSError):
-                raise StoreError(f"--out: {folder} cannot be made: {error.strerror}") from None
-            raise
-        return cls.open(folder)
+            try:
+                db.execute("PRAGMA journal_mode=WAL")
+                db.executescript(_TABLES)
+            finally:
+                db.close()
+
+        lock, new = creation.make(folder, fill)
+        store = cls._opened(folder, lock)
+        store._new = new
+        return store
 
     @classmethod
-    def open(cls, folder: Path, *, read_only: bool = False) -> Store:
-        """Open a run folder. Raises :class:`StoreError` if it is none, or damaged."""
-        folder = Path(folder).absolute()
-        source = folder / "config.json"
-        if not source.is_file() or not (folder / "run.sqlite").is_file():
-            raise StoreError(f"{folder} is not a run folder: it holds no config.json and run.sqlite")
+    def open(cls, folder: Path, *, read_only: bool = False, beside: bool = False) -> Store:
+        """Open a run folder, to train it unless it is ``read_only``; ``beside`` is for figures about the stored run.
+
+        Those who train it are alone: raises :class:`InUseError` if another process does. Raises :class:`StoreError` if
+        the folder is no run, may not be written, or is damaged, and :class:`VersionError` if a newer version made it.
+        """
+        folder = absolute(folder)
+        if read_only or beside:
+            return cls._opened(folder, None, read_only=read_only)
+        cls._identity(folder)  # nothing is written into a folder that is no run
+        check_writable(folder)
         try:
-            record = json.loads(source.read_text(encoding="utf-8"))
-            if record["format"] != FORMAT:
-                raise StoreError(f"{source}: format {record['format']!r}; this version reads {FORMAT}")
-            config, run = from_dict(record["config"], source=str(source)), str(record["run"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{source} is damaged: {error}") from None
-        except ConfigError as error:
-            raise StoreError(str(error)) from None
+            lock = FolderLock(folder)
+        except OSError as error:
+            raise refusal(f"{folder} cannot be written", error) from None
+        store = cls._opened(folder, lock)
+        creation.sweep(folder)
+        return store
+
+    @classmethod
+    def _opened(cls, folder: Path, lock: FolderLock | None, *, read_only: bool = False) -> Store:
         try:
-            db = cls._connect(folder / "run.sqlite", read_only)
-        except sqlite3.Error as error:
-            raise StoreError(f"{folder / 'run.sqlite'} cannot be read: {error}") from None
-        return cls(folder, db, config, run)
+            run, config = cls._identity(folder)
+            return cls(folder, database.connect(folder / "run.sqlite", read_only=read_only), config, run, lock)
+        except BaseException as error:
+            if lock is not None:
+                lock.release()
+            if isinstance(error, OSError):
+                raise refusal(f"{folder / 'run.sqlite'} cannot be read", error) from None
+            raise
 
     @staticmethod
-    def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
-        mode = "ro" if read_only else "rw"
-        db = sqlite3.connect(
-            f"{path.as_uri()}?mode={mode}", uri=True, timeout=10, isolation_level=None, check_same_thread=False
-        )
+    def _identity(folder: Path) -> tuple[str, Config]:
+        """The run's id and its config as started."""
         try:
-            if not read_only:
-                db.execute("PRAGMA journal_mode=WAL")
-                db.execute("PRAGMA synchronous=NORMAL")
-            db.execute("SELECT count(*) FROM metrics, events, protocols WHERE 0").fetchone()
-        except sqlite3.Error:
-            db.close()
-            raise
-        return db
+            check_file(folder / "run.sqlite")
+            return schema.read_run(folder / "config.json")
+        except FileNotFoundError:
+            raise StoreError(f"{folder} is not a run folder: it holds no config.json and run.sqlite") from None
+        except OSError as error:
+            raise refusal(f"{folder} cannot be read", error) from None
 
     def close(self) -> None:
         """Close the folder; harmless when closed already."""
         self._db.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    def discard(self) -> None:
+        """Close the folder and undo :meth:`create`."""
+        self._db.close()
+        if self._new:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        else:
+            creation.remove_content(self.folder)
+        self.close()
 
     # --- writing
 
     def record(self, scalars: Iterable[tuple[int, str, float]]) -> None:
         """Write (step, name, value) scalars in one transaction; a second value for a step and name replaces it."""
-        with self._transaction():
+        with self._writing(), self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO metrics VALUES (?, ?, ?)", scalars)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Raise :class:`WriteError` for what cannot be written, or would go into files that nobody finds any more."""
+        try:
+            there = os.path.samestat(self._database, (self.folder / "run.sqlite").stat())
+        except OSError:
+            there = False
+        if not there:
+            raise WriteError(f"{self.folder} cannot be written: the run has been removed or moved while it was in use")
+        try:
+            yield
+        except sqlite3.IntegrityError:
+            raise
+        except (OSError, sqlite3.Error) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise WriteError(f"{self.folder} cannot be written: {reason}") from error
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -167,14 +206,16 @@ class Store:
 
     def event(self, event: Event) -> None:
         """Write one change."""
-        self._db.execute(
-            "INSERT INTO events (step, time, name, old, new) VALUES (?, ?, ?, ?, ?)",
-            (event.step, event.time, event.name, event.old, event.new),
-        )
+        with self._writing():
+            self._db.execute(
+                "INSERT INTO events (step, time, name, old, new) VALUES (?, ?, ?, ?, ?)",
+                (event.step, event.time, event.name, event.old, event.new),
+            )
 
     def set_protocol(self, step: int, name: str, protocol: Measurement) -> None:
         """Say that from ``step`` on the metric ``name`` is measured by ``protocol``."""
-        self._db.execute("INSERT OR REPLACE INTO protocols VALUES (?, ?, ?)", (step, name, protocol.to_json()))
+        with self._writing():
+            self._db.execute("INSERT OR REPLACE INTO protocols VALUES (?, ?, ?)", (step, name, protocol.to_json()))
 
     def save(
         self, step: int, arrays: Mapping[str, np.ndarray[Any, Any]], config: Config, phase: Objective, state: Any
@@ -191,78 +232,100 @@ class Store:
         }
         contiguous = {name: np.ascontiguousarray(array).reshape(np.shape(array)) for name, array in arrays.items()}
         path = self._checkpoint_path(step)
-        write_atomically(path, save_tensors(contiguous, metadata))
+        with self._writing():
+            write_atomically(path, save_tensors(contiguous, metadata))
         return path
 
     def rewind(self, step: int, events: int) -> None:
-        """Forget what was recorded after a checkpoint, so that going on from it records each thing once."""
+        """Forget what was recorded after a checkpoint, so that going on from it records each thing once.
+
+        Later checkpoints, which cannot be read (:meth:`load`), are set aside: renamed to ``*.damaged``.
+        """
         try:
+            for later in self.checkpoints():  # first: were this cut short, the record would still be whole
+                if later > step:
+                    path = self._checkpoint_path(later)
+                    path.replace(path.with_name(f"{path.name}.damaged"))
             with self._transaction():
                 self._db.execute("DELETE FROM metrics WHERE step > ?", (step,))
                 self._db.execute("DELETE FROM protocols WHERE step > ?", (step,))
                 self._db.execute("DELETE FROM events WHERE id > ?", (events,))
-        except sqlite3.DatabaseError as error:
-            raise StoreError(f"{self.folder / 'run.sqlite'} cannot be written: {error}") from None
-        for later in self.checkpoints():
-            if later > step:
-                self.delete_checkpoint(later)
+        except (OSError, sqlite3.DatabaseError) as error:
+            raise refusal(f"{self.folder / 'run.sqlite'} cannot be written", error) from None
 
     def delete_checkpoint(self, step: int) -> None:
         """Remove one checkpoint, if it is there."""
-        self._checkpoint_path(step).unlink(missing_ok=True)
+        with self._writing():
+            self._checkpoint_path(step).unlink(missing_ok=True)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json``."""
-        write_atomically(self.folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False).encode())
+        with self._writing():
+            write_atomically(self.folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False).encode())
 
     # --- reading
 
+    def check_fresh(self) -> None:
+        """Raise :class:`StoreError` if anything was recorded: without checkpoints nothing can go on from it."""
+        rows = self._rows(
+            "SELECT max(step), count(*) FROM (SELECT step FROM metrics UNION ALL SELECT step FROM events)"
+        )
+        newest, count = next(iter(rows))
+        if count or any((self.folder / "checkpoints").glob("step-*")):
+            raise StoreError(
+                f"{self.folder} holds no checkpoint to go on from, though its record reaches step {newest or 0}: they "
+                "have been removed; the record can still be read, train again into a new folder"
+            )
+
     def names(self) -> list[str]:
         """Names of the metrics recorded so far."""
-        return [row[0] for row in self._rows("SELECT DISTINCT name FROM metrics ORDER BY name")]
+        return [str(row[0]) for row in self._rows("SELECT DISTINCT name FROM metrics ORDER BY name")]
 
     def series(self, name: str) -> Series:
         """All values of one metric in the order of steps; empty if there is none."""
-        rows = list(self._rows("SELECT step, value FROM metrics WHERE name = ? ORDER BY step", (name,)))
-        steps = np.array([r[0] for r in rows], np.int64)
-        values = np.array([np.nan if r[1] is None else r[1] for r in rows], np.float64)
-        return Series(steps, values)
+        rows = self._rows("SELECT step, value FROM metrics WHERE name = ? ORDER BY step", (name,))
+        return schema.series(name, rows, self._path)
 
-    def metrics(self) -> Iterable[tuple[int, str, float]]:
+    def metrics(self) -> list[tuple[int, str, float]]:
         """All metrics as (step, name, value), in the order of steps."""
-        return cast(
-            Iterable[tuple[int, str, float]], self._rows("SELECT step, name, value FROM metrics ORDER BY step, name")
-        )
+        rows = self._rows("SELECT step, name, value FROM metrics ORDER BY step, name")
+        return schema.metrics(rows, self._path)
 
     def events(self) -> tuple[Event, ...]:
         """All changes, in the order in which they were made."""
-        return tuple(Event(*row) for row in self._rows("SELECT step, time, name, old, new FROM events ORDER BY id"))
+        rows = self._rows("SELECT id, step, time, name, old, new FROM events ORDER BY id")
+        return schema.events(rows, self.config, self._path)
 
     def protocol(self, name: str, step: int) -> Measurement | None:
         """How the metric ``name`` was measured at ``step``; None if it carries no protocol."""
-        rows = list(
-            self._rows(
-                "SELECT protocol FROM protocols WHERE name = ? AND step <= ? ORDER BY step DESC LIMIT 1", (name, step)
-            )
-        )
-        return Measurement.from_json(rows[0][0]) if rows else None
+        query = "SELECT step, name, protocol FROM protocols WHERE name = ? AND step <= ? ORDER BY step DESC LIMIT 1"
+        return next((schema.protocol(row, self._path)[2] for row in self._rows(query, (name, step))), None)
 
     def protocols(self) -> list[tuple[int, str, Measurement]]:
         """All protocols as (first step, metric, protocol)."""
-        return [
-            (s, n, Measurement.from_json(p))
-            for s, n, p in self._rows("SELECT step, name, protocol FROM protocols ORDER BY step")
-        ]
+        rows = self._rows("SELECT step, name, protocol FROM protocols ORDER BY step")
+        return [schema.protocol(row, self._path) for row in rows]
+
+    def check(self) -> None:
+        """Read all that is recorded. Raises :class:`StoreError` naming the first row that no run writes."""
+        self.metrics(), self.events(), self.protocols()
 
     def checkpoints(self) -> list[int]:
         """Steps of the checkpoints, ascending."""
-        steps = (p.stem.removeprefix("step-") for p in (self.folder / "checkpoints").glob("step-*.safetensors"))
-        return sorted(int(step) for step in steps if step.isdecimal())
+        try:
+            names = [path.name for path in (self.folder / "checkpoints").iterdir()]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise StoreError(f"{self.folder / 'checkpoints'} cannot be read: {error.strerror}") from None
+        return sorted(int(found[1]) for name in names if (found := CHECKPOINT_NAME.fullmatch(name)))
 
     def load(self, step: int | None = None) -> Checkpoint:
         """Read the checkpoint at ``step``, by default the newest that can be read.
 
-        Raises :class:`StoreError` naming the existing ones if there is no such checkpoint, or if it is damaged.
+        What had to be passed over for that is said (:mod:`engine.core.notices`) and listed in :attr:`damaged`. Raises
+        :class:`StoreError` naming the existing ones if there is no such checkpoint, or if it is damaged, and
+        :class:`VersionError` for one that a newer version wrote: that is never passed over.
         """
         known = self.checkpoints()
         if step is not None:
@@ -271,30 +334,42 @@ class Store:
                     f"checkpoint: got {step}; allowed: {', '.join(map(str, known)) or 'none was written yet'}"
                 )
             return self._read(step)
+        damaged: list[tuple[Path, str]] = []
         for newest in reversed(known):
-            with suppress(StoreError):
-                return self._read(newest)
-        raise StoreError(f"{self.folder} holds no checkpoint that can be read")
+            path = self._checkpoint_path(newest)
+            try:
+                checkpoint = self._read(newest)
+            except VersionError:
+                raise
+            except StoreError as error:
+                if not os.path.lexists(path):
+                    continue  # who trains this run has just thinned it out
+                if not os.access(path, os.R_OK):
+                    raise StoreError(f"{path} cannot be read: permission denied") from None
+                damaged.append((path, str(error)))
+            else:
+                self._pass_over(damaged, newest)
+                return checkpoint
+        first = f"; {damaged[0][1]}" if damaged else ""
+        raise StoreError(f"{self.folder} holds no checkpoint that can be read{first}")
+
+    def _pass_over(self, damaged: list[tuple[Path, str]], step: int) -> None:
+        for path, reason in damaged:
+            aside = f"set aside as {path.name}.damaged, and " if self._lock is not None else ""
+            line = f"{reason}; {aside}the checkpoint of step {step} is used instead"
+            self.damaged.append(line)
+            notice(line)
 
     def _read(self, step: int) -> Checkpoint:
-        path = self._checkpoint_path(step)
-        try:
-            with safe_open(path, framework="np") as file:
-                metadata = file.metadata()
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-            return Checkpoint(
-                step=int(metadata["step"]),
-                arrays=arrays,
-                config=from_dict(json.loads(metadata["config"]), source=str(path)),
-                phase=metadata["phase"],
-                events=int(metadata["events"]),
-                state=json.loads(metadata["state"]),
-            )
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError, ConfigError) as error:
-            raise StoreError(f"{path} is damaged: {error}") from None
+        header, config, arrays = read_checkpoint(self._checkpoint_path(step), self.run, step)
+        return Checkpoint(header.step, arrays, config, header.phase, header.events, header.state)
 
     def _checkpoint_path(self, step: int) -> Path:
         return self.folder / "checkpoints" / f"step-{step:08d}.safetensors"
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / "run.sqlite"
 
     def _last_event(self) -> int:
         return int(next(iter(self._rows("SELECT coalesce(max(id), 0) FROM events")))[0])
@@ -303,4 +378,4 @@ class Store:
         try:
             return cast(list[tuple[Any, ...]], self._db.execute(query, values).fetchall())
         except sqlite3.DatabaseError as error:
-            raise StoreError(f"{self.folder / 'run.sqlite'} is damaged: {error}") from None
+            raise StoreError(f"{self._path} is damaged: {error}") from None

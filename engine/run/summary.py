@@ -10,6 +10,7 @@ from engine.core.history import History
 from engine.core.measurement import Measurement, figure
 from engine.run.snapshot import Event
 from engine.run.store import Store
+from engine.run.timeline import objective_at, spans
 
 PLAIN = (
     metrics.ALIGNMENT,
@@ -17,7 +18,11 @@ PLAIN = (
     metrics.mixture("purity", "mean"),
     metrics.mixture("magnitude", "mean"),
     metrics.mixture("dense_alignment", "mean"),
+    metrics.mixture("dense_share", "mean"),
+    metrics.SMALL,
     metrics.ALIVE,
+    metrics.HELD,
+    metrics.KEPT,
     metrics.ACTIVE_SHARE,
     *metrics.PRINCIPLE1,
     metrics.LOW_RANK_COSINE,
@@ -41,7 +46,7 @@ def summarise(
     A report's phase is the objective that ended at its step. ``protocol_at(name, step)`` says how a metric was
     measured.
     """
-    ends = {e.step: e.old for e in events if e.name == "phase"}
+    trained = spans(events, phase, steps)
     return {
         "run": store.run,
         "steps": steps,
@@ -49,7 +54,7 @@ def summarise(
         "device": device,
         "threads": threads,
         "reports": [
-            {"step": step, "phase": ends.get(step, phase), **_at(history, protocol_at, metrics.REPORT, step)}
+            {"step": step, "phase": objective_at(trained, step), **_at(history, protocol_at, metrics.REPORT, step)}
             for step in _steps(history, metrics.REPORT + _last_measured(history, metrics.REPORT))
         ],
         "latest": _at(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from engine.config.curves import PREFIX, Curve, read_curve
+from engine.config.experiment import Config
 from engine.core.history import Series
-from engine.run.snapshot import Event
+from engine.run.snapshot import NO_KNOB, Event
 from engine.run.store import Checkpoint, Store
-
-NO_KNOB = ("phase", "checkpoint", "redraw")  # events of these names change no knob
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,16 @@ def knob_events(store: Store, checkpoint: Checkpoint) -> tuple[Event, ...]:
     return tuple(e for e in events_of(store, checkpoint) if e.name not in NO_KNOB)
 
 
+def curve_in_force(config: Config, events: Iterable[Event], path: str, step: int) -> Curve | None:
+    """The curve that the knob at ``path`` followed after ``step`` steps; ``config`` is that after all ``events``."""
+    own = [e for e in events if e.name == PREFIX + path]
+    before = [e.new for e in own if e.step <= step]
+    if not own:
+        return config.schedule.curve(path)
+    text = before[-1] if before else own[0].old
+    return None if text == str(None) else read_curve(path, json.loads(text))
+
+
 def spans(events: Iterable[Event], objective: str, end: int) -> tuple[Span, ...]:
     """The phases of a run that stands at step ``end`` and trains with ``objective``, from its events.
 
@@ -46,6 +57,16 @@ def spans(events: Iterable[Event], objective: str, end: int) -> tuple[Span, ...]
     if end > start or not found:
         found.append(Span(start, end, current))
     return tuple(found)
+
+
+def objective_at(found: Sequence[Span], step: int) -> str:
+    """With which objective training step number ``step`` was taken, ``found`` being the run's phases."""
+    return next((span.objective for span in found if span.start < step <= span.end), found[-1].objective)
+
+
+def last_switch(store: Store, checkpoint: Checkpoint) -> int:
+    """The step at which the phase of ``checkpoint`` began."""
+    return max((e.step for e in events_of(store, checkpoint) if e.name == "phase"), default=0)
 
 
 def phases(store: Store, checkpoint: Checkpoint) -> tuple[Span, ...]:

@@ -18,8 +18,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 from engine.core.errors import ConfigError, StoreError
 from engine.core.files import write_json
 from engine.core.measurement import Measurement, wilson
+from engine.core.reading import first_fault, parse_json, read_bytes
 from engine.core.registry import Registry
 from engine.core.slices import Progress, silent
+from engine.run.access import check_writable
 from engine.run.store import Store
 
 if TYPE_CHECKING:
@@ -104,6 +106,7 @@ class Study(Generic[R]):
         Raises :class:`ConfigError` for an option, :class:`StoreError` for the folder.
         """
         check_samples(options.get("n", FEWEST))
+        check_writable(folder)
         answer = self.ask(folder, progress=progress, **options)
         record_scalars(folder, answer.step, answer.scalars)
         write_record(folder / self.file, self.record, answer.record)
@@ -138,7 +141,7 @@ def record_scalars(folder: Path, step: int, scalars: Scalars) -> None:
     rows = list(scalars)
     if not rows:
         return
-    with closing(Store.open(folder)) as store:
+    with closing(Store.open(folder, beside=True)) as store:
         store.record([(step, name, value) for name, value, _ in rows])
         for name, _, protocol in rows:
             if protocol is not None:
@@ -154,16 +157,16 @@ def read_record(folder: Path, file: str, kind: Any, made_by: str) -> Any:
     """What the run folder's ``file`` holds, checked to be of type ``kind``; errors as in :meth:`Study.read`."""
     path = folder / file
     try:
-        return TypeAdapter(kind).validate_json(path.read_bytes())
+        data = read_bytes(path)
+        parse_json(data)  # which is stricter: finite numbers, and not too deep
+        return TypeAdapter(kind).validate_json(data)
     except FileNotFoundError:
         command = made_by.format(folder)
         raise NotMeasured(f"{path} does not exist; it is made by: python -m engine {command}") from None
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error.strerror or error}") from None
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise StoreError(f"{path} is damaged: {where + ': ' if where else ''}{first['msg']}") from None
+        raise StoreError(f"{path} is damaged: {first_fault(error)}") from None
+    except ValueError as error:
+        raise StoreError(f"{path} is damaged: {error}") from None
 
 
 def write_record(path: Path, kind: Any, record: object) -> None:

@@ -23,6 +23,7 @@ from engine.core.device import choose
 from engine.core.errors import ConfigError
 from engine.core.generators import seeded
 from engine.core.measurement import Measurement
+from engine.core.quoting import quote
 from engine.core.slices import mapped
 from engine.data.sparse_stream import SparseCoding, Stream
 from engine.probes.robustness import Measured, accuracy
@@ -92,7 +93,7 @@ def objective_config(config: SparseCodingConfig, name: str) -> tuple[SparseCodin
     """
     if name not in ("fgm", "pgd"):
         if name not in objectives:
-            raise ConfigError(f"baselines' objective: got {name!r}; allowed: fgm, pgd, {', '.join(objectives)}")
+            raise ConfigError(f"baselines' objective: got {quote(name)}; allowed: fgm, pgd, {', '.join(objectives)}")
         return config, name
     config = with_value(config, "attack.steps", PGD_TRAINING if name == "pgd" else 1)
     config = with_value(with_value(config, "attack.restarts", 1), "attack.random_start", False)

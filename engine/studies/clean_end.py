@@ -20,8 +20,9 @@ from engine.core.measurement import Measurement
 from engine.core.slices import Progress, finish
 from engine.data.images import BOX, Images
 from engine.images.config import ImageConfig
+from engine.images.layout import GENERATORS
 from engine.images.loading import ImageNetwork
-from engine.images.training import GENERATORS, ImageTrainer
+from engine.images.training import ImageTrainer
 from engine.models.classifier import ImageClassifier
 from engine.probes.layers import CHUNK
 from engine.probes.robustness import Measured, accuracy

@@ -27,7 +27,8 @@ from engine.studies.baseline_training import (
 )
 from engine.theory.config import SparseCodingConfig, sparse_coding
 from engine.theory.evaluation import HeldOut
-from engine.theory.training import GENERATORS, Trainer, bias_at, initial_weight
+from engine.theory.layout import GENERATORS
+from engine.theory.training import Trainer, bias_at, initial_weight
 
 SLICE = 4  # training steps of the network in one slice
 

@@ -19,6 +19,7 @@ from engine.core.arrays import frozen
 from engine.core.errors import ConfigError
 from engine.core.generators import seeded
 from engine.core.measurement import Measurement
+from engine.core.quoting import quote
 from engine.core.results import RankCurve
 from engine.core.slices import Progress, finish, mapped
 from engine.data.sparse_stream import SparseCoding
@@ -110,7 +111,7 @@ def _theory(
     folder: Path, clean_end: int, ranks: tuple[int, ...], layers: str, steps: int | None, n: int, progress: Progress
 ) -> RankPhases:
     if layers != "all":
-        raise ConfigError(f"--layers: got {layers!r}; allowed: all (this network has one layer)")
+        raise ConfigError(f"--layers: got {quote(layers)}; allowed: all (this network has one layer)")
     network, clean = TheoryNetwork.load(folder), TheoryNetwork.load(folder, clean_end)
     config = network.config
     phase = steps_of(steps, config.schedule.second_steps, "--steps", "schedule.second_steps")

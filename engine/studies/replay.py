@@ -8,14 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine import worlds
-from engine.config.experiment import Config, from_dict, resolve, with_value
+from engine.config.assignments import read_value
+from engine.config.experiment import Config, resolve, with_value
 from engine.config.objectives import known
 from engine.core.errors import ConfigError
+from engine.core.quoting import quote
 from engine.core.slices import Progress, silent
+from engine.images.data import moved
 from engine.run.commands import Command, SaveCheckpoint, SetKnob, SwitchPhase
-from engine.run.recipe import WEIGHT, data_hash, digest, hardware, read, versions, weights
+from engine.run.recipe import WEIGHT, data_hash, digest, hardware, read, read_weights, versions, weights
+from engine.run.schema import Recipe
 from engine.run.session import Session
 from engine.run.snapshot import Event
 from engine.run.store import Checkpoint, Store
@@ -54,39 +59,41 @@ def replay(
     out_folder: Path,
     *,
     device: str | None = None,
+    data: Path | None = None,
     progress: Progress = silent,
 ) -> Replay:
     """Train again as the recipe says, into the new run folder ``out_folder``, and compare the weights.
 
-    ``device`` takes the place of the recipe's device, for a machine that lacks it. Raises :class:`ConfigError` for a
-    file that is no recipe, :class:`StoreError` for a folder that is not empty, :class:`DeviceError` for a missing
-    device.
+    ``device`` takes the place of the recipe's device, for a machine that lacks it, and ``data`` that of the folder of
+    its images. Raises, before anything is trained, :class:`ConfigError` for a missing file, :class:`StoreError` for a
+    damaged one or a folder that is not empty, :class:`DeviceError` for a missing device.
     """
-    recipe = read(recipe_path)
-    used = recipe["hardware"]
-    config = from_dict(recipe["config"], source=str(recipe_path))
-    if (device or used["device"]) is not None:
-        config = with_value(config, "device", device or used["device"])
-    if used["threads"] is not None:  # else the number chosen depends on the machine, and with it the last bits
-        config = with_value(config, "threads", used["threads"])
-    events = [Event(e["step"], 0.0, e["name"], e["old"], e["new"]) for e in recipe["events"]]
+    recipe, config = read(recipe_path)
+    recorded = read_weights(Path(recipe_path).parent / WEIGHT)
+    used = recipe.hardware
+    if (device or used.device) is not None:
+        config = with_value(config, "device", device or used.device)
+    if data is not None:
+        config = moved(config, data)
+    if used.threads is not None:  # else the number chosen depends on the machine, and with it the last bits
+        config = with_value(config, "threads", used.threads)
+    events = [Event(e.step, 0.0, e.name, e.old, e.new) for e in recipe.events]
+    commands(events, config)  # so that one that cannot be made again is said before anything is trained
 
     session = worlds.create(config, Path(out_folder))
     try:
-        _train(session, events, config, int(recipe["step"]), progress)
+        _train(session, events, config, recipe.step, progress)
     finally:
         session.close()
     store = Store.open(Path(out_folder), read_only=True)
     try:
-        return _compare(recipe, Path(recipe_path).parent / WEIGHT, store, store.load(int(recipe["step"])))
+        return _compare(recipe, recorded, store, store.load(recipe.step))
     finally:
         store.close()
 
 
 def _train(session: Session, events: list[Event], config: Config, end: int, progress: Progress) -> None:
-    scheduled = scheduled_switch(events, config)
-    asked = (e for e in events if e is not scheduled and e.name != "redraw")  # that happens by itself, too
-    waiting = [(e.step, command_of(e, config)) for e in asked]
+    waiting = commands(events, config)
     while True:
         done = session.steps_done
         while waiting and waiting[0][0] <= done:
@@ -98,23 +105,27 @@ def _train(session: Session, events: list[Event], config: Config, end: int, prog
             progress((done + 1) / end, f"step {done + 1} of {end}")
 
 
-def _compare(recipe: Mapping[str, Any], recorded: Path, store: Store, checkpoint: Checkpoint) -> Replay:
-    found, hashes = weights(checkpoint.arrays), recipe["hashes"]
-    equal = digest(*found.values()) == hashes["weight"]
+def commands(events: list[Event], config: Config) -> list[tuple[int, Command]]:
+    """The commands that make the changes again, each with its step, but for those that happen by themselves."""
+    scheduled = scheduled_switch(events, config)
+    return [(e.step, command_of(e, config)) for e in events if e is not scheduled and e.name != "redraw"]
+
+
+def _compare(recipe: Recipe, recorded: Mapping[str, NDArray[Any]], store: Store, checkpoint: Checkpoint) -> Replay:
+    found, hashes = weights(checkpoint.arrays), recipe.hashes
+    equal = digest(*found.values()) == hashes.weight
     difference: float | None = 0.0 if equal else None
-    if not equal and recorded.is_file():
-        with np.load(recorded, allow_pickle=False) as file:
-            if all(name in file and file[name].shape == array.shape for name, array in found.items()):
-                gaps = (np.abs(file[name].astype(np.float64) - array).max() for name, array in found.items())
-                difference = float(max(gaps))
+    if not equal and all(name in recorded and recorded[name].shape == array.shape for name, array in found.items()):
+        gaps = (np.abs(recorded[name].astype(np.float64) - array).max() for name, array in found.items())
+        difference = float(max(gaps))
     now = versions() | hardware(store, checkpoint)
-    then = recipe["versions"] | recipe["hardware"]
+    then: dict[str, Any] = recipe.versions | recipe.hardware.model_dump()
     return Replay(
         folder=store.folder,
         step=checkpoint.step,
         equal=equal,
         max_abs_difference=difference,
-        data_equal=data_hash(checkpoint) == hashes["data"],
+        data_equal=data_hash(checkpoint) == hashes.data,
         differences=tuple(f"{k} {then.get(k)} → {now[k]}" for k in now if now[k] != then.get(k)),
     )
 
@@ -145,9 +156,7 @@ def parse(name: str, kind: str, text: str, allowed: str) -> object:
     """Read a recorded value as the knob's ``kind`` (see :class:`engine.config.experiment.KnobInfo`)."""
     if kind in ("choice", "text"):
         return text
-    try:
-        if kind == "bool":
-            return {"true": True, "false": False}[text.lower()]
-        return int(text) if kind == "int" else float(text)
-    except (KeyError, ValueError):
-        raise ConfigError(f"{name}: got {text!r}; allowed: {allowed}") from None
+    value = read_value(text, kind)
+    if isinstance(value, str):
+        raise ConfigError(f"{name}: got {quote(text)}; allowed: {allowed}")
+    return value

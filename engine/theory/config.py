@@ -24,6 +24,14 @@ class SymmetricReluModel(Model):
     sigma_rho: float = knob(
         0.1, "Pre-activation noise while training: ρᵢ ~ N(0, sigma_rho²).", low=0, high=2, live=True
     )
+    rho_per_bias: float = knob(
+        0.0, "The same noise as a multiple of the bias, sigma_rho = rho_per_bias · b; 0: as sigma_rho says.",
+        low=0, high=10, live=True,
+    )  # fmt: skip
+    bias: float = knob(
+        0.0, "Bias b of every neuron, by hand or by a curve over steps; 0: the ramp of b_end and bias_ramp.",
+        low=0, high=5, live=True,
+    )  # fmt: skip
     b_end: float = knob(
         0.3, "Bias at the end of its ramp; it starts at sigma_0·√(2 ln d) and grows linearly.", low=0, high=5, live=True
     )

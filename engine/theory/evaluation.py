@@ -13,7 +13,17 @@ from engine.core.generators import seeded
 from engine.core.measurement import Measurement
 from engine.data.sparse_stream import SparseCoding
 from engine.models.symmetric_relu import SymmetricRelu
-from engine.probes import certificate, evaluation, low_rank, mixture, perturbation, principle1, robustness, sparsity
+from engine.probes import (
+    certificate,
+    evaluation,
+    feature_fates,
+    low_rank,
+    mixture,
+    perturbation,
+    principle1,
+    robustness,
+    sparsity,
+)
 from engine.run.evaluations import MeasuredBy, Record
 from engine.theory.config import SparseCodingConfig
 
@@ -99,6 +109,9 @@ def evaluate(
     values |= perturbation.scalars(model, world, x, y)
     yield
     values |= mixture.scalars(mixture.mixture(request.weight, world.dictionary, world.target))
+    values |= feature_fates.scalars(
+        feature_fates.feature_fates(request.start, request.clean, request.weight, world.dictionary)
+    )
     yield
     values |= sparsity.scalars(sparsity.sparsity(model, x))
     if request.clean is not None:

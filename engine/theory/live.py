@@ -10,6 +10,7 @@ from engine.config.experiment import SPARSE_CODING
 from engine.core.arrays import frozen
 from engine.core.results import (
     CleanMixture,
+    FeatureFates,
     LowRank,
     Mixture,
     Perturbations,
@@ -21,7 +22,7 @@ from engine.core.results import (
 )
 from engine.data.sparse_stream import SparseCoding
 from engine.models.symmetric_relu import SymmetricRelu
-from engine.probes import low_rank, mixture, perturbation, principle1, radius, sparsity, winners
+from engine.probes import feature_fates, low_rank, mixture, perturbation, principle1, radius, sparsity, winners
 from engine.run.live import ProbeTask, at_once, in_slices
 from engine.theory.session import TheorySession
 
@@ -88,6 +89,14 @@ def lottery_tickets(session: TheorySession) -> Winners:
     return winners.winners(session.weight_init, session.model.weight, world.dictionary, world.target, sigma_0)
 
 
+@at_once(FeatureFates, SPARSE_CODING)
+def features_of_neurons(session: TheorySession) -> FeatureFates:
+    """Every neuron's feature at the start, after clean training and now."""
+    return feature_fates.feature_fates(
+        session.weight_init, session.weight_clean, session.model.weight, session.world.dictionary
+    )
+
+
 @at_once(LowRank, SPARSE_CODING)
 def change_since_clean(session: TheorySession) -> LowRank | None:
     """The singular values of what has changed since clean training ended."""
@@ -113,8 +122,9 @@ def radius_curves(session: TheorySession) -> ProbeTask[RadiusCurves]:
             session.config.seed, session.memory,
         )  # fmt: skip
 
-    decided_by = (session.steps_done, bias, session.clean_step, session.clean_bias, attack.norm, attack.tau, sigma_x)
-    return ProbeTask(decided_by, begin)
+    known = radius.oracle_radii(session.memory, attack.norm, attack.tau, sigma_x)  # measured anew until it is complete
+    decided_by = session.steps_done, bias, session.clean_step, session.clean_bias, attack.norm, attack.tau, sigma_x
+    return ProbeTask((*decided_by, known), begin)
 
 
 def _present(session: TheorySession) -> SymmetricRelu:

@@ -8,6 +8,7 @@ from collections.abc import Generator, Mapping
 import torch
 from torch import Tensor
 
+from engine.config.experiment import at_step
 from engine.config.knobs import Objective
 from engine.config.objectives import objectives
 from engine.core.generators import seeded
@@ -15,13 +16,16 @@ from engine.data.sparse_stream import SparseCoding, Stream
 from engine.models.low_rank import Factors
 from engine.models.symmetric_relu import NoisyRelu, SymmetricRelu
 from engine.theory.config import SparseCodingConfig
-
-GENERATORS = ("pool", "input_noise", "rho", "attack")
+from engine.theory.layout import GENERATORS
 
 
 def bias_at(config: SparseCodingConfig, step: int) -> float:
-    """The bias b in the step after ``step`` steps (SPEC.md section 2)."""
+    """The bias b in the step after ``step`` steps (SPEC.md section 2): by its curve, by hand, or by the ramp."""
     model, schedule = config.model, config.schedule
+    curve = schedule.curve("model.bias")
+    given = model.bias if curve is None else curve.at(step)
+    if given:
+        return given
     first = model.sigma_0 * math.sqrt(2 * math.log(config.world.d))
     ramp = model.bias_ramp * schedule.clean_steps
     return first + (model.b_end - first) * (min(1.0, step / ramp) if ramp else 1.0)
@@ -51,8 +55,9 @@ class Trainer:
     def step(self, config: SparseCodingConfig, objective: Objective, steps_done: int) -> Tensor:
         """One step after ``steps_done`` others; returns the batch's margins (n,) before it, the caller's to overwrite.
 
-        The bias follows its ramp; everything else is read from ``config`` anew.
+        Bias and scheduled knobs have their values of that step; everything else is read from ``config`` anew.
         """
+        config = at_step(config, steps_done)
         n = config.training.batch_size
         if len(self._y) != n:
             self._x = self._x.new_empty(n, config.world.d)
@@ -60,7 +65,8 @@ class Trainer:
         x, y = self._x, self._y
         self.model.bias = bias_at(config, steps_done)
         self.stream.fill(x, y, config.world.sigma_x)
-        self._noisy.draw(n, config.model.sigma_rho, self.generators["rho"])
+        rho = config.model.rho_per_bias * self.model.bias or config.model.sigma_rho
+        self._noisy.draw(n, rho, self.generators["rho"])
         objectives[objective].perturb(config, self._noisy, x, y, self.generators["attack"])
         if self.factors is None:
             return self._noisy.sgd_step(x, y, config.training.lr, config.model.lambda_)

@@ -18,7 +18,8 @@ from engine.config.knobs import Objective
 from engine.run.commands import Command, EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase
 from engine.run.snapshot import Problem, Snapshot
 from fp_gui.bridge.mailbox import Mailbox
-from fp_gui.bridge.worker import Answer, NewRun, OpenRun, RunInfo, SessionFactory, Worker
+from fp_gui.bridge.requests import Answer, NewRun, OpenRun, RunInfo, SessionFactory
+from fp_gui.bridge.worker import Worker
 from fp_gui.runs import new_run_folder, runs_root
 
 FRAME = 0.033  # seconds between two looks into the mailbox, at least
@@ -70,6 +71,7 @@ class Controller(QObject):
     run_changed = Signal(object)  # RunInfo
     config_changed = Signal(object)  # Config, once every command sent so far was answered
     opening = Signal()
+    images_missing = Signal(object, str)  # folder of a run whose images are not where they were, and why
 
     _open = Signal(object)
     _play = Signal()
@@ -136,6 +138,7 @@ class Controller(QObject):
         worker.applied.connect(self._on_applied, queued)
         worker.failed.connect(self._on_failed, queued)
         worker.schedule_done.connect(self._on_schedule_done, queued)
+        worker.images_missing.connect(self._on_images_missing, queued)
 
     def _timer(self, slot: object, *, precise: bool, single: bool) -> QTimer:
         timer = QTimer(self)
@@ -190,9 +193,12 @@ class Controller(QObject):
         name = label or (self.run.label if self.run is not None and not self.run.resumed else "run")
         self._begin(NewRun(config, new_run_folder(self.runs, name), name))
 
-    def load(self, folder: Path, device: str | None = None) -> None:
-        """Go on with the run in ``folder``, paused."""
-        self._begin(OpenRun(folder, device))
+    def load(self, folder: Path, device: str | None = None, data: Path | None = None) -> None:
+        """Go on with the run in ``folder``, paused; with a copy of it, if it may only be read.
+
+        ``data`` is where its images are now, if they were moved.
+        """
+        self._begin(OpenRun(folder, device, data, new_run_folder(self.runs, folder.name)))
 
     def close(self) -> None:
         """Stop the training thread and wait for it. Idempotent; safe at any time."""
@@ -275,6 +281,11 @@ class Controller(QObject):
     def _on_failed(self, text: str, details: str) -> None:
         if not self._closed:
             self.error.emit(text, details)
+
+    @Slot(object, str)
+    def _on_images_missing(self, folder: Path, why: str) -> None:
+        if not self._closed:
+            self.images_missing.emit(folder, why)
 
     @Slot(int)
     def _on_schedule_done(self, step: int) -> None:

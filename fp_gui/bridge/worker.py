@@ -6,133 +6,19 @@ import shutil
 import threading
 import time
 import traceback
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
 
 from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
 
-from engine.config.experiment import Config
 from engine.core.errors import ExplorerError
+from engine.data.images import ImagesMissing
 from engine.run.commands import Command, SaveCheckpoint
 from engine.run.snapshot import Snapshot
 from fp_gui.bridge.mailbox import Mailbox
+from fp_gui.bridge.requests import Answer, NewRun, OpenRun, RunInfo, SessionFactory, SessionLike
 
 TICK = 0.008  # seconds of stepping per turn of the event loop; commands end a turn early
-
-
-class SessionLike(Protocol):
-    """What the bridge uses of :class:`engine.run.session.Session`."""
-
-    @property
-    def folder(self) -> Path:
-        """The run's folder."""
-
-    @property
-    def run(self) -> str:
-        """The run's id."""
-
-    @property
-    def config(self) -> Config:
-        """The config now."""
-
-    @property
-    def steps_done(self) -> int:
-        """Training steps taken."""
-
-    @property
-    def finished(self) -> bool:
-        """Whether the schedule has run to its end."""
-
-    @property
-    def measuring(self) -> bool:
-        """Whether measurements are pending."""
-
-    def step(self) -> None:
-        """Take one training step."""
-
-    def measure(self) -> None:
-        """Do one slice of the pending measurements."""
-
-    def apply(self, command: Command) -> None:
-        """Apply ``command`` or raise :class:`ExplorerError`."""
-
-    def snapshot(self, wanted: frozenset[type] = ...) -> Snapshot:
-        """The state now, with results of the types ``wanted``."""
-
-    def close(self) -> None:
-        """Write what is left and close the folder."""
-
-
-class SessionFactory(Protocol):
-    """Makes sessions; the module :mod:`engine.worlds` is one. Called in the training thread only."""
-
-    def create(self, config: Config, folder: Path) -> SessionLike:
-        """A new run in ``folder``."""
-
-    def resume(self, folder: Path, device: str | None = None) -> SessionLike:
-        """The run in ``folder``, at its newest checkpoint."""
-
-
-class Worlds:
-    """The sessions of :mod:`engine.worlds`, imported when the first is made: the window does not wait for it."""
-
-    def create(self, config: Config, folder: Path) -> SessionLike:
-        """A new run in ``folder``."""
-        from engine import worlds
-
-        return worlds.create(config, folder)
-
-    def resume(self, folder: Path, device: str | None = None) -> SessionLike:
-        """The run in ``folder``, at its newest checkpoint."""
-        from engine import worlds
-
-        return worlds.resume(folder, device)
-
-
-@dataclass(frozen=True, slots=True)
-class NewRun:
-    """Ask for a new run of ``config`` in ``folder``; ``label`` is the preset it comes from."""
-
-    config: Config
-    folder: Path
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
-class OpenRun:
-    """Ask for the run in ``folder`` to go on, optionally on another device."""
-
-    folder: Path
-    device: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RunInfo:
-    """A run that is open: its id, folder and config, the steps it had when it opened, and the ``left`` folder of the
-    run that it replaced (None if there was none or it had no steps)."""
-
-    run: str
-    folder: Path
-    config: Config
-    label: str
-    steps: int
-    resumed: bool
-    left: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came of the command with the number ``serial``: the ``config`` now, the run's ``folder`` and the ``step``
-    that it was applied at; with ``error`` it was refused or failed. Without an open run config and folder are None."""
-
-    serial: int
-    command: Command
-    config: Config | None = None
-    folder: Path | None = None
-    step: int = 0
-    error: str = ""
-    details: str = ""
 
 
 class Worker(QObject):
@@ -143,6 +29,7 @@ class Worker(QObject):
     applied = Signal(object)  # Answer, one for every command
     failed = Signal(str, str)  # text, details
     schedule_done = Signal(int)  # step
+    images_missing = Signal(object, str)  # folder of a run that cannot be opened without knowing where they are; why
 
     def __init__(self, factory: SessionFactory, mailbox: Mailbox) -> None:
         super().__init__()
@@ -175,12 +62,14 @@ class Worker(QObject):
         self._timer.stop()
         left: Path | None = None
         try:
-            if isinstance(request, OpenRun) and self._info and request.folder == self._info.folder:
+            if isinstance(request, OpenRun) and self._has_open(request.folder):
                 left = self._close_session()  # its last steps must be on disk before it is read
             session = self._make(request)
         except ExplorerError as error:
             self._go_back()
             self.failed.emit(f"{error}. " + self._what_stays(), "")
+            if isinstance(error, ImagesMissing) and isinstance(request, OpenRun):
+                self.images_missing.emit(request.folder, str(error))
             return
         except Exception as error:
             self._go_back()
@@ -191,16 +80,21 @@ class Worker(QObject):
         if session.config.kind != self._kind:
             self._kind = session.config.kind
             self._wanted = frozenset()  # the views of another kind of run want what this one does not have
+        steps_left = self._session.steps_done if self._session is not None else 0
         left = self._close_session() or left
         self._session = session
         resumed = isinstance(request, OpenRun)
         label = request.label if isinstance(request, NewRun) else request.folder.name
-        self._keep, self._stuck = resumed, False
+        original = None
+        if isinstance(request, OpenRun) and Path(session.folder) == request.copy:
+            original = request.folder
+        self._keep, self._stuck = resumed and original is None, False
         self._reported.clear()
         self._mailbox.clear()
         self._info = RunInfo(
             session.run, Path(session.folder), session.config, label, session.steps_done, resumed,
-            left if left != Path(session.folder) else None,
+            left if left != Path(session.folder) else None, steps_left, tuple(session.damaged), original,
+            session.data_words,
         )  # fmt: skip
         self.opened.emit(self._info)
         self._publish()
@@ -221,8 +115,8 @@ class Worker(QObject):
         """Stop training after the present step; pending measurements go on until they are done."""
         self._served += 1
         self._set_playing(False)
-        self._run_timer()
         self._publish()
+        self._run_timer()
 
     @Slot()
     def step_once(self) -> None:
@@ -300,8 +194,8 @@ class Worker(QObject):
                 self._publish()
             if self.posted != self._served or self.stopping.is_set() or time.perf_counter() >= until:
                 return
+        self._publish()  # first: asking for what is shown is what keeps its measuring alive
         self._run_timer()
-        self._publish()
 
     def _guarded_step(self, session: SessionLike) -> bool:
         """One step; False when training must not go on by itself."""
@@ -364,11 +258,31 @@ class Worker(QObject):
 
     # -- opening, closing, failing -------------------------------------------------------------------------------
 
+    def _has_open(self, folder: Path) -> bool:
+        """Whether ``folder`` is that of the present run, by whatever path."""
+        if self._info is None:
+            return False
+        with suppress(OSError):
+            return folder == self._info.folder or folder.samefile(self._info.folder)
+        return False
+
     def _make(self, request: NewRun | OpenRun) -> SessionLike:
         if isinstance(request, OpenRun):
-            return self._factory.resume(request.folder, request.device)
+            return self._resume(request)
         request.folder.parent.mkdir(parents=True, exist_ok=True)
         return self._factory.create(request.config, request.folder)
+
+    def _resume(self, request: OpenRun) -> SessionLike:
+        from engine.run.access import copy_run, writable
+
+        if request.copy is None or writable(request.folder):
+            return self._factory.resume(request.folder, request.device, request.data)
+        copy_run(request.folder, request.copy)
+        try:
+            return self._factory.resume(request.copy, request.device, request.data)
+        except BaseException:
+            shutil.rmtree(request.copy, ignore_errors=True)
+            raise
 
     def _go_back(self) -> None:
         """Another run could not be opened: the one before is still the one, in this thread as in the window."""
@@ -393,7 +307,7 @@ class Worker(QObject):
             session.close()
         except Exception as error:
             self.failed.emit(f"The run could not be closed cleanly: {_brief(error)}", traceback.format_exc())
-        if steps == 0 and info is not None and not self._keep:
+        if info is not None and steps == info.steps and not self._keep:  # a new run without a step, or an unused copy
             shutil.rmtree(info.folder, ignore_errors=True)
             return None
         return Path(session.folder)

@@ -49,6 +49,7 @@ class View(QWidget):
         super().__init__(parent)
         self.theme: Theme = LIGHT
         self.folding = Folding(self)  # subclasses name what gives way where the view is low
+        self.run = ""  # whose figures are shown
 
     def event(self, event: QEvent) -> bool:
         """Make room when the view or what it needs changes its size; no filter, which would outlive it."""
@@ -57,9 +58,31 @@ class View(QWidget):
             folding.look_soon(event)
         return done
 
+    def turn_to(self, snapshot: Snapshot) -> None:
+        """Forget what is shown if ``snapshot`` is of another run; every :meth:`render` begins with it."""
+        if snapshot.run != self.run:
+            self.forget()
+            self.run = snapshot.run
+
+    def forget(self) -> None:
+        """Another run is open: look as a view that was never shown any, but for what the user chose.
+
+        Called for every view, visible or not. Nothing that was measured or drawn may outlive its run.
+        """
+        self.run = ""
+
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Show ``snapshot``. Called on the GUI thread, only while the view is visible."""
         raise NotImplementedError
+
+    @staticmethod
+    def failure(snapshot: Snapshot, kind: type) -> str:
+        """That the result of type ``kind`` could not be measured, and why; empty if nothing is known to have failed."""
+        why = [problem.text for problem in snapshot.problems if problem.measurement == kind.__name__]
+        return f"This could not be measured. {why[-1]}" if why else ""
+
+    def set_playing(self, playing: bool) -> None:
+        """Training goes on or pauses."""
 
     def highlight(self, neuron: int) -> None:
         """Mark one neuron, because it is hovered here or in another view; −1 unmarks."""

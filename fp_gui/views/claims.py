@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from engine.claims.base import Claim, Figure, Verdict, check
+from engine.claims.base import Claim, Figure, Part, Verdict, check, parts_text
 from engine.config.experiment import Config
 from engine.core.history import Series
 from engine.core.labels import figure_name
@@ -40,17 +40,9 @@ from fp_gui.views.widgets import line, tint
 
 VERIFY = Task("claims", "Verify (slow)", ("--verify",))
 CAPTION = "The paper's claims, decided by the figures of this run and the rule on each card."
-SLOW = "Press “Verify (slow)” once clean training has ended."
-MISSING = {
-    1: "clean",
-    2: "clean",
-    3: "clean",
-    4: "second",
-    7: "second",
-    11: "second",
-}  # else only the verification measures it
+SLOW = "Press “Verify (slow)” to measure it."
+UNDECIDED = "Not all figures that the rule needs were measured."
 ELSEWHERE = "This claim is about another kind of run: sparse-coding presets and image presets decide different claims."
-MISSING_TEXT = {"clean": "Measured when clean training ends.", "second": "Measured in the phase after clean training."}
 
 
 class Live:
@@ -91,8 +83,10 @@ class Shown:
     evidence: tuple[Figure, ...]
     rule: str
     remark: str
+    parts: tuple[Part, ...] = ()
 
 
+LIVE = (1, 2, 3, 4, 7, 11)  # decided by the run's own reports
 VERIFIED = ("verified/", "rival/", "transfer/", "local/", "low_rank/")  # what only the slow evaluation records
 
 
@@ -104,14 +98,14 @@ def merge(live: Sequence[Claim], records: Sequence[ClaimRecord], step: int) -> t
     for claim in live:
         record = found.get(claim.id)
         if record is None or record.verdict == "not measured":
-            missing = MISSING_TEXT.get(MISSING.get(claim.id, ""), SLOW) if claim.applies else ELSEWHERE
+            missing = claim.waits or (UNDECIDED if claim.id in LIVE else SLOW) if claim.applies else ELSEWHERE
             remark = "" if claim.verdict != "not measured" else missing
-            merged.append(Shown(claim, claim.verdict, claim.evidence, claim.rule, remark))
+            merged.append(Shown(claim, claim.verdict, claim.evidence, claim.rule, remark, claim.parts))
             continue
         remark = f"{checked([record])} at step {at:,}."
         if step > at and claim.verdict not in ("not measured", record.verdict):
             remark += f" The live figures now say: {claim.verdict}."
-        merged.append(Shown(claim, record.verdict, record.evidence, record.rule, remark))
+        merged.append(Shown(claim, record.verdict, record.evidence, record.rule, remark, record.parts))
     return tuple(merged)
 
 
@@ -197,10 +191,13 @@ class Card(QFrame):
         claim = shown.claim
         self.number.setText(str(claim.id))
         self.title.setText(claim.title)
-        self.badge.setText(f"{VIEW.looks[shown.verdict].label} {shown.verdict}")
-        self.badge.setAccessibleName(f"Claim {claim.id}: {shown.verdict}")
-        self.plain.setText("The claim does not hold in this run: its figures contradict the paper.")
-        self.plain.setVisible(shown.verdict == "does not hold")
+        words = "not yet" if shown.verdict == "not measured" and claim.waits else shown.verdict
+        self.badge.setText(f"{VIEW.looks[shown.verdict].label} {words}")
+        self.badge.setAccessibleName(f"Claim {claim.id}: {words}")
+        contradicts = shown.verdict == "does not hold"
+        plain = "The claim does not hold in this run: its figures contradict the paper." if contradicts else ""
+        self.plain.setText(" ".join(filter(None, (parts_text(shown.parts), plain))))
+        self.plain.setVisible(bool(self.plain.text()))
         self.remark.setText(shown.remark)
         self.remark.setVisible(bool(shown.remark))
         self.rule.setText(f"Rule: {shown.rule}")
@@ -310,10 +307,22 @@ class ClaimsView(TaskView):
         self.warnings.setText("\n".join(f"⚠ Step {w.step:,}: {w.text} ({w.evidence})" for w in found))
         self.warnings.setVisible(bool(found))
 
-    def forget(self) -> None:
+    def unread(self) -> None:
         """Only the live figures count."""
         self.records = ()
         self.warnings.hide()
+        self.warnings.setText("")
+
+    def forget(self) -> None:
+        """No claim is decided."""
+        super().forget()
+        self._live, self._key, self.shown = (), (), ()
+        while self.cards:
+            card = self.cards.pop()
+            card.setParent(None)
+            card.deleteLater()
+        self.caption.setText(CAPTION)
+        self.summary.setText("")
 
     def update_view(self, snapshot: Snapshot) -> None:
         """Decide the claims anew if the run has got any further, and show those that changed."""

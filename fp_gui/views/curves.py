@@ -164,6 +164,9 @@ class TimePlot(QWidget):
             self.set_points(key, NONE, NONE, NONE, NONE)
         self.x_end, self.follow = 0.0, True
         self.phases, self.events = (), ()
+        self.cross.hide()
+        self.readout.setText("")
+        self.box.setXRange(0, 1, padding=0)
         self._draw_time()
 
     def set_visible(self, key: str, visible: bool) -> None:
@@ -184,7 +187,7 @@ class TimePlot(QWidget):
         """Where the run stands: the axis ends at ``total``, or somewhat beyond ``step`` once that has passed it."""
         end = float(total) if total >= step else (self.x_end if self.x_end >= step else step * 1.1)
         end = max(end, 1.0)
-        changed = len(events) != len(self.events) or self._differs(spans)
+        changed = (events is not self.events and events != self.events) or self._differs(spans)
         if changed:
             self.phases, self.events = spans, events
         if end != self.x_end:

@@ -18,7 +18,7 @@ from fp_gui.views.base import Place, views
 from fp_gui.views.gallery import Grid
 from fp_gui.views.pictures import PictureGallery, image_colours, tile_colours
 from fp_gui.views.sample_view import OnePicture, SampleView, freeze, measured
-from fp_gui.views.widgets import Pages
+from fp_gui.views.widgets import Pages, aged
 
 TRUE, OTHER = VIEW.looks["before"], VIEW.looks["after"]  # colours of the true class and of the others
 TOP, FEW = 5, 3  # classes that are named, and where there is little room
@@ -63,6 +63,12 @@ class ProbabilityBars(QWidget):
         self.theme: Theme | None = None
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setToolTip(TERMS)
+
+    def forget(self) -> None:
+        """No classes."""
+        self.rows = []
+        self.setAccessibleName("")
+        self.update()
 
     def show_rows(self, probabilities: FloatArray, true: int, classes: tuple[str, ...]) -> None:
         """Show the first of ``probabilities`` (K,)."""
@@ -158,6 +164,7 @@ class ExamplesView(SampleView[Examples]):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._told = ""
         self.strip = ImageStrip()
         self.bars = ProbabilityBars(VIEW.looks["before"].label), ProbabilityBars(VIEW.looks["after"].label)
         self.pages = Pages(self._body())
@@ -198,6 +205,13 @@ class ExamplesView(SampleView[Examples]):
         """How many images there are."""
         return len(found.y)
 
+    def forget(self) -> None:
+        """No images."""
+        super().forget()
+        self.strip.forget()
+        for bars in self.bars:
+            bars.forget()
+
     def choose(self) -> None:
         """Another image was chosen, or others are there."""
         self.strip.mark(-1, self.sample.value() - 1)
@@ -230,10 +244,14 @@ class ExamplesView(SampleView[Examples]):
         grid = Grid(np.arange(n, dtype=np.int64), max(n, 1), 0, examples.x.shape[2:])
         self.strip.show_pictures(image_colours(examples.x), grid)
         before, after = (int((p.argmax(1) == examples.y).sum()) for p in (examples.before, examples.after))
-        self.summary.setText(
-            f"Of these {n} images {before} are right, with their perturbations {after}. "
-            f"{measured(examples.protocol)}. Step {examples.step:,}."
+        self._told = (
+            f"Of these {n} images {before} are right, with their perturbations {after}. {measured(examples.protocol)}."
         )
+
+    def tell_age(self, now: int) -> None:
+        """The network's step, and how long ago that was."""
+        if self.found is not None:
+            self.summary.setText(f"{self._told} {aged(self.found.step, now).capitalize()}.")
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Name fewer classes where there is little room."""

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from PySide6.QtCore import QSignalBlocker, Signal, Slot
 from PySide6.QtWidgets import (
-    QDoubleSpinBox,
     QLineEdit,
     QProgressBar,
     QPushButton,
-    QSpinBox,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -18,6 +16,7 @@ from engine.core.errors import ConfigError
 from engine.core.results import FeatureRequest, Features, LayerInfo
 from engine.figures.features import ASCENT, MOST, parse_units
 from fp_gui.folding import ControlRow
+from fp_gui.number_boxes import DecimalBox, WholeBox
 from fp_gui.theme import ORANGE, VERMILION, Theme
 from fp_gui.views.widgets import Choice, line, tint
 
@@ -61,18 +60,18 @@ class FeatureControls(QWidget):
         self.previous = self._arrow("◀", "Previous units", -1)
         self.next = self._arrow("▶", "Next units", 1)
         self.origin = Choice.of(options["origin"])
-        self.image = QSpinBox()
+        self.image = WholeBox()
         self.image.setRange(1, IMAGES)
         self.image.setToolTip(ASCENT_IMAGE.doc)
         self.image.setAccessibleName("Held-out image")
         self.image.setEnabled(False)
-        self.tau = QDoubleSpinBox()
+        self.tau = DecimalBox()
         self.tau.setRange(0.1, 100.0)
         self.tau.setDecimals(1)
         self.tau.setValue(NOTHING.tau)
         self.tau.setToolTip(options["tau"].doc)
         self.tau.setAccessibleName("Radius")
-        self.steps = QSpinBox()
+        self.steps = WholeBox()
         self.steps.setRange(1, 1000)
         self.steps.setValue(NOTHING.steps)
         self.steps.setToolTip(options["steps"].doc)
@@ -232,5 +231,5 @@ class FeatureControls(QWidget):
                 continue
             if spin.minimum() <= value <= spin.maximum():
                 with QSignalBlocker(spin):
-                    spin.setValue(int(value) if isinstance(spin, QSpinBox) else value)  # type: ignore[arg-type]
+                    spin.setValue(int(value) if isinstance(spin, WholeBox) else value)  # type: ignore[arg-type]
         self._check()

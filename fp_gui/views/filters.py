@@ -24,7 +24,7 @@ from fp_gui.views.gallery_view import MOMENTS, NOT_YET, GalleryView, row_of
 from fp_gui.views.layer_choice import LayerChoice
 from fp_gui.views.pictures import PictureGallery, WeightBar, image_colours, signed_colours, weight_colours
 from fp_gui.views.unit_text import layer_text, means_text, unit_text
-from fp_gui.views.widgets import Pages, Switch, line
+from fp_gui.views.widgets import Pages, Switch, aged, line
 
 FIRST = ""  # the first layer, whatever its name
 PRESS_START = "Press Start to make the pictures of these units."
@@ -50,7 +50,9 @@ class FiltersView(GalleryView[PictureGallery]):
         self.feature_controls = FeatureControls()
         self.rule.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.status.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
-        self._first_controls = [line("by", wrap=False), self.sort, line("first", wrap=False), self.count]
+        self._first_controls = [
+            line("by", wrap=False), self.sort, line("first", wrap=False), self.count, self.resort,
+        ]  # fmt: skip
         self._build()
 
         self.filters: Filters | None = None
@@ -69,9 +71,10 @@ class FiltersView(GalleryView[PictureGallery]):
     def _build(self) -> None:
         top = ControlRow()
         top.add(line("Layer", wrap=False), self.layer, stretch=1)
-        by, sort, first, count = self._first_controls
+        by, sort, first, count, resort = self._first_controls
         top.add(by, sort)
         top.add(first, count)
+        top.add(resort)
         self.pages = Pages(row_of(*self.galleries))
         scale = ControlRow()
         scale.add(self.bar)
@@ -101,14 +104,13 @@ class FiltersView(GalleryView[PictureGallery]):
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Show what ``snapshot`` has of the chosen layer; nothing if that is shown already."""
+        self.turn_to(snapshot)
         filters, features = snapshot.get(Filters), snapshot.get(Features)
         if filters is None:
             return
         key = (snapshot.run, snapshot.step, snapshot.phase, filters.clean is None)
         if key == self._key and (features is None or features is self._seen):
             return
-        if not self._key or self._key[0] != snapshot.run:
-            self.forget()
         changed = key != self._key
         self._key, self._snapshot, self.filters = key, snapshot, filters
         self.feature_controls.set_images(filters.held_out)
@@ -121,11 +123,14 @@ class FiltersView(GalleryView[PictureGallery]):
         self.redraw()
 
     def forget(self) -> None:
-        """A new run: nothing of the old one holds any more."""
+        """No filters, no pictures of features; the layers may be others."""
         super().forget()
+        self._key = ()
         self.layer.forget()
-        self.features = self._seen = self.facts = None
+        self._snapshot = self.filters = self.features = self._seen = self.facts = None
+        self.weight_bar.set_signed(False)
         self._selected = -1
+        self.feature_controls.set_images(0)
         self.feature_controls.forget()
 
     def _take(self, features: Features | None) -> None:
@@ -243,7 +248,7 @@ class FiltersView(GalleryView[PictureGallery]):
                     (f"{unit} · {_number(value)}", f"{unit}") for unit, value in zip(units, values, strict=True)
                 ]
                 gallery.show_pictures(image_colours(pictures), grid, captions)
-        self.galleries[2].title.setText(f"Now: step {features.step:,}")
+        self.galleries[2].title.setText(f"Now: {aged(features.step, snapshot.step)}")
         told = features.share >= 1 or self.feature_controls.live is not None  # by the progress bar
         share = "" if told else f" {features.share:.0%} done."
         self.rule.setText(protocol_text(features, snapshot.config.seed) + share)
@@ -251,6 +256,11 @@ class FiltersView(GalleryView[PictureGallery]):
             "Under each picture: the unit, and its activation on it: before the ReLU, the mean over its positions.\n"
             "Pictures are shown as they are: a pixel of 0 is black, one of 1 is white."
         )
+
+    @property
+    def kept(self) -> int:
+        """The first layer's chosen unit."""
+        return -1 if self.deep else self._selected
 
     # -- one unit ------------------------------------------------------------------------------------------------
 

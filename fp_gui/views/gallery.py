@@ -181,6 +181,12 @@ class TileGallery(QWidget):
         self.image.clear()
         self.grid = None
 
+    def forget(self) -> None:
+        """Another run: no picture, no frame, no zoom."""
+        self.mark(-1, -1)
+        self.show_placeholder()
+        self.fit()
+
     def area(self) -> tuple[int, int]:
         """Width and height in pixels that the image has (a layout that is still at work knows only the outer size)."""
         return self.width(), max(1, self.height() - self.title.sizeHint().height() - 2)

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
-from PySide6.QtCore import QRectF, QTimer
-from PySide6.QtWidgets import QHBoxLayout, QWidget
+from PySide6.QtCore import QRectF
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from engine.core.results import FloatArray, IntArray
 from engine.figures.order import count_of
@@ -23,7 +23,6 @@ from fp_gui.views.widgets import Choice, Pages, Switch, line, restore, tint
 
 MOMENTS = {"start": "Start", "clean": "After clean", "now": "Now"}
 NOT_YET = "Appears when clean training ends\n(press T, or let the schedule switch)."
-RESORT_MS = 1000  # the order changes once a second at most
 G = TypeVar("G", bound=TileGallery)
 
 
@@ -36,14 +35,19 @@ class GalleryView(View, Generic[G]):
         super().__init__(parent)
         self.galleries, self.bar = galleries, bar
         self.caption, self.rule, self.status = line(), line(), line()
-        self.sort = Choice.of(self.declaration.option("sort"), "\nRenewed once a second at most.")
+        self.sort = Choice.of(self.declaration.option("sort"), "\nRenewed by Re-sort, and when training pauses.")
         self.count = Choice.of(self.declaration.option("count"))
         self.controls: dict[str, Choice | Switch] = {"sort": self.sort, "count": self.count}  # by name of the option
         self.order: IntArray = np.empty(0, np.int64)
         self._sorting = 0  # counts the changes of the order
-        self._stale = False
-        self._timer = QTimer(self, singleShot=True, interval=RESORT_MS)
-        self._timer.timeout.connect(self._resort)
+        self._playing = False
+        self.resort = QPushButton("Re-sort")
+        self.resort.setToolTip(
+            "Sort the tiles by the present values. While training goes on they keep their places; lit when others "
+            "would come first."
+        )
+        self.resort.setEnabled(False)
+        self.resort.clicked.connect(self._resort)
         self._levels: dict[str, float] = {}  # of the colours, by basis
         self._sizes: dict[tuple[str, str], tuple[FloatArray, IntArray, float]] = {}
         self._kept: tuple[FloatArray | None, ...] = ()
@@ -61,11 +65,22 @@ class GalleryView(View, Generic[G]):
         self.galleries[0].resized.connect(self.redraw)
 
     def forget(self) -> None:
-        """A new run: nothing of the old one holds any more."""
+        """No order, no contrast, no pictures; the units may be others."""
+        super().forget()
         self._levels.clear()
         self._sizes.clear()
         self._kept, self._drawn = (), ()
         self.order = np.empty(0, np.int64)
+        self._neuron = -1
+        self.resort.setEnabled(False)
+        for gallery, title in zip(self.galleries, MOMENTS.values(), strict=True):
+            gallery.forget()
+            gallery.title.setText(title)
+            gallery.placeholder.setText(NOT_YET)
+        self.bar.set_scale(0.0)
+        for label in (self.status, self.rule):
+            label.setText("")
+        self.pages.forget()
 
     # -- order ---------------------------------------------------------------------------------------------------
 
@@ -79,28 +94,51 @@ class GalleryView(View, Generic[G]):
         raise NotImplementedError
 
     def renew_order(self) -> None:
-        """The weights have changed: sort now, or when a second has passed since the last time."""
-        if len(self.order) and self._timer.isActive():
-            self._stale = True
-        elif not len(self.order) or not self.frozen:
+        """The weights have changed: sort at a pause; while training goes on only say that the order is stale."""
+        if not len(self.order) or not (self._playing or self.frozen):
             self.sort_now()
+            return
+        order = self._sorted()
+        self.resort.setEnabled(order is not None and not np.array_equal(order, self.order))
 
     def sort_now(self) -> None:
         """Sort at once."""
-        order = self.find_order(self.sort.value, count_of(self.count.value))
+        order = self._sorted()
         if order is None:
             return
         if not np.array_equal(order, self.order):
             self.order = order
             self._sorting += 1
-        self._stale = False
-        self._timer.start()
+        self.resort.setEnabled(False)
+
+    def _sorted(self) -> IntArray | None:
+        """The order by the present values; the chosen unit stays in sight, as the last one if it is not among them."""
+        order = self.find_order(self.sort.value, count_of(self.count.value))
+        if order is not None and len(order) and self.kept >= 0 and self.kept not in order:
+            order = np.append(order[:-1], self.kept)
+        return order
+
+    @property
+    def kept(self) -> int:
+        """The unit that stays in sight whatever the order, −1 for none."""
+        return self.selected
+
+    def keep_in_sight(self) -> None:
+        """Show the chosen unit in the last tile if it has none; the others stay where they are."""
+        if len(self.order) and self.kept >= 0 and self.kept not in self.order:
+            self.order = np.append(self.order[:-1], self.kept)
+            self._sorting += 1
 
     def _resort(self) -> None:
-        """A second has passed since the last sorting; the weights may have changed after it."""
-        if self._stale and not self.frozen:
-            self.sort_now()
-            self.redraw()
+        self.sort_now()
+        self.redraw()
+
+    def set_playing(self, playing: bool) -> None:
+        """Tiles keep their places while training goes on, and are sorted when it pauses."""
+        super().set_playing(playing)
+        self._playing = playing
+        if not playing and self.resort.isEnabled() and not self.frozen:
+            self._resort()
 
     def changed(self) -> None:
         """Another choice: sort and draw at once. What is chosen by hand beats a frozen order."""

@@ -6,10 +6,11 @@ import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QSpinBox, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
 from engine.core.results import FloatArray, Mixture, Weights
 from engine.figures.declare import BLUE, BRIGHT_VERMILION, DARK_GREEN, GREEN, ORANGE, SKY, VERMILION, Look, round_up
+from fp_gui.number_boxes import WholeBox
 from fp_gui.theme import LIGHT, Theme
 from fp_gui.views.curves import decimate
 from fp_gui.views.gallery import Grid, TileGallery
@@ -40,7 +41,7 @@ class Inspector(QFrame):
         super().__init__(parent)
         self.setFrameShape(QFrame.Shape.StyledPanel)
         self.neuron = -1
-        self.number = QSpinBox()
+        self.number = WholeBox()
         self.number.setPrefix("neuron ")
         self.number.setToolTip("The neuron that is inspected; step through them with the arrow keys.")
         self.facts = line()
@@ -100,6 +101,17 @@ class Inspector(QFrame):
             self.neuron = neuron
             self.record.clear()
             self._limit = 0.0
+
+    def forget(self) -> None:
+        """Another run: nothing is known of the neuron."""
+        self.record.clear()
+        self._limit = 0.0
+        self.facts.setText("")
+        for picture in self.pictures:
+            picture.forget()
+        for curve in (self.stems, self.top, self.before, *self.lines.values()):
+            curve.setData([], [])
+        self.mean.setValue(0.0)
 
     def show_neuron(self, weights: Weights, mixture: Mixture, step: int, scale: float) -> None:
         """Show the chosen neuron at ``step``, in pixels with the shared colour ``scale``."""

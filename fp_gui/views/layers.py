@@ -21,7 +21,7 @@ from fp_gui.views.layer_choice import LayerChoice
 from fp_gui.views.layer_plot import SHIFT, LayerPlot, Spread, share, share_text, short_names
 from fp_gui.views.plots import SYMBOLS, add_items, colour_of, pen_of, swatch, translucent
 from fp_gui.views.unit_scatter import UnitScatter
-from fp_gui.views.widgets import EMPTY, Pages, line, tint
+from fp_gui.views.widgets import EMPTY, Pages, aged, line, tint
 
 NARROW = 560  # pixels under which the plots stand one below the other
 WAITING = (
@@ -97,7 +97,8 @@ class LayersView(View):
         layout.addWidget(self.pages, 1)
 
         self.result: LayersPrinciple1 | None = None
-        self._run = ""
+        self._counted = ""
+        self._ends: dict[int, float] = {}  # of the scatter's axes, by layer
         self.layer.currentIndexChanged.connect(self._chosen)
         self.set_theme(self.theme)
 
@@ -137,27 +138,52 @@ class LayersView(View):
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Show the layers of ``snapshot`` if they are not those that are shown already."""
-        if snapshot.run != self._run:
-            self._run, self.result = snapshot.run, None
-            self.layer.forget()
+        self.turn_to(snapshot)
         result = snapshot.get(LayersPrinciple1)
         if result is None and self.result is None:
-            self.pages.message.setText(self._missing(snapshot))
+            self.pages.message.setText(self.failure(snapshot, LayersPrinciple1) or self._missing(snapshot))
         self.pages.show_content(result is not None or self.result is not None)
         if result is None or result is self.result:
+            self._tell_age(snapshot.step)
             return
         self.result = result
         if self.layer.show_layers(result.layers):
             for plot in (self.cosines, self.activity):
                 plot.set_layers(short_names(result.layers))
         self._draw(result)
+        self._tell_age(snapshot.step)
+
+    def _tell_age(self, now: int) -> None:
+        if self.result is not None:
+            self.summary.setText(
+                f"All layers: {self._counted} alive units. {aged(self.result.step, now).capitalize()}, measured on the "
+                f"weights; active share on n = {self.result.n} held-out images, live estimate."
+            )
+
+    def forget(self) -> None:
+        """No layers: the next network may have others."""
+        super().forget()
+        self.result = None
+        self._ends.clear()
+        self.layer.forget()
+        for key in COSINE_LOOKS:
+            for item in (self.lines[key], self.bars[key], self.marks[key]):
+                item.setData([], [])
+        self.active.setOpts(x=[], height=[], width=0.6)
+        for plot in (self.cosines, self.activity):
+            plot.set_layers([])
+        self.scatter.clear_points()
+        self.scatter.setToolTip(TERMS)
+        self.diagonal.setData([], [])
+        for label in (self.words, self.readout, self.summary):
+            label.setText("")
+        self.pages.forget()
 
     @staticmethod
     def _missing(snapshot: Snapshot) -> str:
         if snapshot.step == 0:
             return EMPTY
-        ended = snapshot.phase != "clean" or any(e.name == "phase" and e.old == "clean" for e in snapshot.events)
-        return MEASURING if ended else WAITING
+        return MEASURING if snapshot.clean_step else WAITING
 
     def _draw(self, result: LayersPrinciple1) -> None:
         at = np.arange(len(result.layers), dtype=np.float64)
@@ -178,10 +204,7 @@ class LayersView(View):
         self.activity.getViewBox().setYRange(0.0, min(1.0, top), padding=0.05)
         count = sum(share(result.of[each.name])[0] for each in result.layers)
         total = sum(share(result.of[each.name])[1] for each in result.layers)
-        self.summary.setText(
-            f"All layers: {count:,} of {total:,} alive units. Step {result.step:,}, measured on the weights; active "
-            f"share on n = {result.n} held-out images, live estimate."
-        )
+        self._counted = f"{count:,} of {total:,}"
         self._chosen()
 
     # -- one layer -----------------------------------------------------------------------------------------------
@@ -204,6 +227,7 @@ class LayersView(View):
             return
         self.scatter.show_points(found.pure_part, found.rest, found.alive)
         end = round_up(1.04 * max(float(found.pure_part.max(initial=0)), float(found.rest.max(initial=0)), 1e-9))
+        end = self._ends[self.at] = max(end, self._ends.get(self.at, 0.0))  # axes only grow in a run
         self.diagonal.setData([0.0, end], [0.0, end])
         self.scatter.getViewBox().setRange(xRange=(0, end), yRange=(0, end), padding=0.03)
         self.words.setText(share_text(found, self.layer.layers[self.at].name))

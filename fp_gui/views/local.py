@@ -113,6 +113,11 @@ class LocalView(StudyView[LocalResult]):
         """Read the study that was made last."""
         self.found = LocalStudy.read(folder)
 
+    def forget(self) -> None:
+        """The layers may be others."""
+        super().forget()
+        self.layer.forget()
+
     def update_view(self, snapshot: Snapshot) -> None:
         """Draw the study if it is another one, and offer the network's layers."""
         self.layer.show_layers(layers_of(snapshot) or self.layer.layers)

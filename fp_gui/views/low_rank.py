@@ -83,10 +83,9 @@ class LowRankView(StudyView[RankComparison]):
         self.content.addWidget(self.lines)
         self.set_theme(self.theme)
 
-    @Slot(object)
-    def show_task(self, state: TaskState) -> None:
+    def show_own_task(self, state: TaskState | None) -> None:
         """As every such view; a list of ranks that is none cannot be asked for."""
-        super().show_task(state)
+        super().show_own_task(state)
         self._check(self.ranks.text())
 
     @Slot(str)
@@ -110,6 +109,11 @@ class LowRankView(StudyView[RankComparison]):
     def read(self, folder: Path) -> None:
         """Read the study that was made last."""
         self.found = RankStudy.read(folder)
+
+    def forget(self) -> None:
+        """The layers may be others."""
+        super().forget()
+        self.layers.forget()
 
     def update_view(self, snapshot: Snapshot) -> None:
         """Draw the study if it is another one, and offer the network's layers."""

@@ -108,15 +108,11 @@ class MixturesView(View):
         self.scatter.pointed.connect(self._point)
         self.scatter.picked.connect(self.neuron_selected)
         self.set_theme(self.theme)
+        self.forget()
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Show the mixtures of ``snapshot`` and its history."""
-        if self._snapshot is not None and snapshot.run != self._snapshot.run:
-            self.mixture = self.clean = None
-            self._key = self._time_key = ()
-            self._limits = [0.0, 0.0, 0.0]
-            self.time.clear()
-            self._draw_clean()
+        self.turn_to(snapshot)
         self._snapshot = snapshot
         mixture = snapshot.get(Mixture)
         self.pages.show_content(mixture is not None or self.mixture is not None)
@@ -128,6 +124,20 @@ class MixturesView(View):
                 self.mixture = mixture
                 self._draw_now(mixture)
         self._draw_time(snapshot)
+
+    def forget(self) -> None:
+        """Empty plots."""
+        super().forget()
+        self._snapshot = self.mixture = self.clean = None
+        self._key = self._time_key = ()
+        self._limits = [0.0, 0.0, 0.0]
+        self.time.clear()
+        self.scatter.clear_points()
+        self.bars.setData([0.0, 1.0], [0.0])
+        self.count.setText("")
+        self._draw_clean()
+        self._set_limits()
+        self.pages.forget()
 
     def _take_clean(self, found: CleanMixture | None) -> None:
         """What was measured after clean training, if anything was; the session measures it once."""

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QDoubleSpinBox, QPushButton, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QPushButton, QSplitter, QVBoxLayout, QWidget
 
 from engine.core.results import FloatArray, IntArray, Mixture, Weights
 from engine.figures.declare import ViewDeclaration, phase
@@ -15,6 +15,7 @@ from engine.figures.order import neuron_order
 from engine.figures.panels import picture_size
 from engine.run.snapshot import Snapshot
 from fp_gui.folding import ControlRow
+from fp_gui.number_boxes import DecimalBox
 from fp_gui.theme import Theme
 from fp_gui.views.base import views
 from fp_gui.views.gallery import ColourBar, Grid, TileGallery
@@ -48,7 +49,7 @@ class NeuronsView(GalleryView[TileGallery]):
             f"Start × {AMPLIFY}", "Draw the small start weights ten times stronger; the title says so."
         )
         self.fixed = Switch("Fixed scale", "Set the colour scale by hand instead of letting it grow with the weights.")
-        self.limit = QDoubleSpinBox()
+        self.limit = DecimalBox()
         self.limit.setRange(0.001, 100.0)
         self.limit.setDecimals(3)
         self.limit.setValue(1.0)
@@ -72,7 +73,7 @@ class NeuronsView(GalleryView[TileGallery]):
         top = ControlRow(8)
         for label, control in (("Show", self.space), ("by", self.sort), ("first", self.count)):
             top.add(line(label, wrap=False), control)
-        for part in (self.alive, self.freeze):
+        for part in (self.alive, self.freeze, self.resort):
             top.add(part)
         top.add_stretch()
         top.add(self.inspect)
@@ -98,7 +99,7 @@ class NeuronsView(GalleryView[TileGallery]):
     def _connect(self) -> None:
         for box in (self.amplify, self.fixed):
             box.toggled.connect(self.changed)
-        self.freeze.toggled.connect(self._resort)
+        self.freeze.toggled.connect(self._thaw)
         self.limit.valueChanged.connect(self.changed)
         self.inspect.toggled.connect(self._toggle)
 
@@ -118,29 +119,41 @@ class NeuronsView(GalleryView[TileGallery]):
     @property
     def inspecting(self) -> bool:
         """Whether one neuron is looked at from close by."""
-        return self._inspector is not None and self._inspector.isVisibleTo(self)
+        return self._inspector is not None and not self._inspector.isHidden()
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Show the weights of ``snapshot``; nothing if they are those already shown."""
+        self.turn_to(snapshot)
         weights, mixture = snapshot.get(Weights), snapshot.get(Mixture)
         if weights is None or mixture is None:
             return
         key = (snapshot.run, snapshot.step, snapshot.phase, weights.clean is None)
         if key == self._key:
             return
-        if not self._key or self._key[0] != snapshot.run:
-            self.forget()
         self._key = key
         self._snapshot, self.weights, self.mixture = snapshot, weights, mixture
+        if self.inspecting and self.inspector.neuron >= len(weights.now):
+            self.inspector.select(-1)  # this network has no such neuron
         self.renew_order()
+        if self.inspecting and self.inspector.neuron < 0 and len(self.order):
+            self.inspector.select(int(self.order[0]))
         self.pages.show_content()
         self.redraw()
 
     def forget(self) -> None:
-        """A new run: nothing of the old one holds any more."""
+        """The inspector stays with its neuron, if the next network has such a one."""
         super().forget()
+        self._key = ()
+        self._snapshot = self.weights = self.mixture = None
         if self._inspector is not None:
-            self._inspector.record.clear()
+            self._inspector.forget()
+            if not self.inspecting:
+                self._inspector.select(-1)
+
+    def _thaw(self) -> None:
+        """No longer frozen: sort at once."""
+        if not self.frozen:
+            self._resort()
 
     @property
     def frozen(self) -> bool:
@@ -240,6 +253,7 @@ class NeuronsView(GalleryView[TileGallery]):
         self.inspector.select(unit)
         self.inspect.setChecked(True)
         self.inspector.show()
+        self.keep_in_sight()
         self.redraw()
         self.neuron_selected.emit(unit)
 

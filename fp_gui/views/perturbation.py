@@ -80,6 +80,7 @@ class PerturbationView(SampleView[Perturbations]):
         for widget in (self.stems, self.histogram, self.key, self.mean_key):
             widget.setToolTip(TERMS)
         self.pages = Pages(self._body())
+        self._scale = 0.0  # of the colours
         self._limits = 0.0, 0.0  # of the coefficients and the counts: axes only grow in a run
         top = self.controls()
         top.add(self.facts, stretch=1)
@@ -112,9 +113,16 @@ class PerturbationView(SampleView[Perturbations]):
         return body
 
     def forget(self) -> None:
-        """Another run: its axes begin anew."""
+        """Empty plots, whose axes begin anew."""
         super().forget()
-        self._limits = 0.0, 0.0
+        self._limits, self._scale = (0.0, 0.0), 0.0
+        self.bar.set_scale(0.0)
+        for item in (self.coefficients, self.dense):
+            item.setData([], [])
+        self.bars.setData([0.0, 1.0], [0.0])
+        for at in (self.mean, self.this):
+            at.setValue(0.0)
+        self.mean_key.setText("")
 
     def size_of(self, found: Perturbations) -> int:
         """How many inputs are shown."""
@@ -125,7 +133,7 @@ class PerturbationView(SampleView[Perturbations]):
         found, i = self.found, self.chosen
         if found is None or i < 0:
             return
-        scale = shared_scale(found)
+        scale = self._scale = max(self._scale, shared_scale(found))  # it only grows in a run
         factor = amplification(found.delta, scale) if self.factor.value == "auto" else 1
         x, delta = found.x[i], found.delta[i]
         for picture, values in zip(self.pictures, (x, delta * np.float32(factor), x + delta), strict=True):

@@ -32,7 +32,7 @@ from fp_gui.views.plots import (
     theme_plot,
     translucent,
 )
-from fp_gui.views.widgets import Pages, Switch, line, restore, tint
+from fp_gui.views.widgets import Pages, Switch, aged, line, restore, tint
 
 TOP = 1.07  # of the y axis: room for the name of tau above the curves
 MEASURING = (
@@ -176,7 +176,6 @@ class RadiusView(View):
 
         self.bounded = True  # whether there are a certificate and an ideal network
         self.result: RadiusCurves | None = None
-        self._run = ""
         self._tau = 0.0
         self._pointed = -1  # the radius under the mouse, −1 for tau
         self.clean.toggled.connect(self._show)
@@ -188,12 +187,13 @@ class RadiusView(View):
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Draw the curves of ``snapshot`` if they are not those that are shown already."""
-        if snapshot.run != self._run:
-            self._run, self.result, self._pointed = snapshot.run, None, -1
+        if snapshot.run != self.run:
+            self.turn_to(snapshot)
             self._set_bounded(snapshot.config.kind != IMAGES)
         result, tau = snapshot.get(RadiusCurves), snapshot.config.attack.tau
         if result is None and self.result is None:
-            self.pages.message.setText(MEASURING if self.bounded else MEASURING_IMAGES)
+            measuring = MEASURING if self.bounded else MEASURING_IMAGES
+            self.pages.message.setText(self.failure(snapshot, RadiusCurves) or measuring)
             self.pages.show_content(False)
             return
         self.pages.show_content()
@@ -203,6 +203,29 @@ class RadiusView(View):
         if result is not None and result is not self.result:
             self.result = result
             self._draw(result)
+        if self.result is not None:
+            self.names["now"].setText(f"now ({aged(self.result.step, snapshot.step)})")
+
+    def forget(self) -> None:
+        """No curves, and no radius to read them at."""
+        super().forget()
+        self.result, self._pointed, self._tau = None, -1, 0.0
+        for curve in self.curves.values():
+            curve.y = curve.low = curve.high = NONE
+            for item in (curve.line, curve.marks, curve.bars):
+                item.setData([], [])
+        for area in self.areas.values():
+            area.setPath(QPainterPath())
+        for cell in self.cells.values():
+            cell.value.setText("–")
+        for state, (name, _, _) in STATES.items():
+            self.names[state].setText(name)
+        for label in (self.at, self.protocol):
+            label.setText("")
+        self.cross.hide()
+        self._draw_tau()
+        self._set_bounded(True)
+        self.pages.forget()
 
     def _set_bounded(self, bounded: bool) -> None:
         """Show what belongs to the certificate and the ideal network, or nothing of it: nets on images have none."""
@@ -236,7 +259,6 @@ class RadiusView(View):
             area.setPath(path)
         self.plot.setLabel("bottom", f"radius of the ball around the input ({NORM_SIGN[result.norm]} norm)")
         self._range()
-        self.names["now"].setText(f"now (step {result.step:,})")
         self.heads[1].setText("certified, at least" + ("" if result.norm == "l2" else " *"))
         self.protocol.setText(protocol_text(result))
         self._show()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -12,19 +13,21 @@ from PySide6.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 from engine.config.experiment import IMAGES
 from engine.core import metrics
 from engine.core.history import Series
-from engine.core.measurement import wilson_bounds
+from engine.core.measurement import Measurement, wilson_bounds
 from engine.figures.declare import ViewDeclaration
 from engine.figures.robustness import VIEW
-from engine.run.snapshot import ProtocolLog, Snapshot
+from engine.run.snapshot import ProtocolLog, Snapshot, protocol_at
 from engine.run.timeline import spans
 from fp_gui.folding import ControlRow, Figures, FiguresTable, FoldingLabel
 from fp_gui.theme import Theme
 from fp_gui.views.base import Place, View, views
 from fp_gui.views.curves import TimePlot
 from fp_gui.views.plots import Floats, swatch
-from fp_gui.views.widgets import Pages, Switch, line, restore, tint
+from fp_gui.views.widgets import Pages, Switch, aged, line, restore, tint
 
 CURVES = VIEW.looks
+Band = tuple[Floats, Floats]
+HEADS = ("", "protocol", "live estimate [95%]", "report [95%]")
 
 
 def sample_sizes(steps: ArrayLike, log: ProtocolLog) -> Floats:
@@ -42,12 +45,26 @@ def wilson_of(series: Series, log: ProtocolLog) -> tuple[Floats, Floats]:
     return wilson_bounds(series.values * sizes, sizes)
 
 
-def figure_text(series: Series | None, band: tuple[Floats, Floats] | None) -> str:
-    """The last value of a series with its interval, e.g. ``0.862 [0.829, 0.889]``."""
-    if series is None or not len(series):
+def column_step(found: Mapping[str, Series]) -> int | None:
+    """The step that a column is of: the newest at which the accuracy that is measured last was; None before one."""
+    whole = [found[name] for name in metrics.ACCURACIES if name in found]
+    steps = [int(series.steps[-1]) for series in whole if len(series)]
+    return min(steps, default=None)
+
+
+def figure_text(series: Series | None, band: tuple[Floats, Floats] | None, step: int | None, *, own: bool) -> str:
+    """The value at ``step`` with its interval, e.g. ``0.862 [0.829, 0.889]``, a dash where nothing was measured then.
+
+    With ``own`` it is the newest one up to that step, and says its step where that is another.
+    """
+    if series is None or step is None:
         return "–"
-    text = f"{series.values[-1]:.3f}"
-    return text if band is None else f"{text} [{band[0][-1]:.3f}, {band[1][-1]:.3f}]"
+    at = int(np.searchsorted(series.steps, step, side="right")) - 1  # of several values of one step the last one
+    if at < 0 or (series.steps[at] != step and not own):
+        return "–"
+    text = f"{series.values[at]:.3f}"
+    text = text if band is None else f"{text} [{band[0][at]:.3f}, {band[1][at]:.3f}]"
+    return text if series.steps[at] == step else f"{text} at step {series.steps[at]:,}"
 
 
 class Row:
@@ -63,6 +80,12 @@ class Row:
             grid.addWidget(label, row, column)
         for label in (self.live, self.report):
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+
+    def forget(self) -> None:
+        """Nothing was measured."""
+        for label in (self.protocol, self.live, self.report):
+            label.setText("")
+            label.setToolTip(CURVES[self.key].tip)
 
     def set_visible(self, visible: bool) -> None:
         """Show or hide the whole line."""
@@ -96,7 +119,7 @@ class RobustnessView(View):
         table.setHorizontalSpacing(14)
         table.setVerticalSpacing(1)
         table.setColumnStretch(1, 1)
-        self.heads = [line(t, wrap=False) for t in ("", "protocol", "live estimate [95%]", "report [95%]")]
+        self.heads = [line(t, wrap=False) for t in HEADS]
         for column, head in enumerate(self.heads):
             table.addWidget(head, 0, column)
         self.rows = {key: Row(table, i + 1, key) for i, key in enumerate(CURVES)}
@@ -118,6 +141,7 @@ class RobustnessView(View):
         layout.addWidget(top)
         layout.addWidget(self.pages, 1)
         self._seen: dict[str, object] = {}
+        self._bands: dict[str, tuple[Band | None, Band | None]] = {}  # of estimates and reports, by quantity
         self._key: tuple[object, ...] = ()
         self.images = False
         self._show_alignment()
@@ -127,6 +151,9 @@ class RobustnessView(View):
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Draw what the history has gained; nothing if it has gained nothing."""
+        if snapshot.run != self.run:
+            self.turn_to(snapshot)
+            self._set_images(snapshot.config.kind == IMAGES)
         history = snapshot.history
         series = {key: history[key] for key in CURVES if key in history}
         reports = {key: history[metrics.REPORT + key] for key in CURVES if metrics.REPORT + key in history}
@@ -134,13 +161,6 @@ class RobustnessView(View):
         key = (snapshot.run, snapshot.step, snapshot.phase, len(snapshot.events), *counts)
         if key == self._key:
             return
-        if not self._key or self._key[0] != snapshot.run:
-            self._seen.clear()
-            self._show_certified(False)
-            self._set_images(snapshot.config.kind == IMAGES)
-            self.report.setText("")
-            self.heads[3].setText("report [95%]")
-            self.plot.clear()
         self._key = key
         self.pages.show_content(any(counts))
         if not any(counts):
@@ -159,9 +179,25 @@ class RobustnessView(View):
             if self._seen.get(name) != state:
                 self._seen[name] = state
                 self._draw(name, series.get(name), reports.get(name), snapshot)
+        self._fill(series, reports, snapshot)
+
+    def forget(self) -> None:
+        """An empty plot over an empty table."""
+        super().forget()
+        self._key = ()
+        self._seen.clear()
+        self._bands.clear()
+        self._show_certified(False)
+        for head, text in zip(self.heads, HEADS, strict=True):
+            head.setText(text)
+        for row in self.rows.values():
+            row.forget()
+        self.report.setText("")
+        self.plot.clear()
+        self.pages.forget()
 
     def _draw(self, name: str, series: Series | None, reports: Series | None, snapshot: Snapshot) -> None:
-        row, proportion = self.rows[name], name != metrics.ALIGNMENT
+        proportion = name != metrics.ALIGNMENT
         protocol, report_protocol = snapshot.protocol(name), snapshot.protocol(metrics.REPORT + name)
         band = report_band = None
         if name == metrics.CERTIFIED:
@@ -175,21 +211,42 @@ class RobustnessView(View):
                 report_band = wilson_of(reports, snapshot.protocols[metrics.REPORT + name])
             low, high = report_band or (reports.values, reports.values)
             self.plot.set_points(name, reports.steps, reports.values, low, high)
-        row.live.setText(figure_text(series, band))
-        row.report.setText(figure_text(reports, report_band))
-        if reports is not None and len(reports):
-            self.heads[3].setText(f"report [95%], step {reports.steps[-1]:,}")
-        row.protocol.setToolTip(f"{CURVES[name].tip}\n{protocol.text() if protocol is not None else ''}".rstrip())
-        row.protocol.setText(protocol.short() if protocol is not None else CURVES[name].label)
-        if name == metrics.ALIGNMENT:
-            row.protocol.setText("FGM alignment with −y·M w*: mean cosine")
-        if name == metrics.CERTIFIED and protocol is not None:  # what kind of bound it is, the tooltip says
-            row.protocol.setText(protocol.short().replace(protocol.attack, "certified"))
-        if report_protocol is not None:
-            if report_protocol.attack == "pgd":
+        self._bands[name] = band, report_band
+
+    def _fill(self, series: Mapping[str, Series], reports: Mapping[str, Series], snapshot: Snapshot) -> None:
+        """The table: each column is of one evaluation, with its step, radius and protocols; else a figure says its own.
+
+        A report that is still being measured is not mixed with the one before it.
+        """
+        live, report = column_step(series), column_step(reports)
+        for head, words, step, prefix in (
+            (self.heads[2], HEADS[2], live, ""), (self.heads[3], HEADS[3], report, metrics.REPORT),
+        ):  # fmt: skip
+            how = self._protocol(snapshot, prefix + metrics.PGD, step)
+            age = "" if step is None else f", {aged(step, snapshot.step) if not prefix else f'step {step:,}'}"
+            head.setText(words + age + ("" if how is None else f", tau {how.tau:g}"))
+        told = ""
+        for name, row in self.rows.items():
+            band, report_band = self._bands.get(name, (None, None))
+            row.live.setText(figure_text(series.get(name), band, live, own=True))
+            row.report.setText(figure_text(reports.get(name), report_band, report, own=False))
+            tip, protocol = CURVES[name].tip, self._protocol(snapshot, name, live)
+            row.protocol.setToolTip(f"{tip}\n{protocol.text() if protocol is not None else ''}".rstrip())
+            row.protocol.setText(protocol.short() if protocol is not None else CURVES[name].label)
+            if name == metrics.ALIGNMENT:
+                row.protocol.setText("FGM alignment with −y·M w*: mean cosine")
+            if name == metrics.CERTIFIED and protocol is not None:  # what kind of bound it is, the tooltip says
+                row.protocol.setText(protocol.short().replace(protocol.attack, "certified"))
+            how = self._protocol(snapshot, metrics.REPORT + name, report)
+            row.report.setToolTip(tip if how is None else f"{tip}\nReport: {how.text()}")
+            if how is not None and how.attack == "pgd":
                 others = "FGM" if self.images else "FGM and dense direction"
-                self.report.setText(f"Report: {report_protocol.text()}; {others} on the same samples.")
-            row.report.setToolTip(f"{CURVES[name].tip}\nReport: {report_protocol.text()}")
+                told = f"Report: {how.text()}; {others} on the same samples."
+        self.report.setText(told)
+
+    @staticmethod
+    def _protocol(snapshot: Snapshot, name: str, step: int | None) -> Measurement | None:
+        return None if step is None else protocol_at(snapshot.protocols.get(name, ()), step)
 
     def figures_text(self) -> str:
         """The table in words, a line a row."""

@@ -6,17 +6,19 @@ from typing import ClassVar, Generic, TypeVar
 
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from PySide6.QtCore import QRectF, QSignalBlocker, Qt
-from PySide6.QtWidgets import QLabel, QSpinBox, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QToolButton, QVBoxLayout, QWidget
 
 from engine.core.measurement import Measurement
 from engine.run.snapshot import Snapshot
 from fp_gui.folding import ControlRow
+from fp_gui.number_boxes import WholeBox
 from fp_gui.theme import Theme
 from fp_gui.views.base import View
 from fp_gui.views.gallery import Bytes, Grid, TileGallery
 from fp_gui.views.widgets import Choice, Pages, line, restore, tint
 
 R = TypeVar("R")
+TITLES = ("x", "δ", "x + δ")
 SAMPLES = 12  # that can be chosen before the first result says how many there are
 
 
@@ -25,7 +27,7 @@ def measured(protocol: Measurement) -> str:
     return protocol.text().replace(", 95% Wilson interval", "")
 
 
-def step_button(box: QSpinBox, text: str, tip: str, step: int) -> QToolButton:
+def step_button(box: WholeBox, text: str, tip: str, step: int) -> QToolButton:
     """A small button that moves ``box`` by ``step``."""
     button = QToolButton()
     button.setText(text)
@@ -82,7 +84,7 @@ class SampleView(View, Generic[R]):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.sample = QSpinBox()
+        self.sample = WholeBox()
         self.sample.setRange(1, SAMPLES)
         self.sample.setPrefix(f"{self.noun} ")
         self.sample.setToolTip(f"{self.declaration.option('sample').doc} They are always the same ones.")
@@ -94,9 +96,8 @@ class SampleView(View, Generic[R]):
         for label in (self.facts, self.summary):
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             label.setToolTip(self.terms)
-        self.pictures = tuple(self.make_picture(title) for title in ("x", "δ", "x + δ"))
+        self.pictures = tuple(self.make_picture(title) for title in TITLES)
         self.found: R | None = None
-        self._run = ""
         self.sample.valueChanged.connect(self.choose)
         self.factor.currentIndexChanged.connect(self.draw_sample)
 
@@ -132,8 +133,18 @@ class SampleView(View, Generic[R]):
         raise NotImplementedError
 
     def forget(self) -> None:
-        """Another run: nothing of the one before holds."""
+        """No samples."""
+        super().forget()
         self.found = None
+        for picture, title in zip(self.pictures, TITLES, strict=True):
+            picture.forget()
+            picture.title.setText(title)
+        for label in (self.facts, self.summary):
+            label.setText("")
+        with QSignalBlocker(self.sample):
+            self.sample.setRange(1, SAMPLES)
+        self.pages.forget()
+        self.choose()
 
     @property
     def chosen(self) -> int:
@@ -143,20 +154,23 @@ class SampleView(View, Generic[R]):
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Show the perturbations of ``snapshot`` if they are not those that are shown already."""
-        if snapshot.run != self._run:
-            self._run = snapshot.run
-            self.forget()
+        self.turn_to(snapshot)
         found: R | None = snapshot.get(self.result)
         if found is None and self.found is None:
-            self.pages.message.setText(self.measuring)
+            self.pages.message.setText(self.failure(snapshot, self.result) or self.measuring)
         self.pages.show_content(found is not None or self.found is not None)
         if found is None or found is self.found:
+            self.tell_age(snapshot.step)
             return
         self.found = found
         with QSignalBlocker(self.sample):
             self.sample.setRange(1, max(self.size_of(found), 1))
         self.draw_all(found)
         self.choose()
+        self.tell_age(snapshot.step)
+
+    def tell_age(self, now: int) -> None:
+        """Say how far what is shown lags behind step ``now``, where it can."""
 
     def choose(self) -> None:
         """Another sample was chosen, or others are there."""

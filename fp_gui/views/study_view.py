@@ -11,7 +11,6 @@ from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
     QLabel,
-    QSpinBox,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
@@ -22,6 +21,7 @@ from engine.core.results import Filters, LayerInfo
 from engine.figures.declare import Look
 from engine.run.snapshot import Snapshot
 from fp_gui.folding import ControlRow, FoldingLabel
+from fp_gui.number_boxes import WholeBox
 from fp_gui.theme import ORANGE, VERMILION, Theme
 from fp_gui.views.layer_choice import LayerChoice
 from fp_gui.views.plots import SYMBOLS, colour_of, pen_of, swatch, theme_plot
@@ -94,12 +94,11 @@ def fill_row(table: QTableWidget, row: int, texts: Sequence[str], *, bold: bool 
         table.setItem(row, column, cell)
 
 
-def steps_box(otherwise: str, tip: str) -> QSpinBox:
+def steps_box(otherwise: str, tip: str) -> WholeBox:
     """A number of steps; 0 leaves it to the engine and reads ``otherwise``."""
-    box = QSpinBox()
+    box = WholeBox()
     box.setRange(0, 10_000_000)
     box.setSingleStep(50)
-    box.setGroupSeparatorShown(True)
     box.setSpecialValueText(otherwise)
     box.setToolTip(tip)
     box.setAccessibleName(tip.partition(".")[0])
@@ -162,9 +161,17 @@ class StudyView(TaskView, Generic[F]):
         """What was measured and how, when the run is at ``step``."""
         raise NotImplementedError
 
-    def forget(self) -> None:
+    def unread(self) -> None:
         """There is no study."""
-        self.found = None
+        self.found = self._shown = None
+        self.pages.forget()
+        self.protocol.setVisible(False)
+        for label in (self.protocol, self.verdict):
+            label.setText("")
+        for plot in self.plots:
+            plot.getPlotItem().clear()
+        for table in self.findChildren(QTableWidget):
+            table.setRowCount(0)
 
     def update_view(self, snapshot: Snapshot) -> None:
         """Draw the study if it is another one, and say how old it is."""

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QSizePolic
 from engine.core.errors import StoreError
 from engine.run.snapshot import Snapshot
 from engine.studies.base import NotMeasured
+from fp_gui.durations import how_far
 from fp_gui.folding import FoldingLabel
 from fp_gui.tasks import Task, TaskState
 from fp_gui.theme import ORANGE, VERMILION, Theme
@@ -70,10 +71,16 @@ class TaskBar(QWidget):
             if button is self.sender():
                 self.requested.emit(task)
 
-    def show_state(self, state: TaskState) -> None:
-        """Show how a task stands, one of this bar or of another."""
+    def show_state(self, state: TaskState | None) -> None:
+        """Show how a task on the run that is open stands, one of this bar or of another; None: there was none."""
         self.state = state
         self._show()
+
+    def forget(self) -> None:
+        """Another run is open: how a task on the one before has ended is no news of it."""
+        if self.state is not None and not self.state.busy:
+            self.state = None
+            self._show()
 
     def _show(self) -> None:
         state = self.state
@@ -86,11 +93,11 @@ class TaskBar(QWidget):
         text = ""
         if state is not None and own:
             text = state.text
+            self.text.setToolTip(f"{state.text}\nOn the run {state.folder.name}")
             if state.state == "running":
                 self.bar.setRange(0, 0 if state.share is None else THOUSAND)
                 self.bar.setValue(0 if state.share is None else round(state.share * THOUSAND))
-                share = "" if state.share is None else f" · {state.share:.0%}"
-                text = f"{state.task.title}{share}: {state.text}"
+                text = f"{' · '.join(filter(None, (state.task.title, how_far(state))))}: {state.text}"
                 where = f"On the run {state.folder.name}, in another process; training goes on"
                 self.text.setToolTip(f"{state.text}\n{where}")
             elif state.state == "saving":
@@ -118,13 +125,14 @@ class TaskView(View):
 
     view_requested = Signal(str)
     task_requested = Signal(object)
-    cancel_requested = Signal()
+    cancel_requested = Signal(object)  # the folder of the run
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.task_bar = TaskBar(self.tasks)
         self.task_bar.requested.connect(self._ask)
-        self.task_bar.cancelled.connect(self.cancel_requested)
+        self.task_bar.cancelled.connect(self._cancel)
+        self._states: dict[Path, TaskState] = {}  # of the newest task of each run
         self.problem = FoldingLabel(stays=True)  # what is wrong with the file
         self.problem.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.problem.hide()
@@ -142,13 +150,28 @@ class TaskView(View):
     def _ask(self, task: Task) -> None:
         self.task_requested.emit(self.complete(task))
 
+    @Slot()
+    def _cancel(self) -> None:
+        if self.task_bar.state is not None:
+            self.cancel_requested.emit(self.task_bar.state.folder)
+
     def read(self, folder: Path) -> None:
         """Read the file of the run in ``folder``; raises :class:`StoreError`."""
         raise NotImplementedError
 
-    def forget(self) -> None:
+    def unread(self) -> None:
         """Forget what was read: another run, or no file."""
         raise NotImplementedError
+
+    def forget(self) -> None:
+        """Nothing was read, and no task was asked for."""
+        super().forget()
+        self.snapshot = self._drawn = self._signature = None
+        self._pause.stop()
+        self.unread()
+        self.problem.hide()
+        self.problem.setText("")
+        self.task_bar.forget()
 
     def update_view(self, snapshot: Snapshot) -> None:
         """Show the file's content and ``snapshot``."""
@@ -156,9 +179,12 @@ class TaskView(View):
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """Show ``snapshot``, at once or when a second has passed since the last one."""
-        other = self.snapshot is None or self.snapshot.run != snapshot.run
+        other = snapshot.run != self.run
+        self.turn_to(snapshot)
         self.snapshot = snapshot
-        if other or not self._pause.isActive():
+        if other:
+            self.show_own_task(self._states.get(snapshot.folder))
+        if not self._pause.isActive():
             self.refresh()
             self._pause.start()
 
@@ -187,7 +213,7 @@ class TaskView(View):
             return
         self._signature = signature
         text = ""
-        self.forget()
+        self.unread()
         try:
             self.read(folder)
         except NotMeasured:
@@ -199,10 +225,16 @@ class TaskView(View):
 
     @Slot(object)
     def show_task(self, state: TaskState) -> None:
-        """Show the progress of a task; when one ends, read what it wrote."""
+        """Take in how a task stands, and show it if it is on the run that is shown; when one ends, read its file."""
+        self._states[state.folder] = state
+        if self.snapshot is None or self.snapshot.folder == state.folder:
+            self.show_own_task(state)
+            if not state.busy and self.snapshot is not None:
+                self.refresh()
+
+    def show_own_task(self, state: TaskState | None) -> None:
+        """Show how the newest task on the run that is shown stands; None: there was none."""
         self.task_bar.show_state(state)
-        if not state.busy and self.snapshot is not None:
-            self.refresh()
 
     def set_theme(self, theme: Theme) -> None:
         """Recolour the parts that every such view has."""

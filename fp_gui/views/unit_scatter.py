@@ -43,6 +43,13 @@ class UnitScatter(pg.PlotWidget):  # type: ignore[misc]
         self.dead.setData(x[~alive], y[~alive])
         self._ring()
 
+    def clear_points(self) -> None:
+        """There are no units."""
+        self.unit = -1
+        none = np.empty(0, np.float32)
+        self.show_points(none, none, np.empty(0, bool))
+        self.setToolTip("")
+
     def mark(self, unit: int) -> None:
         """Ring the point of one unit; −1 for none."""
         if unit != self.unit:

@@ -38,11 +38,18 @@ def line(text: str = "", *, wrap: bool = True) -> QLabel:
     return label
 
 
+def aged(step: int, now: int) -> str:
+    """The step that something is of, and how far it lags behind ``now``, e.g. ``step 159, 799 steps ago``."""
+    ago = now - step
+    return f"step {step:,}" + (f", {ago:,} step{'s' if ago != 1 else ''} ago" if ago > 0 else "")
+
+
 class Pages(QStackedWidget):
     """Either the content of a view or, before there is anything to show, a text that says what to do."""
 
     def __init__(self, content: QWidget, message: str = EMPTY) -> None:
         super().__init__()
+        self._first = message
         self.message = FoldingLabel(message, folds=False)
         self.message.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.addWidget(self.message)
@@ -57,6 +64,11 @@ class Pages(QStackedWidget):
         """Show the content, or the message again."""
         if self.empty == present:
             self.setCurrentIndex(int(present))
+
+    def forget(self) -> None:
+        """Show the first message again: there is nothing else yet."""
+        self.message.setText(self._first)
+        self.show_content(False)
 
     def set_theme(self, theme: Theme) -> None:
         """Recolour the message."""

@@ -98,10 +98,12 @@ def test_data_as_json(call: Call, tmp_path: Path) -> None:
     assert found["digits"]["size_bytes"] > 0
     assert not found["cifar10"]["installed"]
     assert found["cifar10"]["size_bytes"] == 0
-    (tmp_path / "mine" / "a").mkdir(parents=True)
-    (tmp_path / "mine" / "a" / "0.png").write_bytes(b"12345")
+    for name in ("a/0.png", "a/1.png", "b/0.png", "b/1.png"):
+        (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mine" / name).write_bytes(b"12345")
     (own,) = json.loads(call("data", "image_folder", "--folder", tmp_path / "mine", "--json")[1])
-    assert (own["installed"], own["where"], own["size_bytes"]) == (True, str(tmp_path / "mine"), 5)
+    assert (own["installed"], own["where"], own["size_bytes"]) == (True, str(tmp_path / "mine"), 20)
+    assert "2 classes (a, b), 2 images for training, 2 held out" in own["note"]
 
 
 def test_what_data_refuses(call: Call, tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from engine.config.assignments import assigned, parse_assignment
 from engine.config.experiment import (
     KnobInfo,
     from_dict,
     knobs,
-    parse_assignment,
     resolve,
     to_dict,
     value_of,
@@ -163,20 +163,21 @@ def test_resolve_takes_paths_and_unique_names() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("attack.tau=0.1", ("attack.tau", 0.1)),
-        ("attack.tau = 1e-2", ("attack.tau", 0.01)),
-        ("attack.norm=linf", ("attack.norm", "linf")),
-        ('attack.norm="linf"', ("attack.norm", "linf")),
-        ("seed=7", ("seed", 7)),
-        ("random_start=true", ("random_start", True)),
-        ("about.title=a = b", ("about.title", "a = b")),
-        ("about.title=", ("about.title", "")),
+        ("attack.tau=0.1", {"attack.tau": 0.1}),
+        ("attack.tau = 1e-2", {"attack.tau": 0.01}),
+        ("attack.norm=linf", {"attack.norm": "linf"}),
+        ('attack.norm="linf"', {"attack.norm": "linf"}),
+        ("seed=7", {"seed": 7}),
+        ("clean_steps=1e3", {"schedule.clean_steps": 1000}),
+        ("random_start=true", {"attack.random_start": True}),
+        ("about.title=a = b", {"about.title": "a = b"}),
+        ("about.title=", {"about.title": ""}),
     ],
 )
-def test_parse_assignment(text: str, expected: tuple[str, object]) -> None:
-    name, value = parse_assignment(text)
-    assert (name, value) == expected
-    assert type(value) is type(expected[1])
+def test_assignment(text: str, expected: dict[str, object]) -> None:
+    found = assigned(SparseCodingConfig(), [parse_assignment(text)])
+    assert found == expected
+    assert [type(value) for value in found.values()] == [type(value) for value in expected.values()]
 
 
 @pytest.mark.parametrize("text", ["attack.tau", "=3", " = 3", ""])

@@ -26,7 +26,7 @@ from engine.data.sparse_stream import POOL, SparseCoding, Stream
 from engine.images.config import ImageConfig
 from engine.images.evaluation import ImageRequest
 from engine.images.evaluation import evaluate as evaluate_images
-from engine.images.training import GENERATORS as IMAGE_GENERATORS
+from engine.images.layout import GENERATORS as IMAGE_GENERATORS
 from engine.images.training import ImageTrainer, restrict, start
 from engine.models.layers import layers
 from engine.models.low_rank import Factors
@@ -34,8 +34,9 @@ from engine.models.symmetric_relu import SymmetricRelu
 from engine.run.session import RING, Session
 from engine.theory.config import SparseCodingConfig
 from engine.theory.evaluation import HeldOut, Request, evaluate
+from engine.theory.layout import GENERATORS
 from engine.theory.session import TheorySession
-from engine.theory.training import GENERATORS, Trainer, initial_weight
+from engine.theory.training import Trainer, initial_weight
 from tests.tiny_image_runs import tiny_images
 from tests.tiny_runs import tiny_config
 

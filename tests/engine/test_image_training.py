@@ -21,8 +21,9 @@ from engine.data.augment import ImageStream, pixels
 from engine.data.images import BOX
 from engine.images.config import ImageConfig
 from engine.images.data import load
+from engine.images.layout import GENERATORS
 from engine.images.session import ImageSession
-from engine.images.training import GENERATORS, ImageTrainer, restrict, start
+from engine.images.training import ImageTrainer, restrict, start
 from engine.models.classifier import ImageClassifier
 from engine.models.layers import layer, layers
 from engine.models.low_rank import Factors

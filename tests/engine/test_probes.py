@@ -96,7 +96,7 @@ def test_mixture_scalars_are_over_alive_neurons(dictionary: Tensor, target: Tens
     assert scalars[metrics.mixture("purity", "mean")] == pytest.approx(found.purity[10:].mean(), rel=1e-6)
     assert scalars[metrics.mixture("purity", "median")] == pytest.approx(np.median(found.purity[10:]), rel=1e-6)
     assert scalars[metrics.mixture("magnitude", "q90")] == pytest.approx(np.quantile(found.mixture[10:], 0.9), rel=1e-5)
-    assert set(scalars) == {metrics.ALIVE} | {
+    assert set(scalars) == {metrics.ALIVE, metrics.SMALL} | {
         metrics.mixture(q, s) for q in metrics.MIXTURE_QUANTITIES for s in metrics.SUMMARIES
     }
 
@@ -273,7 +273,8 @@ def test_an_evaluation_records_everything_once(world: tuple[HeldOut, SymmetricRe
     prefix = metrics.REPORT if report else ""
     expected = [*metrics.ACCURACIES, metrics.ALIGNMENT, metrics.COORDINATES90, metrics.ALIVE, metrics.ACTIVE_SHARE]
     expected += [metrics.mixture(q, s) for q in metrics.MIXTURE_QUANTITIES for s in metrics.SUMMARIES]
-    expected += metrics.PRINCIPLE1 if ended else ()
+    expected += [metrics.SMALL, metrics.HELD]
+    expected += [*metrics.PRINCIPLE1, metrics.KEPT] if ended else []
     expected += [metrics.CERTIFIED] if report else []  # step 7 is not its turn, a report always is
     names = [name for _, name, _ in seen]
     assert sorted(names) == sorted(prefix + name for name in expected)

@@ -17,8 +17,9 @@ from engine.core.errors import ConfigError, StoreError
 from engine.core.generators import number, seeded
 from engine.figures.export import export
 from engine.images.config import images
+from engine.images.layout import GENERATORS
 from engine.images.session import ImageSession
-from engine.images.training import GENERATORS, ImageTrainer, restrict
+from engine.images.training import ImageTrainer, restrict
 from engine.models.layers import layer, layers
 from engine.run.store import Store
 from engine.studies.base import NotMeasured

@@ -1,1 +1,1 @@
-"""Every kind of fault that was met, tried on the real program."""
+"""Every kind of fault: what is written, read, pressed and shown when something breaks."""

@@ -34,12 +34,14 @@ class FakeSession:
         self.threads: set[int] = set()
         self.closed = 0
         self.problems: tuple[Problem, ...] = ()
+        self.damaged: tuple[str, ...] = ()
         self.fail_at = -1
         self.fail_measure = False
         self.fail_save = ""
         self.fail_results = False
         self.delay = 0.001
         self.history = History()
+        self.data_words = ""
 
     @property
     def measuring(self) -> bool:
@@ -120,7 +122,7 @@ class FakeFactory:
         self.made.append(FakeSession(config, folder))
         return self.last
 
-    def resume(self, folder: Path, device: str | None = None) -> FakeSession:
+    def resume(self, folder: Path, device: str | None = None, data: Path | None = None) -> FakeSession:
         if not folder.is_dir():
             raise StoreError(f"run folder: {folder} does not exist")
         self.made.append(FakeSession(SparseCodingConfig(), folder, steps=7))

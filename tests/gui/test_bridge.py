@@ -19,7 +19,7 @@ from engine.run.snapshot import Problem
 from engine.theory.config import SparseCodingConfig
 from fp_gui.bridge.controller import Controller
 from fp_gui.bridge.mailbox import Mailbox
-from fp_gui.bridge.worker import Answer
+from fp_gui.bridge.requests import Answer
 from tests.gui.fakes import FakeFactory, FakeSession, MixturesFake, NeuronsFake
 
 LONG = with_value(SparseCodingConfig(), "schedule.clean_steps", 1_000_000)

@@ -32,13 +32,13 @@ PROTOCOLS = {
 
 def make(folder: Path, step: int = 2000, *, pgd: float = 0.33, run: str = "a", ended: bool = True) -> Snapshot:
     history = History()
-    history.append(0, metrics.mixture("dense_alignment", "mean"), 0.1)
+    history.append(0, metrics.mixture("dense_share", "mean"), 0.1)
     events: tuple[Event, ...] = ()
     if ended:
         events = (Event(1500, 0.0, "phase", "clean", "adversarial"),)
         for name, value in (
             (metrics.CLEAN, 0.97), (metrics.PGD, pgd), (metrics.ALIGNMENT, 0.95),
-            (metrics.mixture("dense_alignment", "mean"), 0.6),
+            (metrics.mixture("dense_share", "mean"), 0.8), (metrics.SMALL, 0.9),
         ):  # fmt: skip
             history.append(1500, REPORT + name, value)
     config = load_preset("small")
@@ -75,17 +75,26 @@ def test_registered_and_needs_no_probe() -> None:
 def test_each_verdict_has_a_sign_and_a_word(qtbot: QtBot, tmp_path: Path) -> None:
     view = shown(qtbot, make(tmp_path, pgd=0.7))
     cards = {c.shown.claim.id: c for c in view.cards if c.shown is not None}
-    assert [cards[i].badge.text() for i in (1, 2, 6)] == ["✗ does not hold", "✓ holds", "– not measured"]
+    assert [cards[i].badge.text() for i in (1, 2, 6)] == ["✗ does not hold", "✓ holds", "– not yet"]
     assert "does not hold in this run" in cards[1].plain.text()
     assert not cards[1].plain.isHidden()
     assert cards[2].plain.isHidden()
-    assert "Verify" in cards[6].remark.text()
-    assert "phase after clean training" in cards[4].remark.text()
+    for i in (4, 6):  # the phase is under way
+        assert cards[i].remark.text().startswith("Not yet: decided ")
+        assert "adversarial phase" in cards[i].remark.text()
     assert view.summary.text() == "2 hold · 1 does not hold · 8 not measured"
     for card in cards.values():
         assert card.shown is not None
         assert card.rule.text() == f"Rule: {card.shown.claim.rule}"
         assert not card.rule.isHidden()
+
+
+def test_a_claim_of_two_parts_says_the_verdict_of_each(qtbot: QtBot, tmp_path: Path) -> None:
+    view = shown(qtbot, make(tmp_path))
+    card = view.cards[2]
+    assert card.badge.text() == "✓ holds"
+    assert card.plain.text() == "dense: holds · small: holds"
+    assert not card.plain.isHidden()
 
 
 def test_evidence_names_value_interval_step_and_protocol(qtbot: QtBot, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 from engine.config.experiment import with_value
 from engine.run.commands import SaveCheckpoint
 from fp_gui import export
-from fp_gui.bridge.worker import Answer
+from fp_gui.bridge.requests import Answer
 from fp_gui.export import Exporter, ExportProgress, ExportRequest, arguments, failures
 from fp_gui.export_dialog import ExportDialog
 from fp_gui.main_window import MainWindow
@@ -197,7 +197,7 @@ def test_cancelled_while_saving_starts_nothing(
 
 def test_dialog_gives_what_was_chosen(qtbot: QtBot, tmp_path: Path) -> None:
     titles = {"neurons": "Neurons", "mixtures": "Mixtures", "race": "Race"}
-    dialog = ExportDialog(titles, ["neurons", "race"], ["race"], tmp_path)
+    dialog = ExportDialog(titles, ["neurons", "race"], {"race": "Not measured"}, tmp_path)
     qtbot.addWidget(dialog)
     assert dialog.chosen == ["neurons"]
     assert not dialog.views["race"].isEnabled()

@@ -7,11 +7,12 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLineEdit
 from pytestqt.qtbot import QtBot
 
+from engine.config.assignments import read_value
 from engine.config.experiment import Config, KnobInfo, from_dict, knobs, resolve, value_of, with_value
 from engine.data.sets.cifar10 import Cifar10World
 from engine.images.config import ImageConfig
 from engine.theory.config import SparseCodingConfig
-from fp_gui.fields import PathField, nudged, read, show
+from fp_gui.fields import PathField, nudged, show
 from fp_gui.form import SKIPPED, Form, KnobItem
 
 KNOBS = [k for k in knobs() if k.group != SKIPPED]
@@ -73,7 +74,7 @@ def test_small_number_is_kept_to_the_digit(form: Form, qtbot: QtBot) -> None:
 
 @pytest.mark.parametrize("value", [3e-05, 0.1, 1 / 3, 1.5, 1e-300, 100.0, 0.0, 123456.789])
 def test_shown_numbers_read_back_exactly(value: float) -> None:
-    assert read(show(value), "float") == value
+    assert read_value(show(value), "float") == value
 
 
 def test_whole_number_typed_into_a_decimal_knob(form: Form, qtbot: QtBot) -> None:

@@ -344,12 +344,12 @@ def test_order_and_number_of_units(qtbot):
 def test_the_order_is_renewed_after_a_pause(qtbot):
     view = shown(qtbot, FiltersView)
     view.set_options({"sort": "norm"})
+    view.set_playing(True)
     view.render(make(filters()))
     first = view.order.copy()
     view.render(make(filters(seed=1), step=1201))
     assert view.order.tolist() == first.tolist()
-    view._timer.stop()
-    view._resort()
+    view.set_playing(False)
     assert (np.diff(view.facts.norms["now"][view.order]) <= 0).all()
     assert view.order.tolist() != first.tolist()
 
@@ -665,7 +665,7 @@ def test_the_first_layers_points_are_linked_with_other_views(qtbot):
 
 def test_layers_say_that_they_are_measured_after_clean_training(qtbot):
     view = shown(qtbot, LayersView)
-    view.render(make())
+    view.render(dataclasses.replace(make(), clean_step=600))
     assert "being measured" in view.pages.message.text()
     view.render(make(by_layer()))
     view.render(make(step=1300))

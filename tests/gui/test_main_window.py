@@ -153,6 +153,7 @@ def test_space_plays_right_after_a_number_was_entered(window: MainWindow, factor
     control = next(iter(window.form.parameters["attack.tau"].items.keys())).field.control
     window.activateWindow()
     control.setFocus()
+    qtbot.waitUntil(control.hasFocus)
     qtbot.keyClicks(control, "1")
     qtbot.keyClick(control, Qt.Key.Key_Return)
     qtbot.keyClick(control, Qt.Key.Key_Space)
@@ -274,9 +275,9 @@ def test_the_run_begins_once_the_window_is_painted(
             order.append("run begun")
             return super().create(config, folder)
 
-        def resume(self, folder: Path, device: str | None = None) -> FakeSession:
+        def resume(self, folder: Path, device: str | None = None, data: Path | None = None) -> FakeSession:
             order.append("run begun")
-            return super().resume(folder, device)
+            return super().resume(folder, device, data)
 
     def loop() -> int:
         windows.extend(each for each in qapp.topLevelWidgets() if isinstance(each, MainWindow) and each.isVisible())
@@ -288,7 +289,6 @@ def test_the_run_begins_once_the_window_is_painted(
     monkeypatch.setattr(QApplication, "exec", lambda _: loop())
     monkeypatch.setattr(app, "view_types", lambda: (Painted,))
     monkeypatch.setattr(app, "qInstallMessageHandler", lambda handler: None)  # pytest-qt has its own
-    monkeypatch.setattr(app.signal, "signal", lambda number, handler: None)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # put back afterwards
     (tmp_path / "earlier").mkdir()
     folder = None if label == "small" else tmp_path / label

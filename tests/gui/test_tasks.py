@@ -14,11 +14,12 @@ from pytestqt.qtbot import QtBot
 from engine.run.commands import SaveCheckpoint
 from engine.run.snapshot import Snapshot
 from engine.studies.base import NotMeasured
-from fp_gui import tasks
+from fp_gui import task_runner, tasks
 from fp_gui.bridge.controller import Controller
-from fp_gui.bridge.worker import Answer
+from fp_gui.bridge.requests import Answer
 from fp_gui.main_window import MainWindow
-from fp_gui.tasks import EngineProcess, Task, Tasks, TaskState, arguments, progress_of
+from fp_gui.task_runner import Tasks
+from fp_gui.tasks import EngineProcess, Task, TaskState, arguments, progress_of
 from fp_gui.theme import ThemeManager
 from fp_gui.views.base import Place
 from fp_gui.views.task_view import TaskView
@@ -104,7 +105,7 @@ def claims(window: MainWindow) -> Tasked:
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
-    monkeypatch.setattr(tasks, "arguments", lambda run, task: ["-c", f"FOLDER = {str(run)!r}\n{code}"])
+    monkeypatch.setattr(task_runner, "arguments", lambda run, task: ["-c", f"FOLDER = {str(run)!r}\n{code}"])
 
 
 @pytest.mark.parametrize(
@@ -166,28 +167,30 @@ def test_python_that_cannot_start_is_said(qtbot: QtBot, monkeypatch: pytest.Monk
     assert "could not be started" in met.args[0]
 
 
-def test_one_task_at_a_time_and_a_lost_checkpoint_is_said(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_task_a_run_at_a_time_and_a_lost_checkpoint_is_said(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     pretend(monkeypatch, SLEEP)
     saves: list[Callable[[Answer], None]] = []
-    central = Tasks(saves.append)
+    central = Tasks(saves.append, QSettings())
     states: list[TaskState] = []
     notices: list[str] = []
     central.changed.connect(states.append)
     central.notice.connect(notices.append)
-    central.request(TASK)
-    central.request(OTHER)
+    central.request(TASK, tmp_path)
+    central.request(OTHER, tmp_path)
     assert len(saves) == 1
     assert "Verify" in notices[0]
     saves[0](Answer(1, SaveCheckpoint(), error="the disk is full"))
     assert states[-1].state == "failed"
     assert "could not be saved" in states[-1].text
-    central.request(OTHER)
-    central.cancel()
+    central.request(OTHER, tmp_path)
+    central.cancel(tmp_path)
     assert states[-1].state == "cancelled"
-    central.request(TASK)
-    saves[1](Answer(2, SaveCheckpoint(), folder=Path()))  # the save for the one that was cancelled starts nothing
+    central.request(TASK, tmp_path)
+    saves[1](Answer(2, SaveCheckpoint(), folder=tmp_path))  # the save for the one that was cancelled starts nothing
     assert states[-1].state == "saving"
-    saves[2](Answer(3, SaveCheckpoint(), folder=Path()))
+    saves[2](Answer(3, SaveCheckpoint(), folder=tmp_path))
     assert states[-1].state == "running"
     central.close()
 
@@ -232,7 +235,7 @@ def test_progress_and_cancel_in_the_view(window: MainWindow, qtbot: QtBot, monke
     window.controller.play()  # training goes on meanwhile
     qtbot.waitUntil(lambda: window.controller.last is not None and window.controller.last.step > 3)
     bar.cancel.click()
-    qtbot.waitUntil(lambda: not window.tasks.busy)
+    qtbot.waitUntil(lambda: not window.tasks.under_way)
     assert "ancelled" in bar.text.text()
     assert window.banner.level != "error"
 
@@ -290,8 +293,8 @@ def test_only_its_own_save_drops_a_task(
         pass
     qtbot.waitUntil(lambda: states[-1].state == ("running" if unrelated else "failed"), timeout=10_000)
     assert [s.state for s in states][:1] == ["saving"]
-    window.tasks.cancel()
-    qtbot.waitUntil(lambda: not window.tasks.busy)
+    window.tasks.cancel(session.folder)
+    qtbot.waitUntil(lambda: not window.tasks.under_way)
 
 
 # --- panels

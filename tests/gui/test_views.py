@@ -310,20 +310,40 @@ def test_fixed_scale_is_the_users(qtbot):
     assert view.bar.texts()[2] == "+3"
 
 
-def test_order_is_renewed_after_a_pause_and_can_be_frozen(qtbot):
+def test_at_a_pause_the_tiles_are_sorted_and_the_chosen_neuron_stays_in_sight(qtbot):
     view = shown(qtbot, NeuronsView)
+    view.set_options({"count": "64"})
+    view.set_playing(True)
+    view.render(make(2000, m=100, seed=1))
+    first = view.order.copy()
+    hidden = next(i for i in range(len(view.mixture.norm)) if i not in first)
+    view.select(hidden)  # clicked in another view
+    assert view.order[-1] == hidden
+    np.testing.assert_array_equal(view.order[:-1], first[:-1])
+    view.render(make(2001, m=100, seed=2))
+    np.testing.assert_array_equal(view.order[:-1], first[:-1])
+    view.set_playing(False)
+    assert not np.array_equal(view.order[:-1], first[:-1])
+    assert hidden in view.order
+    assert all(gallery.grid.rect(hidden) is not None for gallery in view.galleries if gallery.grid is not None)
+
+
+def test_order_is_renewed_on_request_and_at_a_pause_and_can_be_frozen(qtbot):
+    view = shown(qtbot, NeuronsView)
+    view.set_playing(True)
     view.render(make(2000, seed=1))
     first = view.order.copy()
     view.render(make(2001, seed=2))
-    np.testing.assert_array_equal(view.order, first)  # within the second
-    view._timer.stop()
-    view._resort()
+    np.testing.assert_array_equal(view.order, first)  # tiles stay under the reader's eye
+    assert view.resort.isEnabled()  # lit: others would come first
+    view.resort.click()
+    assert not view.resort.isEnabled()
     second = view.order.copy()
     norm = view.mixture.norm
     assert (np.diff(norm[second]) <= 0).all()
     assert not np.array_equal(first, second)
     view.freeze.setChecked(True)
-    view._timer.stop()
+    view.set_playing(False)
     view.render(make(2002, seed=3))
     np.testing.assert_array_equal(view.order, second)
     view.freeze.setChecked(False)

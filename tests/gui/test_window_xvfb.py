@@ -154,14 +154,14 @@ def test_without_a_screen_it_runs_headless(monkeypatch: pytest.MonkeyPatch, capf
 
     lines: list[list[str]] = []
 
-    def pretend(line: list[str], check: bool) -> subprocess.CompletedProcess[str]:
+    def pretend(line: list[str], env: dict[str, str]) -> int:
         lines.append(line)
-        return subprocess.CompletedProcess(line, 0)
+        return 0
 
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(program.sys, "platform", "linux")
-    monkeypatch.setattr(program.subprocess, "run", pretend)
+    monkeypatch.setattr(program, "run_child", pretend)
     assert program.main(["small", "--device", "cpu"]) == 0
     assert lines[0][1:5] == ["-m", "engine", "run", "small"]
     assert lines[1][1:4] == ["-m", "engine", "export"]

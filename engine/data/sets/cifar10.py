@@ -11,6 +11,7 @@ import hashlib
 import http.client
 import pickletools
 import shutil
+import stat
 import tarfile
 import tempfile
 import urllib.request
@@ -28,6 +29,7 @@ from engine.data.images import Bytes, DataSource, Images, ImageWorld, Indices, P
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SIDE, PIXELS = 32, 3 * 32 * 32
 PER_FILE = 10_000  # images
+MOST = 2  # times the size of its images, that a file of the Python version can have
 BINARY, PYTHON = "cifar-10-batches-bin", "cifar-10-batches-py"
 TRAIN = tuple(f"data_batch_{i}" for i in range(1, 6))
 TEST = "test_batch"
@@ -83,15 +85,31 @@ def read(folder: Path, report: Report, *, per_file: int = PER_FILE, md5: dict[st
     for i, name in enumerate((*TRAIN, TEST)):
         report(i / 6, f"reading CIFAR-10, file {i + 1} of 6")
         path = where / (f"{name}.bin" if binary else name)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise ConfigError(f"world.folder: {path} cannot be read: {error.strerror}") from None
+        data = _content(path, binary, per_file)
         parts.append(_binary(path, data, per_file) if binary else _python(path, data, per_file, md5 or PYTHON_MD5))
     report(1.0, "CIFAR-10 is read")
     train = np.concatenate([x for x, _ in parts[:5]]), np.concatenate([y for _, y in parts[:5]])
     version = "binary" if binary else "Python"
     return Images.of("cifar10", train, parts[5], CLASSES, f"CIFAR-10 (Krizhevsky 2009), {version} version, {where}")
+
+
+def _content(path: Path, binary: bool, per_file: int) -> bytes:
+    """The file's bytes; its kind and size are looked at before any is read."""
+    expected = per_file * (1 + PIXELS)
+    try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):
+            raise ConfigError(f"world.folder: {path} is no file; allowed: a batch of CIFAR-10")
+        if binary and about.st_size != expected:
+            raise ConfigError(
+                f"world.folder: {path} has {about.st_size:,} bytes; allowed: {expected:,} (damaged: download it again)"
+            )
+        if about.st_size > MOST * expected:
+            raise ConfigError(f"world.folder: {path} has {about.st_size:,} bytes; allowed: up to {MOST * expected:,}")
+        with path.open("rb") as file:
+            return file.read(MOST * expected)
+    except OSError as error:
+        raise ConfigError(f"world.folder: {path} cannot be read: {error.strerror}") from None
 
 
 def _batches(folder: Path) -> tuple[Path, bool] | None:
@@ -104,11 +122,8 @@ def _batches(folder: Path) -> tuple[Path, bool] | None:
 
 
 def _binary(path: Path, data: bytes, per_file: int) -> tuple[Bytes, Indices]:
-    expected = per_file * (1 + PIXELS)
-    if len(data) != expected:
-        raise ConfigError(
-            f"world.folder: {path} has {len(data):,} bytes; allowed: {expected:,} (damaged: download it again)"
-        )
+    if len(data) != per_file * (1 + PIXELS):  # it has grown or shrunk since it was looked at
+        raise ConfigError(f"world.folder: {path} is being written; try again")
     rows = np.frombuffer(data, np.uint8).reshape(per_file, 1 + PIXELS)
     label = rows[:, 0].astype(np.int64)
     if label.max() >= len(CLASSES):
@@ -246,7 +261,7 @@ sources.register("cifar10", order=2)(
     DataSource(
         Cifar10World,
         "CIFAR-10",
-        "60,000 colour images of 32×32 pixels, 10 classes",
+        "60,000 colour images of 32×32 pixels, 10 classes: 50,000 for training, 10,000 held out",
         load,
         find,
         preset="cifar10-filters",

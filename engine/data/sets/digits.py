@@ -49,5 +49,12 @@ def find(folder: Path) -> Place:
 
 
 sources.register("digits", order=0)(
-    DataSource(DigitsWorld, "Digits", "1,797 grey images of 8×8 pixels, 10 classes", load, find, preset="digits"),
+    DataSource(
+        DigitsWorld,
+        "Digits",
+        "1,797 grey images of 8×8 pixels, 10 classes: 1,402 for training, 395 held out",
+        load,
+        find,
+        preset="digits",
+    ),
 )

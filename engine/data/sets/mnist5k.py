@@ -62,7 +62,7 @@ sources.register("mnist5k", order=1)(
     DataSource(
         Mnist5kWorld,
         "MNIST-5000",
-        "5,000 grey images of 28×28 pixels, 10 classes",
+        "5,000 grey images of 28×28 pixels, 10 classes: 4,000 for training, 1,000 held out",
         load,
         find,
         preset="digits",

@@ -12,8 +12,12 @@ from pathlib import Path
 
 from torch import Tensor
 
+from engine.core.generators import seeded
 from engine.core.measurement import Measurement
 from engine.core.slices import Progress, finish
+from engine.models.symmetric_relu import SymmetricRelu
+from engine.probes.low_rank import without_direction
+from engine.probes.robustness import accuracy
 from engine.studies.base import Scalars, accuracies, part, record_scalars, write_record
 from engine.studies.baseline_training import run_baselines
 from engine.studies.questions.comparison import baseline_scalars
@@ -91,8 +95,16 @@ def _low_rank(
     protocol = Measurement("pgd", attack.norm, attack.tau, 40, 1, len(y))
     start, ranks = clean.model.weight, (RANK, 0)
     work = robust_vs_rank(now.config, now.held_out.world, start, clean_end, x, y, ranks, protocol)
-    found = finish(work, lambda share: tell(share, "low-rank adversarial training"))
+    found = finish(work, lambda share: tell(0.9 * share, "low-rank adversarial training"))
+    direction = now.held_out.world.dense_direction
+    by_hand = SymmetricRelu(without_direction(start, direction), clean.model.bias)
+    untrained = {}
+    for name, model in (("clean", clean.model), ("removed", by_hand)):
+        generator = seeded(now.config.seed, "rank attack", x.device)  # as every rank is attacked
+        untrained[name] = finish(accuracy(model, x, y, protocol, direction, generator)).accuracy
+    tell(1.0, "the dense direction taken out by hand")
     return [
+        *((f"low_rank/robust_{name}", value, protocol) for name, value in untrained.items()),
         ("low_rank/robust", float(found.right[0]) / protocol.n, protocol),
         ("low_rank/robust_full", float(found.right[1]) / protocol.n, protocol),
         ("low_rank/rank_used", float(RANK), None),

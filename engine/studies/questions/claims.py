@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from engine.claims.base import Claim, Figure, Verdict, check
+from engine.claims.base import Claim, Figure, Part, Verdict, check, parts_text
 from engine.claims.source import StoreSource
 from engine.core.errors import ConfigError
 from engine.core.slices import Progress, silent
+from engine.run.access import check_writable, writable
 from engine.run.store import Store
 from engine.studies.base import RunFolder, Study, check_samples, studies, write_record
 from engine.studies.sanity_warnings import read_warnings
@@ -29,6 +30,7 @@ class ClaimRecord:
     verdict: Verdict
     rule: str
     evidence: tuple[Figure, ...]
+    parts: tuple[Part, ...] = ()
 
 
 @studies.register("claims")
@@ -64,6 +66,8 @@ class ClaimsStudy(Study[Any]):
         check_samples(n)
         if not 0 <= seeds <= MOST_SEEDS:
             raise ConfigError(f"--seeds: got {seeds}; allowed: a whole number from 0 to {MOST_SEEDS}")
+        if seeds or verify:
+            check_writable(folder)
         if seeds:
 
             def decide(place: Path, tell: Progress) -> Sequence[Claim]:
@@ -80,19 +84,25 @@ class ClaimsStudy(Study[Any]):
         """The sanity warnings of the last verification."""
         if isinstance(record[0], ClaimOverSeeds):
             return []
-        return [f"WARNING at step {w.step}: {w.text} ({w.evidence})" for w in read_warnings(folder)]
+        kept = [] if writable(folder) else [f"not kept in {self.file}: {folder} may only be read"]
+        warnings = read_warnings(folder)
+        return kept + [f"WARNING at step {w.step}: {w.text} ({w.evidence})" for w in warnings]
 
 
 def claims_of(folder: Path, *, verify: bool = False, n: int = 1000, progress: Progress = silent) -> list[Claim]:
-    """Decide the claims of the run in ``folder`` and write ``claims.json``; ``verify`` measures the slow part first."""
+    """Decide the claims of the run in ``folder``; ``verify`` measures the slow part first.
+
+    They are written to ``claims.json``, unless the folder may only be read.
+    """
     if verify:
         from engine.studies.evidence import gather
 
         gather(folder, n=n, progress=progress)
     with closing(Store.open(folder, read_only=True)) as store:
         claims = check(StoreSource(store))
-    records = tuple(ClaimRecord(c.id, c.title, c.verdict, c.rule, c.evidence) for c in claims)
-    write_record(folder / ClaimsStudy.file, ClaimsStudy.record, records)
+    records = tuple(ClaimRecord(c.id, c.title, c.verdict, c.rule, c.evidence, c.parts) for c in claims)
+    if writable(folder):
+        write_record(folder / ClaimsStudy.file, ClaimsStudy.record, records)
     return claims
 
 
@@ -114,5 +124,8 @@ def table(claims: Sequence[Claim]) -> str:
         elsewhere = "" if claim.applies else " (about another kind of run)"
         lines.append(f"{claim.id:>2}  {claim.verdict.upper():<14}{claim.title}{elsewhere}")
         lines.append(f"      rule: {claim.rule}")
+        if claim.parts:
+            lines.append(f"      {parts_text(claim.parts)}")
+        lines += [f"      {claim.waits}"] if claim.waits else []
         lines += [f"      {figure.text()}" for figure in claim.evidence]
     return "\n".join(lines)

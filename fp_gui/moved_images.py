@@ -1,0 +1,62 @@
+"""The question where the images of a run are now, when they are not where it found them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QObject, Signal, Slot
+from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
+
+from engine.data.tree import PATTERNS
+
+
+class MovedImages(QObject):
+    """Asks without holding the window up; whether the images are the same is checked when the run is opened again."""
+
+    found = Signal(object, object)  # folder of the run, folder or archive of its images
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._window = parent
+        self.box: QMessageBox | None = None
+        self._run = Path()
+
+    @Slot(object, str)
+    def ask(self, run: Path, why: str) -> None:
+        """Ask where the images of the run in the folder ``run`` are; :attr:`found` follows unless that is cancelled."""
+        self.close()
+        self._run = run
+        box = QMessageBox(
+            QMessageBox.Icon.Question, "Images", "The images are not where they were; choose their folder.",
+            parent=self._window,
+        )  # fmt: skip
+        box.setInformativeText(f"{run.name}: {why}\n\nOnly the very images that the run was trained on are taken.")
+        folder = box.addButton("Choose folder…", QMessageBox.ButtonRole.AcceptRole)
+        archive = box.addButton("Choose archive…", QMessageBox.ButtonRole.ActionRole)
+        box.addButton(QMessageBox.StandardButton.Cancel)
+        box.setDefaultButton(folder)
+        folder.clicked.connect(self._choose_folder)
+        archive.clicked.connect(self._choose_archive)
+        self.box = box
+        box.open()
+
+    def close(self) -> None:
+        """Take the question back: another run is being opened, or the window closes."""
+        if self.box is not None:
+            self.box.hide()
+            self.box.deleteLater()
+            self.box = None
+
+    @Slot()
+    def _choose_folder(self) -> None:
+        self._chosen(QFileDialog.getExistingDirectory(self._window, "Folder with the images", str(Path.home())))
+
+    @Slot()
+    def _choose_archive(self) -> None:
+        title = "Archive with the images"
+        self._chosen(QFileDialog.getOpenFileName(self._window, title, str(Path.home()), PATTERNS)[0])
+
+    def _chosen(self, place: str) -> None:
+        self.close()
+        if place:
+            self.found.emit(self._run, Path(place))

@@ -14,7 +14,7 @@ import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QBrush, QColor, QLinearGradient, QPainter, QPaintEvent, QPen, QResizeEvent
+from PySide6.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent, QPen, QResizeEvent
 from PySide6.QtWidgets import QGraphicsRectItem, QSizePolicy, QStackedLayout, QVBoxLayout, QWidget
 
 from engine.core.results import FloatArray, IntArray
@@ -299,8 +299,6 @@ class ColourBar(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the bar and the numbers."""
-        if self.width() < 8:
-            return  # not laid out yet; a gradient without a length is Qt's undoing
         painter = QPainter(self)
         bar = QRectF(0.5, 0.5, self.width() - 1, 10)
         gradient = QLinearGradient(bar.topLeft(), bar.topRight())
@@ -308,7 +306,7 @@ class ColourBar(QWidget):
         for at in range(0, 255, 6):
             gradient.setColorAt(at / 254, QColor(*(int(c) for c in colours[at])))
         gradient.setColorAt(1, QColor(*(int(c) for c in colours[254])))
-        painter.fillRect(bar, QBrush(gradient))
+        painter.fillRect(bar, gradient)
         painter.setPen(QColor(self.theme.grid))
         painter.drawRect(bar)
         painter.setPen(QColor(self.theme.text))

@@ -138,10 +138,7 @@ def text_fault(widget: QWidget) -> str:
         return f"needs {needed.width()}×{needed.height()}, has {room.width()}×{room.height()}" if high or wide else ""
     if isinstance(widget, QComboBox):
         need = metrics.horizontalAdvance(widget.currentText()) + 24
-        elides = "paintEvent" in type(widget).__dict__ or any(
-            "paintEvent" in c.__dict__ for c in type(widget).__mro__[:2]
-        )
-        return "" if widget.width() >= min(need, 190 if elides else need) else f"needs {need}, has {widget.width()}"
+        return "" if widget.width() >= need else f"needs {need}, has {widget.width()}"
     if isinstance(widget, (QCheckBox, QPushButton, QSpinBox)) and widget.width() < widget.minimumSizeHint().width():
         return f"needs {widget.minimumSizeHint().width()}, has {widget.width()}"
     return ""
@@ -203,6 +200,17 @@ def bar_faults(window: MainWindow) -> list[str]:
     return found + [f"toolbar: {fault}" for fault in faults(bar)]
 
 
+def banner_faults(window: MainWindow) -> list[str]:
+    """What is wrong with the banner, which lies over the window above its status bar."""
+    banner, found = window.banner, faults(window.banner)
+    place = rect_in(banner, window)
+    if not banner.isVisible() or BANNER not in banner.text:
+        found.append("the banner does not show the message")
+    if seen(banner, window) != place or place.intersects(rect_in(window.statusBar(), window)):
+        found.append(f"the banner is at {place.getRect()} in {window.size().toTuple()}, over the status bar or cut")
+    return found
+
+
 def tab_faults(window: MainWindow) -> list[str]:
     """Names of panels that are cut short on their tabs."""
     return [
@@ -237,7 +245,7 @@ def walk(window: MainWindow, controller: Controller, run: Path, report: dict[str
     window.banner.error(BANNER)
     settle(window)
     kind = controller.config.kind if controller.config is not None else ""
-    report[f"{kind} banner"] = faults(window.banner)
+    report[f"{kind} banner"] = banner_faults(window)
     window.banner.dismiss()
     settle(window)
     report[f"{kind} toolbar"] = bar_faults(window)
@@ -275,11 +283,7 @@ def main(runs: list[str]) -> None:
         settle(window)
         room = window.screen().availableGeometry()
         report: dict[str, Any] = {"screen": [room.width(), room.height(), window.devicePixelRatioF()]}
-        report["banner at start"] = faults(window.banner) + [
-            f"the banner is {window.banner.height()} high in {holder.size().toTuple()}"
-            for holder in [window.banner.parentWidget()]
-            if not seen(window.banner, window).contains(rect_in(window.banner, window))
-        ]
+        report["banner at start"] = banner_faults(window)
         try:
             for run in runs:
                 walk(window, controller, Path(run), report)

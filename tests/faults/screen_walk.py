@@ -40,7 +40,7 @@ import pyqtgraph as pg  # type: ignore[import-untyped]
 
 from engine.config.presets import load_preset
 from fp_gui.bridge.controller import Controller
-from fp_gui.bridge.worker import Worlds
+from fp_gui.bridge.requests import Worlds
 from fp_gui.main_window import MainWindow
 from fp_gui.theme import ThemeManager
 from fp_gui.views.base import view_types

@@ -22,7 +22,6 @@ from fp_gui.data_dialog import DataDialog, chosen_folder
 from fp_gui.export import Exporter, ExportProgress, ExportRequest
 from fp_gui.export_dialog import ExportDialog
 from fp_gui.focus import KeyPolicy
-from fp_gui.folding import ViewArea
 from fp_gui.form import Form
 from fp_gui.icons import icon
 from fp_gui.leaving import Leaving
@@ -65,8 +64,7 @@ class MainWindow(QMainWindow):
         self.controller = controller
         self.themes = themes
         self.settings = settings if settings is not None else QSettings()
-        self._label, self._config = label, config
-        self._opening = label
+        self._label, self._config, self._opening = label, config, label
         self._playing = False
         self._data: DataDialog | None = None
         self.shelf = ViewShelf(view_types, self.settings, themes.theme, self)
@@ -92,6 +90,7 @@ class MainWindow(QMainWindow):
         add_menus(self, self.actions_, self.undo_stack, self.goto.actions(), self.panels.docks.values())
         self.keys = KeyPolicy(self)
         self.panels.looked.connect(self.keys.check)
+        self.panels.looked.connect(self.banner.raise_)  # a panel that comes to the front comes in front of it
         self._connect()
         self._take_theme(themes.theme)
         self._show_views()
@@ -135,7 +134,7 @@ class MainWindow(QMainWindow):
             self.tasks.changed.connect(view.show_task)
             for state in self.tasks.states:
                 view.show_task(state)
-        self.panels.fill(view.name, ViewArea(view, view.folding))
+        self.panels.fill(view.name, view)
         self.controller.set_views(self.views)
 
     def _show_views(self) -> None:

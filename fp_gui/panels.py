@@ -9,8 +9,9 @@ from PySide6.QtCore import QByteArray, QObject, QSettings, Qt, QTimer, Signal, S
 from PySide6.QtGui import QAction, QGuiApplication
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QWidget
 
+from fp_gui.folding import ViewArea
 from fp_gui.theme import named
-from fp_gui.views.base import Place
+from fp_gui.views.base import Place, View
 
 LAYOUT_VERSION = 3  # a stored layout of another version is not restored
 FORM_WIDTH = 330  # pixels that the parameters get at first
@@ -56,8 +57,8 @@ class Panels(QObject):
         self._part()
 
     def fill(self, name: str, widget: QWidget) -> None:
-        """Put ``widget`` into the panel called ``name``."""
-        self.docks[name].setWidget(widget)
+        """Put ``widget`` into the panel called ``name``; a view makes room there, and scrolls if it cannot."""
+        self.docks[name].setWidget(ViewArea(widget, widget.folding) if isinstance(widget, View) else widget)
 
     def front(self) -> list[str]:
         """The names of the panels that will be in front when the layout of the present kind is taken up."""
@@ -129,6 +130,7 @@ class Panels(QObject):
         dock.show()
         dock.raise_()
         dock.widget().setFocus(Qt.FocusReason.ShortcutFocusReason)
+        self._look_soon()  # it may have been in front before: Qt says nothing then
 
     @Slot()
     def arrange(self) -> None:

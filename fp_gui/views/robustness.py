@@ -116,10 +116,10 @@ class RobustnessView(View):
         figures = FiguresTable()
         table = QGridLayout(figures)
         table.setContentsMargins(0, 0, 0, 0)
-        table.setHorizontalSpacing(14)
+        table.setHorizontalSpacing(10)
         table.setVerticalSpacing(1)
         table.setColumnStretch(1, 1)
-        self.heads = [line(t, wrap=False) for t in HEADS]
+        self.heads = [FoldingLabel(t, folds=False, wraps=False) for t in HEADS]
         for column, head in enumerate(self.heads):
             table.addWidget(head, 0, column)
         self.rows = {key: Row(table, i + 1, key) for i, key in enumerate(CURVES)}

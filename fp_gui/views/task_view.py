@@ -35,6 +35,7 @@ class TaskBar(QWidget):
         self._tasks = [task for task, _ in tasks]
         self._row = QHBoxLayout()
         self._row.setContentsMargins(0, 0, 0, 0)
+        self._row.addStretch(0)  # else a lone button would be as wide as the view
         for task, tip in tasks:
             button = QPushButton(task.title)
             button.setToolTip(tip)

@@ -41,6 +41,7 @@ import pyqtgraph as pg  # type: ignore[import-untyped]
 from engine.config.presets import load_preset
 from fp_gui.bridge.controller import Controller
 from fp_gui.bridge.requests import Worlds
+from fp_gui.folding import Figures
 from fp_gui.main_window import MainWindow
 from fp_gui.theme import ThemeManager
 from fp_gui.views.base import view_types
@@ -263,6 +264,11 @@ def walk(window: MainWindow, controller: Controller, run: Path, report: dict[str
         area = window.panels.docks[name].widget()
         if isinstance(area, QAbstractScrollArea) and view.width() > area.viewport().width():
             found.append(f"scrolls sideways: {view.width()} in {area.viewport().width()}")
+        found += [
+            f"a table of figures is {table.widget().width()} wide in {table.viewport().width()}"
+            for table in view.findChildren(Figures)
+            if table.isVisible() and table.widget().width() > table.viewport().width()
+        ]
         if pages is not None and pages.empty:
             found.append(f"shows nothing: {pages.message.text()[:60]!r}")
         report[f"{kind} {name}"] = found + tab_faults(window)

@@ -148,7 +148,7 @@ def test_what_may_not_be_read_is_not_called_damaged(newest: Path, monkeypatch: p
     def denied(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("engine.run.store.safe_open", denied)
+    monkeypatch.setattr("engine.run.contents.safe_open", denied)
     monkeypatch.setattr("engine.run.store.os.access", lambda *_: False)
     with pytest.raises(StoreError, match=f"{NEWEST} cannot be read: permission denied"):
         worlds.resume(newest.parents[1])

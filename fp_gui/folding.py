@@ -323,8 +323,9 @@ class ViewArea(QScrollArea):
         self.setMinimumSize(LEAST_AREA)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setFocusProxy(view)
-        self.setBackgroundRole(QPalette.ColorRole.Window)
         self.setWidget(view)
+        for part in (self.viewport(), view):
+            part.setAutoFillBackground(False)  # else nothing of a panel in a window of its own counts as visible
 
 
 class ControlRow(QWidget):

@@ -319,6 +319,7 @@ class ViewArea(QScrollArea):
     def __init__(self, view: QWidget, folding: Folding) -> None:
         super().__init__(widgetResizable=True)
         folding.area = self
+        self._folding = folding
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setMinimumSize(LEAST_AREA)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -326,6 +327,11 @@ class ViewArea(QScrollArea):
         self.setWidget(view)
         for part in (self.viewport(), view):
             part.setAutoFillBackground(False)  # else nothing of a panel in a window of its own counts as visible
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Look for room, also where the view is at its least height already and keeps its size."""
+        super().resizeEvent(event)
+        self._folding.look_soon(event)
 
 
 class ControlRow(QWidget):

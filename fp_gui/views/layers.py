@@ -273,7 +273,7 @@ class LayersView(View):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Side by side, or one below the other where that is too narrow."""
         super().resizeEvent(event)
-        narrow = self.width() < min(NARROW, self.height())
+        narrow = self.width() < min(NARROW, self.folding.room())
         wanted = Qt.Orientation.Vertical if narrow else Qt.Orientation.Horizontal
         if self.split.orientation() != wanted:
             self.split.setOrientation(wanted)

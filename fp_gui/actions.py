@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from PySide6.QtCore import QObject, QSize, Qt, Signal, Slot
-from PySide6.QtGui import QAction, QActionGroup, QKeyEvent, QKeySequence
+from PySide6.QtGui import QAction, QActionGroup, QKeyEvent, QKeySequence, QResizeEvent
 from PySide6.QtWidgets import (
     QButtonGroup,
     QComboBox,
@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QMainWindow,
+    QMenu,
     QSizePolicy,
     QToolBar,
     QToolButton,
@@ -183,6 +184,7 @@ class Toolbar(QToolBar):
         self.setIconSize(QSize(18, 18))
         self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.toggleViewAction().setVisible(False)
+        self._owner: dict[QWidget, QAction] = {}  # by the widget that the action shows and hides
         self.buttons: list[QToolButton] = []  # of the actions, in their order
         self.preset = PresetBox()
         self.preset.activated.connect(self._preset)
@@ -190,13 +192,15 @@ class Toolbar(QToolBar):
         self.device.setToolTip("Where the tensors live; choosing another starts a new run there")
         self.device.activated.connect(self._device)
 
-        self.addWidget(QLabel("Preset"))
+        self._words = [QLabel(word) for word in ("Preset", "Training", "Device")]
+        preset, training, device = self._words
+        self.addWidget(preset)
         self.addWidget(self.preset)
         self.addSeparator()
         self.play = self._button(actions["play"], "play")
         self._button(actions["step"])
         self.addSeparator()
-        self.addWidget(QLabel("Training"))
+        self.addWidget(training)
         self.addWidget(self._segments())
         self._button(actions["attack"])
         self.addSeparator()
@@ -204,9 +208,10 @@ class Toolbar(QToolBar):
         spacer = QWidget()
         spacer.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self.addWidget(spacer)
-        self.addWidget(QLabel("Device"))
+        self.addWidget(device)
         self.addWidget(self.device)
         self._button(actions["export"])
+        self.more = self._more(actions["export"])
         Wheel(self).tame(self)
 
     def _button(self, action: QAction, name: str = "") -> QToolButton:
@@ -221,6 +226,56 @@ class Toolbar(QToolBar):
         self.addWidget(button)
         self.buttons.append(button)
         return button
+
+    def _more(self, *actions: QAction) -> QToolButton:
+        """The » button: the devices and ``actions``, for a window that has no room for them here."""
+        self.device_menu = QMenu("Device", self)
+        self._device_group = QActionGroup(self)
+        for name in resolve("device").choices:
+            choice = self.device_menu.addAction(name)
+            choice.setCheckable(True)
+            self._device_group.addAction(choice)
+        self._device_group.triggered.connect(lambda choice: self.device_chosen.emit(choice.text()))
+        self.more_menu = QMenu(self)
+        self.more_menu.setToolTipsVisible(True)
+        self.more_menu.addMenu(self.device_menu)
+        self.more_menu.addActions(actions)
+        button = QToolButton()
+        button.setObjectName("more")
+        button.setText("»")
+        button.setToolTip("More: device and export")
+        button.setAccessibleName("More")
+        button.setAutoRaise(True)
+        button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        button.setMenu(self.more_menu)
+        self.addWidget(button)
+        return button
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Give up, in this order, what a narrower window has no room for: words, texts beside icons, and then the
+        device and export, which stand in the » menu instead."""
+        super().resizeEvent(event)
+        self._fit(event.size().width())
+
+    def _fit(self, width: int) -> None:
+        icons, layout = Qt.ToolButtonStyle.ToolButtonIconOnly, self.layout()
+        assert layout is not None
+        for stage in range(4):
+            for word in self._words:
+                self._owner[word].setVisible(stage < 1)
+            for button in self.buttons[1:]:
+                button.setToolButtonStyle(icons if stage >= 2 else self.toolButtonStyle())
+            for widget in (self.device, self.buttons[-1]):
+                self._owner[widget].setVisible(stage < 3)
+            self._owner[self.more].setVisible(stage == 3)
+            if layout.sizeHint().width() <= width:
+                return
+
+    def addWidget(self, widget: QWidget) -> QAction:
+        """Append a widget, which the action that is returned shows and hides."""
+        self._owner[widget] = super().addWidget(widget)
+        return self._owner[widget]
 
     def _segments(self) -> QWidget:
         box = QWidget()
@@ -266,6 +321,8 @@ class Toolbar(QToolBar):
         self.preset.setPlaceholderText(label)
         self.preset.setToolTip(_about_tip(config.about) if index >= 0 else label)
         self.device.setCurrentText(config.device)
+        for choice in self._device_group.actions():
+            choice.setChecked(choice.text() == config.device)
 
 
 class KeySheet(QDialog):

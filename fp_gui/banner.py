@@ -25,6 +25,7 @@ from PySide6.QtWidgets import (
     QVBoxLayout,
 )
 
+from fp_gui.folding import FoldingLabel
 from fp_gui.icons import icon
 from fp_gui.theme import LIGHT, ORANGE, VERMILION, Theme, restyle
 
@@ -66,8 +67,7 @@ class Banner(QFrame):
         self.topic: Topic = ""
         self._offer: Offer | None = None
         self._picture = QLabel()
-        self._label = QLabel(wordWrap=True)
-        self._label.setTextFormat(Qt.TextFormat.PlainText)
+        self._label = FoldingLabel(folds=False)
         self._label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._label.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self.offer_button = QPushButton()

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import (
     QDialogButtonBox,
     QFileDialog,
     QFormLayout,
+    QGridLayout,
     QHBoxLayout,
     QLabel,
     QLineEdit,
@@ -21,6 +22,8 @@ from PySide6.QtWidgets import (
 )
 
 from fp_gui.export import FORMATS
+
+COLUMNS = 4  # of views
 
 
 class ExportDialog(QDialog):
@@ -58,7 +61,7 @@ class ExportDialog(QDialog):
         self.browse = QPushButton("Browse…", autoDefault=False)  # Return exports, even while this has the focus
         self.browse.clicked.connect(self._browse)
         form = QFormLayout()
-        form.addRow("Views", self._row([*self.views.values()]))
+        form.addRow("Views", self._rows([*self.views.values()]))
         form.addRow("", self.why)
         form.addRow("Formats", self._row([*self.formats.values()]))
         form.addRow("Folder", self._row([self.folder, self.browse], stretch=False))
@@ -93,6 +96,17 @@ class ExportDialog(QDialog):
         if stretch:
             line.addStretch(1)
         return row
+
+    @staticmethod
+    def _rows(boxes: list[QCheckBox]) -> QWidget:
+        """Boxes in as many lines as they need, so that the dialog is never wider than a small screen."""
+        block = QWidget()
+        grid = QGridLayout(block)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setColumnStretch(COLUMNS, 1)
+        for i, box in enumerate(boxes):
+            grid.addWidget(box, *divmod(i, COLUMNS))
+        return block
 
     @Slot()
     def _browse(self) -> None:

@@ -31,6 +31,7 @@ from PySide6.QtWidgets import (
 from engine.config.experiment import Config, KnobInfo, knobs, value_of, with_values
 from engine.core.errors import ConfigError
 from fp_gui.fields import field_for, show
+from fp_gui.folding import FoldingLabel
 from fp_gui.theme import named, restyle
 
 GROUP_TITLES = {"": "Run"}
@@ -91,7 +92,7 @@ class KnobItem(ParameterItem):  # type: ignore[misc]
         self.field = field_for(knob)
         self.field.set_value(param.value())
         self.field.committed.connect(self._commit)
-        unit = QLabel(knob.unit)
+        unit = FoldingLabel(knob.unit, folds=False, wraps=False)
         unit.setProperty("muted", True)
         self.badge = QLabel()
         self.badge.setMinimumWidth(self.badge.fontMetrics().horizontalAdvance("restarts") + 4)

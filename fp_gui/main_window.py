@@ -64,8 +64,7 @@ class MainWindow(QMainWindow):
         self.controller = controller
         self.themes = themes
         self.settings = settings if settings is not None else QSettings()
-        self._label, self._config = label, config
-        self._opening = label
+        self._label, self._config, self._opening = label, config, label
         self._playing = False
         self._data: DataDialog | None = None
         self.shelf = ViewShelf(view_types, self.settings, themes.theme, self)
@@ -91,6 +90,7 @@ class MainWindow(QMainWindow):
         add_menus(self, self.actions_, self.undo_stack, self.goto.actions(), self.panels.docks.values())
         self.keys = KeyPolicy(self)
         self.panels.looked.connect(self.keys.check)
+        self.panels.looked.connect(self.banner.raise_)  # a panel that comes to the front comes in front of it
         self._connect()
         self._take_theme(themes.theme)
         self._show_views()

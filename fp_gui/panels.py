@@ -9,11 +9,13 @@ from PySide6.QtCore import QByteArray, QObject, QSettings, Qt, QTimer, Signal, S
 from PySide6.QtGui import QAction, QGuiApplication
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QWidget
 
+from fp_gui.folding import ViewArea
 from fp_gui.theme import named
-from fp_gui.views.base import Place
+from fp_gui.views.base import Place, View
 
 LAYOUT_VERSION = 3  # a stored layout of another version is not restored
 FORM_WIDTH = 330  # pixels that the parameters get at first
+WIDE, HIGH = 1180, 620  # pixels of a window under which fewer stacks of views stand beside or below each other
 RAISE_MS = 30  # until the first tabs come to the front: Qt forgets them while it gives out the sizes
 PLACES: tuple[Place, ...] = ("middle", "upper", "lower")  # the middle of the window; the halves of the right
 
@@ -55,8 +57,8 @@ class Panels(QObject):
         self._part()
 
     def fill(self, name: str, widget: QWidget) -> None:
-        """Put ``widget`` into the panel called ``name``."""
-        self.docks[name].setWidget(widget)
+        """Put ``widget`` into the panel called ``name``; a view makes room there, and scrolls if it cannot."""
+        self.docks[name].setWidget(ViewArea(widget, widget.folding) if isinstance(widget, View) else widget)
 
     def front(self) -> list[str]:
         """The names of the panels that will be in front when the layout of the present kind is taken up."""
@@ -128,6 +130,7 @@ class Panels(QObject):
         dock.show()
         dock.raise_()
         dock.widget().setFocus(Qt.FocusReason.ShortcutFocusReason)
+        self._look_soon()  # it may have been in front before: Qt says nothing then
 
     @Slot()
     def arrange(self) -> None:
@@ -142,7 +145,8 @@ class Panels(QObject):
         before, turn = left, Qt.Orientation.Horizontal
         for i, dock in enumerate(self._front()):
             self._window.splitDockWidget(before, dock, turn)
-            before, turn = dock, Qt.Orientation.Horizontal if i < 1 else Qt.Orientation.Vertical
+            side = i < 1 and self._window.width() >= WIDE
+            before, turn = dock, Qt.Orientation.Horizontal if side else Qt.Orientation.Vertical
         for stack in self._stacks():
             for behind, dock in pairwise(stack):
                 self._window.tabifyDockWidget(behind, dock)
@@ -153,11 +157,20 @@ class Panels(QObject):
     def _stacks(self) -> list[list[QDockWidget]]:
         """The present views' docks by place, as tabs one behind the other in the order of the views.
 
-        Those of another kind of run than the present one are not there, and the next takes the place.
+        Those of another kind of run than the present one are not there, and the next takes the place. In a window that
+        is narrow the upper half of the right joins the middle, in one that is low the lower half joins the upper.
         """
         shown = self.shown()[1:]
-        stacks = [[dock for dock in shown if self._places[dock.objectName()] == place] for place in PLACES]
+        stacks = [[dock for dock in shown if self._places[dock.objectName()] in places] for places in self._shares()]
         return [stack for stack in stacks if stack]
+
+    def _shares(self) -> list[tuple[Place, ...]]:
+        """The places that share a stack."""
+        narrow, low = self._window.width() < WIDE, self._window.height() < HIGH
+        middle, upper, lower = PLACES
+        if narrow:
+            return [PLACES] if low else [(middle, upper), (lower,)]
+        return [(middle,), (upper, lower)] if low else [(middle,), (upper,), (lower,)]
 
     def _front(self) -> list[QDockWidget]:
         return [stack[0] for stack in self._stacks()]
@@ -167,10 +180,11 @@ class Panels(QObject):
         """Share out the window and bring the first views to the front; Qt takes sizes only from a shown window."""
         docks = [self.shown()[0], *self._front()]
         rest = max(600, self._window.width() - FORM_WIDTH)
-        widths = [FORM_WIDTH, int(0.52 * rest), int(0.48 * rest)]
-        self._window.resizeDocks(docks[:3], widths[: len(docks)], Qt.Orientation.Horizontal)
-        if len(docks) > 3:
-            self._window.resizeDocks(docks[2:4], [100, 100], Qt.Orientation.Vertical)
+        beside = 3 if self._window.width() >= WIDE else 2
+        widths = [FORM_WIDTH, int(0.52 * rest), int(0.48 * rest)] if beside == 3 else [FORM_WIDTH, rest]
+        self._window.resizeDocks(docks[:beside], widths[: len(docks)], Qt.Orientation.Horizontal)
+        if len(docks) > beside:
+            self._window.resizeDocks(docks[beside - 1 :], [100, 100], Qt.Orientation.Vertical)
         self._raising.start()
 
     @Slot()
@@ -182,7 +196,11 @@ class Panels(QObject):
         self._look_soon()
 
     def remember(self, settings: QSettings) -> None:
-        """Learn which panels were in front the last time, so that :meth:`front` can say."""
+        """Take up the window's geometry of the last time, and learn which panels were in front, for :meth:`front`."""
+        geometry = settings.value("geometry")
+        if not (isinstance(geometry, QByteArray) and self._window.restoreGeometry(geometry)):
+            screen = QGuiApplication.primaryScreen().availableGeometry()
+            self._window.resize(min(1600, int(screen.width() * 0.97)), min(980, int(screen.height() * 0.94)))
         settings.beginGroup("front")
         for kind in settings.childKeys():
             names = str(settings.value(kind)).split(",")
@@ -190,11 +208,7 @@ class Panels(QObject):
         settings.endGroup()
 
     def restore(self, settings: QSettings) -> None:
-        """Take up the geometry and the layouts of the last time, if there are any."""
-        geometry = settings.value("geometry")
-        if not (isinstance(geometry, QByteArray) and self._window.restoreGeometry(geometry)):
-            screen = QGuiApplication.primaryScreen().availableGeometry()
-            self._window.resize(min(1600, int(screen.width() * 0.97)), min(980, int(screen.height() * 0.94)))
+        """Take up the layouts of the last time, if there are any."""
         settings.beginGroup("layout")
         stored = {kind: settings.value(kind) for kind in settings.childKeys()}
         settings.endGroup()

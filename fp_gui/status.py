@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QLabel, QProgressBar, QStatusBar, QWidget
 from engine.config.objectives import objectives
 from engine.run.snapshot import Snapshot
 from fp_gui.bridge.controller import Stats
+from fp_gui.folding import FoldingLabel
 from fp_gui.theme import named, restyle
 
 LOADING_MS = 200  # what opens sooner does not flicker
@@ -31,9 +32,10 @@ class StatusBar(QStatusBar):
             "How late the window's 16 ms heartbeat comes, 99th percentile: above 50 ms would feel slow"
         )
         self.device = self._label("Where the tensors live, and CPU threads of the training thread")
-        self.folder = self._label("")
+        self.folder = FoldingLabel(folds=False, wraps=False)
         self.show_data("")
         self.folder.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.folder.setContentsMargins(6, 0, 6, 0)
         for widget in (self.phase, self.step, self.progress, self.speed):
             self.addWidget(widget)
         for widget in (self.display, self.late, self.device, self.folder):

@@ -128,6 +128,7 @@ def stylesheet(theme: Theme) -> str:
     QToolBar#main QToolButton[segment="true"]:focus {{ border: 2px solid {theme.text}; }}
     QToolBar#main QLabel {{ color: {theme.muted}; padding: 0 2px 0 6px; }}
     QDockWidget {{ font-weight: bold; }}
+    QMainWindow > QTabBar {{ qproperty-elideMode: ElideNone; qproperty-usesScrollButtons: true; }}
     QFrame[banner="error"] {{ background: {bad}; border: 1px solid {VERMILION}; border-radius: 5px; }}
     QFrame[banner="notice"] {{ background: {info}; border: 1px solid {theme.accent}; border-radius: 5px; }}
     QFrame#pending {{ background: {warn}; border: 1px solid {ORANGE}; border-radius: 5px; }}

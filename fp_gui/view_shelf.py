@@ -39,7 +39,6 @@ class ViewShelf(QObject):
         """The view called ``name``, made now if it is not there; :attr:`made` says so."""
         if name not in self._made:
             self._made[name] = view = self.types[name]()
-            view.setMinimumSize(240, 160)  # so that no view's controls can make the window larger than the screen
             view.set_theme(self._theme)
             view.set_playing(self._playing)
             self._wheel.tame(view)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QEvent, Signal
 from PySide6.QtWidgets import QWidget
 
 from engine.config.experiment import EVERY_KIND
 from engine.core.registry import Registry
 from engine.figures.declare import ViewDeclaration
 from engine.run.snapshot import Snapshot
+from fp_gui.folding import Folding
 from fp_gui.theme import LIGHT, Theme
 
 Place = Literal["middle", "upper", "lower"]
@@ -47,7 +48,15 @@ class View(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.theme: Theme = LIGHT
+        self.folding = Folding(self)  # subclasses name what gives way where the view is low
         self.run = ""  # whose figures are shown
+
+    def event(self, event: QEvent) -> bool:
+        """Make room when the view or what it needs changes its size; no filter, which would outlive it."""
+        done = super().event(event)
+        if (folding := getattr(self, "folding", None)) is not None:  # not while the view is being made
+            folding.look_soon(event)
+        return done
 
     def turn_to(self, snapshot: Snapshot) -> None:
         """Forget what is shown if ``snapshot`` is of another run; every :meth:`render` begins with it."""

@@ -19,9 +19,10 @@ from engine.figures.declare import SHADE, Look
 from engine.figures.declare import phase as phase_look
 from engine.run.snapshot import Event
 from engine.run.timeline import Span
+from fp_gui.folding import FoldingLabel
 from fp_gui.theme import LIGHT, Theme
 from fp_gui.views.plots import NONE, SYMBOLS, Floats, add_items, colour_of, new_plot, pen_of, theme_plot, translucent
-from fp_gui.views.widgets import line, tint
+from fp_gui.views.widgets import tint
 
 # Painting a band costs far more than computing it: an outline of many spikes is slow to fill.
 CURVE_POINTS, BAND_POINTS, MARKS, EVENTS = 2000, 160, 10, 500
@@ -95,7 +96,8 @@ class TimePlot(QWidget):
         item.getAxis("bottom").setStyle(hideOverlappingLabels=False)  # the last step would lose its number
         item.layout.setContentsMargins(0, 0, 18, 0)
         self.box.setMouseEnabled(x=True, y=False)
-        self.readout = line(wrap=True)
+        self.readout = FoldingLabel(folds=False, wraps=False)
+        self.readout.setMinimumHeight(self.fontMetrics().height())  # the plot must not jump under the mouse
         self.plot.setToolTip(HINT)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

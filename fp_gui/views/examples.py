@@ -141,6 +141,7 @@ class ImageStrip(PictureGallery):
         super().__init__("")
         self.title.hide()
         freeze(self)
+        self.plot.setMinimumHeight(0)  # a chooser, not a plot
         self.setFixedHeight(STRIP)
         self.setToolTip("Click an image to choose it; the arrow keys in the field below do the same.")
 
@@ -177,9 +178,11 @@ class ExamplesView(SampleView[Examples]):
 
     def _body(self) -> QWidget:
         top = self.controls()
-        top.addStretch(1)
-        top.addWidget(self.factor)
-        pictures, bars = QHBoxLayout(), QHBoxLayout()
+        top.add_stretch()
+        top.add(self.factor)
+        answers = QWidget()
+        pictures, bars = QHBoxLayout(), QHBoxLayout(answers)
+        bars.setContentsMargins(0, 0, 0, 0)
         for picture in self.pictures:
             pictures.addWidget(picture, 1)
         bars.setSpacing(16)
@@ -190,11 +193,12 @@ class ExamplesView(SampleView[Examples]):
         inner.setContentsMargins(0, 0, 0, 0)
         inner.setSpacing(4)
         inner.addWidget(self.strip)
-        inner.addLayout(top)
+        inner.addWidget(top)
         inner.addWidget(self.facts)
         inner.addLayout(pictures, 1)
-        inner.addLayout(bars)
+        inner.addWidget(answers)
         inner.addWidget(self.summary)
+        self.folding.secondary += [(self.strip, "All images in a row"), (answers, "Probabilities of the classes")]
         return body
 
     def size_of(self, found: Examples) -> int:

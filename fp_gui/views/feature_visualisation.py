@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from PySide6.QtCore import QSignalBlocker, Signal, Slot
 from PySide6.QtWidgets import (
-    QHBoxLayout,
     QLineEdit,
     QProgressBar,
     QPushButton,
@@ -16,6 +15,7 @@ from PySide6.QtWidgets import (
 from engine.core.errors import ConfigError
 from engine.core.results import FeatureRequest, Features, LayerInfo
 from engine.figures.features import ASCENT, MOST, parse_units
+from fp_gui.folding import ControlRow
 from fp_gui.number_boxes import DecimalBox, WholeBox
 from fp_gui.theme import ORANGE, VERMILION, Theme
 from fp_gui.views.widgets import Choice, line, tint
@@ -97,24 +97,16 @@ class FeatureControls(QWidget):
         self._check()
 
     def _build(self) -> None:
-        upper, lower = QHBoxLayout(), QHBoxLayout()
-        part: QWidget
-        spin: QWidget
-        for part in (line("Units", wrap=False), self.previous, self.units, self.next):
-            upper.addWidget(part, 1 if part is self.units else 0)
-        for part in (line("from", wrap=False), self.origin, self.image):
-            upper.addWidget(part)
+        row = ControlRow()
+        row.add(line("Units", wrap=False), self.previous, self.units, self.next)
+        row.add(line("from", wrap=False), self.origin, self.image)
         for name, spin in (("ℓ2 ≤", self.tau), ("steps", self.steps)):
-            lower.addWidget(line(name, wrap=False))
-            lower.addWidget(spin)
-        for button in (self.start, self.stop):
-            lower.addWidget(button)
-        lower.addStretch(1)
+            row.add(line(name, wrap=False), spin)
+        row.add(self.start, self.stop)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        layout.addLayout(upper)
-        layout.addLayout(lower)
+        layout.addWidget(row)
         layout.addWidget(self.bar)
         layout.addWidget(self.problem)
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from engine.core.results import FeatureRequest, Features, Filters, FloatArray, IntArray
 from engine.figures.declare import ViewDeclaration
@@ -15,6 +15,7 @@ from engine.figures.filters import VIEW, scaled_each
 from engine.figures.order import UnitFacts
 from engine.run.commands import Visualise
 from engine.run.snapshot import Snapshot
+from fp_gui.folding import ControlRow
 from fp_gui.theme import Theme
 from fp_gui.views.base import views
 from fp_gui.views.feature_visualisation import FeatureControls, protocol_text
@@ -49,7 +50,6 @@ class FiltersView(GalleryView[PictureGallery]):
         self.feature_controls = FeatureControls()
         self.rule.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.status.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
-        self.status.setMinimumHeight(2 * self.fontMetrics().lineSpacing())  # room for two lines: tiles must not jump
         self._first_controls = [
             line("by", wrap=False), self.sort, line("first", wrap=False), self.count, self.resort,
         ]  # fmt: skip
@@ -69,29 +69,27 @@ class FiltersView(GalleryView[PictureGallery]):
         self._switch_layer()
 
     def _build(self) -> None:
-        top = QHBoxLayout()
-        top.setSpacing(6)
-        top.addWidget(line("Layer", wrap=False))
-        top.addWidget(self.layer, 1)
-        for part in self._first_controls:
-            top.addWidget(part)
-        top.addStretch(0)
+        top = ControlRow()
+        top.add(line("Layer", wrap=False), self.layer, stretch=1)
+        by, sort, first, count, resort = self._first_controls
+        top.add(by, sort)
+        top.add(first, count)
+        top.add(resort)
         self.pages = Pages(row_of(*self.galleries))
-        scale = QHBoxLayout()
-        scale.addWidget(self.bar)
-        scale.addWidget(self.rule, 1)
-        bottom = QHBoxLayout()
-        bottom.addWidget(self.scaled)
-        bottom.addWidget(self.signed)
-        bottom.addStretch(1)
+        scale = ControlRow()
+        scale.add(self.bar)
+        scale.add(self.rule, stretch=1)
+        bottom = ControlRow()
+        bottom.add(self.scaled)
+        bottom.add(self.signed)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 6, 8, 6)
         layout.addWidget(self.caption)
-        layout.addLayout(top)
+        layout.addWidget(top)
         layout.addWidget(self.feature_controls)
         layout.addWidget(self.pages, 1)
-        layout.addLayout(scale)
-        layout.addLayout(bottom)
+        layout.addWidget(scale)
+        layout.addWidget(bottom)
         layout.addWidget(self.status)
 
     @property

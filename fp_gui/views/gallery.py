@@ -19,8 +19,9 @@ from PySide6.QtWidgets import QGraphicsRectItem, QSizePolicy, QStackedLayout, QV
 
 from engine.core.results import FloatArray, IntArray
 from engine.figures.panels import picture_size
+from fp_gui.folding import LEAST_PLOT, FoldingLabel
 from fp_gui.theme import LIGHT, ORANGE, SKY, Theme
-from fp_gui.views.widgets import line, tint
+from fp_gui.views.widgets import tint
 
 Bytes = NDArray[np.uint8]
 ZERO = 128  # the byte of a weight of zero
@@ -125,11 +126,12 @@ class TileGallery(QWidget):
 
     def __init__(self, title: str, placeholder: str = "") -> None:
         super().__init__()
-        self.title = line(title)
+        self.title = FoldingLabel(title, folds=False, wraps=False)
         self.title.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.placeholder = line(placeholder)
+        self.placeholder = FoldingLabel(placeholder, folds=False)
         self.placeholder.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.plot = pg.GraphicsView()
+        self.plot.setMinimumHeight(LEAST_PLOT)
         self.box = pg.ViewBox(lockAspect=True, invertY=True, enableMenu=False)
         self.plot.setCentralItem(self.box)
         self.image = pg.ImageItem(axisOrder="row-major")

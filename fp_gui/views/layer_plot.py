@@ -10,7 +10,7 @@ from PySide6.QtCore import QEvent, QObject, QPointF, Qt, Signal
 
 from engine.core.results import LayerInfo, LayersPrinciple1, Principle1
 from fp_gui.theme import Theme
-from fp_gui.views.plots import Floats, prepare_plot, theme_plot, translucent
+from fp_gui.views.plots import Floats, axes, prepare_plot, theme_plot, translucent
 
 SHIFT = 0.14  # between the three curves of a layer, so that their bars do not cover each other
 
@@ -63,7 +63,7 @@ class LayerPlot(pg.PlotWidget):  # type: ignore[misc]
     picked = Signal(int)
 
     def __init__(self, y: str, *, named: bool = True) -> None:
-        super().__init__(enableMenu=False)
+        super().__init__(enableMenu=False, axisItems=axes())
         self.names: list[str] = []
         self._named = named  # whether the axis says what it is
         self.chosen = pg.LinearRegionItem(movable=False)

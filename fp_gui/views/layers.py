@@ -8,12 +8,13 @@ import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QLabel, QSplitter, QVBoxLayout, QWidget
 
 from engine.core.results import LayersPrinciple1, Principle1
 from engine.figures.declare import COSINE_LOOKS, ViewDeclaration, round_up
 from engine.figures.layers import VIEW
 from engine.run.snapshot import Snapshot
+from fp_gui.folding import ControlRow
 from fp_gui.theme import Theme
 from fp_gui.views.base import Place, View, views
 from fp_gui.views.layer_choice import LayerChoice
@@ -56,7 +57,7 @@ class LayersView(View):
         )  # fmt: skip
         self.cosines = LayerPlot("cosine", named=False)
         self.activity = LayerPlot("active")
-        self.activity.setMinimumHeight(66)  # or its numbers run into each other
+        self.folding.secondary.append((self.activity, "Share of active outputs by layer"))
         self.zero = pg.InfiniteLine(angle=0)
         self.cosines.addItem(self.zero, ignoreBounds=True)
         for plot in (self.cosines, self.activity):
@@ -76,7 +77,6 @@ class LayersView(View):
         self.swatches = {key: QLabel() for key in COSINE_LOOKS}
         self.legend = {key: line(look.label, wrap=False) for key, look in COSINE_LOOKS.items()}
         self.readout = line()
-        self.readout.setMinimumHeight(2 * self.fontMetrics().lineSpacing())  # room for two lines: plots must not jump
         self.scatter = UnitScatter("‖βw′‖, what stays of w", "‖v‖, the rest", VIEW.looks["now"])
         self.scatter.setToolTip(TERMS)
         self.diagonal = pg.PlotCurveItem()
@@ -103,18 +103,14 @@ class LayersView(View):
         self.set_theme(self.theme)
 
     def _body(self) -> QWidget:
-        legend = QHBoxLayout()
-        legend.setSpacing(4)
+        legend = ControlRow()
         for key in COSINE_LOOKS:
-            legend.addWidget(self.swatches[key])
-            legend.addWidget(self.legend[key])
-            legend.addSpacing(8)
-        legend.addStretch(1)
+            legend.add(self.swatches[key], self.legend[key])
         left = QWidget()
         column = QVBoxLayout(left)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
-        column.addLayout(legend)
+        column.addWidget(legend)
         column.addWidget(self.cosines, 5)
         column.addWidget(self.activity, 3)
         right = QWidget()
@@ -277,7 +273,7 @@ class LayersView(View):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Side by side, or one below the other where that is too narrow."""
         super().resizeEvent(event)
-        narrow = self.width() < min(NARROW, self.height())
+        narrow = self.width() < min(NARROW, self.folding.room())
         wanted = Qt.Orientation.Vertical if narrow else Qt.Orientation.Horizontal
         if self.split.orientation() != wanted:
             self.split.setOrientation(wanted)

@@ -8,7 +8,7 @@ import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
 from engine.core import metrics
 from engine.core.results import CleanMixture, Mixture
@@ -16,6 +16,7 @@ from engine.figures.declare import ViewDeclaration, round_up
 from engine.figures.mixtures import UNBOUNDED, VIEW
 from engine.run.snapshot import Snapshot
 from engine.run.timeline import spans
+from fp_gui.folding import ControlRow
 from fp_gui.theme import Theme
 from fp_gui.views.base import Place, View, views
 from fp_gui.views.curves import TimePlot
@@ -84,16 +85,16 @@ class MixturesView(View):
         body.addWidget(right)
         body.setSizes([500, 500])
         self.pages = Pages(body)
-        top = QHBoxLayout()
-        top.addWidget(self.count)
-        top.addStretch(1)
-        top.addWidget(self.show_clean)
-        top.addWidget(line("Over time", wrap=False))
-        top.addWidget(self.quantity)
+        self.folding.secondary.append((self.histogram, "Dense alignments"))
+        top = ControlRow()
+        top.add(self.count)
+        top.add_stretch()
+        top.add(self.show_clean)
+        top.add(line("Over time", wrap=False), self.quantity)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 6, 8, 6)
         layout.addWidget(self.caption)
-        layout.addLayout(top)
+        layout.addWidget(top)
         layout.addWidget(self.pages, 1)
 
         self.mixture: Mixture | None = None

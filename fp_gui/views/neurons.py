@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QPushButton, QSplitter, QVBoxLayout, QWidget
 
 from engine.core.results import FloatArray, IntArray, Mixture, Weights
 from engine.figures.declare import ViewDeclaration, phase
@@ -14,6 +14,7 @@ from engine.figures.neurons import VIEW
 from engine.figures.order import neuron_order
 from engine.figures.panels import picture_size
 from engine.run.snapshot import Snapshot
+from fp_gui.folding import ControlRow
 from fp_gui.number_boxes import DecimalBox
 from fp_gui.theme import Theme
 from fp_gui.views.base import views
@@ -69,36 +70,31 @@ class NeuronsView(GalleryView[TileGallery]):
         self.set_theme(self.theme)
 
     def _build(self) -> None:
-        top = QHBoxLayout()
-        top.setSpacing(8)
+        top = ControlRow(8)
         for label, control in (("Show", self.space), ("by", self.sort), ("first", self.count)):
-            top.addWidget(line(label, wrap=False))
-            top.addWidget(control)
-        top.addWidget(self.alive)
-        top.addWidget(self.freeze)
-        top.addWidget(self.resort)
-        top.addStretch(1)
-        top.addWidget(self.inspect)
+            top.add(line(label, wrap=False), control)
+        for part in (self.alive, self.freeze, self.resort):
+            top.add(part)
+        top.add_stretch()
+        top.add(self.inspect)
         self.split = QSplitter(Qt.Orientation.Vertical)
         self.split.addWidget(row_of(*self.galleries))
         self.split.setStretchFactor(0, 1)
         self.split.setCollapsible(0, False)
         self.pages = Pages(self.split)
-        scale = QHBoxLayout()
-        scale.addWidget(self.bar)
-        scale.addWidget(self.rule, 1)
-        scale.addWidget(self.status, 1)
-        bottom = QHBoxLayout()
-        for part in (self.amplify, self.normalise, self.fixed, self.limit):
-            bottom.addWidget(part)
-        bottom.addStretch(1)
+        scale = ControlRow()
+        scale.add(self.bar)
+        scale.add(self.rule, stretch=1)
+        scale.add(self.status, stretch=1)
+        for part in (self.amplify, self.normalise):
+            scale.add(part)
+        scale.add(self.fixed, self.limit)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 6, 8, 6)
         layout.addWidget(self.caption)
-        layout.addLayout(top)
+        layout.addWidget(top)
         layout.addWidget(self.pages, 1)
-        layout.addLayout(scale)
-        layout.addLayout(bottom)
+        layout.addWidget(scale)
 
     def _connect(self) -> None:
         for box in (self.amplify, self.fixed):

@@ -83,8 +83,8 @@ class PerturbationView(SampleView[Perturbations]):
         self._scale = 0.0  # of the colours
         self._limits = 0.0, 0.0  # of the coefficients and the counts: axes only grow in a run
         top = self.controls()
-        top.addWidget(self.facts, 1)
-        top.addWidget(self.factor)
+        top.add(self.facts, stretch=1)
+        top.add(self.factor)
         self.fill(top, self.pages)
 
     def _body(self) -> QWidget:
@@ -96,7 +96,9 @@ class PerturbationView(SampleView[Perturbations]):
             column.setSpacing(1)
             column.addWidget(plot, 1)
             column.addWidget(key)
-        lower = QHBoxLayout()
+        below = QWidget()
+        lower = QHBoxLayout(below)
+        lower.setContentsMargins(0, 0, 0, 0)
         lower.addLayout(left, 3)
         lower.addLayout(right, 2)
         body = QWidget()
@@ -105,8 +107,9 @@ class PerturbationView(SampleView[Perturbations]):
         inner.setSpacing(4)
         inner.addLayout(upper, 5)
         inner.addWidget(self.bar)
-        inner.addLayout(lower, 6)
+        inner.addWidget(below, 6)
         inner.addWidget(self.summary)
+        self.folding.secondary.append((below, "Coefficients and cosines of δ"))
         return body
 
     def forget(self) -> None:

@@ -8,9 +8,10 @@ import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from numpy.typing import ArrayLike, NDArray
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor, QPainter, QPen, QPixmap
+from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPen, QPixmap
 
 from engine.figures.declare import Look
+from fp_gui.folding import LEAST_PLOT
 from fp_gui.theme import Theme
 
 # The looks that the engine declares (:class:`engine.figures.declare.Look`), in the words of pyqtgraph and Qt.
@@ -28,9 +29,39 @@ NONE: Floats = np.empty(0)
 MARGINS = (0, 4, 12, 0)  # pixels left, above, right and below: the last number of an axis would lose its end
 
 
+class FittingAxis(pg.AxisItem):  # type: ignore[misc]
+    """An axis whose label ends in an ellipsis where it would be longer than the axis."""
+
+    def fitted(self) -> str:
+        """The label as it is written."""
+        length = self.height() if self.orientation in ("left", "right") else self.width()
+        metrics, room = QFontMetrics(self.label.font()), max(0, int(length) - 4)
+        text = self.labelText
+        if metrics.horizontalAdvance(text) > room:  # the unit goes first
+            text = text.partition(" (")[0]
+        return metrics.elidedText(text, Qt.TextElideMode.ElideRight, room)
+
+    def labelString(self) -> str:
+        """The label as rich text, as short as it must be."""
+        whole: str = super().labelString()
+        self.setToolTip(self.labelText)
+        return whole.replace(self.labelText, self.fitted()) if self.labelText else whole
+
+    def resizeEvent(self, event: object = None) -> None:
+        """Another length has room for another label."""
+        if getattr(self, "label", None) is not None:
+            self.label.setHtml(self.labelString())
+        super().resizeEvent(event)
+
+
+def axes() -> dict[str, pg.AxisItem]:
+    """The axes of a plot, to be given to a plot of a class of its own."""
+    return {side: FittingAxis(side) for side in ("left", "bottom")}
+
+
 def new_plot(x: str = "", y: str = "", *, auto: bool = False) -> pg.PlotWidget:
     """An empty plot without menu and buttons that the mouse does not move; ``auto``: whether it finds its ranges."""
-    plot = pg.PlotWidget(enableMenu=False)
+    plot = pg.PlotWidget(enableMenu=False, axisItems=axes())
     prepare_plot(plot, x, y, auto=auto)
     return plot
 
@@ -40,6 +71,7 @@ def prepare_plot(plot: pg.PlotWidget, x: str = "", y: str = "", *, auto: bool = 
 
     To switch the menu off here would be too late: it would be made already, which takes long.
     """
+    plot.setMinimumHeight(LEAST_PLOT)
     item = plot.getPlotItem()
     item.hideButtons()
     item.layout.setContentsMargins(*MARGINS)

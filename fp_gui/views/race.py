@@ -61,12 +61,15 @@ class RaceView(StudyView[Comparison]):
         self.sweep = new_plot("dimension d", "robust accuracy", auto=True)
         self.plots = [self.dots, self.steps, self.sweep]
         self.table = study_table(COLUMNS, "Accuracies of all models")
-        lower = QHBoxLayout()
+        below = QWidget()
+        lower = QHBoxLayout(below)
+        lower.setContentsMargins(0, 0, 0, 0)
+        self.folding.secondary.append((below, "Accuracy over steps and dimension"))
         lower.addWidget(self.steps, 1)
         lower.addWidget(self.sweep, 1)
         self.content.addWidget(self.verdict)
         self.content.addWidget(self.dots, 4)
-        self.content.addLayout(lower, 3)
+        self.content.addWidget(below, 3)
         self.content.addWidget(self.table, 3)
         self.set_theme(self.theme)
 

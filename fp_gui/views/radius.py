@@ -9,7 +9,7 @@ import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from PySide6.QtCore import QEvent, QObject, QPointF, Qt
 from PySide6.QtGui import QPainterPath, QPen
-from PySide6.QtWidgets import QGraphicsPathItem, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGraphicsPathItem, QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from engine.config.experiment import IMAGES
 from engine.core.measurement import NORM_SIGN, Measurement, wilson_bounds
@@ -17,6 +17,7 @@ from engine.core.results import RadiusCurves
 from engine.figures.declare import Look, ViewDeclaration
 from engine.figures.radius import VIEW
 from engine.run.snapshot import Snapshot
+from fp_gui.folding import ControlRow, Figures, FiguresTable, FoldingLabel
 from fp_gui.theme import Theme
 from fp_gui.views.base import Place, View, views
 from fp_gui.views.plots import (
@@ -133,11 +134,13 @@ class RadiusView(View):
             self.curves[key] = curve
         add_items(self.plot, (self.tau, self.cross, self.tau_name))
 
-        table = QGridLayout()
+        figures = FiguresTable()
+        table = QGridLayout(figures)
+        table.setContentsMargins(0, 0, 0, 0)
         table.setHorizontalSpacing(8)
         table.setVerticalSpacing(1)
         table.setColumnStretch(0, 1)
-        self.at = line()
+        self.at = FoldingLabel(folds=False, wraps=False)
         self.heads = line("under attack, at most", wrap=False), line("certified, at least", wrap=False)
         table.addWidget(self.at, 0, 0)
         for head, column in zip(self.heads, (1, 3), strict=True):
@@ -145,7 +148,7 @@ class RadiusView(View):
         self.names: dict[str, QLabel] = {}
         self.cells: dict[str, Cell] = {}
         for row, (state, (name, above, below)) in enumerate(STATES.items(), start=1):
-            self.names[state] = line(name, wrap=False)
+            self.names[state] = FoldingLabel(name, folds=False, wraps=False)
             table.addWidget(self.names[state], row, 0)
             for key, column in ((above, 1), (below, 3)):
                 if key:
@@ -157,16 +160,18 @@ class RadiusView(View):
         inner.setContentsMargins(0, 0, 0, 0)
         inner.setSpacing(4)
         inner.addWidget(self.plot, 1)
-        inner.addLayout(table)
+        self.figures = Figures(figures, self.figures_text)
+        self.folding.tables.append(self.figures)
+        inner.addWidget(self.figures)
         inner.addWidget(self.protocol)
         self.pages = Pages(body)
-        top = QHBoxLayout()
-        top.addWidget(self.caption, 1)
-        top.addWidget(self.clean)
-        top.addWidget(self.intervals)
+        top = ControlRow()
+        top.add(self.caption, stretch=1)
+        top.add(self.clean)
+        top.add(self.intervals)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 6, 8, 6)
-        layout.addLayout(top)
+        layout.addWidget(top)
         layout.addWidget(self.pages, 1)
 
         self.bounded = True  # whether there are a certificate and an ideal network
@@ -315,6 +320,18 @@ class RadiusView(View):
     def look(self, key: str) -> Look:
         """How a curve is drawn."""
         return UNBOUNDED_CLEAN if key == "pgd_clean" and not self.bounded else CURVES[key]
+
+    def figures_text(self) -> str:
+        """The table in words, a line a row."""
+        rows = []
+        for state, name in self.names.items():
+            told = [
+                f"{head.text()} {self.cells[key].value.text()}"
+                for head, key in zip(self.heads, STATES[state][1:], strict=True)
+                if key and (self.bounded or key not in ("certified", "certified_clean", "oracle"))
+            ]
+            rows += [f"{name.text()}: {', '.join(told)}"] if told else []
+        return "\n".join([self.at.text(), *rows])
 
     def set_theme(self, theme: Theme) -> None:
         """Recolour plot, table and texts."""

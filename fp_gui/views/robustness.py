@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from engine.config.experiment import IMAGES
 from engine.core import metrics
@@ -18,6 +18,7 @@ from engine.figures.declare import ViewDeclaration
 from engine.figures.robustness import VIEW
 from engine.run.snapshot import ProtocolLog, Snapshot, protocol_at
 from engine.run.timeline import spans
+from fp_gui.folding import ControlRow, Figures, FiguresTable, FoldingLabel
 from fp_gui.theme import Theme
 from fp_gui.views.base import Place, View, views
 from fp_gui.views.curves import TimePlot
@@ -72,7 +73,8 @@ class Row:
     def __init__(self, grid: QGridLayout, row: int, key: str) -> None:
         self.key = key
         self.swatch = QLabel()
-        self.protocol, self.live, self.report = line(wrap=False), line(wrap=False), line(wrap=False)
+        self.protocol = FoldingLabel(folds=False, wraps=False)
+        self.live, self.report = line(wrap=False), line(wrap=False)
         for column, label in enumerate((self.swatch, self.protocol, self.live, self.report)):
             label.setToolTip(CURVES[key].tip)
             grid.addWidget(label, row, column)
@@ -111,11 +113,13 @@ class RobustnessView(View):
         self.plot = TimePlot("accuracy (share right)")
         for key, look in CURVES.items():
             self.plot.add_curve(key, look)
-        table = QGridLayout()
-        table.setHorizontalSpacing(14)
+        figures = FiguresTable()
+        table = QGridLayout(figures)
+        table.setContentsMargins(0, 0, 0, 0)
+        table.setHorizontalSpacing(10)
         table.setVerticalSpacing(1)
         table.setColumnStretch(1, 1)
-        self.heads = [line(t, wrap=False) for t in HEADS]
+        self.heads = [FoldingLabel(t, folds=False, wraps=False) for t in HEADS]
         for column, head in enumerate(self.heads):
             table.addWidget(head, 0, column)
         self.rows = {key: Row(table, i + 1, key) for i, key in enumerate(CURVES)}
@@ -124,15 +128,17 @@ class RobustnessView(View):
         inner = QVBoxLayout(body)
         inner.setContentsMargins(0, 0, 0, 0)
         inner.addWidget(self.plot, 1)
-        inner.addLayout(table)
+        self.figures = Figures(figures, self.figures_text)
+        self.folding.tables.append(self.figures)
+        inner.addWidget(self.figures)
         inner.addWidget(self.report)
         self.pages = Pages(body)
-        top = QHBoxLayout()
-        top.addWidget(self.caption, 1)
-        top.addWidget(self.alignment)
+        top = ControlRow()
+        top.add(self.caption, stretch=1)
+        top.add(self.alignment)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 6, 8, 6)
-        layout.addLayout(top)
+        layout.addWidget(top)
         layout.addWidget(self.pages, 1)
         self._seen: dict[str, object] = {}
         self._bands: dict[str, tuple[Band | None, Band | None]] = {}  # of estimates and reports, by quantity
@@ -241,6 +247,11 @@ class RobustnessView(View):
     @staticmethod
     def _protocol(snapshot: Snapshot, name: str, step: int | None) -> Measurement | None:
         return None if step is None else protocol_at(snapshot.protocols.get(name, ()), step)
+
+    def figures_text(self) -> str:
+        """The table in words, a line a row."""
+        rows = (row for row in self.rows.values() if not row.live.isHidden())
+        return "\n".join(f"{row.protocol.text()}: {row.live.text()}; report {row.report.text()}" for row in rows)
 
     def set_theme(self, theme: Theme) -> None:
         """Recolour plot, table and texts."""

@@ -6,10 +6,11 @@ from typing import ClassVar, Generic, TypeVar
 
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from PySide6.QtCore import QRectF, QSignalBlocker, Qt
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QToolButton, QVBoxLayout, QWidget
 
 from engine.core.measurement import Measurement
 from engine.run.snapshot import Snapshot
+from fp_gui.folding import ControlRow
 from fp_gui.number_boxes import WholeBox
 from fp_gui.theme import Theme
 from fp_gui.views.base import View
@@ -104,22 +105,18 @@ class SampleView(View, Generic[R]):
         """One of the three pictures."""
         return OnePicture(title, self.terms)
 
-    def controls(self) -> QHBoxLayout:
+    def controls(self) -> ControlRow:
         """The row of controls by which a sample is chosen, to be added to."""
-        row = QHBoxLayout()
-        for widget in (self.previous, self.sample, self.next):
-            row.addWidget(widget)
+        row = ControlRow()
+        row.add(self.previous, self.sample, self.next)
         return row
 
-    def fill(self, *parts: QHBoxLayout | QWidget) -> None:
+    def fill(self, *parts: QWidget) -> None:
         """Lay ``parts`` out from above to below; the pages take what is left."""
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 6, 8, 6)
         for part in parts:
-            if isinstance(part, QHBoxLayout):
-                layout.addLayout(part)
-            else:
-                layout.addWidget(part, int(part is self.pages))
+            layout.addWidget(part, int(part is self.pages))
         self.set_theme(self.theme)
         self.choose()
 

@@ -9,7 +9,6 @@ import pyqtgraph as pg  # type: ignore[import-untyped]
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
     QAbstractItemView,
-    QHBoxLayout,
     QHeaderView,
     QLabel,
     QTableWidget,
@@ -21,6 +20,7 @@ from PySide6.QtWidgets import (
 from engine.core.results import Filters, LayerInfo
 from engine.figures.declare import Look
 from engine.run.snapshot import Snapshot
+from fp_gui.folding import ControlRow, FoldingLabel
 from fp_gui.number_boxes import WholeBox
 from fp_gui.theme import ORANGE, VERMILION, Theme
 from fp_gui.views.layer_choice import LayerChoice
@@ -39,12 +39,13 @@ class Key(QWidget):
         super().__init__()
         self._looks = looks
         self._swatches = [QLabel() for _ in looks]
-        self._names = [line(look.label) for look in looks]
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
+        self._names = [line(look.label, wrap=False) for look in looks]
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        row = ControlRow()
+        layout.addWidget(row)
         for picture, name in zip(self._swatches, self._names, strict=True):
-            row.addWidget(picture)
-            row.addWidget(name, 1)
+            row.add(picture, name)
 
     def set_theme(self, theme: Theme) -> None:
         """Recolour."""
@@ -127,10 +128,10 @@ class StudyView(TaskView, Generic[F]):
         self.plots: list[pg.PlotWidget] = []
         self.keys: list[Key] = []
         self.protocol, self.verdict = line(), line()
-        self.wrong = line()  # what is wrong with the choices
+        self.wrong = FoldingLabel(stays=True)  # what is wrong with the choices
         self.wrong.hide()
         self._labels: list[QLabel] = []
-        self._choices = QHBoxLayout()
+        self._choices = ControlRow()
         self.content = QVBoxLayout()
         body = QWidget()
         body.setLayout(self.content)
@@ -138,7 +139,7 @@ class StudyView(TaskView, Generic[F]):
         self.pages = Pages(body, self.empty)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 6, 8, 6)
-        layout.addLayout(self._choices)
+        layout.addWidget(self._choices)
         layout.addWidget(self.wrong)
         layout.addWidget(self.task_bar)
         layout.addWidget(self.problem)
@@ -150,8 +151,7 @@ class StudyView(TaskView, Generic[F]):
         name = line(label, wrap=False)
         name.setBuddy(widget)
         self._labels.append(name)
-        self._choices.addWidget(name)
-        self._choices.addWidget(widget, stretch)
+        self._choices.add(name, widget, stretch=stretch)
 
     def draw(self, found: F) -> None:
         """Draw what was read."""

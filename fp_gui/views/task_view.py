@@ -13,6 +13,7 @@ from engine.core.errors import StoreError
 from engine.run.snapshot import Snapshot
 from engine.studies.base import NotMeasured
 from fp_gui.durations import how_far
+from fp_gui.folding import FoldingLabel
 from fp_gui.tasks import Task, TaskState
 from fp_gui.theme import ORANGE, VERMILION, Theme
 from fp_gui.views.base import View
@@ -34,6 +35,7 @@ class TaskBar(QWidget):
         self._tasks = [task for task, _ in tasks]
         self._row = QHBoxLayout()
         self._row.setContentsMargins(0, 0, 0, 0)
+        self._row.addStretch(0)  # else a lone button would be as wide as the view
         for task, tip in tasks:
             button = QPushButton(task.title)
             button.setToolTip(tip)
@@ -132,7 +134,7 @@ class TaskView(View):
         self.task_bar.requested.connect(self._ask)
         self.task_bar.cancelled.connect(self._cancel)
         self._states: dict[Path, TaskState] = {}  # of the newest task of each run
-        self.problem = line()  # what is wrong with the file
+        self.problem = FoldingLabel(stays=True)  # what is wrong with the file
         self.problem.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.problem.hide()
         self.snapshot: Snapshot | None = None

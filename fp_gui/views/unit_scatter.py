@@ -9,7 +9,7 @@ from PySide6.QtCore import QEvent, QObject, QPointF, Qt, Signal
 from engine.core.results import BoolArray, FloatArray
 from engine.figures.declare import Look
 from fp_gui.theme import Theme
-from fp_gui.views.plots import NONE, add_items, colour_of, prepare_plot, theme_plot, translucent
+from fp_gui.views.plots import NONE, add_items, axes, colour_of, prepare_plot, theme_plot, translucent
 
 REACH = 8.0  # pixels within which a point is meant
 FILL = 170  # of 255: points that lie on each other are seen
@@ -22,7 +22,7 @@ class UnitScatter(pg.PlotWidget):  # type: ignore[misc]
     picked = Signal(int)
 
     def __init__(self, x: str, y: str, look: Look) -> None:
-        super().__init__(enableMenu=False)
+        super().__init__(enableMenu=False, axisItems=axes())
         prepare_plot(self, x, y)
         self.look = look
         self.dead = pg.ScatterPlotItem(symbol="x", size=6)

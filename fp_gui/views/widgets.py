@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from PySide6.QtCore import QSignalBlocker, Qt
+from PySide6.QtCore import QSignalBlocker, QSize, Qt
 from PySide6.QtGui import QColor, QPalette
-from PySide6.QtWidgets import QCheckBox, QComboBox, QLabel, QStackedWidget, QWidget
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QLabel,
+    QStackedWidget,
+    QWidget,
+)
 
 from engine.figures.declare import Option
+from fp_gui.folding import FoldingLabel
 from fp_gui.theme import Theme
 
+WIDEST = 320  # pixels of a drop-down
 EMPTY = "Nothing has been computed yet.\nPress play (Space) to start training."
 
 
@@ -22,12 +30,11 @@ def tint(widget: QWidget, colour: str) -> None:
 
 
 def line(text: str = "", *, wrap: bool = True) -> QLabel:
-    """A line of plain text; with ``wrap`` it may shrink, so that it never forces a dock to be wide."""
+    """A line of plain text; with ``wrap`` it may shrink and fold, so that it never forces a dock to be large."""
+    if wrap:
+        return FoldingLabel(text)
     label = QLabel(text)
     label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setWordWrap(wrap)
-    if wrap:
-        label.setMinimumWidth(1)
     return label
 
 
@@ -43,7 +50,7 @@ class Pages(QStackedWidget):
     def __init__(self, content: QWidget, message: str = EMPTY) -> None:
         super().__init__()
         self._first = message
-        self.message = line(message)
+        self.message = FoldingLabel(message, folds=False)
         self.message.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.addWidget(self.message)
         self.addWidget(content)
@@ -77,15 +84,21 @@ class Choice(QComboBox):
             self.addItem(label, value)
         self.setToolTip(tip)
         self.setAccessibleName(tip.partition(".")[0].partition(":")[0])
-        # May be narrower than its longest entry: a dock must not be wide for one drop-down.
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
-        self.setMinimumWidth(self.fontMetrics().averageCharWidth() * 9)
         self.value = current
 
     @classmethod
     def of(cls, option: Option, more: str = "") -> Choice:
         """The choice that a declared option is, with ``more`` to say about it."""
         return cls(option.choices, option.default, f"{option.doc}{more}")
+
+    def sizeHint(self) -> QSize:
+        """As wide as its longest entry, within bounds: a dock must not be wide for one drop-down."""
+        return super().sizeHint().boundedTo(QSize(WIDEST, 1000))
+
+    def minimumSizeHint(self) -> QSize:
+        """The same."""
+        return self.sizeHint()
 
     @property
     def value(self) -> str:

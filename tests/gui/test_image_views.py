@@ -29,6 +29,7 @@ from engine.figures.filters import VIEW as FILTERS
 from engine.figures.order import UnitFacts
 from engine.run.commands import Visualise
 from engine.run.snapshot import Event, Snapshot
+from fp_gui.folding import ViewArea
 from fp_gui.theme import DARK, LIGHT
 from fp_gui.views.base import views
 from fp_gui.views.examples import ExamplesView, answer, first_classes
@@ -689,11 +690,15 @@ def test_many_layers_are_numbered_where_names_do_not_fit(qtbot):
 
 def test_narrow_docks_stack_the_plots(qtbot):
     view = shown(qtbot, LayersView, size=(NARROW - 50, 600))
+    area = ViewArea(view, view.folding)  # as in its panel
+    qtbot.addWidget(area)
+    area.resize(NARROW - 50, 600)
+    area.show()
     assert view.split.orientation() == Qt.Orientation.Vertical
-    view.resize(NARROW - 50, 300)  # too low for two
+    area.resize(NARROW - 50, 300)  # too low for two
     assert view.split.orientation() == Qt.Orientation.Horizontal
-    view.resize(NARROW - 50, 600)
-    view.resize(NARROW + 50, 400)
+    area.resize(NARROW - 50, 600)
+    area.resize(NARROW + 50, 400)
     assert view.split.orientation() == Qt.Orientation.Horizontal
 
 

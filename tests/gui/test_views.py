@@ -233,6 +233,7 @@ def test_a_new_view_is_one_file_that_says_what_it_is_and_where_it_stands(qtbot):
         places = {kind.name: kind.place for kind in view_types()}
         window = QMainWindow()
         qtbot.addWidget(window)
+        window.resize(1400, 900)  # a smaller one has fewer stacks
         panels = Panels(window, titles, places, CONFIG.kind, list(titles))
         stacks = [[dock.objectName() for dock in stack] for stack in panels._stacks()]
         assert stacks[1][:2] == ["mixtures", "tally"]

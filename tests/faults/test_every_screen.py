@@ -1,0 +1,87 @@
+"""Every view in a real window on every screen that students have: no plot too low, no text cut, no control lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import tiny_runs
+from tests.engine.test_race_figure import RACE
+from tests.gui.test_study_views import RANKS, STUDY
+from tests.tiny_image_runs import tiny_images
+
+ROOT = Path(__file__).parents[2]
+SIZES = ((1366, 768, 1), (1280, 720, 1), (1920, 1080, 1.5), (1920, 1080, 2), (1024, 768, 1), (3840, 2160, 2))
+pytestmark = [
+    pytest.mark.window,
+    pytest.mark.skipif(shutil.which("Xvfb") is None, reason="needs xvfb"),
+    pytest.mark.timeout(120),
+]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A finished run of either kind, with everything that its views show."""
+    folder = tmp_path_factory.mktemp("screens")
+    theory, images = folder / "theory", folder / "images"
+    tiny_runs.run(tiny_runs.tiny_config(), theory)
+    tiny_runs.run(tiny_images(), images)
+    for name, content, run in (
+        ("race.json", RACE, theory), ("low_rank.json", RANKS, theory), ("low_rank.json", RANKS, images),
+        ("local.json", STUDY, images),
+    ):  # fmt: skip
+        (run / name).write_text(json.dumps(content), encoding="utf-8")
+    return [theory, images]
+
+
+@pytest.fixture
+def screen(request: pytest.FixtureRequest) -> Iterator[tuple[str, tuple[int, int, float]]]:
+    """A virtual screen of the size that the test is given; its name and the size."""
+    width, height, scale = request.param
+    read, write = os.pipe()
+    xvfb = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{width}x{height}x24", "-nolisten", "tcp"],
+        pass_fds=[write], stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(write)
+    try:
+        number = b""
+        while not number.endswith(b"\n"):
+            more = os.read(read, 16)
+            assert more, "no virtual screen came up"
+            number += more
+        yield f":{number.decode().strip()}", (width, height, scale)
+    finally:
+        os.close(read)
+        xvfb.terminate()
+        xvfb.wait(10)
+
+
+@pytest.mark.parametrize("screen", SIZES, indirect=True, ids=lambda s: f"{s[0]}x{s[1]}@{s[2]}")
+def test_every_view_fits(screen: tuple[str, tuple[int, int, float]], runs: list[Path], tmp_path: Path) -> None:
+    display, (width, height, scale) = screen
+    copies = [Path(shutil.copytree(run, tmp_path / run.name)) for run in runs]
+    environment = os.environ | {
+        "DISPLAY": display, "QT_QPA_PLATFORM": "xcb", "QT_SCALE_FACTOR": str(scale), "OMP_NUM_THREADS": "1",
+        "XDG_CONFIG_HOME": str(tmp_path / "config"), "FP_RUNS": str(tmp_path / "runs"), "PYTHONPATH": str(ROOT),
+    }  # fmt: skip
+    environment.pop("WAYLAND_DISPLAY", None)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.faults.screen_walk", *map(str, copies)],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    report: dict[str, Any] = json.loads(done.stdout)
+    room = report.pop("screen")
+    assert [round(room[0] * scale), round(room[1] * scale), room[2]] == [width, height, scale]
+    assert len(report) >= 2 * 5 + 8 + 7, sorted(report)  # bars and views of two kinds of runs
+    bad = {place: found for place, found in report.items() if found}
+    assert not bad, "\n".join(f"{place}: {fault}" for place, found in bad.items() for fault in found)

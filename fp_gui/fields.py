@@ -19,12 +19,15 @@ from PySide6.QtWidgets import (
 )
 
 from engine.config.assignments import read_value
+from engine.config.curves import Curve
 from engine.config.experiment import KnobInfo
 from engine.data.tree import PATTERNS
 
 
 def show(value: object) -> str:
-    """A value in as few characters as bring it back exactly: ``3e-05``, ``0.2``, ``1500``."""
+    """A value in as few characters as bring it back exactly: ``3e-05``, ``0.2``, ``1500``; a curve in brief."""
+    if isinstance(value, Curve):
+        return value.brief()
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):

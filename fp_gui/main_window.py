@@ -64,8 +64,7 @@ class MainWindow(QMainWindow):
         self.controller = controller
         self.themes = themes
         self.settings = settings if settings is not None else QSettings()
-        self._label, self._config = label, config
-        self._opening = label
+        self._label, self._opening, self._config = label, label, config
         self._playing = False
         self._data: DataDialog | None = None
         self.shelf = ViewShelf(view_types, self.settings, themes.theme, self)
@@ -178,6 +177,7 @@ class MainWindow(QMainWindow):
         c.run_changed.connect(self._show_run)
         c.config_changed.connect(self.form.sync)
         c.snapshot_rendered.connect(self._show_snapshot)
+        c.snapshot_rendered.connect(self.form.follow)
         c.opening.connect(self._show_opening)
         c.error.connect(self._show_failed)
         c.images_missing.connect(self.moved_images.ask)

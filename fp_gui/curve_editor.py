@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QEvent, QSignalBlocker, Qt, Signal, Slot
-from PySide6.QtGui import QBrush, QColor, QKeySequence, QShortcut
+from PySide6.QtGui import QBrush, QColor, QKeyEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QDialog,
@@ -36,19 +36,33 @@ Check = Callable[[Sequence[Sequence[object]]], Curve]
 
 def judge(points: Points, check: Check) -> tuple[Curve | None, str, int | None]:
     """The curve of ``points``; else what is wrong in a line, and which point it is, if it is one."""
+    written = [list(point) for point in points]  # as the user would write them
     try:
-        return check(points), "", None
+        return check(written), "", None
     except ConfigError as error:
         text = str(error)
     good, bad = 0, len(points)  # the first good points are a curve, the first bad ones are none
     while bad - good > 1:
         middle = (good + bad) // 2
         try:
-            check(points[:middle])
+            check(written[:middle])
             good = middle
         except ConfigError:
             bad = middle
     return None, text, bad - 1 if points else None
+
+
+class PointTable(QTableWidget):
+    """A table that tells of Del while no cell of it is being typed into."""
+
+    delete_pressed = Signal()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Tell of Del; every other key is the table's."""
+        if event.key() in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
+            self.delete_pressed.emit()
+        else:
+            super().keyPressEvent(event)
 
 
 class CurveEditor(QDialog):
@@ -109,7 +123,7 @@ class CurveEditor(QDialog):
         self.set_theme()
 
     def _make_table(self) -> QTableWidget:
-        table = QTableWidget(0, 2)
+        table = PointTable(0, 2)
         table.setHorizontalHeaderLabels(["step", self.knob.name])
         table.setAccessibleName(f"{self.knob.path}: points of the schedule")
         table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
@@ -118,9 +132,7 @@ class CurveEditor(QDialog):
         table.setTabKeyNavigation(False)  # Tab leaves it, the arrows go through it
         table.setFixedWidth(230)
         table.itemChanged.connect(self._typed)
-        remove = QShortcut(QKeySequence(QKeySequence.StandardKey.Delete), table)
-        remove.setContext(Qt.ShortcutContext.WidgetShortcut)
-        remove.activated.connect(self.remove_point)
+        table.delete_pressed.connect(self.remove_point)
         return table
 
     @staticmethod
@@ -205,8 +217,8 @@ class CurveEditor(QDialog):
         with QSignalBlocker(self.table):
             for row in range(self.table.rowCount()):
                 for column in (0, 1):
-                    item = self.table.item(row, column)
-                    item.setBackground(self._bad_ground if row == bad else QBrush())
+                    if (item := self.table.item(row, column)) is not None:
+                        item.setBackground(self._bad_ground if row == bad else QBrush())
 
     # -- what the user does --------------------------------------------------------------------------------------
 

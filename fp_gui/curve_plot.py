@@ -42,11 +42,10 @@ class Handles(pg.ScatterPlotItem):  # type: ignore[misc]
             event.ignore()
             return
         event.accept()
+        self.dragged.emit(self._held, QPointF(event.pos()))
         if event.isFinish():
             self._held = None
             self.dropped.emit()
-        else:
-            self.dragged.emit(self._held, QPointF(event.pos()))
 
 
 class CurvePlot(QWidget):

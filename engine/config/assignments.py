@@ -81,7 +81,8 @@ def assigned(config: Config, assignments: Iterable[tuple[str, str]]) -> dict[str
     for name, text in pairs:
         knob = resolve(name, template)
         value, target = read_value(text, knob.kind), knob.path.removeprefix(PREFIX)
+        begun = knob.follows_curves and isinstance(value, str) and value.startswith("[")  # meant to be a curve
         if target in given and given[target] != value:
             raise ConfigError(f"{target}: is set twice, to {quote(given[target])} and to {plain(text.strip())}")
-        found[knob.path] = given[target] = value
+        found[PREFIX + target if begun else knob.path] = given[target] = value
     return dict(sorted(found.items()))

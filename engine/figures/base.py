@@ -209,7 +209,7 @@ def knot_tables(found: tuple[Knot, ...]) -> dict[str, Table]:
 
 def knot_key(found: tuple[Knot, ...]) -> str:
     """What the marks of these points mean, for the caption; empty if there are none."""
-    return "Diamonds: the points of the schedules." if found else ""
+    return "Stars: the points of the schedules." if found else ""
 
 
 def provenance(store: Store, checkpoint: Checkpoint) -> str:

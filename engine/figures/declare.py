@@ -201,7 +201,7 @@ MOMENT_LOOKS = {
 
 
 KNOT_LOOK = Look(
-    "schedule", DARK_PURPLE, PURPLE, "diamond", "none", "A point of the curve that a knob follows (schedule.knobs)."
+    "schedule", GREY, PALE_GREY, "star", "none", "A point of the curve that a knob follows (schedule.knobs)."
 )
 KNOT_PLACE = 0.09  # of the height of a plot over steps: above the marks of changes by hand
 

@@ -154,11 +154,11 @@ def knob_marks(axes: Axes, events: Iterable[Event]) -> None:
 
 
 def knot_marks(axes: Axes, found: Iterable[Knot], end: int) -> None:
-    """A hollow diamond at every step up to ``end`` at which the curve of a knob has a point."""
+    """A hollow star at every step up to ``end`` at which the curve of a knob has a point."""
     steps = sorted({knot.step for knot in found if knot.step <= end})
     if steps:
         axes.plot(
-            steps, [KNOT_PLACE] * len(steps), transform=axes.get_xaxis_transform(), ls="none", ms=4, mew=0.9,
+            steps, [KNOT_PLACE] * len(steps), transform=axes.get_xaxis_transform(), ls="none", ms=6, mew=0.8,
             marker=MARKERS[KNOT_LOOK.marker], mfc="white", mec=KNOT_LOOK.light, clip_on=False, zorder=3,
         )  # fmt: skip
 

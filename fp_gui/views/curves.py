@@ -116,10 +116,10 @@ class TimePlot(QWidget):
         self._planned: object = None  # the curves that the knots are of
         self._step = 0
         self.ticks = pg.PlotCurveItem(connect="pairs")
-        self.diamonds = pg.ScatterPlotItem(symbol=SYMBOLS[KNOT_LOOK.marker], size=8)
+        self.stars = pg.ScatterPlotItem(symbol=SYMBOLS[KNOT_LOOK.marker], size=11)
         self.cross = pg.InfiniteLine(angle=90)
         self.cross.hide()
-        add_items(self.plot, (self.ticks, self.diamonds, self.cross))
+        add_items(self.plot, (self.ticks, self.stars, self.cross))
         self.y_range = (0.0, 1.0)
         self.x_end = 0.0
         self.follow = True
@@ -230,8 +230,8 @@ class TimePlot(QWidget):
         self.theme = theme
         theme_plot(self.plot, theme)
         self.ticks.setPen(pg.mkPen(theme.text, width=1))
-        self.diamonds.setPen(pg.mkPen(colour_of(KNOT_LOOK, theme), width=1.5))
-        self.diamonds.setBrush(pg.mkBrush(theme.base))
+        self.stars.setPen(pg.mkPen(colour_of(KNOT_LOOK, theme), width=1.5))
+        self.stars.setBrush(pg.mkBrush(theme.base))
         self.cross.setPen(pg.mkPen(theme.muted, width=1))
         tint(self.readout, theme.muted)
         for curve in self.curves.values():
@@ -319,7 +319,7 @@ class TimePlot(QWidget):
         at = np.array([e.step for e in self.events[-EVENTS:]], float)
         self.ticks.setData(np.repeat(at, 2), np.tile([low, low + 0.06 * span], len(at)))
         bends = np.array(sorted({knot.step for knot in self.knots}), float)
-        self.diamonds.setData(bends, np.full(len(bends), low + KNOT_PLACE * span))
+        self.stars.setData(bends, np.full(len(bends), low + KNOT_PLACE * span))
 
     def _move(self, position: QPointF) -> None:
         if not self.plot.getPlotItem().sceneBoundingRect().contains(position):

@@ -145,7 +145,7 @@ def test_export_names_the_schedule_and_its_replay_is_bit_identical(planned_run: 
         assert "attack.tau until step 60 [[0, 0.1], [60, 0.3]]" in caption
         assert "training.lr until step 60 [[0, 2], [41, 0.5], [60, 0.1]]" in caption
         assert "training.lr from step 60 [[0, 0.3], [60, 0.05]]" in caption
-        assert "Diamonds" in caption
+        assert "Stars" in caption
         assert f"{view}.schedule.csv" in caption
         rows = (out / view / f"{view}.schedule.csv").read_text(encoding="utf-8").splitlines()
         assert rows[0] == "knob [text],step [steps],value [of the knob]"
@@ -175,7 +175,7 @@ def test_figures_over_time_mark_the_points_that_were_reached(planned_run: Path, 
     collect(planned_run, view).draw(figure)
     marks = [
         line for axes in figure.axes for line in axes.lines
-        if line.get_marker() == "D" and line.get_markeredgecolor() == KNOT_LOOK.light
+        if line.get_marker() == "*" and line.get_markeredgecolor() == KNOT_LOOK.light
     ]  # fmt: skip
     assert len(marks) == 1
     np.testing.assert_array_equal(marks[0].get_xdata(), [0, 41, 60])
@@ -206,7 +206,7 @@ def test_knobs_lists_the_curves_of_a_preset(capsys: pytest.CaptureFixture[str]) 
         ("schedule.knobs.training.lr=[[0,1],[9999,2]]", ("training.lr: point 2: got step 9999", "at most 2250")),
         ("schedule.knobs.model.m=[[0,1]]", ("schedule.knobs.model.m: is no live number", "training.lr")),
         ("training.lr=[[0,1],[5", ("schedule.knobs.training.lr", "[[0,1],[5", "[[step, value], …]")),
-        ("schedule.knobs.training.lr=[[0, NaN]]", ("training.lr: point 1: got [0, nan]",)),
+        ("schedule.knobs.training.lr=[[0, NaN]]", ("training.lr: point 1: got '[0, nan]'",)),
         ("schedule.knobs.lrr=[[0,1]]", ("lrr: no knob has this name",)),
         ("attack.norm=[[0,1]]", ("attack.norm", "allowed: l2, linf")),
     ],

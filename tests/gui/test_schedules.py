@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, QSettings, Qt
-from PySide6.QtGui import QMouseEvent
+from PySide6.QtGui import QContextMenuEvent, QMouseEvent
+from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLineEdit, QMenu, QToolTip, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -19,7 +20,7 @@ from engine.config.presets import load_preset
 from engine.run.snapshot import Event, Snapshot
 from fp_gui.bridge.controller import Controller
 from fp_gui.curve_editor import CurveEditor, judge
-from fp_gui.curve_field import END
+from fp_gui.curve_field import EDIT, END
 from fp_gui.form import Form, changes
 from fp_gui.knob_row import KnobItem
 from fp_gui.main_window import MainWindow
@@ -36,6 +37,14 @@ LR = THEOREM.schedule.curve("training.lr")
 BIAS = THEOREM.schedule.curve("model.bias")
 assert LR is not None
 assert BIAS is not None
+
+
+@pytest.fixture(autouse=True)
+def menus(monkeypatch: pytest.MonkeyPatch) -> list[QMenu]:
+    """The menus that were to pop up, which the offscreen platform cannot."""
+    found: list[QMenu] = []
+    monkeypatch.setattr(QMenu, "popup", lambda menu, place: found.append(menu))
+    return found
 
 
 @pytest.fixture
@@ -77,6 +86,7 @@ def opened(qtbot: QtBot, form: Form, path: str) -> CurveEditor:
     qtbot.mouseClick(row(form, path).curve, Qt.MouseButton.LeftButton)
     editor = form.schedules.editors[path]
     qtbot.waitExposed(editor)
+    editor.grab()  # the axes take their room when they are painted
     return editor
 
 
@@ -85,12 +95,13 @@ def cell(qtbot: QtBot, editor: CurveEditor, place: tuple[int, int], text: str) -
     table = editor.table
     table.setCurrentCell(*place)
     table.setFocus()
+    qtbot.waitUntil(lambda: table.findChild(QLineEdit) is None)  # of the cell before
     table.editItem(table.item(*place))
     field = table.findChild(QLineEdit)
     field.selectAll()
     qtbot.keyClicks(field, text)
     qtbot.keyClick(field, Qt.Key.Key_Return)
-    qtbot.waitUntil(lambda: table.item(*place).text() == text or bool(editor.message.text()))
+    qtbot.waitUntil(lambda: table.item(*place).text() == text)
 
 
 def on_plot(editor: CurveEditor, step: float, value: float) -> QPoint:
@@ -111,6 +122,7 @@ def drag(editor: CurveEditor, start: QPoint, end: QPoint) -> None:
     send(viewport, QEvent.Type.MouseMove, start, Qt.MouseButton.NoButton)
     send(viewport, QEvent.Type.MouseButtonPress, start, left)
     for share in (0.3, 0.6, 1.0):
+        QTest.qWait(20)  # the plot leaves out moves that come faster
         send(viewport, QEvent.Type.MouseMove, start + (end - start) * share, left)
     send(viewport, QEvent.Type.MouseButtonRelease, end, Qt.MouseButton.NoButton)
 
@@ -221,35 +233,35 @@ def test_a_reset_keeps_changed_curves(form: Form, qtbot: QtBot) -> None:
     assert row(form, "training.lr").back.isVisible()
 
 
-def menu_of(form: Form, path: str) -> QMenu:
+def choose(form: Form, path: str, menus: list[QMenu], words: str) -> None:
+    """Press the menu key in a knob's field and choose an entry."""
     control = edit(form, path)
-    control.customContextMenuRequested.emit(QPoint(5, 5))
-    menu = QApplication.activePopupWidget()
-    assert isinstance(menu, QMenu)
-    return menu
+    asked = QContextMenuEvent(QContextMenuEvent.Reason.Keyboard, QPoint(5, 5), control.mapToGlobal(QPoint(5, 5)))
+    QApplication.sendEvent(control, asked)
+    menu = menus.pop()
+    action = next(action for action in menu.actions() if action.text() == words)
+    assert action.isEnabled()
+    action.trigger()
+    menu.deleteLater()
 
 
-def test_the_menu_ends_a_curve_at_the_present_value(form: Form, qtbot: QtBot) -> None:
+def test_the_menu_ends_a_curve_at_the_present_value(form: Form, qtbot: QtBot, menus: list[QMenu]) -> None:
     stand(form, 200)
-    menu = menu_of(form, "model.bias")
-    end = next(action for action in menu.actions() if action.text() == END)
     with qtbot.waitSignal(form.live_edited) as met:
-        end.trigger()
-    menu.close()
+        choose(form, "model.bias", menus, END)
     assert met.args == ["model.bias", BIAS, 0.33]
-    menu = menu_of(form, "attack.tau")
+    edit(form, "attack.tau").customContextMenuRequested.emit(QPoint(5, 5))
+    menu = menus.pop()
     assert not next(action for action in menu.actions() if action.text() == END).isEnabled()
-    menu.close()
+    menu.deleteLater()
 
 
 # --- the editor
 
 
-def test_the_menu_gives_a_curve_to_a_knob_that_has_none(form: Form, qtbot: QtBot) -> None:
+def test_the_menu_gives_a_curve_to_a_knob_that_has_none(form: Form, qtbot: QtBot, menus: list[QMenu]) -> None:
     stand(form, 250)
-    menu = menu_of(form, "attack.tau")
-    next(action for action in menu.actions() if action.text() == "Schedule…").trigger()
-    menu.close()
+    choose(form, "attack.tau", menus, EDIT)
     editor = form.schedules.editors["attack.tau"]
     qtbot.waitExposed(editor)
     assert editor.points == [(250, 0.195), (2250, 0.195)]
@@ -270,7 +282,7 @@ def test_the_menu_gives_a_curve_to_a_knob_that_has_none(form: Form, qtbot: QtBot
         ((1, 0), "0", "point 2: step 0 comes after step 0; allowed: rising steps"),
         ((2, 1), "900", "point 3: got 900 at step 1651; allowed: a number from 0 to 100"),
         ((2, 0), "2251", "point 3: got step 2251; allowed: at most 2250, the run's last step"),
-        ((0, 1), "fast", "point 1: got [0, 'fast']; allowed: [[step, value], …]"),
+        ((0, 1), "fast", "point 1: got \"[0, 'fast']\"; allowed: [[step, value], …]"),
     ],
 )
 def test_a_bad_point_is_named_and_not_taken(
@@ -408,12 +420,12 @@ def events_of(window: MainWindow) -> list[Event]:
     return [event for event in window.controller.last.events if event.name != "phase"]
 
 
-def test_a_curve_drawn_during_a_run_is_sent_recorded_marked_and_undone(window: MainWindow, qtbot: QtBot) -> None:
+def test_a_curve_drawn_during_a_run_is_sent_recorded_marked_and_undone(
+    window: MainWindow, qtbot: QtBot, menus: list[QMenu]
+) -> None:
     form = window.form
     advance(window, qtbot, 3)
-    menu = menu_of(form, "attack.tau")
-    next(action for action in menu.actions() if action.text() == "Schedule…").trigger()
-    menu.close()
+    choose(form, "attack.tau", menus, EDIT)
     editor = form.schedules.editors["attack.tau"]
     cell(qtbot, editor, (1, 1), "0.977")
     qtbot.mouseClick(editor.ok_button, Qt.MouseButton.LeftButton)
@@ -473,10 +485,10 @@ def test_the_points_of_curves_are_marked_those_to_come_too(
     view.show()
     view.render(planned(1000))
     plot: TimePlot = view.plot if isinstance(view, RobustnessView) else view.time
-    marks = plot.diamonds.getData()
+    marks = plot.stars.getData()
     assert marks[0].tolist() == [0, 200, 1600, 1650, 1651]
     assert not len(plot.ticks.xData)  # nothing was changed by hand
-    assert plot.diamonds.opts["symbol"] == "d"
+    assert plot.stars.opts["symbol"] == "star"
     said: list[str] = []
     monkeypatch.setattr(QToolTip, "showText", lambda place, text, *more: said.append(text))
     plot.box.setXRange(1640, 1660, padding=0)
@@ -495,12 +507,12 @@ def test_the_points_of_curves_are_marked_those_to_come_too(
     )
     view.render(planned(1720, with_value(THEOREM, "model.bias", 0.1), hand))
     assert plot.ticks.xData.tolist() == [1700] * 4
-    assert plot.diamonds.getData()[0].tolist() == [0, 200, 1600, 1650, 1651]
+    assert plot.stars.getData()[0].tolist() == [0, 200, 1600, 1650, 1651]
     plot.box.setXRange(1690, 1710, padding=0)
     plot._move(plot.box.mapViewToScene(QPointF(1700, 0.5)))
     assert said[-1] == "step 1,700: model.bias: schedule ended by hand\nstep 1,700: model.bias 0.074 → 0.1"
     view.forget()
-    assert not len(plot.diamonds.getData()[0])
+    assert not len(plot.stars.getData()[0])
     view.hide()
 
 

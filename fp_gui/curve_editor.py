@@ -155,9 +155,6 @@ class CurveEditor(QDialog):
         self.ok_button.clicked.connect(self._take_and_close)
         self.apply_button.clicked.connect(self._take)
         buttons.rejected.connect(self.reject)
-        for button in buttons.buttons():
-            if isinstance(button, QPushButton):
-                button.setAutoDefault(False)  # Return in the table takes what was typed, no more
         return buttons
 
     # -- what is shown -------------------------------------------------------------------------------------------
@@ -182,6 +179,11 @@ class CurveEditor(QDialog):
         self.plot.set_theme(theme)
         tint(self._help, theme.muted)
         self._bad_ground = QBrush(QColor(mix(theme.base, ORANGE, 0.35)))
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Return takes what was typed into the table, no more: it presses no button."""
+        if event.key() not in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            super().keyPressEvent(event)
 
     def changeEvent(self, event: QEvent) -> None:
         """Follow the theme."""

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QToolButton
 
 from engine.config.curves import Curve
 
-WIDTH, HEIGHT, MARGIN = 46, 18, 4  # pixels
+WIDTH, HEIGHT, MARGIN = 42, 18, 4  # pixels
 EDIT = "Schedule…"
 END = "End the schedule, keep the present value"
 

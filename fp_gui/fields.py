@@ -129,8 +129,15 @@ class LineField(Field):
 
     def set_value(self, value: object) -> None:
         """See :class:`Field`."""
-        self._value, self._shown = value, show(value)
-        self._edit.setText(self._shown)
+        self._show(value, show(value))
+
+    def set_moving(self, value: object) -> None:
+        """The same for a value that changes by itself: no more digits than one can read, though it is kept exactly."""
+        self._show(value, f"{value:.4g}" if isinstance(value, float) else show(value))
+
+    def _show(self, value: object, text: str) -> None:
+        self._value, self._shown = value, text
+        self._edit.setText(text)
         self._edit.setCursorPosition(0)
 
     @Slot()

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QPushButton, QWidg
 from engine.config.curves import Curve
 from engine.config.experiment import KnobInfo
 from fp_gui.curve_field import EDIT, END, CurveButton
-from fp_gui.fields import field_for, show
+from fp_gui.fields import LineField, field_for, show
 from fp_gui.theme import restyle
 
 
@@ -57,7 +57,6 @@ class KnobItem(ParameterItem):  # type: ignore[misc]
         self.unit = QLabel(knob.unit)
         self.unit.setProperty("muted", True)
         self.badge = QLabel()
-        self.badge.setMinimumWidth(self.badge.fontMetrics().horizontalAdvance("restarts") + 4)
         self.back = QPushButton("↺")
         self.back.setFlat(True)
         self.back.setFixedWidth(20)
@@ -71,7 +70,6 @@ class KnobItem(ParameterItem):  # type: ignore[misc]
         line.setContentsMargins(0, 1, 4, 1)
         line.setSpacing(6)
         if knob.kind in ("int", "float"):
-            self.field.setFixedWidth(self.field.fontMetrics().horizontalAdvance("0" * 8) + 18)
             line.addWidget(self.field)
             line.addWidget(self.curve)
             if knob.unit:
@@ -98,7 +96,7 @@ class KnobItem(ParameterItem):  # type: ignore[misc]
     def valueChanged(self, param: Parameter, value: object, force: bool = False) -> None:
         """Follow the parameter; ``value`` may be one that was refused and put back meanwhile."""
         super().valueChanged(param, value)
-        self.field.set_value(param.value())
+        self._show_value()
         self.refresh()
 
     def defaultChanged(self, param: Parameter, default: object) -> None:
@@ -117,7 +115,7 @@ class KnobItem(ParameterItem):  # type: ignore[misc]
         restyle(self.badge)
         self.back.setVisible(param.setting != param.defaultValue())
         self.curve.show_curve(param.curve, param.total, param.step)
-        self.unit.setVisible(bool(knob.unit) and param.curve is None)  # there is no room for both
+        self._share_room(param.curve is not None)
         font = self.font(0)
         font.setBold(pending)
         self.setFont(0, font)
@@ -126,11 +124,26 @@ class KnobItem(ParameterItem):  # type: ignore[misc]
             part.setToolTip(tip)
         self.setToolTip(0, tip)
 
+    def _share_room(self, follows: bool) -> None:
+        """What follows a curve has the curve's picture in its row, and less room for the rest."""
+        width = self.field.fontMetrics().horizontalAdvance
+        if self.param.knob.kind in ("int", "float"):
+            self.field.setFixedWidth(width("0" * (6 if follows else 8)) + 18)
+        self.unit.setVisible(bool(self.param.knob.unit) and not follows)
+        self.badge.setMinimumWidth(0 if follows else width("restarts") + 4)
+
     def follow(self) -> None:
         """Move with the curve; the value stands still while the keys are in it."""
         param: KnobParameter = self.param
         self.curve.show_step(param.step)
         if not self.field.control.hasFocus():
+            self._show_value()
+
+    def _show_value(self) -> None:
+        param: KnobParameter = self.param
+        if param.curve is not None and isinstance(self.field, LineField):
+            self.field.set_moving(param.value())
+        else:
             self.field.set_value(param.value())
 
     def _commit(self) -> None:

@@ -64,7 +64,7 @@ class MainWindow(QMainWindow):
         self.controller = controller
         self.themes = themes
         self.settings = settings if settings is not None else QSettings()
-        self._label, self._opening, self._config = label, label, config
+        self._label, self._config, self._opening = label, config, label
         self._playing = False
         self._data: DataDialog | None = None
         self.shelf = ViewShelf(view_types, self.settings, themes.theme, self)
@@ -237,8 +237,7 @@ class MainWindow(QMainWindow):
 
     @Slot()
     def _toggle_phase(self) -> None:
-        last = self.controller.last
-        if last is not None:
+        if (last := self.controller.last) is not None:
             self.controller.switch_phase("clean" if last.phase == "adversarial" else "adversarial")
 
     @Slot(str, object, object)

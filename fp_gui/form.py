@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
+import shiboken6
 from pyqtgraph.parametertree import ParameterTree  # type: ignore[import-untyped]
 from pyqtgraph.parametertree.parameterTypes import GroupParameter  # type: ignore[import-untyped]
 from PySide6.QtCore import QEvent, QObject, Qt, Signal, Slot
@@ -85,6 +86,10 @@ class Form(QWidget):
         self.search.setToolTip("Show only the parameters whose name or description holds this text")
         self.search.textChanged.connect(self._filter)
         self.tree = ParameterTree(showHeader=False)
+        # Qt deletes the root item without PySide's knowledge: left valid, its wrapper would be taken for whatever
+        # object is made at that address next.
+        root = self.tree._invRootItem._real_item
+        self.tree.destroyed.connect(lambda *_: shiboken6.invalidate(root))
         self.tree.setAlternatingRowColors(False)
         self.tree.setIndentation(6)
         self.tree.setDragDropMode(self.tree.DragDropMode.NoDragDrop)

@@ -20,6 +20,8 @@ from engine.run.session import Session
 from engine.run.store import Store
 from tests import tiny_runs
 
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")  # those that want a real window say so
+
 # Continuous integration tries the same examples each time; at a desk every run looks for new ones.
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):

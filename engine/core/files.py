@@ -25,12 +25,15 @@ def absolute(path: Path) -> Path:
 
 def refusal(what: str, error: OSError | sqlite3.Error) -> StoreError:
     """The error that says in one line why ``what``: a :class:`WriteError` where the disk is full or failing."""
-    if isinstance(error, OSError):
-        failing = error.errno in _DISK
-    else:
-        failing = getattr(error, "sqlite_errorcode", 0) & 0xFF in _DATABASE
     reason = getattr(error, "strerror", None) or error
-    return (WriteError if failing else StoreError)(f"{what}: {reason}")
+    return (WriteError if disk_failed(error) else StoreError)(f"{what}: {reason}")
+
+
+def disk_failed(error: OSError | sqlite3.Error) -> bool:
+    """Whether the disk is full or failing."""
+    if isinstance(error, OSError):
+        return error.errno in _DISK
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DATABASE
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -61,6 +61,7 @@ VIEW = ViewDeclaration(
                 "magnitude": "mixture magnitude  ‖v_i‖",
                 "relative": "relative mixture  ‖v_i‖/‖C_i‖",
                 "dense_alignment": "dense alignment  |⟨v_i,w*⟩|/(‖w*‖·‖C_i‖)",
+                "dense_share": "dense share of the mixture  |⟨v_i,w*⟩|/(‖w*‖·‖v_i‖)",
             },
             "What is shown over time, over alive neurons.",
         ),

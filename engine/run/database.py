@@ -12,7 +12,8 @@ import sqlite3
 import tempfile
 from pathlib import Path
 
-from engine.core.errors import StoreError
+from engine.core.errors import StoreError, WriteError
+from engine.core.files import disk_failed
 from engine.core.reading import check_file
 
 COLUMNS = {
@@ -40,6 +41,8 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     except FileNotFoundError as error:
         raise StoreError(f"{error} does not exist") from None
     except sqlite3.Error as error:
+        if disk_failed(error):
+            raise WriteError(f"{path} cannot be opened: {error}") from None
         raise StoreError(f"{path} {_reason(error)}") from None
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from None

@@ -159,7 +159,7 @@ def check_format(found: Mapping[str, Any], path: Path) -> None:
     """Whether this version reads files of the ``format`` that ``found`` names."""
     form = _number(found.get("format"))
     if isinstance(form, int) and not isinstance(form, bool) and form > FORMAT:
-        raise VersionError(f"{path}: format {quoted(form)}, of a newer version; this one reads {FORMAT}")
+        raise VersionError(f"{path}: format {quoted(form)}, written by a newer version; this one reads format {FORMAT}")
     if form != FORMAT or isinstance(form, bool):
         raise StoreError(f"{path} is damaged: format: got {quoted(form)}; allowed: {FORMAT}")
 

@@ -65,26 +65,27 @@ def layers(v: Values, n: list[float], rule: str) -> bool:
 
 
 def dense(v: Values, n: list[float], rule: str) -> bool:
-    at_start, mixed = v.values()
-    return mixed >= n[0] and mixed >= n[1] * at_start
+    at_start, mixed, small = v.values()
+    return mixed >= n[0] and mixed >= n[1] * at_start and small > n[2]
 
 
 def purified(v: Values, n: list[float], rule: str) -> bool:
-    before, after, purity = v.values()
-    return purity >= n[0] and after <= n[1] * before
+    before, after, purity, same, *_ = v.values()
+    return purity >= n[0] and after <= n[1] * before and same >= n[2]
 
 
 def turned(v: Values, n: list[float], rule: str) -> bool:
-    start_clean, start_now, clean_now, share = v.values()
+    start_clean, start_now, clean_now, _share_is_shown_beside = v.values()
     rest = max(start_clean, start_now)
-    return rest <= n[0] and clean_now >= rest + n[1] and share > n[2]
+    return rest <= n[0] and clean_now >= rest + n[1]
 
 
 def low_rank(v: Values, n: list[float], rule: str) -> bool:
     if "gains any" in rule:
         clean, low, full = v.values()
         return low - clean >= n[1] * (full - clean)
-    return v["low_rank/robust"] >= v["low_rank/robust_full"] - n[0]
+    clean, low, full = (v[f"low_rank/{name}"] for name in ("robust_clean", "robust", "robust_full"))
+    return low - clean >= n[0] * (full - clean)
 
 
 RULES: dict[int, Callable[[Values, list[float], str], bool]] = {

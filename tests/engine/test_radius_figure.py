@@ -160,7 +160,7 @@ def test_perturbation_pictures_share_one_scale(finished_store: Store) -> None:
 
 
 def test_perturbation_errors_name_the_sample(finished_store: Store) -> None:
-    with pytest.raises(ConfigError, match="sample: got '13'; allowed: a whole number from 1 to 12"):
+    with pytest.raises(ConfigError, match="sample: got 13; allowed: a whole number from 1 to 12"):
         collect(finished_store, "perturbation", sample="13")
     with pytest.raises(ConfigError, match="sample: got '0'; allowed: a whole number from 1"):
         collect(finished_store, "perturbation", sample="0")

@@ -117,7 +117,7 @@ def test_switch_by_hand_in_both_directions_at_any_step(new_session: Create, at: 
     assert torch.equal(session.model.weight, weight)
     if before == "clean":
         assert (session.weight_clean is None) == (at == 0)  # a phase without a step ends nothing
-        assert torch.equal(session.weight_clean, weight)
+        assert at == 0 or torch.equal(session.weight_clean, weight)
     advance(session, at + 50)
     assert session.phase == to  # the schedule no longer applies
     session.apply(SwitchPhase(before))

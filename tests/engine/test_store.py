@@ -100,7 +100,7 @@ def test_open_refuses_what_is_no_run(tmp_path: Path) -> None:
         ("config.json", b"{", "config.json is damaged"),
         ("config.json", b"[]", "config.json is damaged"),
         ("config.json", b'{"format": 1, "run": "x"}', "config.json is damaged"),
-        ("config.json", b'{"format": 99}', "format 99, of a newer version; this one reads 1"),
+        ("config.json", b'{"format": 99}', "format 99, written by a newer version; this one reads format 1"),
         ("config.json", b"\xff\xfe\x00", "config.json is damaged"),
         ("config.json", b'{"format": 1, "run": "x", "config": {"attack": {"tau": -1}}}', r"attack\.tau: got -1"),
         ("run.sqlite", b"not a database at all, but long enough to be looked at" * 50, r"run\.sqlite is damaged"),

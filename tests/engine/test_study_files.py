@@ -57,6 +57,7 @@ FILES: dict[str, tuple[str, Any]] = {
                 "evidence": [
                     {"name": "loss", "value": 0.5, "step": 3, "low": None, "high": 0.6, "protocol": "PGD-40 × 5"}
                 ],
+                "parts": [{"name": "dense", "verdict": "holds"}],
             }
         ],
     ),

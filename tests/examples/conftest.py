@@ -51,8 +51,9 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
 
 
 def settings(*assignments: str) -> list[str]:
-    """The assignments as the command line takes them."""
-    return [word for each in assignments for word in ("--set", each)]
+    """The assignments as the command line takes them; of two of one knob the last."""
+    chosen = {each.partition("=")[0]: each for each in assignments}
+    return [word for each in chosen.values() for word in ("--set", each)]
 
 
 def captions(folder: Path) -> str:

@@ -37,7 +37,7 @@ def test_it_is_offered_with_its_knobs_and_checked(call: Call, tmp_path: Path) ->
     assert (row["installed"], row["where"]) == (True, "made by the program")
     call("data", "moons", "--download", fails="got 'moons'; allowed with --download: cifar10")
     start = ("run", "digits", "--out", tmp_path / "run", "--set", "world.name=moons", "--set")
-    call(*start, "world.blur=2", fails="world.blur: got 2; allowed: a number from 0 to 1")
+    call(*start, "world.blur=2", fails="world.blur: got 2.0; allowed: a number from 0 to 1")
     call(*start, "world.side=9", fails="world.side: no knob has this name")
 
 

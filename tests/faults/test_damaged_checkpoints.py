@@ -148,8 +148,8 @@ def test_what_may_not_be_read_is_not_called_damaged(newest: Path, monkeypatch: p
     def denied(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("engine.run.store.safe_open", denied)
-    monkeypatch.setattr("engine.run.store.os.access", lambda *_: False)
+    monkeypatch.setattr("engine.run.contents.safe_open", denied)
+    monkeypatch.setattr("engine.run.store.os.access", lambda path, _: not str(path).endswith(".safetensors"))
     with pytest.raises(StoreError, match=f"{NEWEST} cannot be read: permission denied"):
         worlds.resume(newest.parents[1])
     assert newest.exists()

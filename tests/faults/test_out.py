@@ -151,7 +151,7 @@ def test_a_name_that_is_not_utf_8(tmp_path: Path, preset: str) -> None:
 
 
 def test_a_folder_that_may_not_be_read(tmp_path: Path, refused, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    listed, looked = Path.iterdir, Path.is_file
+    listed = Path.iterdir
 
     def denied(self: Path) -> None:
         raise PermissionError(13, "Permission denied")
@@ -161,7 +161,10 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path, refused, monkeypatch: pyt
     assert f"--out: {tmp_path / 'locked'} cannot be made: Permission denied" in refused(str(tmp_path / "locked"))
     monkeypatch.undo()
     Store.create(tmp_path / "run", CONFIG).close()
-    monkeypatch.setattr(Path, "is_file", lambda self: denied(self) if self.parent.name == "run" else looked(self))
+    looked = Path.stat
+    monkeypatch.setattr(
+        Path, "stat", lambda self, **how: denied(self) if self.parent.name == "run" else looked(self, **how)
+    )
     assert run_command_line(["run", "--resume", "--out", str(tmp_path / "run")]) == 2
     if os.name != "nt" and os.getuid() != 0:
         (tmp_path / "shut").mkdir(mode=0)

@@ -309,7 +309,7 @@ def claims(read, folder):
     (folder / view.file).write_text(json.dumps(CLAIMS), encoding="utf-8")
     view.render(of_claims.make(folder, 4))
     cards = {card.shown.claim.id: card for card in view.cards}
-    for number, pair, words in ((1, GREEN, "✓ holds"), (6, VERMILION, "✗ does not hold"), (9, GREY, "– not measured")):
+    for number, pair, words in ((1, GREEN, "✓ holds"), (6, VERMILION, "✗ does not hold"), (9, GREY, "– not yet")):
         card = cards[number]
         assert card.badge.text() == words
         back = next(part for part in card.styleSheet().split("QLabel#verdict")[1].split("background:")[1:])

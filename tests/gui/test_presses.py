@@ -204,7 +204,7 @@ def costly(qtbot: QtBot) -> Costly:
     return view
 
 
-@pytest.mark.parametrize(("share", "least", "most"), [(0.1, 0.2, 0.4), (0.5, 0.033, 0.2)])
+@pytest.mark.parametrize(("share", "least", "most"), [(0.1, 0.2, bridge.SLOWEST), (0.5, 0.033, 0.2)])
 def test_pictures_that_cost_more_come_less_often(
     qtbot: QtBot, costly: Costly, share: float, least: float, most: float
 ) -> None:

@@ -135,7 +135,7 @@ def test_the_protocol_is_complete(view):
     for part in ("PGD-10 × 1 restart", "ℓ2 radii 0 to 0.3", "n = 128", "95% Wilson", "live estimate", "Step 2,950"):
         assert part in text
     assert LINF_BOUND not in text
-    assert view.names["now"].text() == "now (step 2,950)"
+    assert view.names["now"].text() == "now (step 2,950, 50 steps ago)"
     view.render(make(curves(norm="linf")))
     assert LINF_BOUND in view.protocol.text()
     assert "ℓ∞ radii" in view.protocol.text()

@@ -50,7 +50,7 @@ class Tasked(TaskView):
         except FileNotFoundError:
             raise NotMeasured("nothing yet") from None
 
-    def forget(self) -> None:
+    def unread(self) -> None:
         self.text = ""
 
     def update_view(self, snapshot: Snapshot) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 TOOLS = ("Xvfb", "xdotool", "import", "convert")
@@ -105,6 +106,7 @@ def test_play_switch_export_and_quit_by_keys(screen: str, tmp_path: Path, preset
         xdo("windowfocus", "--sync", xdo("search", "--onlyvisible", "--name", "Export figures").splitlines()[-1])
         xdo("key", "Return")
         wait_for((run / "figures" / "recipe.json").exists, "the export", 200)
+        wait_for(lambda: not psutil.Process(app.pid).children(), "the end of the export")  # else it is asked first
         xdo("windowfocus", "--sync", window)
         xdo("key", "ctrl+q")
         _, errors = app.communicate(timeout=60)

@@ -103,14 +103,14 @@ MUTANTS = (
     Mutant("engine/images/live.py", 'clean", clean_step, norm, tau)', 'clean", clean_step, norm)', ONCE),
     Mutant(
         "engine/theory/live.py",
-        "session.clean_bias, attack.norm, attack.tau, sigma_x)",
-        "session.clean_bias, attack.tau, sigma_x)",
+        "session.clean_bias, attack.norm, attack.tau, sigma_x",
+        "session.clean_bias, attack.tau, sigma_x",
         OLD,
     ),
     Mutant(
         "engine/theory/live.py",
-        "session.clean_bias, attack.norm, attack.tau, sigma_x)",
-        "session.clean_bias, attack.norm, attack.tau)",
+        "session.clean_bias, attack.norm, attack.tau, sigma_x",
+        "session.clean_bias, attack.norm, attack.tau",
         OLD,
     ),
     Mutant("engine/images/live.py", "(step, attack.norm, attack.tau, steps)", "(step, attack.norm, steps)", OLD),
@@ -132,11 +132,37 @@ MUTANTS = (
     Mutant("engine/core/measurement.py", "Z95 = 1.959963984540054", "Z95 = 1.644853626951472", FIGURES),
     Mutant("engine/core/measurement.py", "+ z2 / (4 * known * known)", "+ z2 / (2 * known * known)", FIGURES),
     # --- claims
-    Mutant("engine/claims/theory.py", "low >= full - LOW_RANK_LOSS", "low >= full + LOW_RANK_LOSS", CLAIMS),
+    Mutant("engine/claims/theory.py", "gain >= LOW_RANK_GAIN", "gain >= 0", CLAIMS),
     Mutant("engine/claims/theory.py", "other <= own + TRANSFERS", "other <= own - TRANSFERS", CLAIMS),
     Mutant("engine/claims/theory.py", "after <= MELTED * before", "after <= before", CLAIMS),
     Mutant("engine/claims/theory.py", "value <= network - GAP", "value <= network", CLAIMS),
     Mutant("engine/claims/theory.py", "mixed >= OVER_CHANCE * chance", "mixed >= chance", CLAIMS),
+    Mutant("engine/claims/theory.py", "kept >= KEPT", "kept > 0", CLAIMS),
+    Mutant("engine/claims/theory.py", "share > MOST", "share > 0", CLAIMS),
+    Mutant(
+        "engine/probes/mixture.py",
+        "result.mixture < result.pure",
+        "result.mixture > result.pure",
+        ("tests/engine/test_feature_fates.py",),
+    ),
+    Mutant(
+        "engine/probes/low_rank.py",
+        "weight - torch.outer",
+        "weight + torch.outer",
+        ("tests/engine/test_feature_fates.py",),
+    ),
+    Mutant(
+        "engine/config/curves.py",
+        "(step - before) / (after - before)",
+        "(step - before) / after",
+        ("tests/engine/test_curves.py", "-k", "piecewise"),
+    ),
+    Mutant(
+        "engine/theory/training.py",
+        "config.model.rho_per_bias * self.model.bias or",
+        "config.model.rho_per_bias or",
+        ("tests/engine/test_curves.py", "-k", "multiple"),
+    ),
     # --- what a run records
     Mutant(
         "engine/run/store.py",

@@ -113,9 +113,10 @@ class KnobItem(ParameterItem):  # type: ignore[misc]
         self.badge.setText("pending" if pending else "live" if knob.live else "restarts")
         self.badge.setProperty("badge", self.badge.text())
         restyle(self.badge)
-        self.back.setVisible(param.setting != param.defaultValue())
+        changed = param.setting != param.defaultValue()
+        self.back.setVisible(changed)
         self.curve.show_curve(param.curve, param.total, param.step)
-        self._share_room(param.curve is not None)
+        self._share_room(param.curve is not None, changed)
         font = self.font(0)
         font.setBold(pending)
         self.setFont(0, font)
@@ -124,13 +125,13 @@ class KnobItem(ParameterItem):  # type: ignore[misc]
             part.setToolTip(tip)
         self.setToolTip(0, tip)
 
-    def _share_room(self, follows: bool) -> None:
+    def _share_room(self, follows: bool, changed: bool) -> None:
         """What follows a curve has the curve's picture in its row, and less room for the rest."""
         width = self.field.fontMetrics().horizontalAdvance
         if self.param.knob.kind in ("int", "float"):
             self.field.setFixedWidth(width("0" * (6 if follows else 8)) + 18)
         self.unit.setVisible(bool(self.param.knob.unit) and not follows)
-        self.badge.setMinimumWidth(0 if follows else width("restarts") + 4)
+        self.badge.setMinimumWidth(0 if follows and changed else width("restarts") + 4)
 
     def follow(self) -> None:
         """Move with the curve; the value stands still while the keys are in it."""

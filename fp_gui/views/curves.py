@@ -331,8 +331,10 @@ class TimePlot(QWidget):
         near = self.box.viewPixelSize()[0] * 5
         texts = [event_text(e) for e in self.events[-EVENTS:] if abs(e.step - step) <= near]
         texts += [knot_text(knot, self._step) for knot in self.knots if abs(knot.step - step) <= near]
-        if texts:
-            QToolTip.showText(QCursor.pos(), "\n".join(texts[-12:]), self.plot)
+        told = "\n".join(texts[-12:])
+        self.plot.setToolTip(told or HINT)  # what Qt shows once the mouse rests
+        if told:
+            QToolTip.showText(QCursor.pos(), told, self.plot)
         self.hovered.emit(step)
 
     def _click(self, event: pg.GraphicsScene.mouseEvents.MouseClickEvent) -> None:

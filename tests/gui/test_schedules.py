@@ -26,7 +26,7 @@ from fp_gui.form import Form, changes
 from fp_gui.knob_row import KnobItem
 from fp_gui.main_window import MainWindow
 from fp_gui.theme import ThemeManager
-from fp_gui.views.curves import TimePlot
+from fp_gui.views.curves import HINT, TimePlot
 from fp_gui.views.mixtures import MixturesView
 from fp_gui.views.robustness import RobustnessView
 from tests.gui.fakes import FakeFactory
@@ -523,6 +523,7 @@ def test_the_points_of_curves_are_marked_those_to_come_too(
         "step 1,651: training.lr 6.5 → 3, to come by schedule",
         "step 1,650: model.bias 0.47 → 0.074, to come by schedule\nstep 1,650: training.lr 6.5, to come by schedule",
     ]
+    assert plot.plot.toolTip() == said[-1]  # not the plot's own, which would come when the mouse rests
     view.render(planned(1700))
     plot._move(plot.box.mapViewToScene(QPointF(1651, 0.5)))
     assert said[-1] == "step 1,651: training.lr 6.5 → 3, by schedule"
@@ -536,6 +537,8 @@ def test_the_points_of_curves_are_marked_those_to_come_too(
     plot.box.setXRange(1690, 1710, padding=0)
     plot._move(plot.box.mapViewToScene(QPointF(1700, 0.5)))
     assert said[-1] == "step 1,700: model.bias: schedule ended by hand\nstep 1,700: model.bias 0.074 → 0.1"
+    plot._move(plot.box.mapViewToScene(QPointF(1705, 0.5)))
+    assert plot.plot.toolTip() == HINT
     view.forget()
     assert not len(plot.stars.getData()[0])
     view.hide()

@@ -19,12 +19,15 @@ from PySide6.QtWidgets import (
 )
 
 from engine.config.assignments import read_value
+from engine.config.curves import Curve
 from engine.config.experiment import KnobInfo
 from engine.data.tree import PATTERNS
 
 
 def show(value: object) -> str:
-    """A value in as few characters as bring it back exactly: ``3e-05``, ``0.2``, ``1500``."""
+    """A value in as few characters as bring it back exactly: ``3e-05``, ``0.2``, ``1500``; a curve in brief."""
+    if isinstance(value, Curve):
+        return value.brief()
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
@@ -126,8 +129,15 @@ class LineField(Field):
 
     def set_value(self, value: object) -> None:
         """See :class:`Field`."""
-        self._value, self._shown = value, show(value)
-        self._edit.setText(self._shown)
+        self._show(value, show(value))
+
+    def set_moving(self, value: object) -> None:
+        """The same for a value that changes by itself: no more digits than one can read, though it is kept exactly."""
+        self._show(value, f"{value:.4g}" if isinstance(value, float) else show(value))
+
+    def _show(self, value: object, text: str) -> None:
+        self._value, self._shown = value, text
+        self._edit.setText(text)
         self._edit.setCursorPosition(0)
 
     @Slot()

@@ -9,13 +9,13 @@ form shows the knobs that come with it, at their defaults, and they wait with it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 import shiboken6
-from pyqtgraph.parametertree import Parameter, ParameterItem, ParameterTree  # type: ignore[import-untyped]
+from pyqtgraph.parametertree import ParameterTree  # type: ignore[import-untyped]
 from pyqtgraph.parametertree.parameterTypes import GroupParameter  # type: ignore[import-untyped]
-from PySide6.QtCore import QEvent, QObject, QSize, Qt, Signal, Slot
+from PySide6.QtCore import QEvent, QObject, Qt, Signal, Slot
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import (
     QFrame,
@@ -28,11 +28,14 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from engine.config.experiment import Config, KnobInfo, knobs, value_of, with_values
+from engine.config.curves import POINTS_ALLOWED, PREFIX, Curve
+from engine.config.experiment import Config, KnobInfo, at_step, knobs, setting_of, value_of, with_values
 from engine.core.errors import ConfigError
-from fp_gui.fields import field_for, show
-from fp_gui.folding import FoldingLabel
-from fp_gui.theme import named, restyle
+from engine.run.snapshot import Snapshot
+from fp_gui.fields import show
+from fp_gui.knob_row import KnobParameter, alike, chooses, escaped
+from fp_gui.schedules import Schedules
+from fp_gui.theme import named
 
 GROUP_TITLES = {"": "Run"}
 SKIPPED = "about"  # shown as the preset's description
@@ -40,150 +43,21 @@ NEUTRAL_GROUPS = (SKIPPED, "storage")  # what they say changes no figure
 NEUTRAL = ("device", "threads", "world.folder")
 
 
-def tooltip(knob: KnobInfo, default: object) -> str:
-    """What one reads on hovering over a knob."""
-    unit = f" ({knob.unit})" if knob.unit else ""
-    when = "live: applies between two steps" if knob.live else "restarts: applies with the next reset"
-    return (
-        f"<p style='white-space:normal'><b>{knob.path}</b>{unit}<br>{_escape(knob.doc)}</p>"
-        f"<p>Allowed: {_escape(knob.allowed)}<br>Preset: {_escape(show(default))}<br>{when}</p>"
-    )
-
-
 def changes(config: Config, preset: Config) -> list[str]:
-    """The knobs of ``config`` whose values are not the preset's, of those that decide what a run gives.
+    """The knobs of ``config`` whose values or curves are not the preset's, of those that decide what a run gives.
 
     Each with its value and the preset's, e.g. ``attack.tau 0.1 instead of 0.3``.
     """
-    before = {knob.path: value_of(preset, knob.path) for knob in knobs(preset)}
+    before = {knob.path: setting_of(preset, knob.path) for knob in knobs(preset)}
     found = []
     for knob in knobs(config):
         if knob.group in NEUTRAL_GROUPS or knob.path in NEUTRAL:
             continue
-        value = value_of(config, knob.path)
+        value = setting_of(config, knob.path)
         if before.get(knob.path) != value:
             instead = f" instead of {show(before[knob.path])}" if knob.path in before else ""
             found.append(f"{knob.path} {show(value)}{instead}")
     return found
-
-
-def chooses(knob: KnobInfo) -> bool:
-    """Whether the knob's value decides which others its group has."""
-    return knob.name == "name" and knob.kind == "choice"
-
-
-def alike(one: KnobInfo, other: KnobInfo) -> bool:
-    """Whether the same row can show both."""
-    if chooses(one) and chooses(other):  # of such a row only the choices matter: it must outlive its own edit
-        return one.path == other.path and one.choices == other.choices
-    return replace(one, default=None) == replace(other, default=None)
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-class KnobItem(ParameterItem):  # type: ignore[misc]
-    """A row of the tree: name, editor, unit, and whether the knob is live."""
-
-    def __init__(self, param: KnobParameter, depth: int) -> None:
-        super().__init__(param, depth)
-        knob = param.knob
-        self.field = field_for(knob)
-        self.field.set_value(param.value())
-        self.field.committed.connect(self._commit)
-        unit = FoldingLabel(knob.unit, folds=False, wraps=False)
-        unit.setProperty("muted", True)
-        self.badge = QLabel()
-        self.badge.setMinimumWidth(self.badge.fontMetrics().horizontalAdvance("restarts") + 4)
-        self.back = QPushButton("↺")
-        self.back.setFlat(True)
-        self.back.setFixedWidth(20)
-        self.back.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.back.setToolTip("Back to the preset's value")
-        self.back.setAccessibleName(f"{knob.path}: back to the preset's value")
-        self.back.clicked.connect(self._to_default)
-        self.row = QWidget()
-        line = QHBoxLayout(self.row)
-        line.setContentsMargins(0, 1, 4, 1)
-        line.setSpacing(6)
-        if knob.kind in ("int", "float"):
-            self.field.setFixedWidth(self.field.fontMetrics().horizontalAdvance("0" * 8) + 18)
-            line.addWidget(self.field)
-            if knob.unit:
-                line.addWidget(unit)
-            line.addStretch(1)
-        else:
-            line.addWidget(self.field, 1)
-        line.addWidget(self.back)
-        line.addWidget(self.badge)
-        self.setSizeHint(1, QSize(200, self.row.sizeHint().height()))
-        self.refresh()
-
-    def treeWidgetChanged(self) -> None:
-        """Put the row into the tree that this item joined."""
-        super().treeWidgetChanged()
-        tree = self.treeWidget()
-        if tree is not None:
-            tree.setItemWidget(self, 1, self.row)
-
-    def valueChanged(self, param: Parameter, value: object, force: bool = False) -> None:
-        """Follow the parameter; ``value`` may be one that was refused and put back meanwhile."""
-        super().valueChanged(param, value)
-        self.field.set_value(param.value())
-        self.refresh()
-
-    def defaultChanged(self, param: Parameter, default: object) -> None:
-        """The preset changed: the tooltip and the way back change with it."""
-        self.refresh()
-
-    def selected(self, sel: bool) -> None:
-        """Nothing opens on selection: the editor is always there."""
-
-    def refresh(self) -> None:
-        """Show again whether the value is the preset's, live or pending."""
-        param: KnobParameter = self.param
-        knob, pending = param.knob, param.pending
-        self.badge.setText("pending" if pending else "live" if knob.live else "restarts")
-        self.badge.setProperty("badge", self.badge.text())
-        restyle(self.badge)
-        self.back.setVisible(param.value() != param.defaultValue())
-        font = self.font(0)
-        font.setBold(pending)
-        self.setFont(0, font)
-        tip = tooltip(knob, param.defaultValue())
-        for part in (self.field.control, self.badge):
-            part.setToolTip(tip)
-        self.setToolTip(0, tip)
-
-    def _commit(self) -> None:
-        self.param.setValue(self.field.value())
-
-    def _to_default(self) -> None:
-        self.param.setToDefault()
-
-
-class KnobParameter(Parameter):  # type: ignore[misc]
-    """A knob as a parameter of the tree; ``pending`` while its value waits for a reset."""
-
-    itemClass = KnobItem  # noqa: N815 (pyqtgraph's name)
-
-    def __init__(self, knob: KnobInfo, value: object) -> None:
-        self.knob = knob
-        self.pending = False
-        super().__init__(name=knob.path, title=knob.name, type="knob", value=value, default=value)
-
-    def show_value(self, value: object, pending: bool) -> None:
-        """Take ``value`` from outside: nobody hears of it but the row."""
-        self.pending = pending
-        items = list(self.items.keys())
-        self.opts["value"] = value
-        for item in items:
-            item.valueChanged(self, value)
-
-    def show_default(self, value: object) -> None:
-        """Make ``value`` the one to go back to."""
-        self.setDefault(value)
 
 
 class Form(QWidget):
@@ -202,6 +76,8 @@ class Form(QWidget):
         self._next = config  # as it will be with what is pending
         self.pending: dict[str, object] = {}
         self.parameters: dict[str, KnobParameter] = {}
+        self._step = 0  # where the run stands, as far as the form was told
+        self.schedules = Schedules(self)
         self._groups: dict[str, GroupParameter] = {}
         self._about = QLabel(wordWrap=True)
         self._about.setTextFormat(Qt.TextFormat.RichText)
@@ -272,6 +148,7 @@ class Form(QWidget):
             if knob.path not in stay:
                 param = KnobParameter(knob, value_of(config, knob.path))
                 param.sigValueChanged.connect(self._edited)
+                param.schedule_asked.connect(self._edit_curve)
                 self.parameters[knob.path] = param
                 self._group(knob.group, list(places)).insertChild(place, param)
         if self.search.text():
@@ -295,21 +172,22 @@ class Form(QWidget):
 
     def start(self, config: Config, preset: Config | None = None) -> None:
         """A run of ``config`` began; ``preset`` holds the values to go back to (None: those). Nothing is pending."""
-        self._config, self._preset = config, preset or config
+        self._config, self._preset, self._step = config, preset or config, 0
         self.pending.clear()
+        self.schedules.close()
         self._show()
 
     def _tell_about(self) -> None:
         """What the preset asks and promises; its figures are those of its own values, not of changed ones."""
         about = self._config.about
         changed = changes(self._config, self._preset)
-        lines = [f"<b>{_escape(about.title)}</b>"]
-        lines += [f"<i>{_escape(about.question)}</i>"] if about.question else []
+        lines = [f"<b>{escaped(about.title)}</b>"]
+        lines += [f"<i>{escaped(about.question)}</i>"] if about.question else []
         if about.expect and changed:
-            words = _escape(", ".join(changed))
+            words = escaped(", ".join(changed))
             lines.append(f"<b>Expected of the preset's own values, not of this run</b> ({words}):")
-        lines += [_escape(about.expect)] if about.expect else []
-        lines += [f"Takes {_escape(about.time)}."] if about.time else []
+        lines += [escaped(about.expect)] if about.expect else []
+        lines += [f"Takes {escaped(about.time)}."] if about.time else []
         text = "<br>".join(lines)
         if text != self._about.text():
             self._about.setText(text)
@@ -322,6 +200,19 @@ class Form(QWidget):
             if path in self.pending and own and value_of(config, path) == self.pending[path]:
                 del self.pending[path]
         self._show()
+
+    @Slot(object)
+    def follow(self, snapshot: Snapshot) -> None:
+        """Show the knobs that follow a curve at the values they have after the snapshot's steps."""
+        self._step = snapshot.step
+        self.schedules.show_step(snapshot.step)
+        if not self._config.schedule.knobs:
+            return
+        self._config = at_step(self._config, snapshot.step)
+        for path, _ in self._config.schedule.knobs:
+            param = self.parameters.get(path)
+            if param is not None and not self.renamed(param.knob.group):
+                param.follow(value_of(self._config, path), snapshot.step)
 
     def next_config(self) -> Config:
         """The running values with what is pending. Raises :class:`ConfigError` if they do not fit together."""
@@ -345,12 +236,15 @@ class Form(QWidget):
         presets = {knob.path for knob in knobs(self._preset)}
         for path, param in self.parameters.items():
             knob, new = param.knob, self.renamed(param.knob.group)
-            value = self.pending.get(path, value_of(self._next if new else self._config, path))
+            source = self._next if new else self._config
+            value, curve = self.pending.get(path, value_of(source, path)), source.schedule.curve(path)
             pending = new or path in self.pending
-            if param.value() != value or param.pending != pending:
-                param.show_value(value, pending)
+            param.total, param.step = source.schedule.total, self._step
+            if param.value() != value or param.pending != pending or param.curve != curve:
+                param.show_value(value, pending, curve)
+                self.schedules.show_curve(path, curve)
             own = path in presets and not (new and not chooses(knob))
-            param.show_default(value_of(self._preset, path) if own else knob.default)
+            param.show_default(setting_of(self._preset, path) if own else knob.default)
         self._show_pending()
         self._tell_about()
 
@@ -359,18 +253,21 @@ class Form(QWidget):
     def _edited(self, param: KnobParameter, value: object) -> None:
         path, knob = param.knob.path, param.knob
         live = knob.live and not self.renamed(knob.group)
-        old = self.pending.get(path, value_of(self._next if self.renamed(knob.group) else self._config, path))
+        old = self.pending.get(path, setting_of(self._next if self.renamed(knob.group) else self._config, path))
         pending = self._pending_with(knob, value)
         try:
-            value = value_of(with_values(self._config, {path: value} if live else pending), path)
+            changed = with_values(self._config, {path: value} if live else pending)
         except ConfigError as error:
-            param.show_value(old, param.pending)
+            param.show_value(param.value(), param.pending, param.curve)
             self.rejected.emit(f"{error}. Kept: {show(old)}.")
             return
         self.accepted.emit()
+        value = setting_of(changed, path)
         if live:
-            self._config = with_values(self._config, {path: value})
-            param.show_value(value, False)
+            self._config = at_step(changed, self._step)
+            curve = self._config.schedule.curve(path)
+            param.show_value(value_of(self._config, path), False, curve)
+            self.schedules.show_curve(path, curve)
             self._tell_about()
             if value != old:
                 self.live_edited.emit(path, old, value)
@@ -380,6 +277,18 @@ class Form(QWidget):
         self.pending = pending
         param.show_value(value, path in pending)
         self._show()
+
+    def _edit_curve(self, param: KnobParameter) -> None:
+        path = param.knob.path
+
+        def check(points: Sequence[Sequence[object]]) -> Curve:
+            found = with_values(self._config, {PREFIX + path: points}).schedule.curve(path)
+            if found is None:
+                raise ConfigError(f"{PREFIX}{path}: got no point; allowed: {POINTS_ALLOWED}")
+            return found
+
+        param.step = self._step
+        self.schedules.open(param, check)
 
     def _pending_with(self, knob: KnobInfo, value: object) -> dict[str, object]:
         """What waits for a reset once ``knob`` has ``value``, too."""

@@ -178,6 +178,7 @@ class MainWindow(QMainWindow):
         c.run_changed.connect(self._show_run)
         c.config_changed.connect(self.form.sync)
         c.snapshot_rendered.connect(self._show_snapshot)
+        c.snapshot_rendered.connect(self.form.follow)
         c.opening.connect(self._show_opening)
         c.error.connect(self._show_failed)
         c.images_missing.connect(self.moved_images.ask)
@@ -237,8 +238,7 @@ class MainWindow(QMainWindow):
 
     @Slot()
     def _toggle_phase(self) -> None:
-        last = self.controller.last
-        if last is not None:
+        if (last := self.controller.last) is not None:
             self.controller.switch_phase("clean" if last.phase == "adversarial" else "adversarial")
 
     @Slot(str, object, object)

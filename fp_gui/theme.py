@@ -39,6 +39,11 @@ DARK = Theme(True, "#1e2126", "#15171b", "#e6e8eb", "#9aa3ad", "#3a4048", SKY)
 MODES = ("system", "light", "dark")
 
 
+def theme_of(widget: QWidget) -> Theme:
+    """The theme that the widget's palette is of."""
+    return DARK if widget.palette().color(QPalette.ColorRole.Base).lightness() < 128 else LIGHT
+
+
 W = TypeVar("W", bound=QWidget)
 
 

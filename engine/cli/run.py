@@ -12,7 +12,7 @@ from rich.console import Console
 
 from engine.cli.app import INTERRUPTED, Data, Device, RunFolder, app, interruptible, say
 from engine.config.assignments import assigned, parse_assignment
-from engine.config.experiment import Config, resolve, value_of, with_value, with_values
+from engine.config.experiment import Config, at_step, resolve, value_of, with_value, with_values
 from engine.config.experiment import knobs as all_knobs
 from engine.config.presets import load_preset, preset_names
 from engine.core.cores import check_threads
@@ -23,15 +23,15 @@ from engine.core.quoting import quote
 if TYPE_CHECKING:
     from engine.run.session import Session
 
+SET_HELP = "key=value, e.g. attack.tau=0.1; by a schedule, e.g. training.lr=[[0,2],[500,0.5]]; may be repeated."
+
 
 @app.command
 def run(
     preset: Annotated[str | None, Parameter(help="A preset's name, or the path of a .toml file.")] = None,
     *,
     out: Annotated[Path, Parameter(help="The run folder: a new or empty one; with --resume an existing run.")],
-    set_: Annotated[
-        list[str] | None, Parameter(name="--set", help="key=value, e.g. attack.tau=0.1; may be repeated.")
-    ] = None,
+    set_: Annotated[list[str] | None, Parameter(name="--set", help=SET_HELP)] = None,
     device: Device = None,
     resume: Annotated[
         bool, Parameter(help="Go on with the run in --out from its newest checkpoint.", negative="")
@@ -238,14 +238,16 @@ def presets() -> int:
 
 @app.command
 def knobs(preset: Annotated[str, Parameter(help="Show this preset's values.")] = "small") -> int:
-    """List every knob: value, allowed values, whether it is live, and what it means."""
+    """List every knob: value at the start, allowed values, whether it is live, what it means, and its schedule."""
     console = Console()
-    config = load_preset(preset)
+    config = at_step(load_preset(preset), 0)
     for knob in all_knobs(config):
         if knob.group == "about":
             continue
         unit = f" {knob.unit}" if knob.unit else ""
-        when = "live" if knob.live else "restarts"
+        when, curve = "live" if knob.live else "restarts", config.schedule.curve(knob.path)
         console.print(f"[bold]{knob.path}[/] = {value_of(config, knob.path)}{unit}  [dim]{when}; {knob.allowed}[/]")
         console.print(f"    {knob.doc}", highlight=False)
+        if curve is not None:
+            console.print(f"    By schedule: {curve}", highlight=False, markup=False, soft_wrap=True)
     return 0

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from math import isfinite
 
+from engine.config.curves import PREFIX
 from engine.config.experiment import Config, from_dict, resolve, value_of
 from engine.core.errors import ConfigError
 from engine.core.quoting import plain, quote
@@ -76,10 +77,12 @@ def assigned(config: Config, assignments: Iterable[tuple[str, str]]) -> dict[str
                 raise ConfigError(f"{name}: got {quote(chosen[group])}; allowed: {', '.join(names[group])}")
     template = from_dict({group: {"name": name} for group, name in chosen.items()})
     found: dict[str, object] = {}
+    given: dict[str, object] = {}  # a knob's value and its curve are two ways to set it
     for name, text in pairs:
         knob = resolve(name, template)
-        value = read_value(text, knob.kind)
-        if knob.path in found and found[knob.path] != value:
-            raise ConfigError(f"{knob.path}: is set twice, to {quote(found[knob.path])} and to {plain(text.strip())}")
-        found[knob.path] = value
+        value, target = read_value(text, knob.kind), knob.path.removeprefix(PREFIX)
+        begun = knob.follows_curves and isinstance(value, str) and value.startswith("[")  # meant to be a curve
+        if target in given and given[target] != value:
+            raise ConfigError(f"{target}: is set twice, to {quote(given[target])} and to {plain(text.strip())}")
+        found[PREFIX + target if begun else knob.path] = given[target] = value
     return dict(sorted(found.items()))

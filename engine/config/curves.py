@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, PlainSerializer
 
 PREFIX = "schedule.knobs."
 MOST_POINTS = 1000
+SHOWN = 6  # points that :meth:`Curve.brief` names
 POINTS_ALLOWED = "[[step, value], …] with whole, rising steps, e.g. [[0, 6.5], [1650, 6.5], [1651, 3.0]]"
 
 
@@ -38,6 +39,13 @@ class Curve:
 
     def __str__(self) -> str:
         return json.dumps([list(point) for point in self.points])
+
+    def brief(self) -> str:
+        """The points in a few words: of many only the first and the last, of long numbers six digits."""
+        shown = [f"[{step}, {value:.6g}]" for step, value in self.points]
+        if len(shown) > SHOWN:
+            shown = [*shown[: SHOWN - 2], "…", shown[-1]]
+        return f"[{', '.join(shown)}]"
 
 
 def read_curve(name: str, value: object) -> Curve:

@@ -74,13 +74,12 @@ class Config(Group):
                 why = "no knob has this name" if known is None else "is no live number"
                 allowed = ", ".join(k.path for k in table.values() if k.follows_curves)
                 raise ValueError(f"{PREFIX}{name}: {why}; allowed: {allowed}")
-            for step, value in curve.points:
-                if step > self.schedule.total:
-                    raise ValueError(
-                        f"{PREFIX}{name}: got step {step}; allowed: at most {self.schedule.total}, the run's last step"
-                    )
+            for number, (step, value) in enumerate(curve.points, 1):
+                where, last = f"{PREFIX}{name}: point {number}", self.schedule.total
+                if step > last:
+                    raise ValueError(f"{where}: got step {step}; allowed: at most {last}, the run's last step")
                 if not known.takes(value):
-                    raise ValueError(f"{PREFIX}{name}: got {value:g} at step {step}; allowed: {known.allowed}")
+                    raise ValueError(f"{where}: got {value:g} at step {step}; allowed: {known.allowed}")
         return self
 
     @classmethod
@@ -245,6 +244,12 @@ def value_of(config: Config, path: str) -> object:
     return node
 
 
+def setting_of(config: Config, path: str) -> object:
+    """What the knob at ``path`` is set to: the curve that it follows, else its value."""
+    curve = config.schedule.curve(path)
+    return value_of(config, path) if curve is None else curve
+
+
 def to_dict(config: Config) -> dict[str, Any]:
     """The config as plain nested dictionaries, with the names users see; :func:`from_dict` is its inverse."""
     return config.model_dump(by_alias=True)
@@ -320,8 +325,8 @@ def with_value(config: C, name: str, value: object) -> C:
 def with_values(config: C, values: Mapping[str, object]) -> C:
     """A copy of ``config`` with knobs changed by path, judged together; a new name brings its group's defaults with it.
 
-    A number ends the curve that its knob follows; points in place of a number are its curve. Raises
-    :class:`ConfigError`.
+    A number ends the curve that its knob follows; points in place of a number are its curve. A new name ends the curves
+    of its group. Raises :class:`ConfigError`.
     """
     data, variants = to_dict(config), config.variants()
     curves: dict[str, object] = data["schedule"]["knobs"]
@@ -339,6 +344,8 @@ def with_values(config: C, values: Mapping[str, object]) -> C:
             if value not in variants[group]:
                 raise ConfigError(f"{path}: got {quote(value)}; allowed: {', '.join(variants[group])}")
             node = data[group] = {}
+            for followed in [name for name in curves if name.rpartition(".")[0] == group]:
+                del curves[followed]
         node[leaf] = value
     return cast(C, from_dict(data))
 

@@ -19,7 +19,7 @@ from engine.core.measurement import NORM_SIGN, Measurement, wilson
 from engine.core.registry import Registry
 from engine.core.results import ALIVE, Mixture
 from engine.figures.declare import ViewDeclaration, phase
-from engine.run.timeline import phases, until
+from engine.run.timeline import Knot, Plan, events_of, knots, phases, plans, until
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -176,7 +176,40 @@ def training(store: Store, checkpoint: Checkpoint) -> str:
     trained = ", then ".join(f"{s.end - s.start} steps of {phase(s.objective).training}" for s in spans)
     how = [objectives[name].how for name in dict.fromkeys(s.objective for s in spans)]
     details = "".join(f" {say(config)}" for say in how if say is not None)
-    return f"{config.describe()}, seed {config.seed}; {trained}.{details}"
+    found = planned(plans(config, events_of(store, checkpoint)))
+    return f"{config.describe()}, seed {config.seed}; {trained}.{details}{' ' if found else ''}{found}"
+
+
+def planned(found: tuple[Plan, ...]) -> str:
+    """The schedules of knobs in a sentence; empty if there are none."""
+    parts = []
+    for plan in found:
+        start = f" from step {plan.start}" if plan.start else ""
+        end = f" until step {plan.end}" if plan.end is not None else ""
+        parts.append(f"{plan.path}{start}{end} {plan.curve.brief()}")
+    return f"Knobs by schedule, [step, value] joined by lines: {'; '.join(parts)}." if parts else ""
+
+
+def scheduled(store: Store, checkpoint: Checkpoint) -> tuple[Knot, ...]:
+    """The points of the curves that knobs follow or followed, to be marked in a figure over steps."""
+    return knots(plans(checkpoint.config, events_of(store, checkpoint)))
+
+
+def knot_tables(found: tuple[Knot, ...]) -> dict[str, Table]:
+    """Those points as the table ``schedule``; none if there are none."""
+    if not found:
+        return {}
+    columns = (
+        Column("knob", "text", np.array([knot.path for knot in found], np.str_)),
+        Column("step", "steps", np.array([knot.step for knot in found], np.int64)),
+        Column("value", "of the knob", np.array([knot.value for knot in found], np.float64)),
+    )
+    return {"schedule": columns}
+
+
+def knot_key(found: tuple[Knot, ...]) -> str:
+    """What the marks of these points mean, for the caption; empty if there are none."""
+    return "Stars: the points of the schedules." if found else ""
 
 
 def provenance(store: Store, checkpoint: Checkpoint) -> str:

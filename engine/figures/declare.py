@@ -200,6 +200,12 @@ MOMENT_LOOKS = {
 }
 
 
+KNOT_LOOK = Look(
+    "schedule", GREY, PALE_GREY, "star", "none", "A point of the curve that a knob follows (schedule.knobs)."
+)
+KNOT_PLACE = 0.09  # of the height of a plot over steps: above the marks of changes by hand
+
+
 @dataclass(frozen=True, slots=True)
 class Phase:
     """How a phase of training is named and shaded: ``name`` stands before “training” or “phase”."""

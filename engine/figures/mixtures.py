@@ -18,9 +18,12 @@ from engine.figures.base import (
     FigureData,
     alive_rule,
     figures,
+    knot_key,
+    knot_tables,
     measure,
     neuron_table,
     provenance,
+    scheduled,
     training,
 )
 from engine.figures.declare import MOMENT_LOOKS, Option, ViewDeclaration, switch
@@ -29,6 +32,7 @@ from engine.figures.style import (
     diagonal,
     knob_key,
     knob_marks,
+    knot_marks,
     legend_above,
     narrow,
     panels,
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
 
     from engine.run.snapshot import Event
     from engine.run.store import Checkpoint, Store
+    from engine.run.timeline import Knot
 
 VIEW = ViewDeclaration(
     "mixtures", "Mixtures", 20, "Pure and mixed parts of the neurons in the dictionary (SPEC.md section 4).",
@@ -87,6 +92,7 @@ class Mixtures(FigureData):
     over_time: NDArray[np.float64]
     spans: tuple[Span, ...]
     events: tuple[Event, ...]
+    knots: tuple[Knot, ...]
     end: int
 
     def height(self, width: float) -> float:
@@ -115,6 +121,7 @@ class Mixtures(FigureData):
     def _over_time(self, axes: Axes) -> None:
         time_axis(axes, self.spans, self.end)
         knob_marks(axes, self.events)
+        knot_marks(axes, self.knots, self.end)
         median, low, high = self.over_time
         colour = VIEW.looks["now"].light
         axes.fill_between(self.steps, low, high, color=colour, alpha=0.22, lw=0, label="10–90%")
@@ -167,7 +174,7 @@ class MixturesDrawer(Drawer):
         counts = until(store.series(metrics.ALIVE), checkpoint.step)
         recorded: Mapping[int, float] = dict(zip(counts.steps.tolist(), counts.values.tolist(), strict=True))
         alive = np.array([recorded.get(s, np.nan) for s in steps.tolist()])
-        events = knob_events(store, checkpoint)
+        events, knots = knob_events(store, checkpoint), scheduled(store, checkpoint)
         unit = "weight" if quantity in UNBOUNDED else "1"
         tables = {
             "": neuron_table(np.arange(len(now.norm)), now),
@@ -180,27 +187,28 @@ class MixturesDrawer(Drawer):
         if clean is not None:
             tables["after_clean"] = neuron_table(np.arange(len(clean.norm)), clean)
         return Mixtures(
-            tables=tables, caption=self._caption(store, checkpoint, quantity, now, clean, events),
+            tables=tables | knot_tables(knots),
+            caption=self._caption(store, checkpoint, quantity, now, clean, events, knots),
             quantity=quantity, now=now, clean=clean, now_name=f"now (step {checkpoint.step})",
-            steps=steps, over_time=over_time, events=events, end=checkpoint.step,
+            steps=steps, over_time=over_time, events=events, knots=knots, end=checkpoint.step,
             spans=phases(store, checkpoint),
         )  # fmt: skip
 
     @staticmethod
     def _caption(
         store: Store, checkpoint: Checkpoint, quantity: str, now: Mixture, clean: Mixture | None,
-        events: tuple[Event, ...],
+        events: tuple[Event, ...], knots: tuple[Knot, ...],
     ) -> str:  # fmt: skip
         m = len(now.alive)
         count = f"n = {int(now.alive.sum())} alive of m = {m} neurons now"
         if clean is not None:
             count += f", n = {int(clean.alive.sum())} after clean training (triangles, dashed outline)"
+        how = " ".join(filter(None, (training(store, checkpoint), knot_key(knots), knob_key(events))))
         lines = [
             "Pure magnitude |C_ij(i)| against mixture magnitude ‖v_i‖ of each alive neuron, C = W M; "
             f"{quantity_name(quantity)} over training (median and 10–90% band over the neurons alive at each step); "
             f"histogram of the dense alignment |⟨v_i, w*⟩|/(‖w*‖‖C_i‖). {count}; {alive_rule()}.",
-            "Protocol: computed from the weights and the dictionary, no attack and no data enter. "
-            f"{training(store, checkpoint)} {knob_key(events)}".rstrip(),
+            f"Protocol: computed from the weights and the dictionary, no attack and no data enter. {how}",
             provenance(store, checkpoint),
         ]
         return "\n".join(lines)

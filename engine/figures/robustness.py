@@ -20,7 +20,10 @@ from engine.figures.base import (
     Table,
     curve,
     figures,
+    knot_key,
+    knot_tables,
     provenance,
+    scheduled,
     short,
     training,
 )
@@ -44,6 +47,7 @@ from engine.figures.style import (
     MARKERS,
     knob_key,
     knob_marks,
+    knot_marks,
     narrow,
     time_axis,
     unit_axis,
@@ -56,6 +60,7 @@ if TYPE_CHECKING:
 
     from engine.run.snapshot import Event
     from engine.run.store import Checkpoint, Store
+    from engine.run.timeline import Knot
 
 SHARES = (*metrics.ACCURACIES, metrics.CERTIFIED)  # the curves that are shares of samples, each with its protocol
 VIEW = ViewDeclaration(
@@ -105,6 +110,7 @@ class Robustness(FigureData):
     alignment: Series | None
     spans: tuple[Span, ...]
     events: tuple[Event, ...]
+    knots: tuple[Knot, ...]
     end: int
 
     def height(self, width: float) -> float:
@@ -134,6 +140,7 @@ class Robustness(FigureData):
     def _accuracies(self, axes: Axes) -> None:
         time_axis(axes, self.spans, self.end)
         knob_marks(axes, self.events)
+        knot_marks(axes, self.knots, self.end)
         unit_axis(axes, "accuracy")
         if self.reports:  # room for the points at the last step
             axes.set_xlim(0, max(self.end, 1) * 1.02)
@@ -205,11 +212,11 @@ class RobustnessDrawer(Drawer):
             Column("step", "steps", np.array([e.step for e in events], np.int64)),
             *(Column(k, "text", np.array([getattr(e, k) for e in events], np.str_)) for k in ("name", "old", "new")),
         )
-        changes = knob_events(store, checkpoint)
+        changes, knots = knob_events(store, checkpoint), scheduled(store, checkpoint)
         return Robustness(
-            tables=tables,
-            caption=_caption(store, checkpoint, live, reports, aligned is not None, changes),
-            live=live, reports=reports, alignment=aligned, events=changes, end=step,
+            tables=tables | knot_tables(knots),
+            caption=_caption(store, checkpoint, live, reports, aligned is not None, changes, knots),
+            live=live, reports=reports, alignment=aligned, events=changes, knots=knots, end=step,
             spans=phases(store, checkpoint),
         )  # fmt: skip
 
@@ -259,7 +266,7 @@ def _long(curves: tuple[Curve, ...]) -> Table:
 
 def _caption(
     store: Store, checkpoint: Checkpoint, live: tuple[Curve, ...], reports: tuple[Curve, ...], aligned: bool,
-    changes: tuple[Event, ...],
+    changes: tuple[Event, ...], knots: tuple[Knot, ...],
 ) -> str:  # fmt: skip
     shown = "Accuracy on held-out samples over training: lines with bands are live estimates"
     if reports:
@@ -276,6 +283,6 @@ def _caption(
         lines.append(f"Protocol, {kind}{_look(found).label}: {used or 'not recorded'}.")
     if not live and not reports:
         lines.append("Protocol: no evaluation was recorded up to this step (n = 0).")
-    lines.append(" ".join(filter(None, (training(store, checkpoint), knob_key(changes)))))
+    lines.append(" ".join(filter(None, (training(store, checkpoint), knot_key(knots), knob_key(changes)))))
     lines.append(provenance(store, checkpoint))
     return "\n".join(lines)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from engine.core.errors import ConfigError
 from engine.core.quoting import quote
 from engine.figures.base import FigureData
-from engine.figures.declare import SHADE, Dash, Marker, phase
+from engine.figures.declare import KNOT_LOOK, KNOT_PLACE, SHADE, Dash, Marker, phase
 from engine.figures.fonts import families, outlines_only
 from engine.run.timeline import Span
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from engine.run.snapshot import Event
+    from engine.run.timeline import Knot
 
 WIDTHS = (3.25, 6.75)  # inches: one and two columns of a paper
 FORMATS = ("png", "svg", "pdf")
@@ -152,6 +153,16 @@ def knob_marks(axes: Axes, events: Iterable[Event]) -> None:
         )  # fmt: skip
 
 
+def knot_marks(axes: Axes, found: Iterable[Knot], end: int) -> None:
+    """A hollow star at every step up to ``end`` at which the curve of a knob has a point."""
+    steps = sorted({knot.step for knot in found if knot.step <= end})
+    if steps:
+        axes.plot(
+            steps, [KNOT_PLACE] * len(steps), transform=axes.get_xaxis_transform(), ls="none", ms=6, mew=0.8,
+            marker=MARKERS[KNOT_LOOK.marker], mfc="white", mec=KNOT_LOOK.light, clip_on=False, zorder=3,
+        )  # fmt: skip
+
+
 def lettered(events: Iterable[Event]) -> dict[str, int]:
     """Letter → step for the steps at which knobs were changed: a to z, then a1 and so on."""
     steps = dict.fromkeys(e.step for e in events)
@@ -162,7 +173,7 @@ def knob_key(events: tuple[Event, ...]) -> str:
     """What the letters of :func:`knob_marks` mean, for the caption; empty if there are none."""
     parts = []
     for letter, step in lettered(events).items():
-        changes = ", ".join(f"{e.name} {e.old} → {e.new}" for e in events if e.step == step)
+        changes = ", ".join(e.words for e in events if e.step == step)
         parts.append(f"{letter}: step {step}, {changes}")
     return f"Knob changes: {'; '.join(parts)}." if parts else ""
 

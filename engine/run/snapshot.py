@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time as clock
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from engine.config.curves import PREFIX, read_curve
 from engine.config.experiment import Config
 from engine.config.knobs import Objective
 from engine.core.history import History
@@ -27,6 +29,16 @@ class Event:
     name: str
     old: str
     new: str
+
+    @property
+    def words(self) -> str:
+        """The change in a line, e.g. ``attack.tau 0.2 → 0.3``, ``training.lr: schedule ended by hand``."""
+        if self.name.startswith(PREFIX):
+            path = self.name.removeprefix(PREFIX)
+            if self.new == str(None):
+                return f"{path}: schedule ended by hand"
+            return f"{path}: schedule {read_curve(path, json.loads(self.new)).brief()}"
+        return f"{self.name} {self.old} → {self.new}" if self.old or self.new else self.name
 
     @classmethod
     def now(cls, step: int, name: str, old: str, new: str) -> Event:

@@ -32,6 +32,66 @@ def knob_events(store: Store, checkpoint: Checkpoint) -> tuple[Event, ...]:
     return tuple(e for e in events_of(store, checkpoint) if e.name not in NO_KNOB)
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The knob at ``path`` follows ``curve`` from step ``start`` until before step ``end``; None: to the end."""
+
+    path: str
+    curve: Curve
+    start: int
+    end: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Knot:
+    """At ``step`` the curve of the knob at ``path`` reaches ``value`` from ``before``; None for its first point."""
+
+    step: int
+    path: str
+    before: float | None
+    value: float
+
+    @property
+    def words(self) -> str:
+        """E.g. ``training.lr 6.5 → 3``."""
+        moved = self.before is not None and self.before != self.value
+        return f"{self.path} {f'{self.before:.6g} → ' if moved else ''}{self.value:.6g}"
+
+
+def plans(config: Config, events: Iterable[Event]) -> tuple[Plan, ...]:
+    """The curves that knobs follow, followed and will follow, by path and step; ``config`` is that after ``events``."""
+    changes: dict[str, list[Event]] = {path: [] for path, _ in config.schedule.knobs}
+    for event in events:
+        if event.name.startswith(PREFIX):
+            changes.setdefault(event.name.removeprefix(PREFIX), []).append(event)
+    found = []
+    for path, own in sorted(changes.items()):
+        first = _read(path, own[0].old) if own else config.schedule.curve(path)
+        curves = [first, *(_read(path, event.new) for event in own)]
+        steps = [event.step for event in own]
+        for curve, start, end in zip(curves, [0, *steps], [*steps, None], strict=True):
+            if curve is not None and (end is None or end > start):
+                found.append(Plan(path, curve, start, end))
+    return tuple(found)
+
+
+def knots(found: Iterable[Plan]) -> tuple[Knot, ...]:
+    """The points of the curves within the steps at which they were or are in force, in the order of steps."""
+    made = []
+    for plan in found:
+        before = None
+        for step, value in plan.curve.points:
+            if plan.start <= step and (plan.end is None or step < plan.end):
+                made.append(Knot(step, plan.path, before, value))
+            before = value
+    return tuple(sorted(made, key=lambda knot: (knot.step, knot.path)))
+
+
+def _read(path: str, text: str) -> Curve | None:
+    """The curve that an event names."""
+    return None if text == str(None) else read_curve(path, json.loads(text))
+
+
 def curve_in_force(config: Config, events: Iterable[Event], path: str, step: int) -> Curve | None:
     """The curve that the knob at ``path`` followed after ``step`` steps; ``config`` is that after all ``events``."""
     own = [e for e in events if e.name == PREFIX + path]
@@ -39,7 +99,7 @@ def curve_in_force(config: Config, events: Iterable[Event], path: str, step: int
     if not own:
         return config.schedule.curve(path)
     text = before[-1] if before else own[0].old
-    return None if text == str(None) else read_curve(path, json.loads(text))
+    return _read(path, text)
 
 
 def spans(events: Iterable[Event], objective: str, end: int) -> tuple[Span, ...]:

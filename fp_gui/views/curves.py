@@ -15,10 +15,11 @@ from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QCursor, QPainterPath, QPen
 from PySide6.QtWidgets import QGraphicsItem, QGraphicsPathItem, QGraphicsRectItem, QToolTip, QVBoxLayout, QWidget
 
-from engine.figures.declare import SHADE, Look
+from engine.config.experiment import Config
+from engine.figures.declare import KNOT_LOOK, KNOT_PLACE, SHADE, Look
 from engine.figures.declare import phase as phase_look
 from engine.run.snapshot import Event
-from engine.run.timeline import Span
+from engine.run.timeline import Knot, Span, knots, plans
 from fp_gui.folding import FoldingLabel
 from fp_gui.theme import LIGHT, Theme
 from fp_gui.views.plots import NONE, SYMBOLS, Floats, add_items, colour_of, new_plot, pen_of, theme_plot, translucent
@@ -32,8 +33,12 @@ HINT = "Hover for values · wheel zooms time, drag pans, double-click shows all"
 
 def event_text(event: Event) -> str:
     """An event in words."""
-    change = f"{event.old} → {event.new}" if event.old or event.new else ""
-    return f"step {event.step:,}: {event.name} {change}".rstrip()
+    return f"step {event.step:,}: {event.words}"
+
+
+def knot_text(knot: Knot, now: int) -> str:
+    """A point of a knob's curve in words, e.g. ``step 1,651: training.lr 6.5 → 3, by schedule``."""
+    return f"step {knot.step:,}: {knot.words}, {'to come ' if knot.step > now else ''}by schedule"
 
 
 def decimate(x: Floats, y: Floats, limit: int = CURVE_POINTS) -> tuple[Floats, Floats]:
@@ -109,10 +114,14 @@ class TimePlot(QWidget):
         self.shades: list[QGraphicsRectItem] = []
         self.phases: tuple[Span, ...] = ()
         self.events: tuple[Event, ...] = ()
+        self.knots: tuple[Knot, ...] = ()  # of the knobs that follow a curve, those to come as well
+        self._planned: object = None  # the curves that the knots are of
+        self._step = 0
         self.ticks = pg.PlotCurveItem(connect="pairs")
+        self.stars = pg.ScatterPlotItem(symbol=SYMBOLS[KNOT_LOOK.marker], size=11)
         self.cross = pg.InfiniteLine(angle=90)
         self.cross.hide()
-        add_items(self.plot, (self.ticks, self.cross))
+        add_items(self.plot, (self.ticks, self.stars, self.cross))
         self.y_range = (0.0, 1.0)
         self.x_end = 0.0
         self.follow = True
@@ -163,7 +172,7 @@ class TimePlot(QWidget):
             self.set_curve(key, NONE, NONE)
             self.set_points(key, NONE, NONE, NONE, NONE)
         self.x_end, self.follow = 0.0, True
-        self.phases, self.events = (), ()
+        self.phases, self.events, self.knots, self._planned = (), (), (), None
         self.cross.hide()
         self.readout.setText("")
         self.box.setXRange(0, 1, padding=0)
@@ -183,13 +192,21 @@ class TimePlot(QWidget):
         self.box.setYRange(low, high, padding=0.02)
         self._draw_time()
 
-    def set_time(self, step: int, total: int, spans: tuple[Span, ...], events: tuple[Event, ...]) -> None:
-        """Where the run stands: the axis ends at ``total``, or somewhat beyond ``step`` once that has passed it."""
+    def set_time(
+        self, step: int, total: int, spans: tuple[Span, ...], events: tuple[Event, ...], config: Config
+    ) -> None:
+        """Where the run stands: the axis ends at ``total``, or somewhat beyond ``step`` once that has passed it.
+
+        ``config`` says which curves knobs follow.
+        """
+        self._step = step
         end = float(total) if total >= step else (self.x_end if self.x_end >= step else step * 1.1)
         end = max(end, 1.0)
         changed = (events is not self.events and events != self.events) or self._differs(spans)
-        if changed:
+        if changed or self._planned is not config.schedule.knobs:
+            changed, self._planned = True, config.schedule.knobs
             self.phases, self.events = spans, events
+            self.knots = knots(plans(config, events))
         if end != self.x_end:
             self.x_end = end
             if self.follow:
@@ -215,6 +232,8 @@ class TimePlot(QWidget):
         self.theme = theme
         theme_plot(self.plot, theme)
         self.ticks.setPen(pg.mkPen(theme.text, width=1))
+        self.stars.setPen(pg.mkPen(colour_of(KNOT_LOOK, theme), width=1.5))
+        self.stars.setBrush(pg.mkBrush(theme.base))
         self.cross.setPen(pg.mkPen(theme.muted, width=1))
         tint(self.readout, theme.muted)
         for curve in self.curves.values():
@@ -301,6 +320,8 @@ class TimePlot(QWidget):
         self.plot.getPlotItem().getAxis("top").setTicks([names])
         at = np.array([e.step for e in self.events[-EVENTS:]], float)
         self.ticks.setData(np.repeat(at, 2), np.tile([low, low + 0.06 * span], len(at)))
+        bends = np.array(sorted({knot.step for knot in self.knots}), float)
+        self.stars.setData(bends, np.full(len(bends), low + KNOT_PLACE * span))
 
     def _move(self, position: QPointF) -> None:
         if not self.plot.getPlotItem().sceneBoundingRect().contains(position):
@@ -311,8 +332,11 @@ class TimePlot(QWidget):
         self.readout.setText(f"step {max(0, round(step)):,}: " + " · ".join(self.values_at(step)))
         near = self.box.viewPixelSize()[0] * 5
         texts = [event_text(e) for e in self.events[-EVENTS:] if abs(e.step - step) <= near]
-        if texts:
-            QToolTip.showText(QCursor.pos(), "\n".join(texts[-12:]), self.plot)
+        texts += [knot_text(knot, self._step) for knot in self.knots if abs(knot.step - step) <= near]
+        told = "\n".join(texts[-12:])
+        self.plot.setToolTip(told or HINT)  # what Qt shows once the mouse rests
+        if told:
+            QToolTip.showText(QCursor.pos(), told, self.plot)
         self.hovered.emit(step)
 
     def _click(self, event: pg.GraphicsScene.mouseEvents.MouseClickEvent) -> None:

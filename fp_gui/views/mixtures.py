@@ -203,7 +203,7 @@ class MixturesView(View):
         length = min((len(s) for s in found), default=0) if len(found) == len(names) else 0
         total = snapshot.config.schedule.total if snapshot.scheduled else 0
         phases = spans(snapshot.events, snapshot.phase, snapshot.step)
-        self.time.set_time(snapshot.step, total, phases, snapshot.events)
+        self.time.set_time(snapshot.step, total, phases, snapshot.events, snapshot.config)
         if (quantity, length) == self._time_key:
             return
         self._time_key = quantity, length

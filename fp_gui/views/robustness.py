@@ -169,7 +169,7 @@ class RobustnessView(View):
             return
         total = snapshot.config.schedule.total if snapshot.scheduled else 0
         phases = spans(snapshot.events, snapshot.phase, snapshot.step)
-        self.plot.set_time(snapshot.step, total, phases, snapshot.events)
+        self.plot.set_time(snapshot.step, total, phases, snapshot.events, snapshot.config)
         for name in CURVES:
             # A curve is drawn again only if it, its protocol or the sizes it was measured on have changed.
             state = (

@@ -61,7 +61,7 @@ def test_a_value_of_several_lines_is_refused_not_cut(end: str) -> None:
     [
         ("attack.tau=0,25", "attack.tau: got '0,25'; allowed: a number from 0 to 10"),
         ("attack.tau=nan", "attack.tau: got nan"),
-        ("attack.tau=" + "[" * 20_000, "attack.tau: got '[["),
+        ("attack.tau=" + "[" * 20_000, "schedule.knobs.attack.tau: got '[["),
         ("seed=" + "1" * 5000, "seed: got '111"),
         ("seed=1.5", "seed: got '1.5'; allowed: a whole number"),
         ("random_start=yes", "attack.random_start: got 'yes'; allowed: true, false"),

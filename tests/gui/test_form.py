@@ -13,7 +13,8 @@ from engine.data.sets.cifar10 import Cifar10World
 from engine.images.config import ImageConfig
 from engine.theory.config import SparseCodingConfig
 from fp_gui.fields import PathField, nudged, show
-from fp_gui.form import SKIPPED, Form, KnobItem
+from fp_gui.form import SKIPPED, Form
+from fp_gui.knob_row import KnobItem
 
 KNOBS = [k for k in knobs() if k.group != SKIPPED]
 

@@ -377,8 +377,8 @@ MUTANTS = (
     ),
     Mutant(
         "fp_gui/form.py",
-        "param.show_value(old, param.pending)",
-        "param.show_value(value, param.pending)",
+        "param.show_value(param.value(), param.pending, param.curve)",
+        "param.show_value(value, param.pending, param.curve)",
         ("tests/gui/test_form.py", "-k", "bad"),
     ),
 )

@@ -337,10 +337,9 @@ def test_objectives_writes_and_prints(call: Call, digits: Path) -> None:
         assert text.startswith(f"  {name}  ")
         assert text.endswith(f"{row['cosine']:.3f}")
         assert f"{row['robust']['value']:.3f} [{row['robust']['low']:.3f}, {row['robust']['high']:.3f}]" in text
-    rows = table(digits, "SELECT step, name, value FROM metrics")
-    assert values(rows, metrics.after_objective("robust", "trades")) == {
-        40: written["objectives"][0]["robust"]["value"]
-    }
+    recorded = table(digits, "SELECT step, name, value FROM metrics")
+    robust = values(recorded, metrics.after_objective("robust", "trades"))
+    assert robust == {40: written["objectives"][0]["robust"]["value"]}
 
 
 WRONG: dict[str, tuple[list[str], str]] = {

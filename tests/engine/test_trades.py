@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -20,11 +18,15 @@ from engine.attacks.objectives.trades import (
     logit_divergence,
 )
 from engine.attacks.threat import threats
-from engine.config.experiment import Config, with_value
+from engine.config.experiment import Config
 from engine.config.objectives import objectives
 from engine.core.errors import ConfigError
 from engine.core.generators import seeded
+from engine.core.slices import finish
 from engine.data.images import BOX
+from engine.data.sparse_stream import SparseCoding
+from engine.images.config import ImageConfig
+from engine.images.data import load
 from engine.images.training import ImageTrainer
 from engine.images.training import start as started
 from engine.models.classifier import ImageClassifier
@@ -33,6 +35,8 @@ from engine.models.symmetric_relu import NoisyRelu, Partner, SymmetricRelu
 from engine.run.commands import SetKnob, SwitchPhase
 from engine.studies.baseline_training import run_baselines
 from engine.studies.clean_end import CleanEnd
+from engine.theory.config import sparse_coding
+from engine.theory.training import initial_weight, retrain
 from tests.engine.test_local_study import make
 from tests.tiny_image_runs import tiny_images
 from tests.tiny_runs import Plan, advance, assert_same, drain, read, run, tiny_config
@@ -131,7 +135,7 @@ def test_the_step_within_a_rank_is_the_full_one_seen_through_v() -> None:
 
 @pytest.mark.parametrize("far", [0.0, 0.3])
 def test_the_attack_climbs_the_divergence(far: float) -> None:
-    weight, x, y = drawn(M, D), drawn(N, D, seed=3), labels()
+    weight, x, y = 0.2 * drawn(M, D), drawn(N, D, seed=3), labels()  # answers that are not saturated
     model = SymmetricRelu(weight, BIAS)
     nudge, point = 1e-3 * drawn(N, D, seed=5), x + far * drawn(N, D, seed=6)
     climbed = LogitDivergence(model, x, y, nudge)
@@ -147,8 +151,7 @@ def test_the_attack_climbs_the_divergence(far: float) -> None:
 
 
 def test_the_attack_climbs_the_divergence_of_classes() -> None:
-    config = tiny_images()
-    network = ImageClassifier(started(config, _images()))
+    network = network_of(tiny_images(**{"model.name": "two_layer", "model.init_scale": 5.0}))
     x, y = torch.rand(8, 1, 8, 8, generator=seeded(0, "x")), torch.zeros(8, dtype=torch.long)
     point = x + 0.1 * torch.randn(x.shape, generator=seeded(0, "δ"))
     climbed = ClassDivergence(network, x, None)
@@ -162,10 +165,8 @@ def test_the_attack_climbs_the_divergence_of_classes() -> None:
     assert float(climbed.margin(point, y).max()) < 0
 
 
-def _images() -> Any:
-    from engine.images.data import load
-
-    return load(tiny_images())
+def network_of(config: ImageConfig) -> ImageClassifier:
+    return ImageClassifier(started(config, load(config), torch.device("cpu")))
 
 
 @pytest.mark.parametrize("norm", ["l2", "linf"])
@@ -186,7 +187,7 @@ def test_trades_moves_inside_the_ball_to_another_answer(norm: str, knobs: dict[s
 @pytest.mark.parametrize("objective", ["trades", "smoothed_adversarial"])
 def test_images_stay_in_the_box(objective: str) -> None:
     config = tiny_images(**{"attack.tau": 2.0, "training.noise": 3.0})
-    network = ImageClassifier(started(config, _images()))
+    network = network_of(config)
     x, y = torch.rand(30, 1, 8, 8, generator=seeded(0, "x")), torch.zeros(30, dtype=torch.long)
     before = x.clone()
     objectives[objective].perturb(config, network, x, y, seeded(0, "attack"), BOX)
@@ -205,13 +206,15 @@ def test_images_stay_in_the_box(objective: str) -> None:
     ],
 )
 def test_in_the_limit_it_is_another_objective_bit_by_bit(
-    of: str, zero: dict[str, object], same: str, knobs: dict[str, object], tmp_path: Path
+    of: str, zero: dict[str, object], same: str, knobs: dict[str, object]
 ) -> None:
-    config = tiny_config(**knobs, **zero)
-    both = [run(with_value(config, "schedule.second", name), tmp_path / name) for name in (of, same)]
-    assert (both[0].arrays["weight"] == both[1].arrays["weight"]).all()
-    free = run(with_value(tiny_config(**knobs), "schedule.second", of), tmp_path / "free")
-    assert (both[0].arrays["weight"] != free.arrays["weight"]).any()
+    def trained(objective: str, **more: object) -> Tensor:
+        config = sparse_coding(tiny_config(**knobs, **more), "a test")
+        world = SparseCoding.draw(config.world, seeded(0, "world"), torch.device("cpu"))
+        return finish(retrain(config, world, initial_weight(config, 0), objective, 0, 10, "t", 0)).weight
+
+    assert torch.equal(trained(of, **zero), trained(same, **zero))
+    assert not torch.equal(trained(of), trained(same))
 
 
 def test_smoothed_perturbs_the_noisy_sample() -> None:
@@ -230,30 +233,30 @@ def test_smoothed_perturbs_the_noisy_sample() -> None:
 
 
 PLAN: Plan = {
-    20: [SwitchPhase("trades")],
-    30: [SetKnob("training.beta", 1.0), SetKnob("attack.steps", 2)],
-    40: [SetKnob("low_rank.rank", 2), SwitchPhase("smoothed_adversarial")],
-    50: [SwitchPhase("trades")],
+    4: [SwitchPhase("trades")],
+    8: [SetKnob("training.beta", 1.0), SetKnob("attack.steps", 2)],
+    12: [SetKnob("low_rank.rank", 2), SwitchPhase("smoothed_adversarial")],
+    16: [SwitchPhase("trades")],
 }
-SMALL: dict[str, Callable[..., Config]] = {"theory": tiny_config, "images": tiny_images}
-
-
-def planned(kind: str) -> Plan:
-    """On images half as long."""
-    return PLAN if kind == "theory" else {step // 2: commands for step, commands in PLAN.items()}
+END = 20
+FEW = {"evaluation.every": 100, "evaluation.report_steps": 1, "evaluation.report_restarts": 1}
+SMALL: dict[str, Config] = {
+    "theory": tiny_config(**FEW), "images": tiny_images(**FEW, **{"model.name": "two_layer", "model.width": 8}),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", SMALL)
 def test_a_resumed_run_is_the_uninterrupted_one(kind: str, tmp_path: Path) -> None:
-    config, plan, end = SMALL[kind](), planned(kind), {"theory": 60, "images": 30}[kind]
-    whole = run(config, tmp_path / "whole", end, plan)
-    for at in (None, *(step + 3 for step in plan), end):
-        session = worlds.create(config, tmp_path / "parts") if at is None else worlds.resume(tmp_path / "parts")
-        following = [step + 3 for step in plan if at is None or step + 3 > at]
-        advance(session, following[0] if following else end, {k: v for k, v in plan.items() if k != session.steps_done})
-        if not following:
-            drain(session)
-        session.close()
+    config = SMALL[kind]
+    whole = run(config, tmp_path / "whole", END, PLAN)
+    session = worlds.create(config, tmp_path / "parts")
+    for until in (6, 14, 18, END):  # in the middle of each phase
+        advance(session, until, PLAN)
+        if until < END:
+            session.close()
+            session = worlds.resume(tmp_path / "parts")
+    drain(session)
+    session.close()
     assert_same(read(tmp_path / "parts"), whole)
 
 
@@ -265,12 +268,12 @@ def test_a_phase_of_low_rank_stays_within_it(tmp_path: Path) -> None:
 
 
 def test_the_recorded_loss_on_images_is_that_of_both_batches(tmp_path: Path) -> None:
-    found = CleanEnd.load(make(tmp_path / "run", model={"name": "two_layer", "m": 8}), 16)
+    found = CleanEnd.load(make(tmp_path / "run", model={"name": "two_layer", "width": 8}), 16)
     trainer: ImageTrainer = found.trainer("t")
+    before = ImageClassifier(trainer.network).copy()
     seen: list[Tensor] = []
     handle = trainer.network.register_forward_pre_hook(lambda module, args: seen.append(args[0].clone()))
     loss, right = torch.empty(()), torch.empty(())
-    before = ImageClassifier(trainer.network).copy()
     trainer.step(found.config, "trades", 0.5, 0, loss, right)
     handle.remove()
     plain, moved = (before.logits(x) for x in seen)

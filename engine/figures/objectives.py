@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,14 +45,14 @@ if TYPE_CHECKING:
 
 VIEW = ViewDeclaration(
     "objectives", "Objectives", 125, "What each training objective makes of the same clean weights.",
-    looks={
-        **ACCURACY_LOOKS,
-        "certified": Look(ACCURACIES["certified"], DARK_PURPLE, PURPLE, "triangle-up"),
-        "purity": Look(WEIGHTS["purity"], BLUE, SKY, "circle"),
-        "kept": Look(WEIGHTS["kept"], DARK_GREEN, GREEN, "square"),
-        "dense_alignment": Look(WEIGHTS["dense_alignment"], VERMILION, BRIGHT_VERMILION, "triangle-down"),
-        "alignment": Look(WEIGHTS["alignment"], DARK_ORANGE, ORANGE, "cross"),
-        "cosine": Look(WEIGHTS["cosine"], GREY, PALE_GREY, "diamond"),
+    looks={  # points of different networks are not joined
+        **{name: replace(look, dash="none") for name, look in ACCURACY_LOOKS.items()},
+        "certified": Look(ACCURACIES["certified"], DARK_PURPLE, PURPLE, "triangle-up", "none"),
+        "purity": Look("purity", BLUE, SKY, "circle", "none"),
+        "kept": Look("feature kept", DARK_GREEN, GREEN, "square", "none"),
+        "dense_alignment": Look("dense alignment", VERMILION, BRIGHT_VERMILION, "triangle-down", "none"),
+        "alignment": Look("FGM alignment", DARK_ORANGE, ORANGE, "cross", "none"),
+        "cosine": Look("cosine (w, w′)", GREY, PALE_GREY, "diamond", "none"),
     },
     file=ObjectivesStudy.file,
 )  # fmt: skip
@@ -154,7 +154,8 @@ class ObjectivesDrawer(Drawer):
         return "\n".join(
             [
                 f"From the clean weights of step {study.clean_step} ({study.before.title}) {study.steps:,} steps of "
-                "each objective, on the same batches. Bars: 95% intervals.",
+                "each objective, on the same batches. Bars: 95% intervals. Right: "
+                f"{', '.join(WEIGHTS[name] for name in study.measured(WEIGHTS))}.",
                 f"Protocol: {study.protocols()}.",
                 *(f"{row.title}: {row.how}" for row in study.objectives if row.how),
                 training(store, checkpoint),

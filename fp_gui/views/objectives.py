@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pyqtgraph as pg  # type: ignore[import-untyped]
-from PySide6.QtWidgets import QGridLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from engine.figures.declare import ViewDeclaration
 from engine.figures.objectives import VIEW, axis_label, dots, left_end, names_of
@@ -55,15 +55,14 @@ class ObjectivesView(StudyView[ObjectiveComparison]):
         self.plots = [self.accuracies, self.weights]
         self.keys = [Key([VIEW.looks[name] for name in names]) for names in (ACCURACIES, WEIGHTS)]
         self.table = study_table(COLUMNS, "Figures of all objectives")
-        grid = QGridLayout()
-        for column, (key, plot) in enumerate(zip(self.keys, self.plots, strict=True)):
+        row = QHBoxLayout()
+        for plot in self.plots:
             plot.setMinimumHeight(140)
-            grid.addWidget(key, 0, column)
-            grid.addWidget(plot, 1, column)
-            grid.setColumnStretch(column, 1)
-        grid.setRowStretch(1, 1)
+            row.addWidget(plot, 1)
         self.content.addWidget(self.verdict)
-        self.content.addLayout(grid, 3)
+        for key in self.keys:
+            self.content.addWidget(key)
+        self.content.addLayout(row, 3)
         self.content.addWidget(self.table, 2)
         self.lines = line("Before: the clean weights, above the line. Bars: 95% intervals.")
         self.content.addWidget(self.lines)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from engine.config.experiment import with_value
 from engine.core import metrics
@@ -17,7 +18,7 @@ from engine.core.errors import ConfigError, ExplorerError, StoreError
 from engine.core.labels import figure_name
 from engine.core.slices import finish
 from engine.figures.export import export
-from engine.figures.objectives import dots
+from engine.figures.objectives import VIEW, ObjectivesFigure, dots
 from engine.probes import certificate
 from engine.probes.feature_fates import feature_of
 from engine.probes.mixture import mixture
@@ -140,6 +141,24 @@ def test_the_clean_weights_are_the_top_row(theory: Path) -> None:
         assert [round(dot.y) for dot in each] == [5, 4, 3, 2, 1, 0]
     assert marks["clean"][0].y > marks["robust"][0].y > marks["certified"][0].y
     assert [dot.ends for dot in dots(found, ["purity"])["purity"]] == [None] * 6
+
+
+def test_the_figure_draws_the_numbers(theory: Path) -> None:
+    found, figure = ObjectivesStudy.read(theory), Figure(figsize=(6.75, 4))
+    ObjectivesFigure({}, "", found).draw(figure)
+    left, right = figure.axes
+    for axes, names in ((left, ACCURACIES), (right, WEIGHTS)):
+        drawn = {str(line.get_label()): line for line in axes.get_lines()}
+        for name in names:
+            line = drawn[VIEW.looks[name].label]
+            values = [row.value(name) for row in found.rows]
+            assert list(np.asarray(line.get_xdata())) == [getattr(value, "value", value) for value in values]
+            assert line.get_linestyle() == "None"
+    assert [text.get_text() for text in left.get_yticklabels()] == [row.title for row in found.rows]
+    bars = [tuple(np.asarray(line.get_xdata())) for line in left.get_lines()]
+    for row in found.rows:
+        assert (row.robust.low, row.robust.high) in bars
+    assert "ℓ2 radius 0.2" in left.get_xlabel()
 
 
 def test_only_those_asked_for_and_shares_rise(theory: Path) -> None:

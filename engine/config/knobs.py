@@ -90,8 +90,12 @@ class Training(Group):
     lr: float = knob(0.05, "Learning rate.", low=0, high=100, live=True)
     batch_size: int = knob(256, "Samples per step.", low=1, high=8192, unit="samples", live=True)
     noise: float = knob(
-        0.2, "Gaussian-noise training: x + N(0, noise²/d · I), so the noise has norm ≈ noise.",
+        0.2, "Gaussian-noise and smoothed adversarial training: x + N(0, noise²/d · I), so the noise has norm ≈ noise.",
         low=0, high=100, unit="ℓ2 norm", live=True,
+    )  # fmt: skip
+    beta: float = knob(
+        6.0, "TRADES: the loss is the cross-entropy at x plus beta · KL(f(x) ‖ f(x′)), x′ the worst in the ball.",
+        low=0, high=1000, live=True,
     )  # fmt: skip
 
 

@@ -47,6 +47,13 @@ _QUANTITIES = {
     "robust_before": "robust accuracy before its adversarial phase",
     "robust_after": "robust accuracy after it",
 }
+AFTER_OBJECTIVE = {
+    "purity": "mean purity",
+    "kept": "share that kept feature and sign",
+    "dense_alignment": "mean dense alignment",
+    "alignment": "FGM alignment with −y·M w*",
+    "cosine": "mean cosine (w, w′)",
+}
 MODELS = {
     "network": "this network", "oracle": "ideal network", "linear": "linear", "quadratic": "polynomial, degree 2",
     "cubic": "polynomial, degree 3", "ntk": "NTK",
@@ -77,6 +84,9 @@ def figure_name(name: str) -> str:
     if kind == "low_rank" and "@" in rest:
         what, _, rank = rest.partition("@")
         return f"{what} accuracy of the {'full update' if rank == '0' else f'update of rank {rank}'}"
+    if kind == "objectives" and "@" in rest:
+        what, _, objective = rest.partition("@")
+        return f"{AFTER_OBJECTIVE.get(what, f'{what} accuracy')} after training with {objective}"
     if kind == "rival":
         what, _, model = rest.partition("/")
         return f"{MODELS.get(model, model)}: {what} accuracy"

@@ -62,3 +62,8 @@ def local(layer: str, quantity: str) -> str:
 def rank(quantity: str, r: int) -> str:
     """Name of a quantity after an adversarial phase of rank r (0: full), e.g. ``rank('robust', 4)``."""
     return f"low_rank/{quantity}@{r}"
+
+
+def after_objective(quantity: str, name: str) -> str:
+    """Name of a quantity after training with an objective, e.g. ``after_objective('robust', 'trades')``."""
+    return f"objectives/{quantity}@{name}"

@@ -130,20 +130,28 @@ class ImageTrainer:
     ) -> None:
         """One step where ``share`` of the phase is done; ``loss`` and ``accuracy`` (0-d) receive those before it.
 
-        ``seed`` is the dropout's. Everything else is read from ``config`` anew.
+        Where the loss is one of two batches together, accuracy is that on the unperturbed one. ``seed`` is the
+        dropout's. Everything else is read from ``config`` anew.
         """
         knobs, n = config.training, config.training.batch_size
         self._batch(config, n)
         x, y = self._x, self._y
         self.stream.flip, self.stream.crop = knobs.flip, knobs.crop
         self.stream.fill(x, y)
-        objectives[objective].perturb(config, self.classifier, x, y, self.generators["attack"], BOX)
+        kind = objectives[objective]
+        pair = kind.pair_loss(config)
+        plain = None if pair is None else x.clone()
+        kind.perturb(config, self.classifier, x, y, self.generators["attack"], BOX)
         dropping = drawn(seed, "dropout") if self._drops else nullcontext()
         with torch.enable_grad(), dropping, torch.autocast(
             self._device_type, torch.bfloat16, enabled=knobs.bf16 and self._device_type == "cuda"
         ):  # fmt: skip
-            logits = self.network(x)
-            value = nn.functional.cross_entropy(logits, y)
+            if pair is None:
+                logits = self.network(x)
+                value = nn.functional.cross_entropy(logits, y)
+            else:  # batch norm takes each batch by itself
+                logits, moved = self.network(plain), self.network(x)
+                value = pair.of_classes(logits, moved, y).mean()
         value.backward()  # type: ignore[no-untyped-call]
         loss.copy_(value.detach())
         torch.mean(logits.detach().argmax(1) == y, dtype=torch.float32, out=accuracy)

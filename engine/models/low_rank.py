@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from engine.core.generators import seeded
-from engine.models.symmetric_relu import NoisyRelu
+from engine.models.symmetric_relu import NoisyRelu, Partner, Pulls
 
 DAMPING = 1e-2  # added to UᵀU, in units of W₀'s mean squared singular value: U begins at 0
 
@@ -49,10 +49,13 @@ class Factors:
         """r."""
         return len(self.V)
 
-    def sgd_step(self, noisy: NoisyRelu, x: Tensor, y: Tensor, lr: float, decay: float) -> Tensor:
+    def sgd_step(
+        self, noisy: NoisyRelu, x: Tensor, y: Tensor, lr: float, decay: float, partner: Partner | None = None
+    ) -> Pulls:
         """:meth:`NoisyRelu.sgd_step` within the rank: changes U and V, and the network's weights with them."""
         weight, U, V = noisy.model.weight, self.U, self.V
-        margin, gates = noisy.pulls(x, y, lr)  # x holds −lr times the loss's pull now
+        found = noisy.pulls(x, y, lr, partner)
+        gates, x = found.gates, found.x
         up = gates.T @ (x @ V.T)  # −lr · G Vᵀ (m, r)
         down = (gates @ U).T @ x  # −lr · Uᵀ G (r, d)
         if decay > 0:
@@ -60,7 +63,7 @@ class Factors:
             up.add_(shrink * (weight @ V.T))
             down.add_((shrink * U).T @ weight)
         self.follow(up, down, out=weight)
-        return margin
+        return found
 
     def follow(self, up: Tensor, down: Tensor, out: Tensor | None = None) -> Tensor:
         """Change U and V by ``up`` = −lr · G Vᵀ (m, r) and ``down`` = −lr · Uᵀ G (r, d), which is overwritten.

@@ -7,9 +7,12 @@ active, ∂f/∂wᵢ = gᵢ x and ∂f/∂x = Σᵢ gᵢ wᵢ. No autograd; ever
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from engine.config.objectives import PairLoss
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,26 @@ class Buffers:
     down: Tensor
     noise: Tensor
     slope: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Partner:
+    """What a loss of two batches together needs beside the perturbed one: the batch ``x`` (n, d) it was made of."""
+
+    x: Tensor
+    loss: PairLoss
+
+
+class Pulls(NamedTuple):
+    """A step of k rows, before it is taken: ``gates``ᵀ ``x`` (m, d) is −lr times the gradient of the mean loss.
+
+    ``margin`` and ``loss`` (n,) are those of the batch before the step, ``gates`` (k, m) valid until the next call.
+    """
+
+    margin: Tensor
+    loss: Tensor
+    gates: Tensor
+    x: Tensor
 
 
 class SymmetricRelu:
@@ -109,27 +132,41 @@ class NoisyRelu:
         gates = torch.gt(up.add_(buffers.noise), 0, out=up).add_(down)
         return torch.mm(gates, self.model.weight, out=buffers.slope).mul_(y.neg().unsqueeze(1))
 
-    def sgd_step(self, x: Tensor, y: Tensor, lr: float, decay: float) -> Tensor:
-        """One SGD step on mean softplus(−y f(x; ρ)) + decay · Σᵢ(‖wᵢ‖²/2 + ‖wᵢ‖³/3).
-
-        Overwrites x (n, d). Returns the margins y f(x; ρ) (n,) before the step.
-        """
-        margin, gates = self.pulls(x, y, lr)
+    def sgd_step(self, x: Tensor, y: Tensor, lr: float, decay: float, partner: Partner | None = None) -> Pulls:
+        """One SGD step on the mean loss of :meth:`pulls` + decay · Σᵢ(‖wᵢ‖²/2 + ‖wᵢ‖³/3); overwrites x (n, d)."""
+        found = self.pulls(x, y, lr, partner)
         weight = self.model.weight
         if decay > 0:
             shrink = torch.linalg.vector_norm(weight, dim=1, keepdim=True).add_(1).mul_(-lr * decay).add_(1)
             weight.mul_(shrink)
-        weight.addmm_(gates.T, x)
-        return margin
+        weight.addmm_(found.gates.T, found.x)
+        return found
 
-    def pulls(self, x: Tensor, y: Tensor, lr: float) -> tuple[Tensor, Tensor]:
-        """The margins y f(x; ρ) (n,) and the gates (n, m) of a step; x (n, d) becomes the pull of each sample.
+    def pulls(self, x: Tensor, y: Tensor, lr: float, partner: Partner | None = None) -> Pulls:
+        """The step on mean softplus(−y f(x; ρ)), or on the partner's loss of f(x; ρ) at its x and at this one.
 
-        gatesᵀ x is then −lr times the gradient of mean softplus(−y f(x; ρ)). The gates are valid until the next call.
+        Overwrites x (n, d). With a partner the step has 2n rows; margins are those of the partner's x.
         """
+        if partner is not None:
+            return self._pulls_of_two(x, y, lr, partner)
         up, down = self._halves(x)
         margin = up.clamp_min_(0).sum(1).sub_(down.clamp_min_(0).sum(1)).mul_(y)
         gates = up.sign_().add_(down.sign_())
         # d loss / d f = −y · sigmoid(−y f) / n; scaling the rows of x (n, d) is cheaper than those of gates (n, m).
         x.mul_(torch.sigmoid(-margin).mul_(y).mul_(lr / len(y)).unsqueeze(1))
-        return margin, gates
+        return Pulls(margin, torch.nn.functional.softplus(-margin), gates, x)
+
+    def _pulls_of_two(self, x: Tensor, y: Tensor, lr: float, partner: Partner) -> Pulls:
+        plain, gates = self._answers(partner.x)
+        moved, others = self._answers(x)  # with the same ρ
+        loss, by_plain, by_moved = partner.loss.of_logit(plain, moved, y)
+        pulled = [
+            batch * slope.mul(-lr / len(y)).unsqueeze(1) for batch, slope in ((partner.x, by_plain), (x, by_moved))
+        ]
+        return Pulls(plain * y, loss, torch.cat((gates, others)), torch.cat(pulled))
+
+    def _answers(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """f(x; ρ) (n,) and gates (n, m), in memory of their own."""
+        up, down = self._halves(x)
+        logits = up.clamp_min_(0).sum(1).sub_(down.clamp_min_(0).sum(1))
+        return logits, up.sign() + down.sign()

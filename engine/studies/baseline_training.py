@@ -89,11 +89,12 @@ def objective_config(config: SparseCodingConfig, name: str) -> tuple[SparseCodin
     """The config and the name in :data:`engine.config.objectives.objectives` for ``name``.
 
     ``fgm`` and ``pgd`` are adversarial training with these attacks; other names are those of
-    :data:`engine.config.objectives.objectives`. Raises :class:`ConfigError` for an unknown one.
+    :data:`engine.config.objectives.objectives` whose loss is that of one batch. Raises :class:`ConfigError` for others.
     """
     if name not in ("fgm", "pgd"):
-        if name not in objectives:
-            raise ConfigError(f"baselines' objective: got {quote(name)}; allowed: fgm, pgd, {', '.join(objectives)}")
+        alone = [each for each in objectives if objectives[each].pair is None]  # their loss is that of one batch
+        if name not in alone:
+            raise ConfigError(f"baselines' objective: got {quote(name)}; allowed: fgm, pgd, {', '.join(alone)}")
         return config, name
     config = with_value(config, "attack.steps", PGD_TRAINING if name == "pgd" else 1)
     config = with_value(with_value(config, "attack.restarts", 1), "attack.random_start", False)

@@ -75,9 +75,9 @@ class TheorySession(Session):
     # --- training
 
     def _train(self, loss: Tensor, accuracy: Tensor) -> None:
-        margin = self._trainer.step(self.config, self.phase, self.steps_done)
+        losses, margin = self._trainer.step(self.config, self.phase, self.steps_done)
         torch.mean(margin > 0, dtype=torch.float32, out=accuracy)
-        torch.mean(torch.nn.functional.softplus(margin.neg_()), dim=0, out=loss)
+        torch.mean(losses, dim=0, out=loss)
 
     def _begin_phase(self) -> None:
         """With ``low_rank.rank`` the new phase may change the present weights by a matrix of that rank only."""

@@ -14,7 +14,7 @@ from engine.config.objectives import objectives
 from engine.core.generators import seeded
 from engine.data.sparse_stream import SparseCoding, Stream
 from engine.models.low_rank import Factors
-from engine.models.symmetric_relu import NoisyRelu, SymmetricRelu
+from engine.models.symmetric_relu import NoisyRelu, Partner, SymmetricRelu
 from engine.theory.config import SparseCodingConfig
 from engine.theory.layout import GENERATORS
 
@@ -52,10 +52,11 @@ class Trainer:
         self._x = model.weight.new_empty(0, model.weight.shape[1])
         self._y = model.weight.new_empty(0)
 
-    def step(self, config: SparseCodingConfig, objective: Objective, steps_done: int) -> Tensor:
-        """One step after ``steps_done`` others; returns the batch's margins (n,) before it, the caller's to overwrite.
+    def step(self, config: SparseCodingConfig, objective: Objective, steps_done: int) -> tuple[Tensor, Tensor]:
+        """One step after ``steps_done`` others; returns the batch's losses and margins (n,) before it.
 
-        Bias and scheduled knobs have their values of that step; everything else is read from ``config`` anew.
+        Where the loss is one of two batches together, the margins are those of the unperturbed one. Bias and scheduled
+        knobs have their values of that step; everything else is read from ``config`` anew.
         """
         config = at_step(config, steps_done)
         n = config.training.batch_size
@@ -67,10 +68,16 @@ class Trainer:
         self.stream.fill(x, y, config.world.sigma_x)
         rho = config.model.rho_per_bias * self.model.bias or config.model.sigma_rho
         self._noisy.draw(n, rho, self.generators["rho"])
-        objectives[objective].perturb(config, self._noisy, x, y, self.generators["attack"])
+        kind = objectives[objective]
+        loss = kind.pair_loss(config)
+        partner = None if loss is None else Partner(x.clone(), loss)
+        kind.perturb(config, self._noisy, x, y, self.generators["attack"])
+        lr, decay = config.training.lr, config.model.lambda_
         if self.factors is None:
-            return self._noisy.sgd_step(x, y, config.training.lr, config.model.lambda_)
-        return self.factors.sgd_step(self._noisy, x, y, config.training.lr, config.model.lambda_)
+            found = self._noisy.sgd_step(x, y, lr, decay, partner)
+        else:
+            found = self.factors.sgd_step(self._noisy, x, y, lr, decay, partner)
+        return found.loss, found.margin
 
 
 def retrain(

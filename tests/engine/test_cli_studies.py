@@ -320,6 +320,28 @@ def test_low_rank_writes_and_prints(call: Call, digits: Path) -> None:
     assert recorded == {40: written["ranks"][0]["robust"]}
 
 
+def test_objectives_writes_and_prints(call: Call, digits: Path) -> None:
+    words = ("--objective", "trades", "--objective", "smoothed_adversarial", "--steps", 2, "--n", 20)
+    code, out, err = call("objectives", digits, *words)
+    assert (code, err) == (0, "")
+    assert steps_of_progress(out) == [
+        "clean network: measuring", "TRADES training", "TRADES training: measuring", "smoothed adversarial training",
+        "smoothed adversarial training: measuring", "done",
+    ]  # fmt: skip
+    written = json.loads((digits / "objectives.json").read_text(encoding="utf-8"))
+    rows = [written["before"], *written["objectives"]]
+    title, head, *lines = out.splitlines()[-5:]
+    assert title.endswith("n = 20, 95% Wilson interval; 2 steps of each from the clean weights of step 20")
+    assert head.split() == ["clean", "robust", "cosine"]
+    for name, text, row in zip(("before", "TRADES", "smoothed adversarial"), lines, rows, strict=True):
+        assert text.startswith(f"  {name}  ")
+        assert text.endswith(f"{row['cosine']:.3f}")
+        assert f"{row['robust']['value']:.3f} [{row['robust']['low']:.3f}, {row['robust']['high']:.3f}]" in text
+    recorded = table(digits, "SELECT step, name, value FROM metrics")
+    robust = values(recorded, metrics.after_objective("robust", "trades"))
+    assert robust == {40: written["objectives"][0]["robust"]["value"]}
+
+
 WRONG: dict[str, tuple[list[str], str]] = {
     "no layer": (["local", "RUN", "--layer", "conv9"], "--layer: got 'conv9'; allowed: conv1, conv2, conv3, fc1, fc2"),
     "no steps": (["local", "RUN", "--clean-steps", "0"], "--clean-steps: got 0; allowed: a whole number from 1"),
@@ -334,6 +356,10 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "rank theory": (["low-rank", "THEORY", "--layers", "conv1"], "--layers: got 'conv1'; allowed: all"),
     "rank nothing": (["low-rank", "EMPTY"], "not a run folder"),
     "rank early": (["low-rank", "EARLY"], "clean training has not ended in this run"),
+    "objective": (["objectives", "RUN", "--objective", "pgd"], "--objective: got 'pgd'; allowed: clean, adversarial"),
+    "objective steps": (["objectives", "RUN", "--steps", "0"], "--steps: got 0; allowed"),
+    "objective nothing": (["objectives", "EMPTY"], "not a run folder"),
+    "objective early": (["objectives", "EARLY"], "clean training has not ended in this run"),
     "race": (["race", "RUN"], "needs the sparse-coding world; world.name of this run is 'digits'"),
 }
 
@@ -348,7 +374,8 @@ def test_a_wrong_study_is_one_line_and_writes_nothing(
         run(tiny_images(), places["EARLY"], until=3)
     assert message in refused(call, *[places.get(a, a) for a in arguments])
     for folder in places.values():
-        assert not [name for name in ("local.json", "low_rank.json", "race.json") if (folder / name).exists()]
+        names = ("local.json", "low_rank.json", "objectives.json", "race.json")
+        assert not [name for name in names if (folder / name).exists()]
 
 
 # --- export

@@ -78,7 +78,7 @@ def test_the_closed_form_is_autograd(generator: torch.Generator, rank: int, shap
     expected = base + (U - LR * dU) @ turned  # the factors themselves are fixed up to a change of basis
     model = noisy(base + start.U @ start.V, len(y))
     margin = model.margin(x, y)
-    found = start.sgd_step(model, x.clone(), y, LR, DECAY)
+    found = start.sgd_step(model, x.clone(), y, LR, DECAY).margin
     assert torch.allclose(found, margin, atol=1e-6)
     assert torch.allclose(model.model.weight.double(), expected.double(), atol=2e-5)
     assert torch.equal(model.model.weight, torch.addmm(base, start.U, start.V))

@@ -49,6 +49,23 @@ FILES: dict[str, tuple[str, Any]] = {
             "before": BOTH, "ranks": [{"rank": 1, **BOTH}, {"rank": 0, **BOTH}],
         },
     ),
+    "objectives": (
+        "objectives.json",
+        {
+            "step": 40, "clean_step": 20, "norm": "l2", "tau": 0.2, "protocol": "PGD-4", "certificate": "", "n": 32,
+            "steps": 3, "features": 16,
+            "before": {
+                "objective": "before", "clean": INTERVAL, "robust": INTERVAL, "certified": INTERVAL, "purity": 0.5,
+                "kept": 1.0, "held": 12, "dense_alignment": 0.25, "alignment": -0.5, "cosine": 1.0, "how": "",
+            },
+            "objectives": [
+                {
+                    "objective": "trades", "clean": INTERVAL, "robust": INTERVAL, "certified": None, "purity": None,
+                    "kept": None, "held": None, "dense_alignment": None, "alignment": None, "cosine": 0.5, "how": "h",
+                }
+            ],
+        },
+    ),
     "claims": (
         "claims.json",
         [
@@ -80,5 +97,5 @@ def test_read_and_written_again_it_is_the_same(name: str, tmp_path: Path) -> Non
 
 
 def test_an_unknown_study_names_the_known() -> None:
-    with pytest.raises(ConfigError, match="study: got 'noise'; allowed: claims, local, low-rank, race"):
+    with pytest.raises(ConfigError, match="study: got 'noise'; allowed: claims, local, low-rank, objectives, race"):
         studies["noise"]

@@ -80,7 +80,7 @@ def test_descend_is_one_step_of_sgd(data: tuple[Tensor, Tensor, Tensor], sigma: 
         f = definition(leaf, BIAS, x, rho)
         loss = -torch.nn.functional.logsigmoid(y * f).mean() + decay * (norms**2 / 2 + norms**3 / 3).sum()
         (gradient,) = torch.autograd.grad(loss, leaf)
-    margin = net.sgd_step(x.clone(), y, LR, decay)
+    margin = net.sgd_step(x.clone(), y, LR, decay).margin
     assert torch.allclose(margin, y * f.detach(), rtol=1e-12, atol=1e-12)
     assert torch.allclose(net.model.weight, weight - LR * gradient, rtol=1e-12, atol=1e-12)
 
@@ -146,7 +146,7 @@ def test_no_autograd_in_the_step(data: tuple[Tensor, Tensor, Tensor]) -> None:
     weight, x, y = data
     with torch.enable_grad():
         net, _ = noisy(weight, 0.5)
-        margin = net.sgd_step(x.clone(), y, LR, DECAY)
+        margin = net.sgd_step(x.clone(), y, LR, DECAY).margin
     assert not margin.requires_grad
     assert margin.grad_fn is None
     assert net.model.weight.grad_fn is None

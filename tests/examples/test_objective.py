@@ -29,12 +29,13 @@ def _there() -> Iterator[None]:
 
 
 def test_it_is_offered_and_checked(call: Call, tmp_path: Path) -> None:
-    assert resolve("schedule.second").choices == ("clean", "adversarial", "gaussian_noise", "uniform_noise")
+    names = ("clean", "adversarial", "gaussian_noise", "trades", "smoothed_adversarial", "uniform_noise")
+    assert resolve("schedule.second").choices == names
     assert "allowed" not in call("knobs")
-    assert "clean, adversarial, gaussian_noise, uniform_noise" in " ".join(call("knobs").split())
+    assert ", ".join(names) in " ".join(call("knobs").split())
     call(
         "run", "small", "--out", tmp_path / "run", "--set", "schedule.second=uniform",
-        fails="schedule.second: got 'uniform'; allowed: clean, adversarial, gaussian_noise, uniform_noise",
+        fails=f"schedule.second: got 'uniform'; allowed: {', '.join(names)}",
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from tests.engine.test_race_figure import CLAIMS, RACE
 from tests.engine.test_race_figure import write as write_race
 from tests.gui import test_claims_view as of_claims
 from tests.gui import test_image_views as of_images
+from tests.gui import test_objectives_view as of_objectives
 from tests.gui import test_perturbation_view as of_perturbation
 from tests.gui import test_radius_view as of_radius
 from tests.gui import test_study_views as of_studies
@@ -282,6 +283,33 @@ def low_rank(read, folder):
     assert "ℓ2 radius 0.5" in read.label(view.accuracy, "left")
 
 
+OBJECTIVE_LOOKS = {
+    "clean": (GREEN, "s"), "robust": (BLUE, "o"), "certified": (PURPLE, "t1"), "purity": (BLUE, "o"),
+    "kept": (GREEN, "s"), "dense_alignment": (VERMILION, "t"), "alignment": (DARK_ORANGE, "x"), "cosine": (GREY, "d"),
+}  # fmt: skip
+
+
+def objectives(read, folder):
+    view, content, c = read.view, of_objectives.OBJECTIVES, read.colour
+    of_studies.write(folder, view.file, content)
+    view.render(of_studies.make(folder))
+    rows = [content["before"], *content["objectives"]]
+    for plot, names in ((view.accuracies, list(OBJECTIVE_LOOKS)[:3]), (view.weights, list(OBJECTIVE_LOOKS)[3:])):
+        found = read.plots(plot.getPlotItem())
+        marks = [(x, y, symbol, fill) for x, y, _, symbol, fill in found if symbol is not None]
+        bars = [(x, [round(each) for each in y], line) for x, y, line, symbol, _ in found if symbol is None]
+        assert len(marks) == len(names)
+        for name, (x, y, symbol, fill) in zip(names, marks, strict=True):
+            pair, expected = OBJECTIVE_LOOKS[name]
+            values = [row[name]["value"] if isinstance(row[name], dict) else row[name] for row in rows]
+            assert (x, [round(each) for each in y], symbol, fill) == (values, [3, 2, 1, 0], expected, c(pair)), name
+            for place, row in enumerate(rows):
+                if isinstance(row[name], dict):
+                    assert ([row[name]["low"], row[name]["high"]], [3 - place] * 2, (c(pair), SOLID)) in bars
+        assert len(bars) == (12 if plot is view.accuracies else 0)
+    assert read.label(view.accuracies, "bottom") == "accuracy, ℓ2 radius 0.5"
+
+
 def local(read, folder):
     view = read.view
     of_studies.write(folder, view.file, of_studies.STUDY)
@@ -391,7 +419,7 @@ def examples(read, folder):
 CASES: dict[str, Callable[[Reader, Path], None]] = {
     "neurons": neurons, "mixtures": mixtures, "robustness": robustness, "radius": radius, "perturbation": perturbation,
     "race": race, "low_rank": low_rank, "local": local, "claims": claims, "filters": filters, "layers": layers,
-    "examples": examples,
+    "examples": examples, "objectives": objectives,
 }  # fmt: skip
 
 

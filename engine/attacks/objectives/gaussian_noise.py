@@ -12,12 +12,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def _how(config: Any) -> str:
+    return f"Training noise at this step: Gaussian, norm about {config.training.noise:g}."
+
+
 @objective(
     "gaussian_noise",
     label="Gaussian noise",
     button="Noise",
     doc="Train on samples with Gaussian noise, the cheap baseline",
     colour="#009E73",
+    how=_how,
     order=2,
 )
 def gaussian_noise(

@@ -51,6 +51,10 @@ MODELS = {
     "network": "this network", "oracle": "ideal network", "linear": "linear", "quadratic": "polynomial, degree 2",
     "cubic": "polynomial, degree 3", "ntk": "NTK",
 }  # fmt: skip
+NETS = {
+    "start": "the untrained net", "clean": "the clean net", "now": "the net now",
+    "other_clean": "another seed's clean net", "other_now": "another seed's net now",
+}  # fmt: skip
 TRAINED_BY = {"clean": "clean", "fgm": "FGM", "pgd": "PGD"}
 
 
@@ -77,6 +81,10 @@ def figure_name(name: str) -> str:
     if kind == "low_rank" and "@" in rest:
         what, _, rank = rest.partition("@")
         return f"{what} accuracy of the {'full update' if rank == '0' else f'update of rank {rank}'}"
+    if kind == "transfer":
+        made_on, _, measured = rest.partition("@")
+        how = "without perturbation" if made_on == metrics.NO_ATTACK else f"under those of {NETS.get(made_on, made_on)}"
+        return f"accuracy of {NETS.get(measured, measured)} {how}"
     if kind == "rival":
         what, _, model = rest.partition("/")
         return f"{MODELS.get(model, model)}: {what} accuracy"

@@ -62,3 +62,11 @@ def local(layer: str, quantity: str) -> str:
 def rank(quantity: str, r: int) -> str:
     """Name of a quantity after an adversarial phase of rank r (0: full), e.g. ``rank('robust', 4)``."""
     return f"low_rank/{quantity}@{r}"
+
+
+NO_ATTACK = "none"  # in place of the net that perturbations were made on: accuracy without any
+
+
+def transfer(made_on: str, measured: str) -> str:
+    """Name of the accuracy of one net under perturbations made on another, e.g. ``transfer('clean', 'now')``."""
+    return f"transfer/{made_on}@{measured}"

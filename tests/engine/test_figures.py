@@ -41,7 +41,9 @@ TINY = {
 
 # The others are drawn from a file that a slow command leaves in the run folder.
 FROM_THE_RUN = [
-    name for name in figures if SPARSE_CODING in figures[name].view.kinds and name not in ("claims", "race", "low_rank")
+    name
+    for name in figures
+    if SPARSE_CODING in figures[name].view.kinds and name not in ("claims", "race", "low_rank", "transfer")
 ]
 
 
@@ -79,7 +81,7 @@ def collect(store: Store, view: str, step: int | None = None, **options: str) ->
 
 def test_views_and_their_options_are_named_in_errors() -> None:
     on_images = {"filters", "layers", "examples", "features", "local"}
-    assert set(figures) == {*FROM_THE_RUN, "claims", "race", "low_rank", *on_images}
+    assert set(figures) == {*FROM_THE_RUN, "claims", "race", "low_rank", "transfer", *on_images}
     with pytest.raises(ConfigError, match=r"view: got 'nuerons'; allowed: .*neurons"):
         figures["nuerons"]
     with pytest.raises(ConfigError, match=r"sort: got 'size'; allowed: purity, mixture, norm, feature, index"):

@@ -14,6 +14,7 @@ from engine.core.errors import ConfigError
 from engine.core.history import History
 from engine.core.measurement import Measurement, wilson
 from engine.core.results import (
+    CleanExamples,
     Examples,
     FeatureRequest,
     Features,
@@ -143,7 +144,7 @@ def pixel(view, which, unit, row, column):
 
 
 def test_views_are_registered_for_the_runs_they_serve():
-    wants = {"filters": {Filters}, "layers": {LayersPrinciple1}, "examples": {Examples}}
+    wants = {"filters": {Filters}, "layers": {LayersPrinciple1}, "examples": {Examples, CleanExamples}}
     for kind in ALL:
         assert views[kind.name] is kind
         assert kind.wants == wants[kind.name]
@@ -202,7 +203,7 @@ def test_an_empty_view_says_what_it_waits_for(qtbot, kind):
              "origin": "image", "image": "7", "tau": "4.5", "steps": "50"},
         ),
         (LayersView, {"layer": "fc"}),
-        (ExamplesView, {"sample": "5", "factor": "1"}),
+        (ExamplesView, {"sample": "5", "factor": "1", "beside": "false"}),
     ],
 )  # fmt: skip
 def test_options_round_trip_and_ignore_what_is_unknown(qtbot, kind, options):

@@ -9,15 +9,15 @@ import pytest
 from engine.config.presets import load_preset
 from engine.core.history import History
 from engine.core.measurement import Measurement
-from engine.core.results import Perturbations
+from engine.core.results import CleanPerturbations, Perturbations
 from engine.figures.declare import amplification, round_up
 from engine.figures.panels import picture_size
-from engine.figures.perturbation import reference
+from engine.figures.perturbation import reference, shared_scale
 from engine.run.snapshot import Snapshot
 from fp_gui.theme import DARK, LIGHT
 from fp_gui.views.base import views
 from fp_gui.views.gallery import quantise
-from fp_gui.views.perturbation import PerturbationView, shared_scale
+from fp_gui.views.perturbation import PerturbationView
 
 CONFIG = load_preset("small")
 
@@ -59,7 +59,7 @@ def pixels(picture):
 
 def test_it_is_registered_and_wants_the_perturbations():
     assert views["perturbation"] is PerturbationView
-    assert PerturbationView.wants == {Perturbations}
+    assert PerturbationView.wants == {Perturbations, CleanPerturbations}
 
 
 def test_an_empty_view_says_what_it_waits_for(view):
@@ -165,19 +165,19 @@ def test_stepping_through_the_inputs(view):
     assert view.sample.value() == 3
     assert not view.next.isEnabled()
     view.previous.click()
-    assert view.options() == {"sample": "2", "factor": "auto"}
+    assert view.options() == {"sample": "2", "factor": "auto", "beside": "true"}
     view.render(make(anatomy(k=1, n=1), run="b"))
     assert view.options()["sample"] == "1"
     assert not view.next.isEnabled()
 
 
 def test_options_round_trip_and_ignore_what_is_unknown(view):
-    assert view.options() == {"sample": "1", "factor": "auto"}
+    assert view.options() == {"sample": "1", "factor": "auto", "beside": "true"}
     for wrong in ("0", "-1", "99", "many"):
         view.set_options({"sample": wrong, "factor": "3", "nonsense": "1"})
-        assert view.options() == {"sample": "1", "factor": "auto"}
-    view.set_options({"sample": "7", "factor": "1"})
-    assert view.options() == {"sample": "7", "factor": "1"}
+        assert view.options() == {"sample": "1", "factor": "auto", "beside": "true"}
+    view.set_options({"sample": "7", "factor": "1", "beside": "false"})
+    assert view.options() == {"sample": "7", "factor": "1", "beside": "false"}
     found = anatomy()
     view.render(make(found))
     np.testing.assert_allclose(view.coefficients.yData[1::2], found.coefficients[6])

@@ -238,8 +238,8 @@ def _caption(
         cosine = float(between(found, clean)[which].mean())
         beside = [
             f"Above each (“clean”) the net at the end of clean training (step {clean.step}) on the same image, "
-            f"perturbed in the same way: {fooled[0]} of {n} right for x, {fooled[1]} for x + δ; mean cosine between both "
-            f"perturbations {cosine:.3f}."
+            f"perturbed in the same way: {fooled[0]} of {n} right for x, {fooled[1]} for x + δ; mean cosine between "
+            f"both perturbations {cosine:.3f}."
         ]
     protocol = replace(found.protocol, n=n, estimate=False).text().replace(", 95% Wilson interval", "")
     return "\n".join(

@@ -103,6 +103,7 @@ class SampleView(View, Generic[R]):
         self.beside = Switch.of("clean net", self.declaration.option("beside"))
         self.found: R | None = None
         self._clean: Any = None  # as measured, shown or not
+        self._now = 0  # step of the last snapshot
         self.wants = frozenset({self.result, self.clean_result})
         self.sample.valueChanged.connect(self.choose)
         self.factor.currentIndexChanged.connect(self.draw_sample)
@@ -136,6 +137,7 @@ class SampleView(View, Generic[R]):
         self.wants = frozenset(wanted)
         if self.found is not None:
             self._draw(self.found)
+            self.tell_age(self._now)
 
     def _draw(self, found: R) -> None:
         for picture in self.clean_pictures:
@@ -202,6 +204,7 @@ class SampleView(View, Generic[R]):
         self.turn_to(snapshot)
         found: R | None = snapshot.get(self.result)
         clean: Any = snapshot.get(self.clean_result)
+        self._now = snapshot.step
         if found is None and self.found is None:
             self.pages.message.setText(self.failure(snapshot, self.result) or self.measuring)
         self.pages.show_content(found is not None or self.found is not None)

@@ -54,7 +54,8 @@ FILES: dict[str, tuple[str, Any]] = {
         {
             "step": 40, "clean_step": 20, **HEAD,
             "nets": [
-                {"key": "clean", "seed": 0, "without": INTERVAL}, {"key": "other_clean", "seed": 1, "without": INTERVAL},
+                {"key": "clean", "seed": 0, "without": INTERVAL},
+                {"key": "other_clean", "seed": 1, "without": INTERVAL},
             ],
             "accuracy": [[INTERVAL, INTERVAL], [INTERVAL, INTERVAL]],
         },

@@ -15,8 +15,8 @@ IMAGE_GAIN = 0.10  # robust accuracy that purification gains on images, at least
 IMAGE_RANK = 8  # of the low-rank phase on images
 IMAGE_SHARE = 0.7  # of the full phase's gain in robust accuracy that it must reach
 CLOSER = 0.10  # by so much must (w, w′) exceed the other two cosines in a deep layer, or in one trained alone
-CARRIED = 0.25  # of the accuracy that perturbations cost the net they are made on: costs another clean net at least …
-STOPPED = 0.25  # … and the purified net at most
+CARRIED = 0.50  # of the accuracy that perturbations cost the net they are made on: costs another clean net at least …
+STOPPED = 0.30  # … and the purified net at most
 LOCAL_GAIN = 0.02  # robust accuracy that purifying one layer alone gains, at least
 
 

@@ -117,7 +117,9 @@ class ProbabilityBars(QWidget):
         painter.setPen(text)
         left, number = Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignRight
         middle = Qt.AlignmentFlag.AlignVCenter
-        painter.drawText(QRectF(0, 0, self.width(), height), left | middle, f"{self.title} · ✓ true class")
+        whole = f"{self.title} · ✓ true class"
+        title = whole if metrics.horizontalAdvance(whole) <= self.width() else self.title
+        painter.drawText(QRectF(0, 0, self.width(), height), left | middle, title)
         dark = theme is not None and theme.dark
         digits = metrics.horizontalAdvance("0.000") + 4
         names = min(
@@ -181,7 +183,7 @@ class ExamplesView(SampleView[Examples]):
         self._told = ""
         self.strip = ImageStrip()
         self.bars = ProbabilityBars(VIEW.looks["before"].label), ProbabilityBars(VIEW.looks["after"].label)
-        self.clean_bars = tuple(ProbabilityBars(f"clean net: {VIEW.looks[n].label}") for n in ("before", "after"))
+        self.clean_bars = tuple(ProbabilityBars(f"clean: {VIEW.looks[n].label}") for n in ("before", "after"))
         self.pages = Pages(self._body())
         self.strip.clicked.connect(lambda i: self.sample.setValue(i + 1))
         self.strip.hovered.connect(lambda i: self.strip.mark(i, self.sample.value() - 1))

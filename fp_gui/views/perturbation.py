@@ -211,7 +211,9 @@ class PerturbationView(SampleView[Perturbations]):
             self.histogram.getViewBox().setRange(xRange=(-1, 1), yRange=(0, highest), padding=0.02)
         n = found.protocol.n
         mean = f"{found.mean_cosine:.3f}".replace("-", "−")
-        self.mean_key.setText(f"┊ mean {mean}, n = {n}   | this input" + ("" if clean is None else "   ⎍ clean net"))
+        self.mean_key.setText(
+            f"┊ mean {mean}, n = {n}   | this input" + ("" if clean is None else "   outline: clean net")
+        )
         beside = ""
         if clean is not None:
             of = clean.perturbations

@@ -95,6 +95,7 @@ class TransferView(StudyView[TransferMatrix]):
         self.add_choice("Other seed", self.seed, 1)
         self.map = HeatMap()
         self.axes = line(f"Rows: attacked on (“{NOTHING}”: no perturbation) · columns: evaluated on")
+        self._labels.append(self.axes)  # coloured as the names of the choices
         self.content.addWidget(self.verdict)
         self.content.addWidget(self.axes)
         self.content.addWidget(self.map, 1)
@@ -110,11 +111,15 @@ class TransferView(StudyView[TransferMatrix]):
         self.found = TransferStudy.read(folder)
 
     def caption(self, found: TransferMatrix, step: int) -> str:
-        """What rows and columns are, the protocol, and the age."""
+        """Whose nets they are, the protocol, and the age."""
         later = f" Measured at step {found.step:,}; the run is at step {step:,} now." if step > found.step else ""
-        return f"{terms(found)} {found.protocol}.{later}"
+        own, *others = dict.fromkeys(net.seed for net in found.nets)
+        seeds = "".join(f" Seed {other}: the same config, as many steps." for other in others)
+        return f"The run's nets: seed {own}, clean: step {found.clean_step:,}.{seeds} {found.protocol}.{later}"
 
     def draw(self, found: TransferMatrix) -> None:
         """Fill the map."""
         self.verdict.setText(found.sentence())
+        for widget in (self.axes, self.verdict):
+            widget.setToolTip(terms(found))
         self.map.show_matrix(found)

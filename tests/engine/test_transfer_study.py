@@ -225,7 +225,7 @@ def test_right_after_clean_training_there_are_three_nets(tmp_path: Path) -> None
     found = TransferStudy().run(tmp_path / "run", n=N)
     assert [net.key for net in found.nets] == ["start", "clean", "other_clean"]
     assert found.of("clean", "now") is None
-    assert "the net now" not in found.sentence()
+    assert "on the net now" not in found.sentence()
 
 
 def test_a_phase_of_low_rank_is_one_for_the_other_seed_too(tmp_path: Path) -> None:

@@ -871,7 +871,7 @@ def test_examples_of_the_clean_net_stand_beside(qtbot):
     right = [int((p.argmax(1) == of.y).sum()) for p in (of.before, of.after)]
     assert f"on the clean net (step 600) {right[0]} and {right[1]}; mean cosine between both δ" in view.summary.text()
     assert [bars.title for bars in (*view.clean_bars, *view.bars)] == [
-        "clean net: x", "clean net: x + δ", "now: x", "now: x + δ",
+        "clean: x", "clean: x + δ", "now: x", "now: x + δ",
     ]  # fmt: skip
     view.beside.setChecked(False)
     assert view.wants == {Examples}

@@ -74,12 +74,13 @@ def test_the_map_holds_every_number_with_its_interval(qtbot: QtBot, tmp_path: Pa
     assert first is not None
     assert first.toolTip().startswith("Accuracy of “clean” without perturbation: 0.950 [0.910, 0.980]")
     assert view.verdict.text() == (
-        "Perturbations made on the clean net leave it 0.100, another seed's clean net 0.300, the net now 0.850 of "
-        "accuracy."
+        "Under perturbations made on the clean net, accuracy is 0.100 on that net, 0.300 on another seed's clean net, "
+        "0.850 on the net now."
     )
     caption = view.protocol.text()
     assert PROTOCOL in caption
-    assert "The nets of seed 1 were trained by the same config" in caption
+    assert "The run's nets: seed 0, clean: step 400. Seed 1: the same config, as many steps." in caption
+    assert "the diagonal is white-box accuracy" in view.axes.toolTip()
     assert "Measured at step 600; the run is at step 700 now." in caption
     view.render(dataclasses.replace(make(tmp_path), run="b", folder=tmp_path / "nowhere"))
     assert view.pages.empty

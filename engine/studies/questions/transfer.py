@@ -68,11 +68,10 @@ class TransferMatrix:
 
     def sentence(self) -> str:
         """What becomes of the clean net's perturbations, in one sentence."""
-        own, other, now = (self.of("clean", key) for key in ("clean", "other_clean", "now"))
-        parts = [f"leave it {own.value:.3f}"] if own else []
-        parts += [f"another seed's clean net {other.value:.3f}"] if other else []
-        parts += [f"the net now {now.value:.3f}"] if now else []
-        return f"Perturbations made on the clean net {', '.join(parts)} of accuracy."
+        named = (("clean", "on that net"), ("other_clean", "on another seed's clean net"), ("now", "on the net now"))
+        found = [(self.of("clean", key), words) for key, words in named]  # type: ignore[arg-type]
+        parts = [f"{interval.value:.3f} {words}" for interval, words in found if interval is not None]
+        return f"Under perturbations made on the clean net, accuracy is {', '.join(parts)}."
 
 
 @studies.register("transfer")

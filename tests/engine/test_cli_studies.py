@@ -320,7 +320,25 @@ def test_low_rank_writes_and_prints(call: Call, digits: Path) -> None:
     assert recorded == {40: written["ranks"][0]["robust"]}
 
 
+def test_transfer_writes_and_prints(call: Call, digits: Path) -> None:
+    code, out, err = call("transfer", digits, "--other-seed", 9, "--n", 20)
+    assert (code, err) == (0, "")
+    assert steps_of_progress(out) == [
+        "seed 9: clean training", "seed 9: adversarial training", "attacking every net, measuring all", "done",
+    ]  # fmt: skip
+    written = json.loads((digits / "transfer.json").read_text(encoding="utf-8"))
+    assert [(net["key"], net["seed"]) for net in written["nets"]] == [
+        ("start", 0), ("clean", 0), ("now", 0), ("other_clean", 9), ("other_now", 9),
+    ]  # fmt: skip
+    assert written["n"] == 20
+    for row, line in zip(written["accuracy"], out.splitlines()[-6:-1], strict=True):
+        assert re.findall(r"\d\.\d{3}", line) == [f"{cell['value']:.3f}" for cell in row]
+    (digits / "transfer.json").unlink()
+
+
 WRONG: dict[str, tuple[list[str], str]] = {
+    "own seed": (["transfer", "RUN", "--other-seed", "0"], "--other-seed: got 0; allowed: a whole number from 0 to"),
+    "transfer early": (["transfer", "EARLY"], "clean training has not ended in this run"),
     "no layer": (["local", "RUN", "--layer", "conv9"], "--layer: got 'conv9'; allowed: conv1, conv2, conv3, fc1, fc2"),
     "no steps": (["local", "RUN", "--clean-steps", "0"], "--clean-steps: got 0; allowed: a whole number from 1"),
     "few images": (["local", "RUN", "--n", "3"], "--n: got 3; allowed: a whole number from 16 to 100000"),

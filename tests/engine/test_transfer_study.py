@@ -17,6 +17,7 @@ from matplotlib.text import Text
 from torch import Tensor
 
 from engine import worlds
+from engine.claims.images import CARRIED, STOPPED
 from engine.config.experiment import Config
 from engine.core import metrics
 from engine.core.errors import ConfigError, StoreError
@@ -37,7 +38,9 @@ from engine.run.store import Store
 from engine.run.timeline import Span
 from engine.studies.base import NotMeasured, write_record
 from engine.studies.clean_end import CleanEnd, Stages
+from engine.studies.evidence import images as evidence
 from engine.studies.other_seed import other_image_nets, other_theory_nets
+from engine.studies.questions.claims import claims_of
 from engine.studies.questions.transfer import TransferMatrix, TransferStudy
 from engine.studies.transfer_matrix import measure_transfer
 from engine.theory.loading import TheoryNetwork
@@ -341,3 +344,29 @@ def test_switches_by_hand_are_followed(tmp_path: Path) -> None:
     assert list(dict.fromkeys(seen))[:3] == [
         "seed 1: clean training", "seed 1: adversarial training", "seed 1: Gaussian noise training",
     ]  # fmt: skip
+
+
+def test_verification_decides_claim_10_on_images_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other pieces of the verification are left out here: each takes longer, and has tests of its own."""
+    folder = tmp_path / "run"
+    session = worlds.create(tiny_images(), folder)
+    advance(session, 40)
+    drain(session)
+    session.close()
+    monkeypatch.setattr(evidence, "_verified", lambda *given: [])
+    for study in ("LocalStudy", "RankStudy"):
+        monkeypatch.setattr(getattr(evidence, study), "run", lambda *given, **options: None)
+    (claim,) = [each for each in claims_of(folder, verify=True, n=N) if each.id == 10]
+    study = TransferStudy.read(folder)
+    assert [figure.value for figure in claim.evidence] == [
+        value
+        for place in map(KEYS.index, ("clean", "other_clean", "now"))
+        for value in (study.nets[place].without.value, study.accuracy[1][place].value)
+    ]
+    own, other, now = (study.nets[i].without.value - study.accuracy[1][i].value for i in (1, 3, 2))
+    holds = None if own <= 0 else other >= CARRIED * own and now <= STOPPED * own
+    assert claim.verdict == {None: "not measured", True: "holds", False: "does not hold"}[holds]
+    assert own > 0
+    written = (folder / TransferStudy.file).stat().st_mtime_ns
+    claims_of(folder, verify=True, n=N)
+    assert (folder / TransferStudy.file).stat().st_mtime_ns == written

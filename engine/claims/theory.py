@@ -173,7 +173,7 @@ def _share_of_gain(name: str, clean: Figure | None, some: Figure | None, full: F
     f"after adversarial training: perturbations made on the clean net leave another clean net ≤ {TRANSFERS:g} more "
     f"accuracy than their own, and the purified net ≥ {IMMUNE:g}",
     "All clean nets share the same weakness, the dense mixture of the world; a purified net no longer has it.",
-    "perturbation",
+    "transfer",
     SPARSE_CODING,
     needs="adversarial",
 )  # fmt: skip

@@ -22,3 +22,11 @@ def picture_side(d: int) -> int | None:
     """Side of the square picture that a vector of R^d makes, or None."""
     side = round(d**0.5)
     return side if side * side == d else None
+
+
+def cosines(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
+    """Cosine of each row of ``a`` with the same row of ``b``, both (n, …), seen as vectors; 0 where either is 0."""
+    first, second = (np.asarray(each, np.float64).reshape(len(each), -1) for each in (a, b))
+    size = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    found: NDArray[np.float64] = np.divide((first * second).sum(1), size, out=np.zeros(len(size)), where=size > 0)
+    return found

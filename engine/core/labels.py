@@ -58,6 +58,10 @@ MODELS = {
     "network": "this network", "oracle": "ideal network", "linear": "linear", "quadratic": "polynomial, degree 2",
     "cubic": "polynomial, degree 3", "ntk": "NTK",
 }  # fmt: skip
+NETS = {
+    "start": "the untrained net", "clean": "the clean net", "now": "the net now",
+    "other_clean": "another seed's clean net", "other_now": "another seed's net now",
+}  # fmt: skip
 TRAINED_BY = {"clean": "clean", "fgm": "FGM", "pgd": "PGD"}
 
 
@@ -87,6 +91,10 @@ def figure_name(name: str) -> str:
     if kind == "objectives" and "@" in rest:
         what, _, objective = rest.partition("@")
         return f"{AFTER_OBJECTIVE.get(what, f'{what} accuracy')} after training with {objective}"
+    if kind == "transfer":
+        made_on, _, measured = rest.partition("@")
+        how = "without perturbation" if made_on == metrics.NO_ATTACK else f"under those of {NETS.get(made_on, made_on)}"
+        return f"accuracy of {NETS.get(measured, measured)} {how}"
     if kind == "rival":
         what, _, model = rest.partition("/")
         return f"{MODELS.get(model, model)}: {what} accuracy"

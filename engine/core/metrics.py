@@ -67,3 +67,11 @@ def rank(quantity: str, r: int) -> str:
 def after_objective(quantity: str, name: str) -> str:
     """Name of a quantity after training with an objective, e.g. ``after_objective('robust', 'trades')``."""
     return f"objectives/{quantity}@{name}"
+
+
+NO_ATTACK = "none"  # in place of the net that perturbations were made on: accuracy without any
+
+
+def transfer(made_on: str, measured: str) -> str:
+    """Name of the accuracy of one net under perturbations made on another, e.g. ``transfer('clean', 'now')``."""
+    return f"transfer/{made_on}@{measured}"

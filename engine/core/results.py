@@ -171,6 +171,23 @@ class Perturbations:
 
 
 @dataclass(frozen=True, slots=True)
+class CleanPerturbations:
+    """The :class:`Perturbations` of the weights at the end of clean training (``step``), on the same inputs.
+
+    ``between`` (n,) is each one's cosine with the perturbation of the weights now (0 where either is 0).
+    """
+
+    step: int
+    perturbations: Perturbations
+    between: FloatArray
+
+    @property
+    def mean_between(self) -> float:
+        """Mean over the n samples."""
+        return float(self.between.mean(dtype=np.float64))
+
+
+@dataclass(frozen=True, slots=True)
 class Transfer:
     """Accuracy of each of ``nets`` on the perturbations made on each of them, the same ``protocol.n`` samples.
 
@@ -361,6 +378,13 @@ class Examples:
     y: IntArray
     before: FloatArray
     after: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class CleanExamples:
+    """The :class:`Examples` of the weights at the end of clean training, whose step they tell; the same images."""
+
+    examples: Examples
 
 
 @dataclass(frozen=True, slots=True)

@@ -248,3 +248,8 @@ def amplification(delta: NDArray[Any], room: float) -> int:
 def factor_option(why: str) -> Option:
     """Whether δ is drawn enlarged; ``why`` says how the factor is found."""
     return Option("factor", "auto", {"auto": "δ enlarged", "1": "δ × 1"}, f"How δ is drawn. Enlarged: {why}")
+
+
+def beside_option(what: str) -> Option:
+    """Whether ``what`` of the clean net stand beside those of the net now."""
+    return switch("beside", True, f"Beside them {what} of the net at the end of clean training, on one scale.")

@@ -14,7 +14,7 @@ from engine.config.knobs import AttackKnobs
 from engine.core.arrays import frozen
 from engine.core.generators import seeded
 from engine.core.measurement import Measurement
-from engine.core.results import Examples, Features, Filters, LayersPrinciple1, RadiusCurves
+from engine.core.results import CleanExamples, Examples, Features, Filters, LayersPrinciple1, RadiusCurves
 from engine.data.images import BOX
 from engine.images.session import ImageSession
 from engine.models.classifier import ImageClassifier
@@ -132,6 +132,26 @@ def examples_task(session: ImageSession) -> ProbeTask[Examples]:
         x, y = session.held_out.take(EXAMPLES)
         classes = session.images.classes
         return examples(session.classifier.copy(), x, y, classes, attack, steps, step, session.config.seed)
+
+    return ProbeTask((step, attack.norm, attack.tau, steps), begin)
+
+
+@in_slices(CleanExamples, IMAGES)
+def clean_examples_task(session: ImageSession) -> ProbeTask[CleanExamples] | None:
+    """The same images and what the attack adds to them on the clean network, whose weights never change."""
+    attack, steps, step, clean = (
+        session.config.attack,
+        session.config.evaluation.steps,
+        session.clean_step,
+        session.clean,
+    )
+    if clean is None:
+        return None
+
+    def begin() -> Generator[None, None, CleanExamples]:
+        x, y = session.held_out.take(EXAMPLES)
+        classes, model = session.images.classes, session.classifier_of(clean)
+        return CleanExamples((yield from examples(model, x, y, classes, attack, steps, step, session.config.seed)))
 
     return ProbeTask((step, attack.norm, attack.tau, steps), begin)
 

@@ -10,7 +10,7 @@ from engine.core import metrics
 from engine.core.arrays import frozen
 from engine.core.generators import seeded
 from engine.core.measurement import Measurement
-from engine.core.results import Perturbations
+from engine.core.results import CleanPerturbations, Perturbations
 from engine.core.slices import finish
 from engine.data.sparse_stream import SparseCoding
 from engine.probes.certificate import Slices
@@ -22,10 +22,10 @@ SIZE = 256  # held-out inputs of a snapshot: one gradient
 TINY = 1e-12
 
 
-def perturbations(
+def perturb(
     model: Classifier, world: SparseCoding, x: Tensor, y: Tensor, protocol: Measurement, seed: int = 0
-) -> Slices[Perturbations]:
-    """Perturb the first ``protocol.n`` of x (n, d), y (n,), right or wrong, as ``protocol`` says; yields in between.
+) -> Slices[Tensor]:
+    """δ (n, d) of the first ``protocol.n`` of x (n, d), y (n,), right or wrong, as ``protocol`` says; yields between.
 
     ``protocol.attack`` is any that :func:`engine.probes.robustness.build` knows, ``clean`` excepted (``ValueError``).
     """
@@ -39,8 +39,14 @@ def perturbations(
         rows = slice(start, start + CHUNK)
         delta = yield from attack.slices(model, x[rows], y[rows], generator)
         parts.append(delta.clone())  # it may live in the model's memory
-    delta = torch.cat(parts)
-    cosine, count = measure(delta, y, world)
+    return torch.cat(parts)
+
+
+def anatomy(
+    model: Classifier, world: SparseCoding, x: Tensor, y: Tensor, delta: Tensor, protocol: Measurement
+) -> Perturbations:
+    """What the perturbations ``delta`` (n, d) of x (n, d), y (n,) are, which ``protocol`` made on ``model``."""
+    cosine, count = measure(delta, y[: len(delta)], world)
     few = slice(0, EXAMPLES)
     return Perturbations(
         protocol=protocol,
@@ -56,6 +62,20 @@ def perturbations(
     )
 
 
+def perturbations(
+    model: Classifier, world: SparseCoding, x: Tensor, y: Tensor, protocol: Measurement, seed: int = 0
+) -> Slices[Perturbations]:
+    """:func:`perturb`, and the :func:`anatomy` of that."""
+    delta = yield from perturb(model, world, x, y, protocol, seed)
+    return anatomy(model, world, x[: len(delta)], y[: len(delta)], delta, protocol)
+
+
+def beside(step: int, clean: Perturbations, clean_delta: Tensor, now_delta: Tensor) -> CleanPerturbations:
+    """The clean net's perturbations beside those of now, both (n, d), on the same inputs."""
+    between = torch.nn.functional.cosine_similarity(clean_delta, now_delta, dim=1, eps=TINY)
+    return CleanPerturbations(step, clean, frozen(between))
+
+
 def measure(delta: Tensor, y: Tensor, world: SparseCoding) -> tuple[Tensor, Tensor]:
     """Of perturbations δ (n, d): cosines with −y·M w_star (n,), coordinates that carry 90% of the energy (n,) int64."""
     size = torch.linalg.vector_norm(delta, dim=1)
@@ -65,9 +85,13 @@ def measure(delta: Tensor, y: Tensor, world: SparseCoding) -> tuple[Tensor, Tens
     return cosine, count
 
 
-def of_fgm(model: Classifier, world: SparseCoding, x: Tensor, y: Tensor, norm: str, tau: float) -> Perturbations:
-    """The anatomy of FGM on x (n, d), y (n,) in one go: what a snapshot shows."""
-    return finish(perturbations(model, world, x, y, Measurement("fgm", norm, tau, 1, 1, len(y), estimate=True)))
+def of_fgm(
+    model: Classifier, world: SparseCoding, x: Tensor, y: Tensor, norm: str, tau: float
+) -> tuple[Tensor, Perturbations]:
+    """FGM on x (n, d), y (n,) in one go, δ (n, d) and its anatomy: what a snapshot shows."""
+    protocol = Measurement("fgm", norm, tau, 1, 1, len(y), estimate=True)
+    delta = finish(perturb(model, world, x, y, protocol))
+    return delta, anatomy(model, world, x, y, delta, protocol)
 
 
 def scalars(model: Classifier, world: SparseCoding, x: Tensor, y: Tensor) -> dict[str, float]:

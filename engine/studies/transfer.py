@@ -20,15 +20,18 @@ CLEAN, NOW, OTHER = "after clean training", "now", "clean, another start"
 TRAINING = 0.8  # share of the work that training the other network is, for the progress only
 
 
-def other_start(config: SparseCodingConfig, world: SparseCoding, steps: int) -> Generator[float, None, SymmetricRelu]:
+def other_start(
+    config: SparseCodingConfig, world: SparseCoding, steps: int, seed: int | None = None
+) -> Generator[float, None, SymmetricRelu]:
     """Train a clean network in the same ``world`` by the same recipe for ``steps`` steps, from another start.
 
-    Its weights and batches come from a seed of their own, its dictionary and target are the run's. Yields the share
-    done. Raises :class:`ConfigError` for ``steps`` = 0, without clean training there is nothing to compare.
+    Its weights and batches come from ``seed``, by default the one after the run's; its dictionary and target are the
+    run's. Yields the share done. Raises :class:`ConfigError` for ``steps`` = 0: without clean training there is
+    nothing to compare.
     """
     if steps < 1:
         raise ConfigError(f"schedule.clean_steps: got {steps}; a clean network from another start needs at least 1")
-    seed = (config.seed + 1) % 2**31
+    seed = (config.seed + 1) % 2**31 if seed is None else seed
     weight = initial_weight(config, seed).to(world.target.device)
     return (yield from retrain(config, world, weight, "clean", 0, steps, "another start ", seed))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 from torch import Tensor
 
@@ -10,6 +10,7 @@ from engine.config.experiment import SPARSE_CODING
 from engine.core.arrays import frozen
 from engine.core.results import (
     CleanMixture,
+    CleanPerturbations,
     FeatureFates,
     LowRank,
     Mixture,
@@ -77,9 +78,46 @@ def active_shares(session: TheorySession) -> Sparsity:
 @at_once(Perturbations, SPARSE_CODING)
 def perturbations(session: TheorySession) -> Perturbations:
     """What FGM adds to some samples."""
-    x, y = session.held_out.take(perturbation.SIZE, session.config.world.sigma_x)
-    attack = session.config.attack
-    return perturbation.of_fgm(_present(session), session.world, x, y, attack.norm, attack.tau)
+    return _perturbed_now(session)[1]
+
+
+@at_once(CleanPerturbations, SPARSE_CODING)
+def perturbations_of_clean(session: TheorySession) -> CleanPerturbations | None:
+    """The same of the clean network, on the same samples, measured once, as its weights never change."""
+    weight, bias = session.weight_clean, session.clean_bias
+    if weight is None or bias is None:
+        return None
+    clean = SymmetricRelu(weight, bias)
+    delta, found = _perturbed(session, "perturbations, clean", (session.clean_step, bias), lambda: clean)
+    now, _ = _perturbed_now(session)
+    pair = delta, now
+    known: tuple[tuple[Tensor, Tensor], CleanPerturbations] | None = session.memory.get("perturbations, both")
+    if known is None or known[0][0] is not delta or known[0][1] is not now:
+        known = pair, perturbation.beside(session.clean_step, found, delta, now)
+        session.memory["perturbations, both"] = known
+    return known[1]
+
+
+def _perturbed_now(session: TheorySession) -> tuple[Tensor, Perturbations]:
+    moment = session.steps_done, session.bias_at(session.steps_done)
+    return _perturbed(session, "perturbations, now", moment, lambda: _present(session))
+
+
+def _perturbed(
+    session: TheorySession, name: str, moment: tuple[int, float], network: Callable[[], SymmetricRelu]
+) -> tuple[Tensor, Perturbations]:
+    """δ and its anatomy of the network at a ``moment`` (its step and bias), kept in ``memory`` until another is asked.
+
+    What decides it: weights and bias, the samples, and the ball; the attack is FGM from the sample itself.
+    """
+    attack, sigma_x = session.config.attack, session.config.world.sigma_x
+    key = (*moment, sigma_x, perturbation.SIZE, attack.norm, attack.tau)
+    known: tuple[object, tuple[Tensor, Perturbations]] | None = session.memory.get(name)
+    if known is None or known[0] != key:
+        x, y = session.held_out.take(perturbation.SIZE, sigma_x)
+        known = key, perturbation.of_fgm(network(), session.world, x, y, attack.norm, attack.tau)
+        session.memory[name] = known
+    return known[1]
 
 
 @at_once(Winners, SPARSE_CODING)

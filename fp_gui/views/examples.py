@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -10,9 +11,9 @@ from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPalette, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from engine.core.measurement import NORM_SIGN
-from engine.core.results import Examples, FloatArray
-from engine.figures.declare import ViewDeclaration, amplification
-from engine.figures.examples import GREY, VIEW
+from engine.core.results import CleanExamples, Examples, FloatArray
+from engine.figures.declare import ViewDeclaration
+from engine.figures.examples import GREY, VIEW, between, shared_factor, sizes
 from fp_gui.theme import Theme
 from fp_gui.views.base import Place, views
 from fp_gui.views.gallery import Grid
@@ -28,6 +29,7 @@ MEASURING = "The perturbations of a few test images are being measured."
 TERMS = (
     "x: a test image; δ: what the attack adds to it; x + δ stays within 0 and 1.\n"
     "δ is drawn on grey: a grey pixel is left as it is, brighter ones are raised, darker ones lowered in each colour.\n"
+    "Clean net: the same image on the net at the end of clean training, perturbed in the same way.\n"
     "Bars: the probabilities that the network gives to its first classes; the true one is always among them."
 )
 
@@ -50,6 +52,17 @@ def answer(probabilities: FloatArray, true: int, classes: tuple[str, ...]) -> st
     """What the network says, e.g. ``cat 0.93 (wrong)``."""
     said = int(probabilities.argmax())
     return f"{classes[said]} {probabilities[said]:.2f} ({'right' if said == true else 'wrong'})"
+
+
+def right(found: Examples) -> tuple[int, int]:
+    """How many of the images are right, and how many with their perturbations."""
+    return int((found.before.argmax(1) == found.y).sum()), int((found.after.argmax(1) == found.y).sum())
+
+
+def show_picture(picture: OnePicture, image: FloatArray) -> None:
+    """Show one image (C, H, W) in its own colours."""
+    grid = Grid(np.zeros(1, np.int64), 1, 0, image.shape[1:])
+    picture.show_image(tile_colours(image_colours(image[None]), grid), grid)
 
 
 class ProbabilityBars(QWidget):
@@ -93,7 +106,7 @@ class ProbabilityBars(QWidget):
 
     def minimumSizeHint(self) -> QSize:
         """May be narrow, not low."""
-        return QSize(90, self.sizeHint().height())
+        return QSize(60, self.sizeHint().height())
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the rows: name, bar, number; the true class bold and marked."""
@@ -104,7 +117,9 @@ class ProbabilityBars(QWidget):
         painter.setPen(text)
         left, number = Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignRight
         middle = Qt.AlignmentFlag.AlignVCenter
-        painter.drawText(QRectF(0, 0, self.width(), height), left | middle, f"{self.title} · ✓ true class")
+        whole = f"{self.title} · ✓ true class"
+        title = whole if metrics.horizontalAdvance(whole) <= self.width() else self.title
+        painter.drawText(QRectF(0, 0, self.width(), height), left | middle, title)
         dark = theme is not None and theme.dark
         digits = metrics.horizontalAdvance("0.000") + 4
         names = min(
@@ -156,8 +171,10 @@ class ExamplesView(SampleView[Examples]):
 
     declaration: ClassVar[ViewDeclaration] = VIEW
     place: ClassVar[Place] = "upper"
-    wants: frozenset[type] = frozenset({Examples})
+    wants: frozenset[type] = frozenset({Examples, CleanExamples})
     result: ClassVar[type] = Examples
+    clean_result: ClassVar[type] = CleanExamples
+    clean: CleanExamples | None
     noun: ClassVar[str] = "image"
     measuring: ClassVar[str] = MEASURING
     terms: ClassVar[str] = TERMS
@@ -167,6 +184,7 @@ class ExamplesView(SampleView[Examples]):
         self._told = ""
         self.strip = ImageStrip()
         self.bars = ProbabilityBars(VIEW.looks["before"].label), ProbabilityBars(VIEW.looks["after"].label)
+        self.clean_bars = tuple(ProbabilityBars(f"clean: {VIEW.looks[n].label}") for n in ("before", "after"))
         self.pages = Pages(self._body())
         self.strip.clicked.connect(lambda i: self.sample.setValue(i + 1))
         self.strip.hovered.connect(lambda i: self.strip.mark(i, self.sample.value() - 1))
@@ -179,15 +197,16 @@ class ExamplesView(SampleView[Examples]):
     def _body(self) -> QWidget:
         top = self.controls()
         top.add_stretch()
+        top.add(self.beside)
         top.add(self.factor)
         answers = QWidget()
-        pictures, bars = QHBoxLayout(), QHBoxLayout(answers)
+        pictures, bars = self.row_of_pictures(), QHBoxLayout(answers)
         bars.setContentsMargins(0, 0, 0, 0)
-        for picture in self.pictures:
-            pictures.addWidget(picture, 1)
-        bars.setSpacing(16)
-        for each in self.bars:
+        bars.setSpacing(12)
+        for each in (*self.clean_bars, *self.bars):
             bars.addWidget(each, 1)
+        for each in self.clean_bars:
+            each.hide()
         body = QWidget()
         inner = QVBoxLayout(body)
         inner.setContentsMargins(0, 0, 0, 0)
@@ -209,44 +228,77 @@ class ExamplesView(SampleView[Examples]):
         """No images."""
         super().forget()
         self.strip.forget()
-        for bars in self.bars:
+        for bars in (*self.bars, *self.clean_bars):
             bars.forget()
+        for bars in self.clean_bars:
+            bars.hide()
 
     def choose(self) -> None:
         """Another image was chosen, or others are there."""
         self.strip.mark(-1, self.sample.value() - 1)
         super().choose()
 
+    def protocol_of(self, found: Examples | CleanExamples | None) -> object:
+        """The attack."""
+        if found is None:
+            return None
+        return (found.examples if isinstance(found, CleanExamples) else found).protocol
+
     def draw_sample(self) -> None:
         """The pictures and the answers for the chosen image."""
-        examples, i = self.found, self.chosen
-        if examples is None or i < 0:
+        found, i = self.found, self.chosen
+        if found is None or i < 0:
             return
-        factor = amplification(examples.delta, GREY) if self.factor.value == "auto" else 1
-        x, delta, true = examples.x[i], examples.delta[i], int(examples.y[i])
-        for picture, image in zip(self.pictures, (x, delta_colours(delta, factor), x + delta), strict=True):
-            grid = Grid(np.zeros(1, np.int64), 1, 0, image.shape[1:])
-            picture.show_image(tile_colours(image_colours(image[None]), grid), grid)
-        self.pictures[1].title.setText(f"δ × {factor}")
-        for bars, each in zip(self.bars, (examples.before[i], examples.after[i]), strict=True):
-            bars.show_rows(each, true, examples.classes)
-        before, after = (answer(p[i], true, examples.classes) for p in (examples.before, examples.after))
-        norm = examples.protocol.norm
-        size = float(np.linalg.norm(delta.ravel(), ord=2 if norm == "l2" else np.inf))
-        self.facts.setText(
-            f"True class: {examples.classes[true]} · x: {before} · x + δ: {after} · "
-            f"‖δ‖ = {size:.3g} ({NORM_SIGN[norm]})"
+        clean = None if self.clean is None else self.clean.examples
+        factor = shared_factor(found, clean) if self.factor.value == "auto" else 1
+        x, *now = self.pictures
+        show_picture(x, found.x[i])
+        self._show_net(found, i, factor, now, self.bars, "" if clean is None else "now: ")
+        true = int(found.y[i])
+        before, after = (answer(p[i], true, found.classes) for p in (found.before, found.after))
+        sign = NORM_SIGN[found.protocol.norm]
+        facts = (
+            f"True class: {found.classes[true]} · x: {before} · x + δ: {after} · ‖δ‖ = {sizes(found)[i]:.3g} ({sign})"
         )
+        if clean is not None:
+            self._show_net(clean, i, factor, self.clean_pictures, self.clean_bars, "clean net: ")
+            before, after = (answer(p[i], true, clean.classes) for p in (clean.before, clean.after))
+            cosine = f"{between(found, clean)[i]:.3f}".replace("-", "−")
+            facts += f" · clean net: x: {before}, x + δ: {after} · cosine between both δ {cosine}"
+        self.facts.setText(facts)
+
+    @staticmethod
+    def _show_net(
+        found: Examples, i: int, factor: int, pictures: Sequence[OnePicture], bars: Sequence[ProbabilityBars], name: str
+    ) -> None:
+        """δ, x + δ and both answers of one net, with its ``name`` before the titles."""
+        for picture, image in zip(pictures, (delta_colours(found.delta[i], factor), found.x[i] + found.delta[i]),
+                                  strict=True):  # fmt: skip
+            show_picture(picture, image)
+        pictures[0].title.setText(f"{name}δ × {factor}")
+        pictures[1].title.setText(f"{name}x + δ")
+        for each, probabilities in zip(bars, (found.before[i], found.after[i]), strict=True):
+            each.show_rows(probabilities, int(found.y[i]), found.classes)
 
     def draw_all(self, found: Examples) -> None:
         """The row of images, and how many are right."""
-        examples, n = found, len(found.y)
-        grid = Grid(np.arange(n, dtype=np.int64), max(n, 1), 0, examples.x.shape[2:])
-        self.strip.show_pictures(image_colours(examples.x), grid)
-        before, after = (int((p.argmax(1) == examples.y).sum()) for p in (examples.before, examples.after))
-        self._told = (
-            f"Of these {n} images {before} are right, with their perturbations {after}. {measured(examples.protocol)}."
-        )
+        n, clean = len(found.y), self.clean
+        grid = Grid(np.arange(n, dtype=np.int64), max(n, 1), 0, found.x.shape[2:])
+        self.strip.show_pictures(image_colours(found.x), grid)
+        before, after = right(found)
+        self._told = f"Of these {n} images {before} are right, with their perturbations {after}"
+        for bars, name in zip(self.bars, ("before", "after"), strict=True):
+            bars.title = ("" if clean is None else "now: ") + VIEW.looks[name].label
+        for bars in self.clean_bars:
+            bars.setVisible(clean is not None)
+        if clean is not None:
+            before, after = right(clean.examples)
+            cosine = f"{between(found, clean.examples).mean():.3f}".replace("-", "−")
+            self._told += (
+                f"; on the clean net (step {clean.examples.step:,}) {before} and {after}; mean cosine between both δ "
+                f"{cosine}"
+            )
+        self._told += f". {measured(found.protocol)}."
 
     def tell_age(self, now: int) -> None:
         """The network's step, and how long ago that was."""
@@ -258,7 +310,7 @@ class ExamplesView(SampleView[Examples]):
         super().resizeEvent(event)
         count = FEW if self.height() < LOW else TOP
         if count != self.bars[0].count:
-            for bars in self.bars:
+            for bars in (*self.bars, *self.clean_bars):
                 bars.count = count
                 bars.updateGeometry()
             self.draw_sample()
@@ -267,5 +319,5 @@ class ExamplesView(SampleView[Examples]):
         """Recolour pictures, bars and texts."""
         super().set_theme(theme)
         self.strip.set_theme(theme)
-        for bars in self.bars:
+        for bars in (*self.bars, *self.clean_bars):
             bars.set_theme(theme)

@@ -50,7 +50,7 @@ class ObjectivesView(StudyView[ObjectiveComparison]):
         super().__init__(parent)
         self.steps = steps_box("as the run", "Steps of each objective. How long each training is.")
         self.add_choice("steps", self.steps)
-        self._choices.add_stretch(1)
+        self._choices.add_stretch()
         self.accuracies, self.weights = new_plot(auto=True), new_plot(auto=True)
         self.plots = [self.accuracies, self.weights]
         self.keys = [Key([VIEW.looks[name] for name in names]) for names in (ACCURACIES, WEIGHTS)]

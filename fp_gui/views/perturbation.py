@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -10,16 +11,17 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from engine.core.measurement import NORM_SIGN
-from engine.core.results import Perturbations
-from engine.figures.declare import ViewDeclaration, amplification, round_up
-from engine.figures.perturbation import BINS, VIEW, reference
+from engine.core.results import CleanPerturbations, Perturbations
+from engine.figures.declare import ViewDeclaration, round_up
+from engine.figures.perturbation import BINS, VIEW, reference, shared_factor, shared_scale, size
 from fp_gui.theme import Theme
 from fp_gui.views.base import Place, views
 from fp_gui.views.gallery import ColourBar, Grid
-from fp_gui.views.plots import add_items, colour_of, from_zero, new_plot, theme_plot, translucent
-from fp_gui.views.sample_view import SampleView, measured
+from fp_gui.views.plots import SYMBOLS, add_items, colour_of, from_zero, new_plot, theme_plot, translucent
+from fp_gui.views.sample_view import OnePicture, SampleView, measured
 from fp_gui.views.widgets import Pages, line, tint
 
+SIGN_OF = {"delta": "|", "dense": "○", "clean": "▲"}
 MEASURING = "The perturbations of a few held-out inputs are being measured."
 TERMS = (
     "x: a held-out input; δ: what the attack adds to it; both as pictures in pixel space.\n"
@@ -27,21 +29,14 @@ TERMS = (
     "Mᵀδ: the perturbation in the dictionary, one coefficient for each feature.\n"
     "Dense mixture −y·M w*: every feature a little, against the label. The circles mark it at the length of δ.\n"
     "Cosine: 1 means that δ is the dense mixture, 0 that it has nothing of it.\n"
+    "Clean net: the same of the net at the end of clean training, with the bias of then, on the same input.\n"
     "90% of the energy: the smallest number of coefficients whose squares add up to 90% of ‖δ‖²."
 )
 
 
-def shared_scale(found: Perturbations) -> float:
-    """One end of the colours for all the inputs, before and after."""
-    largest = max(float(np.abs(a).max(initial=0.0)) for a in (found.x, found.x + found.delta))
-    return max(round_up(largest), 1e-9)
-
-
 def length(found: Perturbations, sample: int) -> str:
     """The size of a perturbation in the norm of its ball."""
-    norm = found.protocol.norm
-    size = float(np.linalg.norm(found.delta[sample], ord=2 if norm == "l2" else np.inf))
-    return f"‖δ‖ = {size:.3g} ({NORM_SIGN[norm]})"
+    return f"‖δ‖ = {size(found, sample):.3g} ({NORM_SIGN[found.protocol.norm]})"
 
 
 def verdict(margin: float) -> str:
@@ -55,8 +50,10 @@ class PerturbationView(SampleView[Perturbations]):
 
     declaration: ClassVar[ViewDeclaration] = VIEW
     place: ClassVar[Place] = "upper"
-    wants: frozenset[type] = frozenset({Perturbations})
+    wants: frozenset[type] = frozenset({Perturbations, CleanPerturbations})
     result: ClassVar[type] = Perturbations
+    clean_result: ClassVar[type] = CleanPerturbations
+    clean: CleanPerturbations | None
     noun: ClassVar[str] = "input"
     measuring: ClassVar[str] = MEASURING
     terms: ClassVar[str] = TERMS
@@ -64,18 +61,20 @@ class PerturbationView(SampleView[Perturbations]):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.bar = ColourBar()
-        self.bar.setToolTip("Colour of a pixel, the same for the three pictures: blue below zero, orange above.")
+        self.bar.setToolTip("Colour of a pixel, the same for all pictures: blue below zero, orange above.")
         self.stems = new_plot("feature (dictionary coordinate)", "Mᵀδ")
         self.zero = pg.InfiniteLine(angle=0)
         self.dense = pg.ScatterPlotItem(symbol="o", size=6)
         self.coefficients = pg.PlotCurveItem(connect="pairs")
-        add_items(self.stems, (self.zero, self.coefficients, self.dense))
-        self.key = line(f"| {VIEW.looks['delta'].label}   ○ {VIEW.looks['dense'].label}")
+        self.clean_coefficients = pg.ScatterPlotItem(symbol=SYMBOLS[VIEW.looks["clean"].marker], size=5, pen=None)
+        add_items(self.stems, (self.zero, self.coefficients, self.dense, self.clean_coefficients))
+        self.key = line()
         self.histogram = new_plot("cosine of δ with −y·M w*", "inputs")
         self.bars = pg.PlotCurveItem([0.0, 1.0], [0.0], stepMode="center", fillLevel=0)
+        self.clean_bars = pg.PlotCurveItem([0.0, 1.0], [0.0], stepMode="center")
         self.mean = pg.InfiniteLine(angle=90)
         self.this = pg.InfiniteLine(angle=90)
-        add_items(self.histogram, (self.bars, self.mean, self.this))
+        add_items(self.histogram, (self.bars, self.clean_bars, self.mean, self.this))
         self.mean_key = line()
         for widget in (self.stems, self.histogram, self.key, self.mean_key):
             widget.setToolTip(TERMS)
@@ -84,13 +83,12 @@ class PerturbationView(SampleView[Perturbations]):
         self._limits = 0.0, 0.0  # of the coefficients and the counts: axes only grow in a run
         top = self.controls()
         top.add(self.facts, stretch=1)
+        top.add(self.beside)
         top.add(self.factor)
         self.fill(top, self.pages)
 
     def _body(self) -> QWidget:
-        upper = QHBoxLayout()
-        for picture in self.pictures:
-            upper.addWidget(picture, 1)
+        upper = self.row_of_pictures()
         left, right = QVBoxLayout(), QVBoxLayout()
         for column, plot, key in ((left, self.stems, self.key), (right, self.histogram, self.mean_key)):
             column.setSpacing(1)
@@ -117,9 +115,10 @@ class PerturbationView(SampleView[Perturbations]):
         super().forget()
         self._limits, self._scale = (0.0, 0.0), 0.0
         self.bar.set_scale(0.0)
-        for item in (self.coefficients, self.dense):
+        for item in (self.coefficients, self.dense, self.clean_coefficients):
             item.setData([], [])
-        self.bars.setData([0.0, 1.0], [0.0])
+        for bars in (self.bars, self.clean_bars):
+            bars.setData([0.0, 1.0], [0.0])
         for at in (self.mean, self.this):
             at.setValue(0.0)
         self.mean_key.setText("")
@@ -128,36 +127,64 @@ class PerturbationView(SampleView[Perturbations]):
         """How many inputs are shown."""
         return len(found.y)
 
+    def protocol_of(self, found: Perturbations | CleanPerturbations | None) -> object:
+        """The attack."""
+        if found is None:
+            return None
+        return (found.perturbations if isinstance(found, CleanPerturbations) else found).protocol
+
     def draw_sample(self) -> None:
         """The pictures, the facts and the coefficients of the chosen input."""
-        found, i = self.found, self.chosen
+        found, clean, i = self.found, self.clean, self.chosen
         if found is None or i < 0:
             return
-        scale = self._scale = max(self._scale, shared_scale(found))  # it only grows in a run
-        factor = amplification(found.delta, scale) if self.factor.value == "auto" else 1
-        x, delta = found.x[i], found.delta[i]
-        for picture, values in zip(self.pictures, (x, delta * np.float32(factor), x + delta), strict=True):
-            picture.show_tiles(values[None], Grid(np.zeros(1, np.int64), 1, len(values)), scale)
-        self.pictures[0].title.setText(f"x: margin {verdict(float(found.before[i]))}")
-        self.pictures[1].title.setText(f"δ × {factor}, {length(found, i)}")
-        self.pictures[2].title.setText(f"x + δ: margin {verdict(float(found.after[i]))}")
+        scale = self._scale = max(self._scale, shared_scale(found, clean))  # it only grows in a run
+        factor = shared_factor(found, clean, scale) if self.factor.value == "auto" else 1
+        x, *now = self.pictures
+        x.show_tiles(found.x[i][None], Grid(np.zeros(1, np.int64), 1, found.x.shape[1]), scale)
+        x.title.setText(f"x: margin {verdict(float(found.before[i]))}")
+        self._show_net(now, found, i, scale, factor, "" if clean is None else "now: ")
+        if clean is not None:
+            of = clean.perturbations
+            x.title.setText(f"x: margin {verdict(float(found.before[i]))}, clean net {verdict(float(of.before[i]))}")
+            self._show_net(self.clean_pictures, of, i, scale, factor, "clean net: ")
         self.bar.set_scale(scale)
         label = "+1" if found.y[i] > 0 else "−1"
         cosine = float(found.cosine[i])
-        self.facts.setText(
-            f"y = {label} · cosine {cosine:.3f} · 90% of energy in {found.coordinates90[i]} of "
-            f"{len(found.target)}".replace("-", "−")
-        )
+        facts = f"y = {label} · cosine {cosine:.3f} · 90% of energy in {found.coordinates90[i]} of {len(found.target)}"
+        if clean is not None:
+            of = clean.perturbations
+            facts += f" · clean net: {of.cosine[i]:.3f}, {of.coordinates90[i]}"
+            facts += f" · cosine between both δ {clean.between[i]:.3f}"
+        self.facts.setText(facts.replace("-", "−"))
         self.this.setValue(cosine)
         values, at = found.coefficients[i], np.arange(len(found.target), dtype=np.float64)
         self.coefficients.setData(np.repeat(at, 2), from_zero(values))
         self.dense.setData(at, reference(found, i))
-        self._set_range(found)
+        self.clean_coefficients.setData(*(([], []) if clean is None else (at, clean.perturbations.coefficients[i])))
+        names = ["delta", "dense"] + ([] if clean is None else ["clean"])
+        self.key.setText("   ".join(f"{SIGN_OF[name]} {VIEW.looks[name].label}" for name in names))
+        self._set_range(found, clean)
 
-    def _set_range(self, found: Perturbations) -> None:
+    @staticmethod
+    def _show_net(
+        pictures: Sequence[OnePicture], found: Perturbations, i: int, scale: float, factor: int, before: str
+    ) -> None:
+        """δ and x + δ of one net, with ``before`` each title."""
+        delta = found.delta[i]
+        grid = Grid(np.zeros(1, np.int64), 1, len(delta))
+        for picture, values in zip(pictures, (delta * np.float32(factor), found.x[i] + delta), strict=True):
+            picture.show_tiles(values[None], grid, scale)
+        pictures[0].title.setText(f"{before}δ × {factor}, {length(found, i)}")
+        pictures[1].title.setText(f"{before}x + δ: margin {verdict(float(found.after[i]))}")
+
+    def _set_range(self, found: Perturbations, clean: CleanPerturbations | None) -> None:
         top, counts = self._limits
+        nets = [found] if clean is None else [found, clean.perturbations]
         largest = max(
-            float(np.abs(found.coefficients).max(initial=0.0)), max(float(np.abs(reference(found, 0)).max()), 1e-9)
+            *(float(np.abs(each.coefficients).max(initial=0.0)) for each in nets),
+            float(np.abs(reference(found, 0)).max()),
+            1e-9,
         )
         if 1.05 * largest > top or not top:
             top = round_up(1.05 * largest)
@@ -168,21 +195,38 @@ class PerturbationView(SampleView[Perturbations]):
             box.setRange(xRange=wanted[0], yRange=wanted[1], padding=0)
 
     def draw_all(self, found: Perturbations) -> None:
-        """The histogram and the means over all n inputs."""
+        """The histograms and the means over all n inputs."""
+        clean = self.clean
         counts = np.histogram(np.clip(found.cosine, -1.0, 1.0), BINS)[0]
         self.bars.setData(BINS, counts)
+        most = counts.max()
+        if clean is None:
+            self.clean_bars.setData([0.0, 1.0], [0.0])
+        else:
+            others = np.histogram(np.clip(clean.perturbations.cosine, -1.0, 1.0), BINS)[0]
+            self.clean_bars.setData(BINS, others)
+            most = max(most, others.max())
         self.mean.setValue(found.mean_cosine)
         top, highest = self._limits
-        if counts.max() > highest:
-            highest = round_up(1.04 * float(counts.max()), 1)
+        if most > highest:
+            highest = round_up(1.04 * float(most), 1)
             self._limits = top, highest
             self.histogram.getViewBox().setRange(xRange=(-1, 1), yRange=(0, highest), padding=0.02)
         n = found.protocol.n
         mean = f"{found.mean_cosine:.3f}".replace("-", "−")
-        self.mean_key.setText(f"┊ mean {mean}, n = {n}   | this input")
+        self.mean_key.setText(
+            f"┊ mean {mean}, n = {n}   | this input" + ("" if clean is None else "   outline: clean net")
+        )
+        beside = ""
+        if clean is not None:
+            of = clean.perturbations
+            beside = (
+                f" The clean net's (step {clean.step:,}): {of.mean_cosine:.3f}, {of.mean_coordinates90:.1f} "
+                f"coordinates; mean cosine between both δ {clean.mean_between:.3f}."
+            ).replace("-", "−")
         self.summary.setText(
             f"Mean cosine {mean}; 90% of the energy in {found.mean_coordinates90:.1f} of {len(found.target)} "
-            f"coordinates on average. {measured(found.protocol)}."
+            f"coordinates on average.{beside} {measured(found.protocol)}."
         )
 
     def set_theme(self, theme: Theme) -> None:
@@ -196,6 +240,9 @@ class PerturbationView(SampleView[Perturbations]):
         self.coefficients.setPen(pg.mkPen(main, width=2))
         self.dense.setPen(pg.mkPen(other, width=1))
         self.dense.setBrush(None)
+        clean = colour_of(VIEW.looks["clean"], theme)
+        self.clean_coefficients.setBrush(clean)
+        self.clean_bars.setPen(pg.mkPen(clean, width=1))
         self.bars.setPen(pg.mkPen(main, width=1))
         self.bars.setBrush(translucent(main, 90))
         self.mean.setPen(pg.mkPen(theme.text, width=1, style=Qt.PenStyle.DashLine))

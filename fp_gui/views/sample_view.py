@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from PySide6.QtCore import QRectF, QSignalBlocker, Qt
-from PySide6.QtWidgets import QLabel, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
 from engine.core.measurement import Measurement
 from engine.run.snapshot import Snapshot
@@ -15,10 +15,11 @@ from fp_gui.number_boxes import WholeBox
 from fp_gui.theme import Theme
 from fp_gui.views.base import View
 from fp_gui.views.gallery import Bytes, Grid, TileGallery
-from fp_gui.views.widgets import Choice, Pages, line, restore, tint
+from fp_gui.views.widgets import Choice, Pages, Switch, line, restore, tint
 
 R = TypeVar("R")
 TITLES = ("x", "δ", "x + δ")
+CLEAN_TITLES = ("clean net: δ", "clean net: x + δ")
 SAMPLES = 12  # that can be chosen before the first result says how many there are
 
 
@@ -73,10 +74,12 @@ class SampleView(View, Generic[R]):
     """One of a few perturbed samples. Subclasses fill the class's variables, ``pages`` and the drawing.
 
     ``result`` is the type of what is shown, ``noun`` what a sample is called, ``measuring`` what stands there before
-    it is measured, ``terms`` explains the signs.
+    it is measured, ``terms`` explains the signs. ``clean_result`` is the type of the same of the clean net, which
+    stands beside it on the same scale.
     """
 
     result: ClassVar[type]
+    clean_result: ClassVar[type]
     noun: ClassVar[str]
     measuring: ClassVar[str]
     terms: ClassVar[str]
@@ -97,13 +100,51 @@ class SampleView(View, Generic[R]):
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             label.setToolTip(self.terms)
         self.pictures = tuple(self.make_picture(title) for title in TITLES)
+        self.clean_pictures = tuple(self.make_picture(title) for title in CLEAN_TITLES)
+        self.beside = Switch.of("clean net", self.declaration.option("beside"))
         self.found: R | None = None
+        self._clean: Any = None  # as measured, shown or not
+        self._now = 0  # step of the last snapshot
+        self.wants = frozenset({self.result, self.clean_result})
         self.sample.valueChanged.connect(self.choose)
         self.factor.currentIndexChanged.connect(self.draw_sample)
+        self.beside.toggled.connect(self._draw_again)
 
     def make_picture(self, title: str) -> OnePicture:
         """One of the three pictures."""
         return OnePicture(title, self.terms)
+
+    def row_of_pictures(self) -> QHBoxLayout:
+        """x, then δ and x + δ of the clean net, if it is beside, and of the net now."""
+        row = QHBoxLayout()
+        x, *now = self.pictures
+        for picture in (x, *self.clean_pictures, *now):
+            row.addWidget(picture, 1)
+        return row
+
+    @property
+    def clean(self) -> Any:
+        """What of the clean net is shown: None if it is not wanted, not there, or measured in another way so far."""
+        fits = self._clean is not None and self.protocol_of(self._clean) == self.protocol_of(self.found)
+        return self._clean if fits and self.beside.isChecked() else None
+
+    def protocol_of(self, found: Any) -> object:
+        """What must be the same where two nets stand beside each other; None of None."""
+        raise NotImplementedError
+
+    def _draw_again(self) -> None:
+        """With the clean net, or without it, from now on."""
+        wanted = {self.result, self.clean_result} if self.beside.isChecked() else {self.result}
+        self.wants = frozenset(wanted)
+        if self.found is not None:
+            self._draw(self.found)
+            self.tell_age(self._now)
+
+    def _draw(self, found: R) -> None:
+        for picture in self.clean_pictures:
+            picture.setVisible(self.clean is not None)
+        self.draw_all(found)
+        self.choose()
 
     def controls(self) -> ControlRow:
         """The row of controls by which a sample is chosen, to be added to."""
@@ -117,6 +158,8 @@ class SampleView(View, Generic[R]):
         layout.setContentsMargins(8, 6, 8, 6)
         for part in parts:
             layout.addWidget(part, int(part is self.pages))
+        for picture in self.clean_pictures:
+            picture.hide()
         self.set_theme(self.theme)
         self.choose()
 
@@ -135,8 +178,9 @@ class SampleView(View, Generic[R]):
     def forget(self) -> None:
         """No samples."""
         super().forget()
-        self.found = None
-        for picture, title in zip(self.pictures, TITLES, strict=True):
+        self.found = self._clean = None
+        titles = (*TITLES, *CLEAN_TITLES)
+        for picture, title in zip((*self.pictures, *self.clean_pictures), titles, strict=True):
             picture.forget()
             picture.title.setText(title)
         for label in (self.facts, self.summary):
@@ -156,17 +200,18 @@ class SampleView(View, Generic[R]):
         """Show the perturbations of ``snapshot`` if they are not those that are shown already."""
         self.turn_to(snapshot)
         found: R | None = snapshot.get(self.result)
+        clean: Any = snapshot.get(self.clean_result)
+        self._now = snapshot.step
         if found is None and self.found is None:
             self.pages.message.setText(self.failure(snapshot, self.result) or self.measuring)
         self.pages.show_content(found is not None or self.found is not None)
-        if found is None or found is self.found:
+        if found is None or (found is self.found and clean is self._clean):
             self.tell_age(snapshot.step)
             return
-        self.found = found
+        self.found, self._clean = found, clean
         with QSignalBlocker(self.sample):
             self.sample.setRange(1, max(self.size_of(found), 1))
-        self.draw_all(found)
-        self.choose()
+        self._draw(found)
         self.tell_age(snapshot.step)
 
     def tell_age(self, now: int) -> None:
@@ -182,20 +227,21 @@ class SampleView(View, Generic[R]):
         """Recolour pictures and texts."""
         super().set_theme(theme)
         self.pages.set_theme(theme)
-        for picture in self.pictures:
+        for picture in (*self.pictures, *self.clean_pictures):
             picture.set_theme(theme)
         labels: tuple[tuple[QLabel, str], ...] = ((self.facts, theme.text), (self.summary, theme.muted))
         for label, colour in labels:
             tint(label, colour)
 
     def options(self) -> dict[str, str]:
-        """``sample``: which one, from 1; ``factor``: how δ is drawn."""
-        return {"sample": str(self.sample.value()), "factor": self.factor.value}
+        """``sample``: which one, from 1; ``factor``: how δ is drawn; ``beside``: whether the clean net's, too."""
+        return {"sample": str(self.sample.value()), "factor": self.factor.value, "beside": self.beside.value}
 
     def set_options(self, options: dict[str, str]) -> None:
         """Inverse of :meth:`options`."""
         sample = options.get("sample", "")
         if sample.isdecimal() and 1 <= int(sample) <= self.sample.maximum():
             self.sample.setValue(int(sample))
-        restore({"factor": self.factor}, options)
+        restore({"factor": self.factor, "beside": self.beside}, options)
+        self._draw_again()
         self.draw_sample()

@@ -88,6 +88,13 @@ def low_rank(v: Values, n: list[float], rule: str) -> bool:
     return low - clean >= n[0] * (full - clean)
 
 
+def transferred(v: Values, n: list[float], rule: str) -> bool:
+    if "transfer/other" in v:  # the theory's
+        return v["transfer/other"] <= v["transfer/own"] + n[0] and v["transfer/purified"] >= n[1]
+    cost = {net: v[f"transfer/none@{net}"] - v[f"transfer/clean@{net}"] for net in ("clean", "other_clean", "now")}
+    return cost["other_clean"] >= n[0] * cost["clean"] and cost["now"] <= n[1] * cost["clean"]
+
+
 RULES: dict[int, Callable[[Values, list[float], str], bool]] = {
     1: fragile,
     2: lambda v, n, _: end(v, "alignment/fgm") >= n[0],
@@ -98,7 +105,7 @@ RULES: dict[int, Callable[[Values, list[float], str], bool]] = {
     7: turned,
     8: local,
     9: low_rank,
-    10: lambda v, n, _: v["transfer/other"] <= v["transfer/own"] + n[0] and v["transfer/purified"] >= n[1],
+    10: transferred,
     11: layers,
 }
 
@@ -131,7 +138,7 @@ def test_every_verdict_is_what_its_printed_rule_says_of_its_figures(preset: str)
     assert seen == {(i, verdict) for i in decided for verdict in ("holds", "does not hold")}
 
 
-PHASE_END = {"small": (4, 5, 6, 7, 9, 10), "cifar10-filters": (7, 11)}
+PHASE_END = {"small": (4, 5, 6, 7, 9, 10), "cifar10-filters": (7, 10, 11)}
 
 
 def under_way(preset: str) -> Figures:

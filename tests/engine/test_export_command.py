@@ -17,6 +17,7 @@ from engine.figures.declare import Option
 from engine.studies.questions.local import LocalStudy
 from engine.studies.questions.low_rank import RankStudy
 from engine.studies.questions.objectives import ObjectivesStudy
+from engine.studies.questions.transfer import TransferStudy
 from tests.engine.test_race_figure import CLAIMS, RACE
 
 STEPS = {"clean_steps": 4, "second_steps": 4}
@@ -45,6 +46,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     (folder / "claims.json").write_text(json.dumps(CLAIMS), encoding="utf-8")
     RankStudy().run(folder, rank=[0, 1], steps=1, n=16)
     ObjectivesStudy().run(folder, objective=["clean", "trades"], steps=1, n=16)
+    TransferStudy().run(folder, n=16)
     if request.param == "theory":
         (folder / "race.json").write_text(json.dumps(RACE), encoding="utf-8")
     else:

@@ -40,7 +40,7 @@ TINY = {
 }
 
 # The others are drawn from a file that a slow command leaves in the run folder.
-FROM_FILES = ("claims", "race", "low_rank", "objectives")
+FROM_FILES = ("claims", "race", "low_rank", "objectives", "transfer")
 FROM_THE_RUN = [name for name in figures if SPARSE_CODING in figures[name].view.kinds and name not in FROM_FILES]
 
 

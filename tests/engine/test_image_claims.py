@@ -33,10 +33,15 @@ GOOD: dict[tuple[str, int], float] = {
             ("robust_before", "robust_after", *metrics.LAYER_PRINCIPLE1), (0.25, 0.3, *PRINCIPLE), strict=True
         )
     },
+    **{
+        (metrics.transfer(made_on, net), NOW): value
+        for net, without, left in (("clean", 0.65, 0.25), ("other_clean", 0.63, 0.4), ("now", 0.6, 0.58))
+        for made_on, value in ((metrics.NO_ATTACK, without), ("clean", left))
+    },
     (metrics.rank("robust", IMAGE_RANK), NOW): 0.4,
     (metrics.rank("robust", 0), NOW): 0.43,
 }
-DECIDED = (1, 7, 8, 9, 11)
+DECIDED = (1, 7, 8, 9, 10, 11)
 
 
 def figures(**values: float) -> Figures:
@@ -59,6 +64,8 @@ def test_all_that_images_decide_hold_on_a_run_as_the_paper_has_it() -> None:
         (8, metrics.local("conv1", "share"), NOW, base.MOST),
         (8, metrics.local("conv1", "robust_after"), NOW, 0.25 + images.LOCAL_GAIN - 0.001),
         (9, metrics.rank("robust", IMAGE_RANK), NOW, 0.26 + images.IMAGE_SHARE * 0.17 - 0.001),
+        (10, metrics.transfer("clean", "other_clean"), NOW, 0.63 - images.CARRIED * 0.4 + 0.001),
+        (10, metrics.transfer("clean", "now"), NOW, 0.6 - images.STOPPED * 0.4 - 0.001),
         (11, "report/" + metrics.layer("fc1", "cos_clean_now"), NOW, 0.25),
         (11, "report/" + metrics.layer("conv1", "share"), NOW, base.MOST),
     ],

@@ -294,7 +294,7 @@ def test_the_scalars_of_the_run_are_those_of_its_layers(store: Store) -> None:
 
 
 def test_examples_equal_measuring_again(store: Store, network: ImageNetwork) -> None:
-    data = collect(store, "examples", count="3", sample="2")
+    data = collect(store, "examples", count="3", sample="2", beside="false")
     x, y = (each[1:4] for each in network.held_out(4))
     np.testing.assert_array_equal(data.arrays["x"], x)
     delta = torch.from_numpy(data.arrays["delta"].copy())

@@ -66,6 +66,17 @@ FILES: dict[str, tuple[str, Any]] = {
             ],
         },
     ),
+    "transfer": (
+        "transfer.json",
+        {
+            "step": 40, "clean_step": 20, **HEAD,
+            "nets": [
+                {"key": "clean", "seed": 0, "without": INTERVAL},
+                {"key": "other_clean", "seed": 1, "without": INTERVAL},
+            ],
+            "accuracy": [[INTERVAL, INTERVAL], [INTERVAL, INTERVAL]],
+        },
+    ),
     "claims": (
         "claims.json",
         [
@@ -97,5 +108,7 @@ def test_read_and_written_again_it_is_the_same(name: str, tmp_path: Path) -> Non
 
 
 def test_an_unknown_study_names_the_known() -> None:
-    with pytest.raises(ConfigError, match="study: got 'noise'; allowed: claims, local, low-rank, objectives, race"):
+    with pytest.raises(
+        ConfigError, match="study: got 'noise'; allowed: claims, local, low-rank, objectives, race, transfer"
+    ):
         studies["noise"]

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib.colors
 import numpy as np
 import pytest
 from PySide6.QtGui import QColor
@@ -16,7 +17,7 @@ from PySide6.QtGui import QColor
 from engine.core import metrics
 from engine.core.history import History
 from engine.core.measurement import Z95
-from engine.core.results import Mixture, Weights
+from engine.core.results import CleanExamples, Mixture, Weights
 from engine.figures import figures
 from fp_gui.theme import DARK, LIGHT
 from fp_gui.views.base import view_types, views
@@ -28,6 +29,7 @@ from tests.gui import test_objectives_view as of_objectives
 from tests.gui import test_perturbation_view as of_perturbation
 from tests.gui import test_radius_view as of_radius
 from tests.gui import test_study_views as of_studies
+from tests.gui import test_transfer_view as of_transfer
 from tests.gui import test_views as of_theory
 from tests.gui.reading import (
     BLUE,
@@ -416,10 +418,73 @@ def examples(read, folder):
         assert read.colour(pair) in names
 
 
+def perturbation_beside(read, folder):
+    """The clean net's on the same input: pictures on one scale, coefficients, cosines."""
+    view, found = read.view, of_perturbation.anatomy()
+    clean = of_perturbation.clean_of(found)
+    view.render(of_perturbation.make(found, clean))
+    view.sample.setValue(4)
+    of = clean.perturbations
+    read.marks(view.clean_coefficients, np.arange(16), of.coefficients[3], PURPLE, "t1")
+    np.testing.assert_array_equal(view.clean_bars.yData, np.histogram(of.cosine, np.linspace(-1, 1, 41))[0])
+    read.is_(view.clean_bars.opts["pen"].color(), PURPLE)
+    scale = view.pictures[0].scale
+    assert scale >= max(np.abs(a).max() for each in (found, of) for a in (each.x, each.x + each.delta))
+    factor = max(
+        f for f in (1, 2, 5, 10, 20, 50, 100, 200) if f * max(np.abs(e.delta).max() for e in (found, of)) <= scale
+    )
+    shown = (of.delta[3] * factor, of.x[3] + of.delta[3], found.delta[3] * factor, found.x[3] + found.delta[3])
+    for picture, values in zip((*view.clean_pictures, *view.pictures[1:]), shown, strict=True):
+        assert picture.isVisible()
+        assert np.abs(picture.image.image.ravel() - byte(values, scale)).max() <= 1
+    a, b = of.delta[3].astype(float), found.delta[3].astype(float)
+    cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+    assert f"cosine between both δ {cosine:.3f}".replace("-", "−") in view.facts.text()
+
+
+def examples_beside(read, folder):
+    view, found, of = read.view, of_images.examples(), of_images.examples(seed=1)
+    of = dataclasses.replace(of, x=found.x, y=found.y, step=600)
+    view.render(of_images.make(found, CleanExamples(of)))
+    view.sample.setValue(2)
+    largest = max(np.abs(e.delta).max() for e in (found, of))
+    factor = max(f for f in (1, 2, 5, 10, 20, 50, 100, 200) if f * largest <= 0.5)
+    images = [(0.5 + factor * e.delta[1], e.x[1] + e.delta[1]) for e in (of, found)]
+    pictures = (*view.clean_pictures, *view.pictures[1:])
+    for picture, image in zip(pictures, (*images[0], *images[1]), strict=True):
+        shown = picture.image.image[..., :3].transpose(2, 0, 1)
+        assert np.abs(shown - 255 * np.clip(image, 0, 1)).max() <= 0.51
+    for bars, p in zip((*view.clean_bars, *view.bars), (of.before, of.after, found.before, found.after), strict=True):
+        assert bars.isVisible()
+        assert [row[1] for row in bars.rows][:4] == pytest.approx(sorted(p[1].tolist(), reverse=True)[:4])
+    a, b = (e.delta[1].ravel().astype(float) for e in (found, of))
+    cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+    assert f"cosine between both δ {cosine:.3f}".replace("-", "−") in view.facts.text()
+
+
+def transfer(read, folder):
+    view = read.view
+    of_transfer.write(folder)
+    view.render(of_studies.make(folder))
+    table = view.map
+    assert [table.verticalHeaderItem(i).text() for i in range(4)] == ["nothing", "clean", "now", "seed 1, clean"]
+    assert [table.horizontalHeaderItem(i).text() for i in range(3)] == ["clean", "now", "seed 1,\nclean"]
+    rows = [of_transfer.WITHOUT, *of_transfer.MATRIX]
+    for row, values in enumerate(rows):
+        for column, value in enumerate(values):
+            cell = table.item(row, column)
+            assert cell.text() == f"{value:.2f}"
+            ground = matplotlib.colors.to_hex(matplotlib.colormaps["cividis"](value))  # on any ground the same
+            shown = cell.background().color()
+            assert np.abs(np.subtract(shown.getRgb()[:3], QColor(ground).getRgb()[:3])).max() <= 12  # two editions
+            assert contrast(cell.foreground().color().name(), shown.name()) > 4.4
+
+
+BESIDE: dict[str, Callable[[Reader, Path], None]] = {"perturbation": perturbation_beside, "examples": examples_beside}
 CASES: dict[str, Callable[[Reader, Path], None]] = {
     "neurons": neurons, "mixtures": mixtures, "robustness": robustness, "radius": radius, "perturbation": perturbation,
     "race": race, "low_rank": low_rank, "local": local, "claims": claims, "filters": filters, "layers": layers,
-    "examples": examples, "objectives": objectives,
+    "examples": examples, "objectives": objectives, "transfer": transfer,
 }  # fmt: skip
 
 
@@ -432,6 +497,13 @@ def test_every_view_has_a_case():
 def test_what_is_drawn_are_the_numbers(qtbot, tmp_path, name, theme):
     view = of_theory.shown(qtbot, views[name], theme)
     CASES[name](Reader(view, theme), tmp_path)
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_is_drawn_of_the_clean_net_are_its_numbers(qtbot, tmp_path, name, theme):
+    view = of_theory.shown(qtbot, views[name], theme)
+    BESIDE[name](Reader(view, theme), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["mixtures", "robustness", "radius", "race", "low_rank", "layers"])

@@ -14,6 +14,7 @@ from engine.core.errors import ConfigError
 from engine.core.history import History
 from engine.core.measurement import Measurement, wilson
 from engine.core.results import (
+    CleanExamples,
     Examples,
     FeatureRequest,
     Features,
@@ -144,7 +145,7 @@ def pixel(view, which, unit, row, column):
 
 
 def test_views_are_registered_for_the_runs_they_serve():
-    wants = {"filters": {Filters}, "layers": {LayersPrinciple1}, "examples": {Examples}}
+    wants = {"filters": {Filters}, "layers": {LayersPrinciple1}, "examples": {Examples, CleanExamples}}
     for kind in ALL:
         assert views[kind.name] is kind
         assert kind.wants == wants[kind.name]
@@ -203,7 +204,7 @@ def test_an_empty_view_says_what_it_waits_for(qtbot, kind):
              "origin": "image", "image": "7", "tau": "4.5", "steps": "50"},
         ),
         (LayersView, {"layer": "fc"}),
-        (ExamplesView, {"sample": "5", "factor": "1"}),
+        (ExamplesView, {"sample": "5", "factor": "1", "beside": "false"}),
     ],
 )  # fmt: skip
 def test_options_round_trip_and_ignore_what_is_unknown(qtbot, kind, options):
@@ -853,3 +854,45 @@ def test_robustness_of_images_has_no_dense_direction_and_no_alignment(qtbot):
     assert view.rows[metrics.DENSE].protocol.isVisible()
     assert view.alignment.isVisible()
     assert view.rows[metrics.ALIGNMENT].protocol.isVisible()
+
+
+# --- examples beside those of the clean net
+
+
+def both(**changes):
+    found, of = examples(), examples(seed=1)
+    return found, CleanExamples(dataclasses.replace(of, x=found.x, y=found.y, step=600, **changes))
+
+
+def test_examples_of_the_clean_net_stand_beside(qtbot):
+    found, clean = both()
+    view = shown(qtbot, ExamplesView, size=(400, 420))
+    view.render(make(found))
+    assert not any(w.isVisible() for w in (*view.clean_pictures, *view.clean_bars))
+    view.render(make(found, clean))
+    assert all(w.isVisible() for w in (*view.clean_pictures, *view.clean_bars))
+    assert view.width() == 400
+    of = clean.examples
+    right = [int((p.argmax(1) == of.y).sum()) for p in (of.before, of.after)]
+    assert f"on the clean net (step 600) {right[0]} and {right[1]}; mean cosine between both δ" in view.summary.text()
+    assert [bars.title for bars in (*view.clean_bars, *view.bars)] == [
+        "clean: x", "clean: x + δ", "now: x", "now: x + δ",
+    ]  # fmt: skip
+    view.beside.setChecked(False)
+    assert view.wants == {Examples}
+    assert not any(w.isVisible() for w in (*view.clean_pictures, *view.clean_bars))
+    assert [bars.title for bars in view.bars] == ["x", "x + δ"]
+    assert "clean net" not in view.facts.text() + view.summary.text()
+    view.beside.setChecked(True)
+    view.render(make(run="b"))
+    assert view.pages.empty
+    assert view.clean is None
+    assert all(not bars.rows for bars in view.clean_bars)
+
+
+def test_examples_measured_in_another_way_are_not_beside(qtbot):
+    found, clean = both(protocol=Measurement("pgd", "l2", 0.25, 10, 1, 12, True))
+    view = shown(qtbot, ExamplesView)
+    view.render(make(found, clean))
+    assert view.clean is None
+    assert not any(w.isVisible() for w in view.clean_pictures)

@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 
 from engine.config.presets import load_preset
+from engine.core.arrays import cosines
 from engine.core.history import History
 from engine.core.measurement import Measurement
-from engine.core.results import Perturbations
+from engine.core.results import CleanPerturbations, Perturbations
 from engine.figures.declare import amplification, round_up
 from engine.figures.panels import picture_size
-from engine.figures.perturbation import reference
+from engine.figures.perturbation import reference, shared_scale
 from engine.run.snapshot import Snapshot
 from fp_gui.theme import DARK, LIGHT
 from fp_gui.views.base import views
 from fp_gui.views.gallery import quantise
-from fp_gui.views.perturbation import PerturbationView, shared_scale
+from fp_gui.views.perturbation import PerturbationView
 
 CONFIG = load_preset("small")
 
@@ -38,8 +39,16 @@ def anatomy(d=16, k=12, n=40, *, norm="l2", tau=0.2, seed=0):
     )  # fmt: skip
 
 
-def make(result=None, *, run="a", step=3000):
-    results = {} if result is None else {Perturbations: result}
+def clean_of(found, *, seed=9, step=1500):
+    """The clean net's perturbations of the same inputs, and their cosines with ``found``."""
+    of = dataclasses.replace(anatomy(*found.x.shape[::-1], found.protocol.n, seed=seed), x=found.x, y=found.y)
+    between = np.random.default_rng(seed).uniform(-1, 1, found.protocol.n).astype(np.float32)
+    between[: len(found.y)] = cosines(of.delta, found.delta)
+    return CleanPerturbations(step, dataclasses.replace(of, protocol=found.protocol), between)
+
+
+def make(*given, run="a", step=3000):
+    results = {type(each): each for each in given if each is not None}
     return Snapshot(run, Path(), step, "adversarial", True, False, "cpu", 2, CONFIG, History(), (), {}, results)
 
 
@@ -59,7 +68,7 @@ def pixels(picture):
 
 def test_it_is_registered_and_wants_the_perturbations():
     assert views["perturbation"] is PerturbationView
-    assert PerturbationView.wants == {Perturbations}
+    assert PerturbationView.wants == {Perturbations, CleanPerturbations}
 
 
 def test_an_empty_view_says_what_it_waits_for(view):
@@ -165,19 +174,19 @@ def test_stepping_through_the_inputs(view):
     assert view.sample.value() == 3
     assert not view.next.isEnabled()
     view.previous.click()
-    assert view.options() == {"sample": "2", "factor": "auto"}
+    assert view.options() == {"sample": "2", "factor": "auto", "beside": "true"}
     view.render(make(anatomy(k=1, n=1), run="b"))
     assert view.options()["sample"] == "1"
     assert not view.next.isEnabled()
 
 
 def test_options_round_trip_and_ignore_what_is_unknown(view):
-    assert view.options() == {"sample": "1", "factor": "auto"}
+    assert view.options() == {"sample": "1", "factor": "auto", "beside": "true"}
     for wrong in ("0", "-1", "99", "many"):
         view.set_options({"sample": wrong, "factor": "3", "nonsense": "1"})
-        assert view.options() == {"sample": "1", "factor": "auto"}
-    view.set_options({"sample": "7", "factor": "1"})
-    assert view.options() == {"sample": "7", "factor": "1"}
+        assert view.options() == {"sample": "1", "factor": "auto", "beside": "true"}
+    view.set_options({"sample": "7", "factor": "1", "beside": "false"})
+    assert view.options() == {"sample": "7", "factor": "1", "beside": "false"}
     found = anatomy()
     view.render(make(found))
     np.testing.assert_allclose(view.coefficients.yData[1::2], found.coefficients[6])
@@ -221,3 +230,69 @@ def test_themes_and_tooltips(view):
     view.set_theme(LIGHT)
     for widget in (view.facts, view.stems, view.histogram, view.sample, view.next, view.bar, *view.pictures):
         assert widget.toolTip()
+
+
+def test_the_clean_net_stands_beside(view):
+    found = anatomy()
+    clean = clean_of(found)
+    view.render(make(found))
+    assert not any(picture.isVisible() for picture in view.clean_pictures)
+    assert "clean net" not in view.facts.text() + view.summary.text() + view.key.text()
+    view.render(make(found, clean))
+    assert all(picture.isVisible() for picture in view.clean_pictures)
+    titles = [picture.title.text() for picture in (*view.pictures, *view.clean_pictures)]
+    before, after = clean.perturbations.before[0], clean.perturbations.after[0]
+    assert titles[0] == "x: margin −1.000 (wrong), clean net −1.000 (wrong)"
+    assert titles[2] == "now: x + δ: margin −2.000 (wrong)"
+    assert titles[3].startswith("clean net: δ × ")
+    assert titles[4] == f"clean net: x + δ: margin {after:+.3f} (wrong)".replace("-", "−")
+    assert before < 0
+    assert [p.scale for p in view.clean_pictures] == [view.pictures[0].scale] * 2
+    mean = f"{clean.between.mean():.3f}".replace("-", "−")
+    assert f"The clean net's (step 1,500): {clean.perturbations.cosine.mean():.3f}".replace("-", "−") in (
+        view.summary.text()
+    )
+    assert f"mean cosine between both δ {mean}" in view.summary.text()
+    low, high = view.stems.getViewBox().viewRange()[1]
+    assert low <= min(found.coefficients.min(), clean.perturbations.coefficients.min())
+    assert high >= max(found.coefficients.max(), clean.perturbations.coefficients.max())
+    view.render(make(run="b"))
+    assert view.pages.empty
+    assert view.clean is None
+    view.render(make(found, run="b"))
+    assert not any(picture.isVisible() for picture in view.clean_pictures)
+    assert view.clean_bars.yData.sum() == 0
+
+
+def test_it_can_be_left_out_and_then_is_not_measured(view):
+    found = anatomy()
+    view.render(make(found, clean_of(found)))
+    view.beside.setChecked(False)
+    assert view.wants == {Perturbations}
+    assert not any(picture.isVisible() for picture in view.clean_pictures)
+    assert len(view.clean_coefficients.getData()[0]) == 0
+    assert view.options()["beside"] == "false"
+    view.set_options({"beside": "true"})
+    assert view.wants == {Perturbations, CleanPerturbations}
+    assert all(picture.isVisible() for picture in view.clean_pictures)
+
+
+def test_nets_attacked_in_different_ways_do_not_stand_beside_each_other(view):
+    """As when the radius was changed and only one of them is measured anew yet."""
+    found = anatomy()
+    clean = clean_of(found)
+    other = dataclasses.replace(found, protocol=dataclasses.replace(found.protocol, tau=0.3))
+    view.render(make(other, clean))
+    assert view.clean is None
+    view.render(make(found, clean))
+    assert view.clean is clean
+
+
+@pytest.mark.parametrize("size", [(420, 300), (620, 420), (1100, 700)])
+def test_with_the_clean_net_it_still_fits(view, size):
+    found = anatomy()
+    view.resize(*size)
+    view.render(make(found, clean_of(found)))
+    assert not view.grab().isNull()
+    assert view.width() == size[0]
+    assert view.minimumSizeHint().width() <= 420

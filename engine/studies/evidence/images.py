@@ -1,7 +1,8 @@
 """The slow figures that the claims about a network on images need.
 
-Three pieces: the verified evaluation of the clean-phase and the newest weights, local purification of two layers, and
-the adversarial phase at a low rank beside the full one. What was measured at the newest step already is not repeated.
+Four pieces: the verified evaluation of the clean-phase and the newest weights, local purification of two layers, the
+adversarial phase at a low rank beside the full one, and the transfer of perturbations between seeds. What was measured
+at the newest step already is not repeated.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from engine.run.store import Store
 from engine.studies.base import Scalars, accuracies, part, record_scalars
 from engine.studies.questions.local import LocalStudy
 from engine.studies.questions.low_rank import RankStudy
+from engine.studies.questions.transfer import TransferStudy
 
 
 def gather(folder: Path, clean_end: int, relative_radii: Sequence[float], n: int, progress: Progress) -> None:
@@ -33,11 +35,15 @@ def gather(folder: Path, clean_end: int, relative_radii: Sequence[float], n: int
         record_scalars(folder, network.step, _verified(network, now.config, relative_radii, n, tell))
     schedule = now.config.schedule
     if not schedule.second_steps or schedule.second != "adversarial":
-        return  # there is no adversarial phase to repeat: claims 8 and 9 stay unmeasured
+        return  # there is no adversarial phase to repeat: claims 8, 9 and 10 stay unmeasured
     if not _measured(folder, now.step, "local/", "/share", at_least=2):
-        LocalStudy().run(folder, n=n, progress=part(progress, 0.4, 0.7, "local: "))
+        LocalStudy().run(folder, n=n, progress=part(progress, 0.4, 0.6, "local: "))
     if not _measured(folder, now.step, metrics.rank("robust", IMAGE_RANK), "", at_least=1):
-        RankStudy().run(folder, rank=(IMAGE_RANK, 0), n=n, progress=part(progress, 0.7, 1.0, "low rank: "))
+        RankStudy().run(folder, rank=(IMAGE_RANK, 0), n=n, progress=part(progress, 0.6, 0.8, "low rank: "))
+    if now.config.local.layer:
+        return  # another seed would have to draw that layer again, too
+    if not _measured(folder, now.step, metrics.transfer("clean", "other_clean"), "", at_least=1):
+        TransferStudy().run(folder, n=n, progress=part(progress, 0.8, 1.0, "transfer: "))
 
 
 def _measured(folder: Path, step: int, prefix: str, suffix: str, *, at_least: int) -> bool:

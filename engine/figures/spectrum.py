@@ -53,12 +53,12 @@ if TYPE_CHECKING:
 RANK_DOC = "Effective rank: exp of the entropy of σ/Σσ (Roy and Vetterli 2007)."
 PARTICIPATION_DOC = "Participation ratio of the spectrum of W: (Σσ²)²/Σσ⁴."
 FEATURES_DOC = (
-    "Effective features: (Σe)²/Σe² with e_j = Σ_i C_ij² over alive neurons, C = W M; a neuron mixes (Σ_j C_ij²)²/Σ_j C_ij⁴ "
-    "features (median over alive neurons)."
+    "Effective features: (Σe)²/Σe² with e_j = Σ_i C_ij² over alive neurons, C = W M; a neuron mixes "
+    "(Σ_j C_ij²)²/Σ_j C_ij⁴ features (median over alive neurons)."
 )
 DISPUTED = (
-    "Whether robust networks represent fewer features is disputed: fragility goes with features per dimension in Elhage "
-    "et al. 2022 (arXiv 2209.10652), adversarial training may raise the effective number in Bereska et al. 2025 (arXiv "
+    "Whether robust networks represent fewer features is disputed: fragility goes with features per dimension in "
+    "Elhage et al. 2022 (arXiv 2209.10652), adversarial training may raise the effective number in Bereska et al. 2025 (arXiv "
     "2512.13568)."
 )
 VIEW = ViewDeclaration(
@@ -255,8 +255,8 @@ def _caption(
 ) -> str:  # fmt: skip
     alone = "" if "clean" in spectra else " Clean training has not ended at this step."
     lines = [
-        f"Singular values of the weights of {layer.name} (n = {layer.units} units in rows, all of them) at each moment, and "
-        f"of the change since clean training; those below {ROUNDING:g} of a matrix's largest are left out.{alone} "
+        f"Singular values of the weights of {layer.name} (n = {layer.units} units in rows, all of them) at each moment, "
+        f"and of the change since clean training; those below {ROUNDING:g} of a matrix's largest are left out.{alone} "
         f"Right: recorded over training. {RANK_DOC} {PARTICIPATION_DOC}",
     ]
     if features:

@@ -1,4 +1,4 @@
-"""The weights of a checkpoint by layer and moment, in both kinds of world: what figures of weights alone are made of."""
+"""The weights of a checkpoint by layer and moment, in both kinds of world, as figures of weights need them."""
 
 from __future__ import annotations
 

@@ -23,6 +23,8 @@ SLICE = 2**26  # multiplications of the Gram matrix in one slice: some 10 ms on 
 LARGEST = 1024  # smaller side of a layer that is measured beside training: its eigenvalues come in one piece
 RECORDED = 2**27  # multiplications of a Gram matrix that every live evaluation can afford
 
+Memory = MutableMapping[Any, Any]
+
 
 def spectrum(matrix: Tensor) -> Spectrum:
     """The singular values of ``matrix`` (m, d)."""
@@ -55,8 +57,8 @@ def effective_features(weight: Tensor, dictionary: Tensor) -> EffectiveFeatures:
 
 
 def layers_spectrum(
-    layers: Sequence[LayerInfo], moments: Mapping[str, Mapping[str, Tensor]], step: int, memory: MutableMapping[Any, Any]
-) -> Generator[None, None, LayersSpectrum]:  # fmt: skip
+    layers: Sequence[LayerInfo], moments: Mapping[str, Mapping[str, Tensor]], step: int, memory: Memory
+) -> Generator[None, None, LayersSpectrum]:
     """Spectra of ``moments`` → layer name → weights (units, …), with that of the change where there is ``clean``.
 
     What was measured of a tensor of ``start`` or ``clean`` is kept in ``memory`` for as long as it is the same tensor.
@@ -76,9 +78,7 @@ def layers_spectrum(
     return LayersSpectrum(step, tuple(layers), found, {})
 
 
-def _once(
-    weight: Tensor, moment: str, layer: str, memory: MutableMapping[Any, Any]
-) -> Generator[None, None, Spectrum]:  # fmt: skip
+def _once(weight: Tensor, moment: str, layer: str, memory: Memory) -> Generator[None, None, Spectrum]:
     if moment == "now":
         return (yield from in_slices(weight.flatten(1)))
     key = ("spectrum", moment, layer)

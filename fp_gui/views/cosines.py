@@ -21,8 +21,8 @@ from fp_gui.views.unit_text import layer_text
 from fp_gui.views.widgets import EMPTY, Pages, aged, line, tint
 
 WAITING = (
-    "A cosine compares a neuron's weights at two of three moments: the start (w⁰), the end of clean training (w) and now "
-    "(w′).\nThey appear when clean training has ended (press T, or let the schedule switch)."
+    "A cosine compares a neuron's weights at two of three moments: the start (w⁰), the end of clean training (w) "
+    "and now (w′).\nThey appear when clean training has ended (press T, or let the schedule switch)."
 )
 MEASURING = "The cosines are being measured in every layer."
 TERMS = (
@@ -180,7 +180,7 @@ class CosinesView(View):
             return
         layer = result.layers[self.at]
         self.summary.setText(
-            f"n = {int(found.alive.sum()):,} alive of {layer.units:,} units of {layer.name}; legend: median [10%, 90%]. "
+            f"n = {int(found.alive.sum()):,} alive of {layer.units:,} units of {layer.name}; median [10%, 90%]. "
             f"{aged(result.step, now).capitalize()}, from the weights alone. ±1/√d = ±{spread(layer):.3g} "
             f"(d = {dimension(layer):,}) is theoretical."
         )

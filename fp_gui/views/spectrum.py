@@ -202,8 +202,8 @@ class SpectrumView(View):
             self.summary.setText(f"{layer.name}: {NOT_HERE}")
             return
         text = (
-            f"{layer.name}, n = {layer.units:,} units: {aged(result.step, now)}, from the weights alone. Directions of W "
-            f"(participation ratio) {found['now'].participation:.1f}."
+            f"{layer.name}, n = {layer.units:,} units: {aged(result.step, now)}, from the weights alone. Directions of "
+            f"W (participation ratio) {found['now'].participation:.1f}."
         )
         features = result.features.get("now")
         if features is not None:

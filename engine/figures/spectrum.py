@@ -58,8 +58,8 @@ FEATURES_DOC = (
 )
 DISPUTED = (
     "Whether robust networks represent fewer features is disputed: fragility goes with features per dimension in "
-    "Elhage et al. 2022 (arXiv 2209.10652), adversarial training may raise the effective number in Bereska et al. 2025 (arXiv "
-    "2512.13568)."
+    "Elhage et al. 2022 (arXiv 2209.10652), adversarial training may raise the effective number in "
+    "Bereska et al. 2025 (arXiv 2512.13568)."
 )
 VIEW = ViewDeclaration(
     "spectrum", "Spectrum", 125, "Singular values of the weights and of what they changed by, and effective ranks.",
@@ -255,7 +255,7 @@ def _caption(
 ) -> str:  # fmt: skip
     alone = "" if "clean" in spectra else " Clean training has not ended at this step."
     lines = [
-        f"Singular values of the weights of {layer.name} (n = {layer.units} units in rows, all of them) at each moment, "
+        f"Singular values of the weights of {layer.name} (n = {layer.units} units in rows, all) at each moment, "
         f"and of the change since clean training; those below {ROUNDING:g} of a matrix's largest are left out.{alone} "
         f"Right: recorded over training. {RANK_DOC} {PARTICIPATION_DOC}",
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from tests.tiny_runs import advance, drain, run
 
 Create = Callable[..., Session]
 Matrix = NDArray[np.float64]
+COUNT = st.integers(0, 8)
 
 
 def orthonormal(n: int, k: int, seed: int) -> Matrix:
@@ -39,9 +40,7 @@ def orthonormal(n: int, k: int, seed: int) -> Matrix:
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    st.integers(1, 12), st.integers(0, 8), st.integers(0, 8), st.floats(1e-3, 1e3), st.booleans(), st.integers(0, 99)
-)
+@given(r=st.integers(1, 12), more=COUNT, wider=COUNT, s=st.floats(1e-3, 1e3), wide=st.booleans(), seed=COUNT)
 def test_r_equal_singular_values_count_as_r(r: int, more: int, wider: int, s: float, wide: bool, seed: int) -> None:
     matrix = s * orthonormal(r + more + wider, r, seed) @ orthonormal(r + more, r, seed + 1).T
     found = spectrum.spectrum(torch.tensor(matrix.T if wide else matrix, dtype=torch.float32))
@@ -153,7 +152,12 @@ def test_live_in_the_theory(new_session: Create, monkeypatch: pytest.MonkeyPatch
     assert found.features["now"].per_neuron == pytest.approx(np.median(mixed[living]), rel=1e-4)
     measured: list[torch.Tensor] = []
     plain = spectrum.in_slices
-    monkeypatch.setattr(spectrum, "in_slices", lambda m: measured.append(m) or plain(m))
+
+    def counted(matrix: torch.Tensor) -> Generator[None, None, Spectrum]:
+        measured.append(matrix)
+        return plain(matrix)
+
+    monkeypatch.setattr(spectrum, "in_slices", counted)
     session.step()
     drain(session)
     measured.clear()  # a live evaluation may have been among them
@@ -267,8 +271,10 @@ def test_the_figure_of_the_cosines(kind: str, asked: str, finished_store: Store,
         return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
 
     expected = {
-        "cos_start_clean": cosine(start, clean), "cos_start_now": cosine(start, now), "cos_clean_now": cosine(clean, now),
-    }  # fmt: skip
+        "cos_start_clean": cosine(start, clean),
+        "cos_start_now": cosine(start, now),
+        "cos_clean_now": cosine(clean, now),
+    }
     norm = np.linalg.norm(clean, axis=1)
     alive = norm > 0.3 * norm.max()
     bars, units, medians = (columns(data.tables[t]) for t in ("", "units", "medians"))

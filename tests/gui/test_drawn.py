@@ -440,7 +440,7 @@ def spectrum(read, folder):
     for moment, (pair, dash, symbol) in SPECTRUM.items():
         sigma = values[moment][:10] if moment == "change" else values[moment]
         read.line(view.lines[moment], np.arange(1, len(sigma) + 1), np.log10(sigma), pair, dash)
-        x, y = view.marks[moment].getData()
+        x, _ = view.marks[moment].getData()
         assert len(x) >= 5
         read.marks(view.marks[moment], x, np.log10(sigma)[np.asarray(x, int) - 1], pair, symbol)
         p = values[moment] / values[moment].sum()
@@ -497,9 +497,10 @@ def test_what_is_drawn_are_the_numbers(qtbot, tmp_path, name, theme):
     CASES[name](Reader(view, theme), tmp_path)
 
 
-@pytest.mark.parametrize(
-    "name", ["mixtures", "robustness", "radius", "race", "low_rank", "layers", "cosines", "spectrum"]
-)
+RECOLOURED = ("mixtures", "robustness", "radius", "race", "low_rank", "layers", "cosines", "spectrum")
+
+
+@pytest.mark.parametrize("name", RECOLOURED)
 def test_a_change_of_theme_recolours_what_is_drawn_already(qtbot, tmp_path, name):
     view = of_theory.shown(qtbot, views[name], DARK)
     CASES[name](Reader(view, DARK), tmp_path)

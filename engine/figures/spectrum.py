@@ -72,7 +72,7 @@ VIEW = ViewDeclaration(
     ),
     looks={
         **MOMENT_LOOKS,
-        "change": Look("now − after clean training", DARK_PURPLE, PURPLE, "diamond", "dash-dot"),
+        "change": Look("change since clean", DARK_PURPLE, PURPLE, "diamond", "dash-dot"),
         metrics.EFFECTIVE_RANK: Look("W", BLUE, SKY, "circle", tip=RANK_DOC),
         metrics.CHANGE_RANK: Look("W − W_clean", DARK_PURPLE, PURPLE, "diamond", "dash-dot", tip=RANK_DOC),
         metrics.PARTICIPATION: Look("directions of W", BLUE, SKY, "circle", tip=PARTICIPATION_DOC),

@@ -83,7 +83,7 @@ class CosinesView(View):
         self.result: LayersPrinciple1 | None = None
         self._key: tuple[object, ...] = ()
         self._tops: dict[str, float] = {}  # of the y axis by layer: it only grows in a run
-        self._marked = -1
+        self._marked, self._now = -1, 0  # the neuron that is pointed at; the step of the last snapshot
         self.layer.currentIndexChanged.connect(self._draw)
         self.set_theme(self.theme)
         self.forget()
@@ -121,7 +121,8 @@ class CosinesView(View):
             for widget in (self.chooser, self.layer):
                 widget.setVisible(len(result.layers) > 1)
             self._draw()
-        self._tell(snapshot.step)
+        self._now = snapshot.step
+        self._tell()
 
     def forget(self) -> None:
         """No cosines: the next network may have other layers."""
@@ -173,15 +174,16 @@ class CosinesView(View):
         self.named.setPos(0.0, NAMED * top)
         self.plot.getViewBox().setRange(xRange=(-1, 1), yRange=(0, TOP * top), padding=0.01)
         self.highlight(self._marked)
+        self._tell()
 
-    def _tell(self, now: int) -> None:
+    def _tell(self) -> None:
         found, result = self.units(), self.result
         if found is None or result is None:
             return
         layer = result.layers[self.at]
         self.summary.setText(
             f"n = {int(found.alive.sum()):,} alive of {layer.units:,} units of {layer.name}; median [10%, 90%]. "
-            f"{aged(result.step, now).capitalize()}, from the weights alone. ±1/√d = ±{spread(layer):.3g} "
+            f"{aged(result.step, self._now).capitalize()}, from the weights alone. ±1/√d = ±{spread(layer):.3g} "
             f"(d = {dimension(layer):,}) is theoretical."
         )
 

@@ -400,7 +400,7 @@ def cosines(read, folder):
         assert view.band.getRegion() == pytest.approx((-(d**-0.5), d**-0.5))
         assert "theoretical" in view.named.toPlainText()
         assert f"n = {units.alive.sum()} alive of {len(units.alive)}" in view.summary.text()
-    assert "step 1,150, 50 steps ago" in view.summary.text()
+    assert "Step 1,150, 50 steps ago" in view.summary.text()
 
 
 COSINES = {

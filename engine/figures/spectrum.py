@@ -137,6 +137,8 @@ class SpectrumFigure(FigureData):
                 label=rank_text(moment, spectrum),
             )  # fmt: skip
         axes.set(yscale="log", xlabel=f"singular value of {self.layer.name}, by size", ylabel="singular value (weight)")
+        axes.yaxis.set_major_formatter(lambda x, _: f"{x:g}")  # powers would need mathematical text
+        axes.yaxis.set_minor_formatter(lambda x, _: f"{x:g}" if f"{x:e}"[0] in "25" else "")
         axes.grid(axis="y", color="0.85", lw=0.5)
         axes.set_axisbelow(True)
         legend_above(axes)

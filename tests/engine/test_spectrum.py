@@ -317,6 +317,8 @@ def test_the_figure_of_the_spectrum(
     values, over = axes_of(data)
     table, ranks = columns(data.tables[""]), columns(data.tables["ranks"])
     assert values.get_yscale() == "log"
+    values.figure.draw_without_rendering()
+    assert all("$" not in t.get_text() for t in values.get_yticklabels(which="both"))
     assert len(values.lines) == 4
     for i, (moment, matrix) in enumerate(matrices.items()):
         expected = sigma(matrix)

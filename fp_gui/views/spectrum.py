@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil, floor, log10
 from typing import ClassVar
 
 import numpy as np
@@ -38,8 +39,20 @@ NARROW = 560  # pixels under which the plots stand one below the other
 MEASURING = "The singular values are being measured."
 NOT_HERE = "This layer is too large to be measured beside training; an exported figure has it."
 MARKS = 8  # on a curve
+TICKS = 5  # named on the logarithmic axis
 CURVES = tuple(name for names in OVER_TIME.values() for name in names)
 TERMS = f"{RANK_DOC}\n{PARTICIPATION_DOC}\n{FEATURES_DOC}\n{DISPUTED}"
+
+
+def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
+    """Places and names of a few round numbers between 10^low and 10^high, on an axis of logarithms."""
+    powers, inside = range(floor(low), ceil(high) + 1), [low]
+    for digits in ((1, 2, 5), (1,)):
+        found = [log10(digit) + power for power in powers for digit in digits]
+        inside = [at for at in found if low - 0.05 <= at <= high + 0.05]
+        if len(inside) <= TICKS:
+            break
+    return [(at, f"{10.0**at:.3g}") for at in inside[:: -(-len(inside) // TICKS) or 1]]
 
 
 @views.register(VIEW.name, order=VIEW.order)
@@ -57,9 +70,8 @@ class SpectrumView(View):
         option = VIEW.option("layer")
         self.layer = LayerChoice(option.choices, option.doc, layer_text, one_is_first=True)
         self.over_time = Choice.of(VIEW.option("over_time"), f"\n{DISPUTED}")
-        self.values = new_plot("singular value, by size", "singular value (weight)")
+        self.values = new_plot("place by size (key: effective ranks)", "singular value")
         self.values.setToolTip(TERMS)
-        self.values.getPlotItem().getAxis("left").setLogMode(y=True)
         self.lines: dict[str, pg.PlotCurveItem] = {}
         self.marks: dict[str, pg.ScatterPlotItem] = {}
         for moment in MOMENTS:
@@ -154,7 +166,7 @@ class SpectrumView(View):
         for moment in MOMENTS:
             self.lines[moment].setData([], [])
             self.marks[moment].setData([], [])
-            self.legend[moment].setText(VIEW.looks[moment].label)
+            self.legend[moment].setText(moment)
         self.summary.setText("")
         self.pages.forget()
 
@@ -186,11 +198,13 @@ class SpectrumView(View):
             every = max(1, -(-len(at) // MARKS))
             self.marks[moment].setData(at[::every], heights[::every])
             known = moment in found
-            self.legend[moment].setText(rank_text(moment, found[moment]) if known else VIEW.looks[moment].label)
+            self.legend[moment].setText(f"{moment}: {found[moment].effective_rank:.1f}" if known else moment)
+            self.legend[moment].setToolTip(rank_text(moment, found[moment]) if known else VIEW.looks[moment].label)
             if len(at):
                 ends.append(float(at[-1]))
                 logs += [float(heights[0]), float(heights[-1])]
         low, high = (min(logs), max(logs)) if logs else (-1.0, 0.0)
+        self.values.getPlotItem().getAxis("left").setTicks([log_ticks(low, high)])
         self.values.getViewBox().setRange(xRange=(1, max(2.0, *ends)), yRange=(low, max(high, low + 0.1)), padding=0.03)
 
     def _tell(self, now: int) -> None:

@@ -444,7 +444,10 @@ def spectrum(read, folder):
         assert len(x) >= 5
         read.marks(view.marks[moment], x, np.log10(sigma)[np.asarray(x, int) - 1], pair, symbol)
         p = values[moment] / values[moment].sum()
-        assert view.legend[moment].text().endswith(f"eff. rank {np.exp(-(p * np.log(p)).sum()):.1f}")
+        assert view.legend[moment].text() == f"{moment}: {np.exp(-(p * np.log(p)).sum()):.1f}"
+    (ticks,) = view.values.getPlotItem().getAxis("left")._tickLevels
+    assert 2 <= len(ticks) <= 5
+    assert [float(name) for _, name in ticks] == pytest.approx([10**at for at, _ in ticks], rel=1e-2)
     for chosen, curves in OVER_TIME.items():
         view.set_options({"over_time": chosen})
         drawn = {n: c for n, c in view.time.curves.items() if c.line.isVisible()}

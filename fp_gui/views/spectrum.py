@@ -70,7 +70,7 @@ class SpectrumView(View):
         option = VIEW.option("layer")
         self.layer = LayerChoice(option.choices, option.doc, layer_text, one_is_first=True)
         self.over_time = Choice.of(VIEW.option("over_time"), f"\n{DISPUTED}")
-        self.values = new_plot("place by size (key: effective ranks)", "singular value")
+        self.values = new_plot("place by size", "singular value")
         self.values.setToolTip(TERMS)
         self.lines: dict[str, pg.PlotCurveItem] = {}
         self.marks: dict[str, pg.ScatterPlotItem] = {}
@@ -216,8 +216,8 @@ class SpectrumView(View):
             self.summary.setText(f"{layer.name}: {NOT_HERE}")
             return
         text = (
-            f"{layer.name}, n = {layer.units:,} units: {aged(result.step, now)}, from the weights alone. Directions of "
-            f"W (participation ratio) {found['now'].participation:.1f}."
+            f"{layer.name}, n = {layer.units:,} units: {aged(result.step, now)}, from the weights alone; key: effective "
+            f"ranks. Directions of W (participation ratio) {found['now'].participation:.1f}."
         )
         features = result.features.get("now")
         if features is not None:

@@ -216,8 +216,8 @@ class SpectrumView(View):
             self.summary.setText(f"{layer.name}: {NOT_HERE}")
             return
         text = (
-            f"{layer.name}, n = {layer.units:,} units: {aged(result.step, now)}, from the weights alone; key: effective "
-            f"ranks. Directions of W (participation ratio) {found['now'].participation:.1f}."
+            f"{layer.name}, n = {layer.units:,} units: {aged(result.step, now)}, from the weights alone; key: "
+            f"effective ranks. Directions of W (participation ratio) {found['now'].participation:.1f}."
         )
         features = result.features.get("now")
         if features is not None:

@@ -130,6 +130,8 @@ class CosinesView(View):
         self.result, self._key, self._marked = None, (), -1
         self._tops.clear()
         self.layer.forget()
+        for widget in (self.chooser, self.layer):
+            widget.setVisible(False)
         for key, look in COSINE_LOOKS.items():
             self.bars[key].setData([0.0, 1.0], [0.0])
             for item in (self.ranges[key], self.medians[key], self.rings[key]):

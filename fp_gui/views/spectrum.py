@@ -162,11 +162,13 @@ class SpectrumView(View):
         self.result = self._snapshot = None
         self._lengths = ()
         self.layer.forget()
+        for widget in (self.chooser, self.layer):
+            widget.setVisible(False)
+        self._draw()
         self.time.clear()
-        for moment in MOMENTS:
-            self.lines[moment].setData([], [])
-            self.marks[moment].setData([], [])
-            self.legend[moment].setText(moment)
+        self.time.set_y(0.0, 1.0, VIEW.option("over_time").choices[self.over_time.value])
+        for name in CURVES:
+            self._offer(name, False)
         self.summary.setText("")
         self.pages.forget()
 
@@ -242,14 +244,18 @@ class SpectrumView(View):
         top = 1.0
         for name in CURVES:
             series = found.get(name)
-            for widget in (self.swatches[name], self.legend[name]):
-                widget.setVisible(series is not None)
-            self.time.set_visible(name, series is not None)
+            self._offer(name, series is not None)
             if series is not None:
                 self.time.set_curve(name, series.steps, series.values)
                 top = max(top, float(np.nanmax(series.values, initial=1.0)))
         label = VIEW.option("over_time").choices[chosen]
         self.time.set_y(0.0, round_up(1.05 * top), label if found else f"{label} (not recorded of this layer)")
+
+    def _offer(self, name: str, known: bool) -> None:
+        """Show a curve over time with its key, or hide both."""
+        for widget in (self.swatches[name], self.legend[name]):
+            widget.setVisible(known)
+        self.time.set_visible(name, known)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Side by side, or one below the other where that is too narrow."""

@@ -29,6 +29,8 @@ SUMMARIES = ("median", "q10", "q90", "mean")
 ALIVE = "mixture/alive"  # number of alive neurons
 SMALL = "mixture/small"  # share of the alive neurons whose mixture is smaller than their feature, ‖v_i‖ < |C_ij(i)|
 HELD = "features/held"  # number of the dictionary's features that some alive neuron has as its own
+REPRESENTED = "features/represented"  # effective number of the dictionary's features in the alive neurons
+MIXED = "features/mixed"  # how many of them an alive neuron mixes, median
 KEPT = "features/kept"  # of the neurons alive after clean training and now: share with the same feature and its sign
 
 PRINCIPLE1 = (
@@ -42,6 +44,12 @@ ACTIVE_SHARE = "sparsity/active_share"
 # Of each layer of a network on images, as layer/conv1/share and so on: those of PRINCIPLE1, and the active share.
 LAYER_PRINCIPLE1 = ("cos_start_clean", "cos_start_now", "cos_clean_now", "share")
 LAYER_ACTIVE_SHARE = "active_share"
+
+# Of each layer that is small enough, by the same names; the theory's one layer is called HIDDEN.
+HIDDEN = "hidden"
+EFFECTIVE_RANK = "effective_rank"  # of W
+PARTICIPATION = "participation"  # ratio of the spectrum of W
+CHANGE_RANK = "change_rank"  # effective rank of W − W_clean, once clean training has ended
 
 
 def mixture(quantity: str, summary: str) -> str:

@@ -352,7 +352,7 @@ class LayersPrinciple1:
     """Principle 1 in every layer, after ``step`` steps: layer name → :class:`Principle1` over its units.
 
     ``active`` is the share of the layer's outputs that are positive on the live evaluation's images, by layer name
-    (the last layer's, which are logits, are left out), ``n`` how many images.
+    (the last layer's, which are logits, are left out), ``n`` how many images; the theory's one layer has none here.
     """
 
     step: int

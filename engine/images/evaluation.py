@@ -10,7 +10,7 @@ from engine.core.measurement import Measurement
 from engine.data.images import BOX, HeldOutImages
 from engine.images.config import ImageConfig
 from engine.models.classifier import ImageClassifier
-from engine.probes import evaluation, principle1, robustness
+from engine.probes import evaluation, principle1, robustness, spectrum
 from engine.probes.layers import Matrices, activity, matrices, principle1_of, scalars
 from engine.probes.robustness import CHUNK
 from engine.run.evaluations import MeasuredBy, Record
@@ -47,7 +47,7 @@ class ImageRequest:
         """An upper bound on the slices that :func:`evaluate` takes."""
         wanted = self.protocols().values()
         n = max(protocol.n for protocol in wanted)
-        return robustness.slice_count(wanted, CHUNK) + -(-n // CHUNK) + 2
+        return robustness.slice_count(wanted, CHUNK) + -(-n // CHUNK) + 2 + 5 * len(self.start)
 
 
 def evaluate(
@@ -67,5 +67,9 @@ def evaluate(
         values |= principle1.scalars(next(iter(found.values())))  # the first layer's stand for the network
     yield
     values |= scalars(found, active)
+    for name, weight in matrices(model).items():
+        clean = None if request.clean is None else request.clean[name].flatten(1)
+        values |= yield from spectrum.scalars(name, weight, clean)
+        yield
     for name, value in values.items():
         record(request.step, prefix + name, value)

@@ -15,6 +15,7 @@ from engine.core.arrays import frozen
 from engine.core.generators import seeded
 from engine.core.measurement import Measurement
 from engine.core.results import CleanExamples, Examples, Features, Filters, LayersPrinciple1, RadiusCurves
+from engine.core.spectra import LayersSpectrum
 from engine.data.images import BOX
 from engine.images.session import ImageSession
 from engine.models.classifier import ImageClassifier
@@ -23,6 +24,7 @@ from engine.probes import robustness
 from engine.probes.features import visualise
 from engine.probes.layers import CHUNK, Matrices, activity, matrices, principle1_of
 from engine.probes.radius import POINTS, REACH, RESTARTS, STEPS, Cache, Values
+from engine.probes.spectrum import layers_spectrum
 from engine.run.live import ProbeTask, at_once, in_slices
 
 EXAMPLES = 12  # test images that are shown with their perturbations
@@ -168,6 +170,21 @@ def layers_task(session: ImageSession) -> ProbeTask[LayersPrinciple1] | None:
         return layers_principle1(session.start_matrices, clean, session.classifier.copy(), x, step)
 
     return ProbeTask((step, session.clean_step, size), begin)
+
+
+@in_slices(LayersSpectrum, IMAGES)
+def spectra(session: ImageSession) -> ProbeTask[LayersSpectrum]:
+    """Singular values of every layer's weights and of what they changed by."""
+    start, clean, step = session.start_matrices, session.clean_matrices, session.steps_done
+
+    def begin() -> Generator[None, None, LayersSpectrum]:
+        weights = {"start": start, "now": matrices(session.classifier)}
+        if clean is not None:
+            weights["clean"] = clean
+        infos = tuple(each.info for each in layers(session.network))
+        return layers_spectrum(infos, weights, step, session.memory)
+
+    return ProbeTask((step, session.clean_step), begin)
 
 
 @in_slices(Features, IMAGES)

@@ -53,6 +53,7 @@ PROPORTION = Range(0, 1, missing=False)
 SHARE = Range(0, 1)
 COSINE = Range(-1, 1)
 COUNT = Range(0, missing=False)
+RANK = Range(0)
 SIZE = Range(0, infinite=True)
 
 _RANGES = (
@@ -63,6 +64,8 @@ _RANGES = (
     (r"mixture/(pure|magnitude)/.+|low_rank/sigma1", SIZE),
     (r"mixture/(purity|relative|dense_alignment)/.+|(principle1|layer/.+|local/.+)/share", SHARE),
     (rf"{metrics.ALIGNMENT}|low_rank/cosine|(principle1|layer/.+|local/.+)/cos_.+", COSINE),
+    (rf"layer/.+/({metrics.EFFECTIVE_RANK}|{metrics.PARTICIPATION}|{metrics.CHANGE_RANK})", RANK),
+    (rf"{metrics.REPRESENTED}|{metrics.MIXED}", RANK),
     (rf"{metrics.ALIVE}|{metrics.COORDINATES90}", COUNT),
     (r".*", Range()),
 )

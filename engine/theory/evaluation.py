@@ -23,6 +23,7 @@ from engine.probes import (
     principle1,
     robustness,
     sparsity,
+    spectrum,
 )
 from engine.run.evaluations import MeasuredBy, Record
 from engine.theory.config import SparseCodingConfig
@@ -68,7 +69,7 @@ class Request:
         """An upper bound on the slices that :func:`evaluate` takes."""
         certified = self.certified()
         bounding = 0 if certified is None else certificate.slice_count(self.weight, certified.n)
-        return robustness.slice_count(self.protocols().values()) + 4 + bounding
+        return robustness.slice_count(self.protocols().values()) + 9 + bounding
 
 
 class HeldOut:
@@ -118,6 +119,9 @@ def evaluate(
         values |= principle1.scalars(principle1.principle1(request.start, request.clean, request.weight))
         if request.rank:
             values |= low_rank.scalars(low_rank.low_rank(request.weight, request.clean, direction, request.rank))
+    yield
+    values |= spectrum.feature_scalars(spectrum.effective_features(request.weight, world.dictionary))
+    values |= yield from spectrum.scalars(metrics.HIDDEN, request.weight, request.clean)
     certified = request.certified()
     if certified is not None:
         yield

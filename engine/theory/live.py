@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import replace
 
 from torch import Tensor
 
 from engine.config.experiment import SPARSE_CODING
+from engine.core import metrics
 from engine.core.arrays import frozen
 from engine.core.results import (
     CleanMixture,
     CleanPerturbations,
     FeatureFates,
+    LayerInfo,
+    LayersPrinciple1,
     LowRank,
     Mixture,
     Perturbations,
@@ -21,9 +25,20 @@ from engine.core.results import (
     Weights,
     Winners,
 )
+from engine.core.spectra import LayersSpectrum
 from engine.data.sparse_stream import SparseCoding
 from engine.models.symmetric_relu import SymmetricRelu
-from engine.probes import feature_fates, low_rank, mixture, perturbation, principle1, radius, sparsity, winners
+from engine.probes import (
+    feature_fates,
+    low_rank,
+    mixture,
+    perturbation,
+    principle1,
+    radius,
+    sparsity,
+    spectrum,
+    winners,
+)
 from engine.run.live import ProbeTask, at_once, in_slices
 from engine.theory.session import TheorySession
 
@@ -66,6 +81,15 @@ def kept_directions(session: TheorySession) -> Principle1 | None:
     """What is kept of the clean neurons, once there are any."""
     clean = session.weight_clean
     return None if clean is None else principle1.principle1(session.weight_init, clean, session.model.weight)
+
+
+@at_once(LayersPrinciple1, SPARSE_CODING)
+def kept_directions_by_layer(session: TheorySession) -> LayersPrinciple1 | None:
+    """The same as of a network on images, so that one view shows both; activity is told by :class:`Sparsity`."""
+    found = kept_directions(session)
+    if found is None:
+        return None
+    return LayersPrinciple1(session.steps_done, _layers(session), {metrics.HIDDEN: found}, {}, 0)
 
 
 @at_once(Sparsity, SPARSE_CODING)
@@ -163,6 +187,28 @@ def radius_curves(session: TheorySession) -> ProbeTask[RadiusCurves]:
     known = radius.oracle_radii(session.memory, attack.norm, attack.tau, sigma_x)  # measured anew until it is complete
     decided_by = session.steps_done, bias, session.clean_step, session.clean_bias, attack.norm, attack.tau, sigma_x
     return ProbeTask((*decided_by, known), begin)
+
+
+@in_slices(LayersSpectrum, SPARSE_CODING)
+def spectra(session: TheorySession) -> ProbeTask[LayersSpectrum]:
+    """Singular values of the weights and of what they changed by, and the features that they represent."""
+    start, clean, step = session.weight_init, session.weight_clean, session.steps_done
+
+    def begin() -> Generator[None, None, LayersSpectrum]:
+        weights = {"start": start, "now": session.model.weight.clone()}
+        if clean is not None:
+            weights["clean"] = clean
+        by_layer = {moment: {metrics.HIDDEN: weight} for moment, weight in weights.items()}
+        found = yield from spectrum.layers_spectrum(_layers(session), by_layer, step, session.memory)
+        dictionary = session.world.dictionary
+        features = {moment: spectrum.effective_features(weight, dictionary) for moment, weight in weights.items()}
+        return replace(found, features=features)
+
+    return ProbeTask((step, session.clean_step), begin)
+
+
+def _layers(session: TheorySession) -> tuple[LayerInfo]:
+    return (LayerInfo(metrics.HIDDEN, "linear", tuple(session.model.weight.shape)),)
 
 
 def _present(session: TheorySession) -> SymmetricRelu:

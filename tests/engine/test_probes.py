@@ -273,7 +273,9 @@ def test_an_evaluation_records_everything_once(world: tuple[HeldOut, SymmetricRe
     prefix = metrics.REPORT if report else ""
     expected = [*metrics.ACCURACIES, metrics.ALIGNMENT, metrics.COORDINATES90, metrics.ALIVE, metrics.ACTIVE_SHARE]
     expected += [metrics.mixture(q, s) for q in metrics.MIXTURE_QUANTITIES for s in metrics.SUMMARIES]
-    expected += [metrics.SMALL, metrics.HELD]
+    expected += [metrics.SMALL, metrics.HELD, metrics.REPRESENTED, metrics.MIXED]
+    ranks = (metrics.EFFECTIVE_RANK, metrics.PARTICIPATION, *([metrics.CHANGE_RANK] if ended else []))
+    expected += [metrics.layer(metrics.HIDDEN, rank) for rank in ranks]
     expected += [*metrics.PRINCIPLE1, metrics.KEPT] if ended else []
     expected += [metrics.CERTIFIED] if report else []  # step 7 is not its turn, a report always is
     names = [name for _, name, _ in seen]

@@ -18,6 +18,7 @@ from engine.core import metrics
 from engine.core.history import History
 from engine.core.measurement import Z95
 from engine.core.results import CleanExamples, Mixture, Weights
+from engine.core.spectra import LayersSpectrum, Spectrum
 from engine.figures import figures
 from fp_gui.theme import DARK, LIGHT
 from fp_gui.views.base import view_types, views
@@ -397,6 +398,99 @@ def layers(read, folder):
     read.hollow(view.scatter.dead, units.pure_part[~units.alive], units.rest[~units.alive], MUTED, "x")
 
 
+def cosines(read, folder):
+    view, found = read.view, of_images.by_layer()
+    view.render(of_images.make(found))
+    view.highlight(5)
+    for layer, d in ((0, 3 * 9 * 9), (1, 16 * 3 * 3)):
+        view.layer.setCurrentIndex(layer)
+        units = found.of[of_images.NET[layer].name]
+        values = {name: getattr(units, name)[units.alive].astype(float) for name in COSINES}
+        heights = {name: np.histogram(v, np.linspace(-1, 1, 51))[0] for name, v in values.items()}
+        top = max(h.max() for h in heights.values())
+        places = []
+        for name, (pair, dash, symbol) in COSINES.items():
+            item = view.bars[name]
+            np.testing.assert_allclose(item.xData, np.linspace(-1, 1, 51))
+            np.testing.assert_array_equal(item.yData, heights[name])
+            assert (item.opts["pen"].color().name(), item.opts["pen"].style()) == (read.colour(pair), dash)
+            (place,) = view.medians[name].getData()[1]
+            read.marks(view.medians[name], [np.median(values[name])], [place], pair, symbol)
+            low, high = np.quantile(values[name], (0.1, 0.9))
+            read.line(view.ranges[name], [low, high], [place, place], pair)
+            assert f"{np.median(values[name]):.2f} [" in view.legend[name].text().replace("−", "-")
+            places.append(place)
+            if layer == 0:
+                read.hollow(view.rings[name], [getattr(units, name)[5]], [place], TEXT, "o")
+            else:
+                assert len(view.rings[name].getData()[0]) == 0
+        assert len(set(places)) == 3
+        assert min(places) > top  # above all bars
+        assert max(places) < view.plot.getViewBox().viewRange()[1][1]
+        assert view.band.getRegion() == pytest.approx((-(d**-0.5), d**-0.5))
+        assert "theoretical" in view.named.toPlainText()
+        assert f"n = {units.alive.sum()} alive of {len(units.alive)}" in view.summary.text()
+    assert "Step 1,150, 50 steps ago" in view.summary.text()
+
+
+COSINES = {
+    "cos_start_clean": (VERMILION, DASH_DOT, "s"),
+    "cos_start_now": (GREEN, DASHED, "d"),
+    "cos_clean_now": (BLUE, SOLID, "o"),
+}
+SPECTRUM = {
+    "start": (GREY, SOLID, "s"),
+    "clean": (VERMILION, SOLID, "t1"),
+    "now": (BLUE, SOLID, "o"),
+    "change": (PURPLE, DASH_DOT, "d"),
+}
+OVER_TIME = {
+    "rank": {"layer/conv2/effective_rank": (BLUE, SOLID), "layer/conv2/change_rank": (PURPLE, DASH_DOT)},
+    "features": {
+        "layer/conv2/participation": (BLUE, SOLID), "features/represented": (GREEN, DASHED),
+        "features/mixed": (DARK_ORANGE, DOTTED),
+    },
+}  # fmt: skip
+
+
+def spectrum(read, folder):
+    view, rng = read.view, np.random.default_rng(3)
+    values = {m: np.sort(10 ** rng.uniform(-2, 1, 16))[::-1] for m in SPECTRUM}
+    values["change"][10:] = 1e-9  # rounding: not drawn
+    of = {m: Spectrum(v) for m, v in values.items()}
+    history = History()
+    for k, name in enumerate(name for curves in OVER_TIME.values() for name in curves):
+        for step in range(100, 1101, 100):
+            history.append(step, name, 3.0 + k + step / 1000)
+    found = LayersSpectrum(1150, of_images.NET, {"conv2": of}, {})
+    view.layer.setCurrentIndex(0)
+    view.render(of_images.make(found, history=history))
+    assert "too large" in view.summary.text()  # the first layer is not in it
+    view.layer.setCurrentIndex(1)
+    for moment, (pair, dash, symbol) in SPECTRUM.items():
+        sigma = values[moment][:10] if moment == "change" else values[moment]
+        read.line(view.lines[moment], np.arange(1, len(sigma) + 1), np.log10(sigma), pair, dash)
+        x, _ = view.marks[moment].getData()
+        assert len(x) >= 5
+        read.marks(view.marks[moment], x, np.log10(sigma)[np.asarray(x, int) - 1], pair, symbol)
+        p = values[moment] / values[moment].sum()
+        assert view.legend[moment].text() == f"{moment}: {np.exp(-(p * np.log(p)).sum()):.1f}"
+    (ticks,) = view.values.getPlotItem().getAxis("left")._tickLevels
+    assert 2 <= len(ticks) <= 5
+    assert [float(name) for _, name in ticks] == pytest.approx([10**at for at, _ in ticks], rel=1e-2)
+    for chosen, curves in OVER_TIME.items():
+        view.set_options({"over_time": chosen})
+        drawn = {n: c for n, c in view.time.curves.items() if c.line.isVisible()}
+        assert len(drawn) == len(curves)
+        for name, (pair, dash) in curves.items():
+            curve = drawn[name if name in drawn else name.rpartition("/")[2]]
+            read.line(curve.line, history[name].steps, history[name].values, pair, dash)
+            assert history[name].values.max() < view.time.y_range[1]
+    p = values["now"] ** 2
+    assert f"{p.sum() ** 2 / (p**2).sum():.1f}." in view.summary.text()
+    assert "step 1,150, 50 steps ago" in view.summary.text()
+
+
 def examples(read, folder):
     view, found = read.view, of_images.examples()
     view.render(of_images.make(found))
@@ -484,7 +578,7 @@ BESIDE: dict[str, Callable[[Reader, Path], None]] = {"perturbation": perturbatio
 CASES: dict[str, Callable[[Reader, Path], None]] = {
     "neurons": neurons, "mixtures": mixtures, "robustness": robustness, "radius": radius, "perturbation": perturbation,
     "race": race, "low_rank": low_rank, "local": local, "claims": claims, "filters": filters, "layers": layers,
-    "examples": examples, "objectives": objectives, "transfer": transfer,
+    "examples": examples, "objectives": objectives, "transfer": transfer, "cosines": cosines, "spectrum": spectrum,
 }  # fmt: skip
 
 
@@ -506,7 +600,10 @@ def test_what_is_drawn_of_the_clean_net_are_its_numbers(qtbot, tmp_path, name, t
     BESIDE[name](Reader(view, theme), tmp_path)
 
 
-@pytest.mark.parametrize("name", ["mixtures", "robustness", "radius", "race", "low_rank", "layers"])
+RECOLOURED = ("mixtures", "robustness", "radius", "race", "low_rank", "layers", "cosines", "spectrum")
+
+
+@pytest.mark.parametrize("name", RECOLOURED)
 def test_a_change_of_theme_recolours_what_is_drawn_already(qtbot, tmp_path, name):
     view = of_theory.shown(qtbot, views[name], DARK)
     CASES[name](Reader(view, DARK), tmp_path)

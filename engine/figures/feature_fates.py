@@ -238,6 +238,8 @@ class FatesFigure(FigureData):
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=3, handlelength=1, columnspacing=1)
 
     def _dictionary(self, axes: Axes) -> None:
+        from matplotlib.ticker import MaxNLocator
+
         present, before, earlier = at_moment(self.found, self.options["moment"])
         axes.set_axis_off()
         moment = NAMES[self.options["moment"]]
@@ -251,8 +253,8 @@ class FatesFigure(FigureData):
         image = axes.imshow(
             counts.reshape(rows, columns), cmap=COLOURS, vmin=1, vmax=top, interpolation="none", aspect="equal"
         )
-        bar = axes.figure.colorbar(image, ax=axes, shrink=0.8, label="neurons of a feature")
-        bar.ax.yaxis.get_major_locator().set_params(integer=True)
+        ticks = MaxNLocator(4, integer=True)
+        axes.figure.colorbar(image, ax=axes, shrink=0.8, label="neurons of a feature", ticks=ticks)
         lost, gained = lost_and_gained(present, before)
         mark = self.options["mark"]
         lost, gained = lost & (mark in ("both", "lost")), gained & (mark in ("both", "gained"))

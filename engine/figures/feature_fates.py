@@ -29,12 +29,12 @@ from engine.figures.declare import (
     BLUE,
     BRIGHT_VERMILION,
     DARK_GREEN,
-    DARK_ORANGE,
+    DARK_PURPLE,
     GREEN,
     GREY,
     MOMENT_LOOKS,
-    ORANGE,
     PALE_GREY,
+    PURPLE,
     SKY,
     VERMILION,
     Look,
@@ -76,7 +76,7 @@ VIEW = ViewDeclaration(
     looks={
         "kept": Look("kept", BLUE, SKY, "circle", tip="Alive at both moments, with the same feature and sign."),
         "changed": Look(
-            "changed", DARK_ORANGE, ORANGE, "diamond", tip="Alive at both moments, with another feature or sign."
+            "changed", DARK_PURPLE, PURPLE, "diamond", tip="Alive at both moments, with another feature or sign."
         ),
         "died": Look("died", VERMILION, BRIGHT_VERMILION, "cross", tip="Alive at the earlier moment alone."),
         "revived": Look("revived", DARK_GREEN, GREEN, "triangle-up", tip="Alive at the later moment alone."),
@@ -91,12 +91,17 @@ METRICS = {"held": metrics.HELD, "kept": metrics.KEPT}  # by the option ``quanti
 SIGNS = {"kept": "●", "changed": "◆", "died": "×", "revived": "▲", "dead": "+"}  # of the looks' markers, in texts
 COLOURS = "cividis"  # of the numbers of neurons: the same lightness for every kind of colour vision
 GROUPS = {
-    "winners": "winners", "wrong sign": "lead with the wrong sign", "unclear": "lead on nothing",
-    "others": "all but the winners",
+    "winners": "lead clearly on one feature with the right sign", "wrong sign": "lead as clearly with the wrong sign",
+    "unclear": "lead on nothing", "others": "all but the winners",
 }  # fmt: skip
+SHORT_RULE = f"Alive: norm above {ALIVE:g} of the largest. Kept: the same feature with the same sign."
 RULE = (
     f"Alive: norm above {ALIVE:g} of the largest at that moment. A neuron's feature is where |C_ij| is largest; kept "
     "means the same feature with the same sign."
+)
+HEAD_START = (
+    "that is, over the neurons alive now with the right sign, the mean share of features on which their start had less "
+    "of that sign than on their own"
 )
 
 
@@ -151,15 +156,19 @@ def at_moment(found: FeatureFates, moment: str) -> tuple[FeatureOf | None, Featu
 
 def lost_and_gained(present: FeatureOf, before: FeatureOf | None) -> tuple[BoolArray, BoolArray]:
     """Which features (total,) had a neuron before and have none, and the other way; none if there is no before."""
-    if before is None:
-        return np.zeros(present.total, bool), np.zeros(present.total, bool)
-    has, had = present.neurons > 0, before.neurons > 0
+    has = present.neurons > 0
+    had = has if before is None else before.neurons > 0
     return had & ~has, has & ~had
 
 
 def most_neurons(found: FeatureFates) -> int:
     """The largest number of neurons that one feature has at any moment, at least 2: the end of the colour scale."""
     return max(2, *(int(moment.neurons.max()) for moment in found.moments.values()))
+
+
+def shade(counts: IntArray, top: int) -> NDArray[np.float64]:
+    """The place of each number of neurons on the colour scale: 0 for one (and none), 1 for ``top``, by logarithm."""
+    return np.log(np.clip(counts, 1, top)) / np.log(top)
 
 
 def feature_words(dictionary: str, feature: int, total: int) -> str:
@@ -183,6 +192,11 @@ def winners_rule(found: Winners) -> str:
         f"Winners lead at the start: the largest |⟨w⁰, M_j⟩| is at least {found.threshold:.3g} (σ₀·√(2 ln d)) and "
         f"{1 + GAP:g} times the second, with the sign of w*_j. Became: alive now, with the same feature and that sign."
     )
+
+
+def short_winners_rule(found: Winners) -> str:
+    """The same in a line."""
+    return f"Winners: lead by {found.threshold:.3g} and {1 + GAP:g} × the second, right sign."
 
 
 def head_start_text(found: Winners) -> str:
@@ -226,11 +240,10 @@ class FatesFigure(FigureData):
         for row, each in enumerate(reversed(shown)):
             left = 0
             for name, count in zip(FATES, each.counts, strict=True):
-                look = VIEW.looks[name]
-                if name == "dead":
-                    axes.barh(row, count, 0.42, left, fc="none", ec=look.light, lw=0.6, label=_key(name, row))
-                else:
-                    axes.barh(row, count, 0.42, left, color=look.light, alpha=0.75, lw=0, label=_key(name, row))
+                colour = VIEW.looks[name].light
+                fill = {"fc": "none", "ec": colour, "lw": 0.6} if name == "dead" else {"color": colour, "alpha": 0.75}
+                label = f"{SIGNS[name]} {VIEW.looks[name].label}" if row == 0 else "_"  # named once
+                axes.barh(row, count, 0.42, left, label=label, **fill)
                 left += count
             axes.text(0, row + 0.3, each.text, fontsize=7, va="bottom")
         axes.set(xlim=(0, m), ylim=(-0.4, len(shown) - 0.25), yticks=[], xlabel=f"neurons (m = {m})")
@@ -238,7 +251,8 @@ class FatesFigure(FigureData):
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=3, handlelength=1, columnspacing=1)
 
     def _dictionary(self, axes: Axes) -> None:
-        from matplotlib.ticker import MaxNLocator
+        from matplotlib.colors import LogNorm
+        from matplotlib.ticker import FixedLocator, NullLocator
 
         present, before, earlier = at_moment(self.found, self.options["moment"])
         axes.set_axis_off()
@@ -251,10 +265,11 @@ class FatesFigure(FigureData):
         counts[: present.total] = np.where(present.neurons > 0, present.neurons, np.nan)
         top = most_neurons(self.found)
         image = axes.imshow(
-            counts.reshape(rows, columns), cmap=COLOURS, vmin=1, vmax=top, interpolation="none", aspect="equal"
+            counts.reshape(rows, columns), cmap=COLOURS, norm=LogNorm(1, top), interpolation="none", aspect="equal"
         )
-        ticks = MaxNLocator(4, integer=True)
-        axes.figure.colorbar(image, ax=axes, shrink=0.8, label="neurons of a feature", ticks=ticks)
+        ticks = FixedLocator([t for t in (1, 2, 5, 10, 20, 50, 100, 200, 500) if t <= top])
+        bar = axes.figure.colorbar(image, ax=axes, shrink=0.8, label="neurons of a feature", ticks=ticks, format="%d")
+        bar.ax.yaxis.set_minor_locator(NullLocator())
         lost, gained = lost_and_gained(present, before)
         mark = self.options["mark"]
         lost, gained = lost & (mark in ("both", "lost")), gained & (mark in ("both", "gained"))
@@ -285,10 +300,10 @@ class FatesFigure(FigureData):
                 low, high = wilson(became, n)
                 axes.plot([low, high], [row, row], color=VIEW.looks["now"].light, lw=1)
                 axes.plot(became / n, row, "o", color=VIEW.looks["now"].light)
-            text = f"{GROUPS[group]}: {became} of {n}, {share_text(became, n)}"
+            text = f"{group}: {became} of {n}, {share_text(became, n)}"
             axes.text(0, row + 0.22, text, fontsize=7, va="bottom")
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.5, len(WINNER_GROUPS) - 0.3), yticks=[])
-        axes.set_xlabel("share that became their leading feature's neuron")
+        axes.set_xlabel("share that became its feature's neuron")
         axes.spines["left"].set_visible(False)
 
     def _over_time(self, axes: Axes) -> None:
@@ -302,11 +317,6 @@ class FatesFigure(FigureData):
         axes.axhline(total, color="0.35", lw=0.8, ls=(0, (1, 1.5)), label="all")
         axes.set(ylim=(0, 1.12 * total), ylabel=VIEW.option("quantity").choices[kind])
         legend_above(axes, names=True)
-
-
-def _key(name: str, row: int) -> str:
-    """The legend's entry, once."""
-    return f"{SIGNS[name]} {VIEW.looks[name].label}" if row == 0 else "_"
 
 
 @figures.register(VIEW.name, order=VIEW.order)
@@ -356,8 +366,9 @@ class FeatureFatesDrawer(Drawer):
             f"What has become of the features of m = {m} neurons (alive: {alive}); how many neurons hold each of the "
             f"{found.now.total} features of the dictionary (held: {held}); what became of the winners of the start; "
             f"and over training the {quantity}. Kept, of the neurons alive at both moments: {kept}.",
-            f"{RULE} {winners_rule(lottery)} {head_start_text(lottery).capitalize()}. Intervals are 95% Wilson "
-            "intervals over neurons.",
+            f"{RULE} {winners_rule(lottery)} "
+            + " ".join(f"{group.capitalize()}: {words}." for group, words in GROUPS.items() if group != "winners")
+            + f" {head_start_text(lottery).capitalize()}; {HEAD_START}. Intervals are 95% Wilson intervals over neurons.",
             "Protocol: computed from the weights and the dictionary, no attack and no data enter. "
             f"{training(store, checkpoint)} {knob_key(events)}".rstrip(),
             provenance(store, checkpoint),

@@ -12,7 +12,7 @@ from PySide6.QtGui import QImage, QPen, QPixmap
 from PySide6.QtWidgets import QGraphicsRectItem
 
 from engine.core.results import FeatureOf
-from engine.figures.feature_fates import COLOURS, VIEW, lost_and_gained
+from engine.figures.feature_fates import COLOURS, VIEW, lost_and_gained, shade
 from engine.figures.panels import picture_size
 from fp_gui.theme import LIGHT, Theme
 from fp_gui.views.plots import NONE, SYMBOLS, add_items, colour_of, prepare_plot, theme_plot
@@ -27,7 +27,7 @@ def colours() -> Bytes:
     return table
 
 
-def ramp(width: int = 90, height: int = 10) -> QPixmap:
+def ramp(width: int = 48, height: int = 10) -> QPixmap:
     """These colours as a bar of so many pixels."""
     row = colours()[np.linspace(0, 255, width).astype(int)]
     cells = np.ascontiguousarray(np.broadcast_to(row, (height, width, 4)))
@@ -82,8 +82,7 @@ class DictionaryMap(pg.PlotWidget):  # type: ignore[misc]
         self.present = present
         (rows, columns), counts = self.shape, present.neurons
         cells = np.zeros((rows * columns, 4), np.uint8)
-        shade = np.rint(255 * (np.clip(counts, 1, top) - 1) / max(top - 1, 1)).astype(int)
-        cells[: present.total] = colours()[shade]
+        cells[: present.total] = colours()[np.rint(255 * shade(counts, top)).astype(int)]
         cells[: present.total][counts == 0] = 0  # clear: the ground is seen
         self.image.setImage(cells.reshape(rows, columns, 4), autoLevels=False, levels=(0, 255))
         lost, gained = lost_and_gained(present, before)

@@ -29,9 +29,10 @@ class FateBars(pg.PlotWidget):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__(enableMenu=False)
-        prepare_plot(self, "neurons")
+        prepare_plot(self)
         self.setAccessibleName("What became of the neurons' features")
-        self.getPlotItem().hideAxis("left")
+        for axis in ("left", "bottom"):
+            self.getPlotItem().hideAxis(axis)
         self.parts = {name: pg.BarGraphItem(x0=[], y=[], width=[], height=THICK) for name in FATES}
         self.ticks = pg.PlotCurveItem(connect="pairs")
         self.texts = [pg.TextItem(anchor=(0.0, 1.0)) for _ in range(3)]

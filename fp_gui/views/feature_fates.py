@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -13,9 +14,11 @@ from engine.core.results import FATES, WINNER_GROUPS, FeatureFates, FeatureOf, W
 from engine.figures.declare import ViewDeclaration
 from engine.figures.feature_fates import (
     GROUPS,
+    HEAD_START,
     METRICS,
     NAMES,
     RULE,
+    SHORT_RULE,
     SIGNS,
     SINCE,
     VIEW,
@@ -25,6 +28,7 @@ from engine.figures.feature_fates import (
     head_start_text,
     most_neurons,
     share_text,
+    short_winners_rule,
     transitions,
     winners_rule,
 )
@@ -38,8 +42,8 @@ from fp_gui.views.dictionary_map import DictionaryMap, ramp
 from fp_gui.views.fate_bars import FateBars
 from fp_gui.views.widgets import Choice, Pages, aged, line, restore, tint
 
-CAPTION = "A neuron's feature is the one of the dictionary that it points at most. Hover or click a bar or a feature."
-HEADS = ("at the start", "became its neuron", "share [95% Wilson]")
+CAPTION = "A neuron's feature is the one it points at most. Hover or click a bar or a feature."
+HEADS = ("at the start", "became", "share [95% Wilson]")
 
 
 class WinnersTable(QWidget):
@@ -53,7 +57,9 @@ class WinnersTable(QWidget):
         grid.setVerticalSpacing(1)
         grid.setColumnStretch(0, 1)
         self.heads = [line(text) for text in HEADS]
-        self.names = {group: line(GROUPS[group]) for group in WINNER_GROUPS}
+        self.names = {group: line(group) for group in WINNER_GROUPS}
+        for group, name in self.names.items():
+            name.setToolTip(GROUPS[group])
         self.cells = {group: (line(wrap=False), line(wrap=False)) for group in WINNER_GROUPS}
         for column, head in enumerate(self.heads):
             grid.addWidget(head, 0, column)
@@ -63,6 +69,7 @@ class WinnersTable(QWidget):
                 cell.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
                 grid.addWidget(cell, row, column)
         self.head_start = line()
+        self.head_start.setToolTip(HEAD_START.capitalize())
         grid.addWidget(self.head_start, len(WINNER_GROUPS) + 1, 0, 1, 3)
         grid.setRowStretch(len(WINNER_GROUPS) + 2, 1)
 
@@ -81,6 +88,20 @@ class WinnersTable(QWidget):
             tint(label, theme.muted)
         for label in (*self.names.values(), *(cell for pair in self.cells.values() for cell in pair)):
             tint(label, theme.text)
+
+
+def column_of(parts: Sequence[QWidget | QHBoxLayout], *, grows: Collection[QWidget]) -> QWidget:
+    """Widgets and rows below each other; those that ``grows`` names take the room."""
+    made = QWidget()
+    column = QVBoxLayout(made)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.setSpacing(2)
+    for part in parts:
+        if isinstance(part, QHBoxLayout):
+            column.addLayout(part)
+        else:
+            column.addWidget(part, int(part in grows))
+    return made
 
 
 @views.register(VIEW.name, order=VIEW.order)
@@ -104,10 +125,11 @@ class FeatureFatesView(View):
         self.marks = Choice.of(VIEW.option("mark"))
         self.quantity = Choice.of(VIEW.option("quantity"))
         self.bars = FateBars()
-        self.fates_key = line("  ".join(f"{SIGNS[name]} {VIEW.looks[name].label}" for name in FATES))
-        self.fates_key.setToolTip("\n".join(f"{VIEW.looks[name].label}: {VIEW.looks[name].tip}" for name in FATES))
+        self.signs = {name: line(SIGNS[name], wrap=False) for name in FATES}
+        self.words: list[QLabel] = []
         self.map = DictionaryMap()
         self.map_title, self.map_key, self.ramp = line(), line(), QLabel()
+        self.ends = line(wrap=False), line(wrap=False)  # of the colour scale
         self.table = WinnersTable()
         self.time = TimePlot("features")
         self.time.add_curve("now", VIEW.looks["now"])
@@ -120,14 +142,14 @@ class FeatureFatesView(View):
         self.protocol.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.pages = Pages(self._body())
         top = QHBoxLayout()
-        top.addWidget(self.count, 1)
         for label, control in (("Dictionary", self.moment), ("mark", self.marks), ("Over time", self.quantity)):
             top.addWidget(line(label, wrap=False))
-            top.addWidget(control)
+            top.addWidget(control, 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 6, 8, 6)
         layout.addWidget(self.caption)
         layout.addLayout(top)
+        layout.addWidget(self.count)
         layout.addWidget(self.pages, 1)
 
         self.found: FeatureFates | None = None
@@ -152,41 +174,38 @@ class FeatureFatesView(View):
         self.forget()
 
     def _body(self) -> QWidget:
-        fates, coverage = QWidget(), QWidget()
-        for part, widgets in (
-            (fates, (self.bars, self.fates_key)),
-            (coverage, (self.map_title, self.map, self.map_key)),
+        key, scale = QHBoxLayout(), QHBoxLayout()
+        for name, sign in self.signs.items():
+            key.addWidget(sign)
+            word = line(name, wrap=False)
+            word.setToolTip(VIEW.looks[name].tip)
+            key.addWidget(word)
+            self.words.append(word)
+        key.addStretch(1)
+        scale.addWidget(self.map_title, 1)
+        for part in (self.ends[0], self.ramp, self.ends[1]):
+            scale.addWidget(part)
+        for row in (key, scale):
+            row.setSpacing(4)
+        left, right = QSplitter(Qt.Orientation.Vertical), QSplitter(Qt.Orientation.Vertical)
+        for split, parts in (
+            (left, ((self.bars, key), (self.time,))),
+            (right, ((scale, self.map, self.map_key), (self.table,))),
         ):
-            column = QVBoxLayout(part)
-            column.setContentsMargins(0, 0, 0, 0)
-            column.setSpacing(2)
-            for widget in widgets:
-                column.addWidget(widget, int(widget in (self.bars, self.map)))
-        ends = QHBoxLayout()
-        ends.setSpacing(4)
-        self.ends = line(wrap=False), line(wrap=False)
-        for end in (self.ends[0], self.ramp, self.ends[1]):
-            ends.addWidget(end)
-        ends.addStretch(1)
-        below = coverage.layout()
-        assert isinstance(below, QVBoxLayout)
-        below.addLayout(ends)
-        upper, lower = QSplitter(Qt.Orientation.Horizontal), QSplitter(Qt.Orientation.Horizontal)
-        for split, parts in ((upper, (fates, coverage)), (lower, (self.table, self.time))):
             for part in parts:
-                split.addWidget(part)
-            split.setSizes([500, 500])
+                split.addWidget(column_of(part, grows=(self.bars, self.map, self.time, self.table)))
+            split.setSizes([600, 400])
             split.setChildrenCollapsible(False)
-        self.split = QSplitter(Qt.Orientation.Vertical)
-        self.split.addWidget(upper)
-        self.split.addWidget(lower)
-        self.split.setSizes([300, 200])
-        self.split.setChildrenCollapsible(False)
+        split = QSplitter(Qt.Orientation.Horizontal)
+        split.addWidget(left)
+        split.addWidget(right)
+        split.setSizes([500, 500])
+        split.setChildrenCollapsible(False)
         body = QWidget()
         inner = QVBoxLayout(body)
         inner.setContentsMargins(0, 0, 0, 0)
         inner.setSpacing(2)
-        inner.addWidget(self.split, 1)
+        inner.addWidget(split, 1)
         inner.addWidget(self.readout)
         inner.addWidget(self.protocol)
         return body
@@ -235,18 +254,21 @@ class FeatureFatesView(View):
         self.transitions = transitions(found)
         self.bars.show_transitions(self.transitions, found.now.feature)
         self.table.show_winners(winners)
-        self.protocol.setText(RULE + ("" if winners is None else f" {winners_rule(winners)}"))
+        self.protocol.setText(SHORT_RULE + ("" if winners is None else f" {short_winners_rule(winners)}"))
+        self.protocol.setToolTip(RULE + ("" if winners is None else f"\n{winners_rule(winners)}"))
         self._draw_map()
 
     def _tell_count(self, now: int) -> None:
         if self.found is None:
             return
-        held = " → ".join(str(each.held) for each in self.found.moments.values())
+        moments = self.found.moments.values()
+        alive = " → ".join(f"{each.alive.sum():,}" for each in moments)
+        held = " → ".join(f"{each.held:,}" for each in moments)
         kept, n = self.transitions[-2 if len(self.transitions) > 1 else -1].kept
         since = SINCE["start" if self.found.clean is None else "clean"]
         self.count.setText(
-            f"{aged(self._step, now).capitalize()} · features held: {held} of {self.found.now.total} · kept since "
-            f"{since}: {share_text(kept, n)} of n = {n:,} alive at both"
+            f"{aged(self._step, now).capitalize()} · alive {alive} of {len(self.found.now.alive):,} · features held "
+            f"{held} of {self.found.now.total:,} · kept since {since} {share_text(kept, n)}, n = {n:,} alive at both"
         )
 
     def _draw_map(self) -> None:
@@ -256,19 +278,19 @@ class FeatureFatesView(View):
         name = NAMES[self.moment.value]
         if present is None:
             self.map.clear_map()
-            self.map_title.setText(f"{name}: when clean training has ended".capitalize())
+            self.map_title.setText(f"{name}: not yet".capitalize())
             self.map_key.setText("")
         else:
             top = most_neurons(self.found)
             lost, gained = self.map.show_map(present, before, self.marks.value, top)
-            self.map_title.setText(f"{name}: {present.held} of {present.total} features held".capitalize())
+            self.map_title.setText(f"{present.held:,} of {present.total:,} held {name}")
             words = ["× no neuron"]
             if before is not None:
                 told = (("▼", lost, "lost"), ("▲", gained, "gained"))
                 shown = [f"{sign} {n} {what}" for sign, n, what in told if self.marks.value in ("both", what)]
-                words += [" ".join((*shown, f"since {SINCE[earlier]}"))] if shown else []
+                words += [" ".join((*shown, f"since {earlier}"))] if shown else []
             self.map_key.setText("  ".join(words))
-            for label, text in zip(self.ends, ("neurons of a feature: 1", f"{top:,}"), strict=True):
+            for label, text in zip(self.ends, ("1", f"{top:,} neurons, log"), strict=True):
                 label.setText(text)
         for part in (self.ramp, *self.ends):
             part.setVisible(present is not None)
@@ -388,8 +410,10 @@ class FeatureFatesView(View):
             part.set_theme(theme)
         self.total.setPen(pg.mkPen(theme.text, width=1, style=Qt.PenStyle.DotLine))
         self.ramp.setPixmap(ramp())
-        for label in (self.caption, self.fates_key, self.map_key, self.protocol, *self.ends):
+        for label in (self.caption, *self.words, self.map_key, self.protocol, *self.ends):
             tint(label, theme.muted)
+        for name, sign in self.signs.items():
+            tint(sign, VIEW.looks[name].colour(theme.dark))
         for label in (self.count, self.map_title, self.readout):
             tint(label, theme.text)
 

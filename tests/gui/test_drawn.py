@@ -238,7 +238,7 @@ def perturbation(read, folder):
             assert np.abs(picture.image.image.ravel() - byte(values, scale)).max() <= 1
 
 
-FATES = {"kept": BLUE, "changed": DARK_ORANGE, "died": VERMILION, "revived": GREEN, "dead": GREY}
+FATES = {"kept": BLUE, "changed": PURPLE, "died": VERMILION, "revived": GREEN, "dead": GREY}
 
 
 def feature_fates(read, folder):
@@ -253,7 +253,7 @@ def feature_fates(read, folder):
             read.is_(bar.opts["brush"].color(), pair)
     cells = view.map.image.image.reshape(9, 4).astype(int)
     counts = np.array([2, 1, 0, 0, 1, 1, 0, 1, 1])
-    for count, colour in ((1, (0, 34, 78)), (2, (254, 232, 56))):  # both ends of cividis
+    for count, colour in ((1, (0, 34, 78)), (2, (255, 234, 70))):  # both ends of cividis
         assert (np.abs(cells[counts == count] - (*colour, 255)) <= 2).all()
     assert (cells[counts == 0, 3] == 0).all()
     read.hollow(view.map.none, [2.5], [0.5], MUTED, "x")
@@ -266,7 +266,7 @@ def feature_fates(read, folder):
         "unclear": ("1 of 3", "0.333 [{:.3f}, {:.3f}]".format(*wilson(1 / 3, 3))),
         "others": ("1 of 4", "0.250 [{:.3f}, {:.3f}]".format(*wilson(0.25, 4))),
     }
-    assert view.table.head_start.text().startswith("Head start 0.750 over n = 7 neurons")
+    assert view.table.head_start.text() == "Head start 0.750, n = 7 (0.5: by chance)"
     history = of_fates.record()
     read.line(view.time.curves["now"].line, history[metrics.HELD].steps, history[metrics.HELD].values, BLUE)
     read.level(view.total, 9, TEXT, DOTTED)

@@ -120,10 +120,11 @@ def test_the_bars_count_every_neuron_once(view):
             f"{name}:  ● {counts[0]}  ◆ {counts[1]}  × {counts[2]}  ▲ {counts[3]}"
         )
     low, high = wilson(5, 6)
-    assert f"kept since clean training: {5 / 6:.3f} [{low:.3f}, {high:.3f}] of n = 6 alive at both" in view.count.text()
-    assert "features held: 8 → 7 → 6 of 9" in view.count.text()
+    assert f"kept since clean training {5 / 6:.3f} [{low:.3f}, {high:.3f}], n = 6 alive at both" in view.count.text()
+    assert "alive 9 → 7 → 7 of 9 · features held 8 → 7 → 6 of 9" in view.count.text()
     assert "Alive: norm above 0.3 of the largest" in view.protocol.text()
-    assert "at least 0.0316 (σ₀·√(2 ln d)) and 1.1 times the second" in view.protocol.text()
+    assert "Winners: lead by 0.0316 and 1.1 × the second" in view.protocol.text()
+    assert "at least 0.0316 (σ₀·√(2 ln d)) and 1.1 times the second" in view.protocol.toolTip()
 
 
 @pytest.mark.parametrize("row", [0, 1, 2])
@@ -199,10 +200,10 @@ def test_before_clean_training_has_ended(view):
     view.render(make(FeatureFates(START, None, NOW), step=500))
     assert [each.name for each in view.transitions] == ["start → now"]
     assert [text.toPlainText() for text in view.bars.texts][1:] == ["", ""]
-    assert "kept since the start: 0.571" in view.count.text()
-    assert "since the start" in view.map_key.text()
+    assert "kept since the start 0.571" in view.count.text()
+    assert "since start" in view.map_key.text()
     view.set_options({"moment": "clean"})
-    assert "when clean training has ended" in view.map_title.text()
+    assert "not yet" in view.map_title.text()
     assert view.map.image.image is None
     view.set_options({"moment": "start"})
     assert view.map_key.text() == "× no neuron"
@@ -219,7 +220,7 @@ def test_marks_are_chosen(view):
         assert len(signs["gained"].getData()[0]) == gained
         assert len(view.map.none.getData()[0]) == none  # a cross wherever no other sign says that nobody has it
     view.set_options({"mark": "both"})
-    assert view.map_key.text() == "× no neuron  ▼ 2 lost ▲ 1 gained since clean training"
+    assert view.map_key.text() == "× no neuron  ▼ 2 lost ▲ 1 gained since clean"
 
 
 def test_the_curves_over_steps_with_the_total(view):
@@ -289,7 +290,7 @@ def test_a_live_run_shows_what_its_weights_say(view, tmp_path):
         largest = np.abs(C).argmax(1)
         feature[name] = [(j, C[i, j] > 0) for i, j in enumerate(largest.tolist())]
         held[name] = len(set(largest[alive[name]]))
-    assert f"features held: {held['start']} → {held['clean']} → {held['now']} of 16" in view.count.text()
+    assert f"features held {held['start']} → {held['clean']} → {held['now']} of 16" in view.count.text()
     both = alive["clean"] & alive["now"]
     kept = sum(a == b for a, b, counted in zip(feature["clean"], feature["now"], both, strict=True) if counted)
     assert float(view.bars.parts["kept"].opts["width"][1]) == kept

@@ -12,7 +12,8 @@ from PySide6.QtGui import QImage, QPen, QPixmap
 from PySide6.QtWidgets import QGraphicsRectItem
 
 from engine.core.results import FeatureOf
-from engine.figures.feature_fates import COLOURS, VIEW, lost_and_gained, shade
+from engine.figures.fate_counts import lost_and_gained, shade
+from engine.figures.feature_fates import COLOURS, VIEW
 from engine.figures.panels import picture_size
 from fp_gui.theme import LIGHT, Theme
 from fp_gui.views.plots import NONE, SYMBOLS, add_items, colour_of, prepare_plot, theme_plot

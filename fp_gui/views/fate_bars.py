@@ -9,7 +9,8 @@ import pyqtgraph as pg  # type: ignore[import-untyped]
 from PySide6.QtCore import QEvent, QObject, QPointF, Qt, Signal
 
 from engine.core.results import FATES, IntArray
-from engine.figures.feature_fates import VIEW, Transition
+from engine.figures.fate_counts import Transition
+from engine.figures.feature_fates import VIEW
 from fp_gui.theme import LIGHT, Theme
 from fp_gui.views.plots import NONE, add_items, colour_of, prepare_plot, theme_plot, translucent
 

@@ -8,30 +8,27 @@ from typing import ClassVar
 import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSplitter, QVBoxLayout, QWidget
 
-from engine.core.results import FATES, WINNER_GROUPS, FeatureFates, FeatureOf, Winners
+from engine.core.results import FATES, FeatureFates, FeatureOf, Winners
 from engine.figures.declare import ViewDeclaration
-from engine.figures.feature_fates import (
-    GROUPS,
-    HEAD_START,
-    METRICS,
+from engine.figures.fate_counts import (
     NAMES,
     RULE,
     SHORT_RULE,
     SIGNS,
     SINCE,
-    VIEW,
     Transition,
     at_moment,
+    course_range,
     feature_words,
-    head_start_text,
     most_neurons,
     share_text,
     short_winners_rule,
     transitions,
     winners_rule,
 )
+from engine.figures.feature_fates import METRICS, VIEW
 from engine.run.snapshot import Snapshot
 from engine.run.timeline import spans
 from engine.theory.config import sparse_coding
@@ -40,54 +37,11 @@ from fp_gui.views.base import Place, View, views
 from fp_gui.views.curves import TimePlot
 from fp_gui.views.dictionary_map import DictionaryMap, ramp
 from fp_gui.views.fate_bars import FateBars
+from fp_gui.views.plots import NONE
 from fp_gui.views.widgets import Choice, Pages, aged, line, restore, tint
+from fp_gui.views.winners_table import WinnersTable
 
 CAPTION = "A neuron's feature is the one it points at most. Hover or click a bar or a feature."
-HEADS = ("at the start", "became", "share [95% Wilson]")
-
-
-class WinnersTable(QWidget):
-    """The groups of neurons at the start, and how many of each became their leading feature's neuron."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setHorizontalSpacing(10)
-        grid.setVerticalSpacing(1)
-        grid.setColumnStretch(0, 1)
-        self.heads = [line(text) for text in HEADS]
-        self.names = {group: line(group) for group in WINNER_GROUPS}
-        for group, name in self.names.items():
-            name.setToolTip(GROUPS[group])
-        self.cells = {group: (line(wrap=False), line(wrap=False)) for group in WINNER_GROUPS}
-        for column, head in enumerate(self.heads):
-            grid.addWidget(head, 0, column)
-        for row, group in enumerate(WINNER_GROUPS, start=1):
-            grid.addWidget(self.names[group], row, 0)
-            for column, cell in enumerate(self.cells[group], start=1):
-                cell.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-                grid.addWidget(cell, row, column)
-        self.head_start = line()
-        self.head_start.setToolTip(HEAD_START.capitalize())
-        grid.addWidget(self.head_start, len(WINNER_GROUPS) + 1, 0, 1, 3)
-        grid.setRowStretch(len(WINNER_GROUPS) + 2, 1)
-
-    def show_winners(self, found: Winners | None) -> None:
-        """Fill the cells; None empties them."""
-        for group, (count, share) in self.cells.items():
-            became, n = found.fate(group) if found is not None else (0, 0)
-            count.setText(f"{became:,} of {n:,}" if found is not None else "–")
-            share.setText(share_text(became, n))
-        self.head_start.setText("" if found is None else head_start_text(found).capitalize())
-        self.setToolTip("" if found is None else winners_rule(found))
-
-    def set_theme(self, theme: Theme) -> None:
-        """Recolour the texts."""
-        for label in (*self.heads, self.head_start):
-            tint(label, theme.muted)
-        for label in (*self.names.values(), *(cell for pair in self.cells.values() for cell in pair)):
-            tint(label, theme.text)
 
 
 def column_of(parts: Sequence[QWidget | QHBoxLayout], *, grows: Collection[QWidget]) -> QWidget:
@@ -183,29 +137,30 @@ class FeatureFatesView(View):
             self.words.append(word)
         key.addStretch(1)
         scale.addWidget(self.map_title, 1)
-        for part in (self.ends[0], self.ramp, self.ends[1]):
-            scale.addWidget(part)
+        for end in (self.ends[0], self.ramp, self.ends[1]):
+            scale.addWidget(end)
         for row in (key, scale):
             row.setSpacing(4)
         left, right = QSplitter(Qt.Orientation.Vertical), QSplitter(Qt.Orientation.Vertical)
+        growing = (self.bars, self.map, self.time, self.table)
         for split, parts in (
             (left, ((self.bars, key), (self.time,))),
             (right, ((scale, self.map, self.map_key), (self.table,))),
         ):
-            for part in parts:
-                split.addWidget(column_of(part, grows=(self.bars, self.map, self.time, self.table)))
+            for each in parts:
+                split.addWidget(column_of(each, grows=growing))
             split.setSizes([600, 400])
             split.setChildrenCollapsible(False)
-        split = QSplitter(Qt.Orientation.Horizontal)
-        split.addWidget(left)
-        split.addWidget(right)
-        split.setSizes([500, 500])
-        split.setChildrenCollapsible(False)
+        both = QSplitter(Qt.Orientation.Horizontal)
+        both.addWidget(left)
+        both.addWidget(right)
+        both.setSizes([500, 500])
+        both.setChildrenCollapsible(False)
         body = QWidget()
         inner = QVBoxLayout(body)
         inner.setContentsMargins(0, 0, 0, 0)
         inner.setSpacing(2)
-        inner.addWidget(split, 1)
+        inner.addWidget(both, 1)
         inner.addWidget(self.readout)
         inner.addWidget(self.protocol)
         return body
@@ -313,11 +268,14 @@ class FeatureFatesView(View):
             return
         self._time_key = key
         most = 1.0 if quantity == "kept" or self.found is None else float(self.found.now.total)
-        self.time.set_curve("now", [] if series is None else series.steps, [] if series is None else series.values)
+        steps, values = (NONE, NONE) if series is None else (series.steps, series.values)
+        self.time.set_curve("now", steps, values)
         self.time.curves["now"].label = VIEW.option("quantity").choices[quantity]
         self.total.setValue(most)
         self.total.setVisible(self.found is not None)
-        self.time.set_y(0.0, 1.08 * most, "features held" if quantity == "held" else "kept feature and sign (share)")
+        self.time.set_y(
+            *course_range(values, most), "features held" if quantity == "held" else "kept feature and sign (share)"
+        )
 
     # -- what is pointed at --------------------------------------------------------------------------------------
 

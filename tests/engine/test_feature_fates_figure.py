@@ -15,7 +15,8 @@ from engine.core import metrics
 from engine.core.measurement import wilson
 from engine.figures import figures
 from engine.figures.export import table_csv
-from engine.figures.feature_fates import FatesFigure, feature_words, lost_and_gained, share_text, transitions
+from engine.figures.fate_counts import course_range, feature_words, lost_and_gained, share_text, transitions
+from engine.figures.feature_fates import FatesFigure
 from engine.run.store import Store
 
 
@@ -149,3 +150,11 @@ def test_the_dct_frequencies_are_rows_and_columns() -> None:
     changes = lambda values: int((np.diff(np.sign(values)) != 0).sum())  # noqa: E731
     assert changes(atom[:, 0]) == 1
     assert changes(atom[0, :]) == 2
+
+
+def test_the_course_fills_its_axis_and_never_leaves_it() -> None:
+    for values, total in (([184.0, 196.0], 196.0), ([3.0, 64.0], 64.0), ([1.0], 1.0), ([], 16.0), ([0.0], 1.0)):
+        low, high = course_range(np.array(values), total)
+        assert 0 <= low <= min(values, default=total)
+        assert total < high <= 1.25 * total
+    assert course_range(np.array([184.0]), 196.0)[0] > 160

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSplitter, QVBoxLayout, QWidget
 
 from engine.core.results import FATES, FeatureFates, FeatureOf, Winners
@@ -41,6 +42,7 @@ from fp_gui.views.plots import NONE
 from fp_gui.views.widgets import Choice, Pages, aged, line, restore, tint
 from fp_gui.views.winners_table import WinnersTable
 
+NARROW = 560  # pixels: where there are fewer, the halves stand one below the other
 CAPTION = "A neuron's feature is the one it points at most. Hover or click a bar or a feature."
 
 
@@ -79,10 +81,11 @@ class FeatureFatesView(View):
         self.marks = Choice.of(VIEW.option("mark"))
         self.quantity = Choice.of(VIEW.option("quantity"))
         self.bars = FateBars()
-        self.signs = {name: line(SIGNS[name], wrap=False) for name in FATES}
+        self.signs = {name: line(SIGNS[name], wrap=False) for name in FATES if name != "dead"}
         self.words: list[QLabel] = []
         self.map = DictionaryMap()
-        self.map_title, self.map_key, self.ramp = line(), line(), QLabel()
+        self.map_title, self.map_key, self.ramp = line(wrap=False), line(), QLabel()
+        self.ramp.setToolTip("Neurons of a feature, on a logarithmic scale that is the same for the three moments.")
         self.ends = line(wrap=False), line(wrap=False)  # of the colour scale
         self.table = WinnersTable()
         self.time = TimePlot("features")
@@ -151,16 +154,16 @@ class FeatureFatesView(View):
                 split.addWidget(column_of(each, grows=growing))
             split.setSizes([600, 400])
             split.setChildrenCollapsible(False)
-        both = QSplitter(Qt.Orientation.Horizontal)
-        both.addWidget(left)
-        both.addWidget(right)
-        both.setSizes([500, 500])
-        both.setChildrenCollapsible(False)
+        self.split = QSplitter(Qt.Orientation.Horizontal)
+        self.split.addWidget(left)
+        self.split.addWidget(right)
+        self.split.setSizes([480, 520])
+        self.split.setChildrenCollapsible(False)
         body = QWidget()
         inner = QVBoxLayout(body)
         inner.setContentsMargins(0, 0, 0, 0)
         inner.setSpacing(2)
-        inner.addWidget(both, 1)
+        inner.addWidget(self.split, 1)
         inner.addWidget(self.readout)
         inner.addWidget(self.protocol)
         return body
@@ -195,6 +198,8 @@ class FeatureFatesView(View):
         self.bars.clear_bars()
         self.map.clear_map()
         self.table.show_winners(None)
+        for part in (self.bars, self.map):
+            part.setToolTip("")
         self.time.clear()
         self.total.hide()
         for label in (self.count, self.readout, self.protocol, self.map_title, self.map_key, *self.ends):
@@ -230,22 +235,21 @@ class FeatureFatesView(View):
         if self.found is None:
             return
         present, before, earlier = at_moment(self.found, self.moment.value)
-        name = NAMES[self.moment.value]
         if present is None:
             self.map.clear_map()
-            self.map_title.setText(f"{name}: not yet".capitalize())
+            self.map_title.setText("not yet: clean training goes on")
             self.map_key.setText("")
         else:
             top = most_neurons(self.found)
             lost, gained = self.map.show_map(present, before, self.marks.value, top)
-            self.map_title.setText(f"{present.held:,} of {present.total:,} held {name}")
+            self.map_title.setText(f"{present.held:,} of {present.total:,} held")
             words = ["× no neuron"]
             if before is not None:
                 told = (("▼", lost, "lost"), ("▲", gained, "gained"))
                 shown = [f"{sign} {n} {what}" for sign, n, what in told if self.marks.value in ("both", what)]
                 words += [" ".join((*shown, f"since {earlier}"))] if shown else []
             self.map_key.setText("  ".join(words))
-            for label, text in zip(self.ends, ("1", f"{top:,} neurons, log"), strict=True):
+            for label, text in zip(self.ends, ("1", f"{top:,} neurons"), strict=True):
                 label.setText(text)
         for part in (self.ramp, *self.ends):
             part.setVisible(present is not None)
@@ -303,11 +307,14 @@ class FeatureFatesView(View):
         if self._feature >= 0:
             self.bars.mark(self._of(self._feature))
             self.map.mark(self._feature)
-            self.readout.setText(self.feature_text(self._feature))
+            told = self.feature_text(self._feature)
         else:
             self.bars.mark([self._neuron] if known else [])
             self.map.mark(int(present.feature[self._neuron]) if known and present is not None else -1)
-            self.readout.setText(self.neuron_text(self._neuron) if known else "")
+            told = self.neuron_text(self._neuron) if known else ""
+        self.readout.setText(told)
+        for part in (self.bars, self.map):
+            part.setToolTip(told)  # in a low panel there may be no room for it elsewhere
 
     def neuron_text(self, neuron: int) -> str:
         """A neuron's feature at each moment, and what became of it."""
@@ -358,6 +365,13 @@ class FeatureFatesView(View):
         self._feature = feature
         self._mark()
         self.neuron_selected.emit(self._chosen)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Side by side, or one below the other where that is too narrow."""
+        super().resizeEvent(event)
+        wanted = Qt.Orientation.Vertical if self.width() < NARROW else Qt.Orientation.Horizontal
+        if self.split.orientation() != wanted:
+            self.split.setOrientation(wanted)
 
     # -- looks ---------------------------------------------------------------------------------------------------
 

@@ -23,8 +23,8 @@ class WinnersTable(QWidget):
         grid.setHorizontalSpacing(10)
         grid.setVerticalSpacing(1)
         grid.setColumnStretch(0, 1)
-        self.heads = [line(text) for text in HEADS]
-        self.names = {group: line(group) for group in WINNER_GROUPS}
+        self.heads = [line(text, wrap=False) for text in HEADS]
+        self.names = {group: line(group, wrap=False) for group in WINNER_GROUPS}
         for group, name in self.names.items():
             name.setToolTip(GROUPS[group])
         self.cells = {group: (line(wrap=False), line(wrap=False)) for group in WINNER_GROUPS}
@@ -35,7 +35,7 @@ class WinnersTable(QWidget):
             for column, cell in enumerate(self.cells[group], start=1):
                 cell.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
                 grid.addWidget(cell, row, column)
-        self.head_start = line()
+        self.head_start = line(wrap=False)
         self.head_start.setToolTip(HEAD_START.capitalize())
         grid.addWidget(self.head_start, len(WINNER_GROUPS) + 1, 0, 1, 3)
         grid.setRowStretch(len(WINNER_GROUPS) + 2, 1)

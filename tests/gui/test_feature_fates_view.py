@@ -179,6 +179,7 @@ def test_a_feature_means_its_neurons_and_each_click_the_next(view, qtbot):
     view.map._move(cell_of(view, 0))
     assert hovered == [0]
     assert view.map.ring.rect().getRect() == (0, 0, 1, 1)
+    assert view.map.toolTip() == view.bars.toolTip() == view.readout.text()
     assert len(view.bars.ticks.getData()[0]) == 2 * 3 * 2  # neurons 0 and 3, in three bars, both ends
     assert view.readout.text() == (
         "feature 0 (DCT frequency 0 down, 0 across): neurons 2 start, 1 after clean training, 2 now · neurons now: "
@@ -259,6 +260,15 @@ def test_nothing_is_drawn_again_while_nothing_has_changed(view, monkeypatch):
     assert not calls
     view.render(make(step=2010))
     assert len(calls) == 1
+
+
+def test_a_narrow_panel_stacks_the_halves(view):
+    view.render(make())
+    assert view.split.orientation() == Qt.Orientation.Horizontal
+    view.resize(420, 900)
+    assert view.split.orientation() == Qt.Orientation.Vertical
+    view.resize(760, 560)
+    assert view.split.orientation() == Qt.Orientation.Horizontal
 
 
 def test_options_round_trip(view):

@@ -70,16 +70,16 @@ VIEW = ViewDeclaration(
     "and 12).",
     (SPARSE_CODING,),
     options=(
-        Option("moment", "now", NAMES, "When: how many neurons hold each feature of the dictionary."),
+        Option("moment", "now", {**NAMES, "clean": "after clean"}, "When: how many neurons hold each feature of the dictionary."),
         Option(
             "mark", "both",
-            {"both": "lost and gained", "lost": "lost", "gained": "gained", "none": "neither"},
+            {"both": "lost, gained", "lost": "lost", "gained": "gained", "none": "neither"},
             "Which features are marked: those that had a neuron at the moment before and have none, or the other way.",
         ),
         Option(
             "quantity", "held",
-            {"held": "features held", "kept": "share of neurons that kept theirs"},
-            "What is shown over time.",
+            {"held": "features held", "kept": "share kept"},
+            "What is shown over time: features that some alive neuron has, or the share of neurons that kept theirs.",
         ),
     ),
     looks={

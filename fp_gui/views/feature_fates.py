@@ -99,7 +99,7 @@ class FeatureFatesView(View):
         self.protocol.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.pages = Pages(self._body())
         top = QHBoxLayout()
-        for label, control in (("Dictionary", self.moment), ("mark", self.marks), ("Over time", self.quantity)):
+        for label, control in (("Held", self.moment), ("mark", self.marks), ("curve", self.quantity)):
             top.addWidget(line(label, wrap=False))
             top.addWidget(control, 1)
         layout = QVBoxLayout(self)

@@ -90,7 +90,7 @@ def test_the_caption_says_how_it_was_counted(finished_store: Store) -> None:
     for part in (
         "m = 24 neurons", "of the 16 features of the dictionary", "norm above 0.3 of the largest",
         f"at least {threshold:.3g} (σ₀·√(2 ln d)) and 1.1 times the second", "95% Wilson intervals over neurons",
-        "over training the share of neurons that kept theirs", "no attack and no data enter",
+        "over training the share kept", "no attack and no data enter",
         f"Run {finished_store.run}, checkpoint at step 80",
     ):  # fmt: skip
         assert part in data.caption

@@ -70,7 +70,10 @@ VIEW = ViewDeclaration(
     "and 12).",
     (SPARSE_CODING,),
     options=(
-        Option("moment", "now", {**NAMES, "clean": "after clean"}, "When: how many neurons hold each feature of the dictionary."),
+        Option(
+            "moment", "now", {**NAMES, "clean": "after clean"},
+            "When: how many neurons hold each feature of the dictionary.",
+        ),
         Option(
             "mark", "both",
             {"both": "lost, gained", "lost": "lost", "gained": "gained", "none": "neither"},

@@ -125,7 +125,7 @@ class MainWindow(QMainWindow):
     def _take_view(self, view: View) -> None:
         """Connect a view that was just made, and show it in its panel."""
         view.neuron_hovered.connect(self._highlight)
-        view.neuron_selected.connect(self._highlight)
+        view.neuron_selected.connect(self.shelf.choose)
         view.command_requested.connect(self.controller.send)
         if isinstance(view, TaskView):
             view.view_requested.connect(self.panels.bring)

@@ -53,6 +53,12 @@ class ViewShelf(QObject):
         for view in self._made.values():
             view.forget()
 
+    def choose(self, neuron: int) -> None:
+        """A neuron was clicked in one of the views: show it in all that show the run."""
+        for view in self._made.values():
+            if view.run:
+                view.select(neuron)
+
     def set_playing(self, playing: bool) -> None:
         """Training goes on or pauses: for the views that are made, and those to come."""
         self._playing = playing

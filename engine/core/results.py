@@ -18,6 +18,9 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 ALIVE = 0.3  # a neuron is alive if its norm exceeds this share of the largest norm
+GAP = 0.1  # a neuron leads on a feature if its coefficient there exceeds the second by this share
+FATES = ("kept", "changed", "died", "revived", "dead")  # of a neuron between two moments, see FeatureOf.fate
+WINNER_GROUPS = ("winners", "wrong sign", "unclear", "others")  # of neurons at the start, see Winners.fate
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,16 @@ class FeatureOf:
         same: BoolArray = (self.feature == other.feature) & (self.sign == other.sign)
         return same
 
+    def fate(self, later: FeatureOf) -> IntArray:
+        """What has become of each neuron (m,) until ``later``, as a place in :data:`FATES`.
+
+        ``kept``: alive at both moments, with the same feature and sign; ``changed``: alive at both, with another
+        feature or sign; ``died``: alive before alone; ``revived``: alive later alone; ``dead``: at neither.
+        """
+        both = self.alive & later.alive
+        cases = [both & self.same(later), both, self.alive, later.alive]
+        return np.select(cases, [np.int64(i) for i in range(4)], np.int64(4))
+
 
 @dataclass(frozen=True, slots=True)
 class FeatureFates:
@@ -103,6 +116,12 @@ class FeatureFates:
     start: FeatureOf
     clean: FeatureOf | None
     now: FeatureOf
+
+    @property
+    def moments(self) -> dict[str, FeatureOf]:
+        """``start``, ``clean`` once clean training has ended, and ``now``."""
+        found = {"start": self.start, "clean": self.clean, "now": self.now}
+        return {name: moment for name, moment in found.items() if moment is not None}
 
     @property
     def kept_share(self) -> float:
@@ -214,11 +233,11 @@ class Winners:
     """Lottery tickets: neurons whose start leads on one feature with the right sign, and their fate.
 
     Per neuron (m,): ``feature`` its leading feature j(i) at the start; ``leads`` whether that leads clearly (at least
-    the bias at the start, and 1 + gap times the second); ``right_sign`` whether it has the sign of w_star there;
-    ``became`` whether the neuron is alive now, with the same feature and the right sign. Winners lead with the right
-    sign. ``sound`` (m,) are the neurons alive now with the right sign on their feature of now, whatever they began as,
-    and ``head_start`` (m,) is the share of features on which such a neuron's start had less of the right sign than on
-    that one (0 for the rest): 0.5 on average if the start decides nothing.
+    ``threshold``, the bias at the start, and 1 + :data:`GAP` times the second); ``right_sign`` whether it has the sign
+    of w_star there; ``became`` whether the neuron is alive now, with the same feature and the right sign. Winners lead
+    with the right sign. ``sound`` (m,) are the neurons alive now with the right sign on their feature of now, whatever
+    they began as, and ``head_start`` (m,) is the share of features on which such a neuron's start had less of the right
+    sign than on that one (0 for the rest): 0.5 on average if the start decides nothing.
 
     Per feature (D,): ``winners``; ``fulfilled``, those of them that became the feature's neuron; ``neurons``, all the
     sound ones that are this feature's now.
@@ -233,6 +252,7 @@ class Winners:
     winners: IntArray
     fulfilled: IntArray
     neurons: IntArray
+    threshold: float
 
     @property
     def winner(self) -> BoolArray:
@@ -248,8 +268,8 @@ class Winners:
     def fate(self, group: str) -> tuple[int, int]:
         """How many of a group became their leading feature's neuron, and how many there are.
 
-        ``winners``; ``wrong sign``, which lead as clearly with the wrong sign; ``unclear``, which lead on nothing;
-        ``others``, all but the winners.
+        ``group`` is one of :data:`WINNER_GROUPS`: ``winners``; ``wrong sign``, which lead as clearly with the wrong
+        sign; ``unclear``, which lead on nothing; ``others``, all but the winners.
         """
         members = {
             "winners": self.winner,

@@ -13,10 +13,8 @@ import torch
 from torch import Tensor
 
 from engine.core.arrays import frozen
-from engine.core.results import Winners
+from engine.core.results import GAP, Winners
 from engine.probes.mixture import alive
-
-GAP = 0.1  # the leading coefficient exceeds the second by this share
 
 
 def winners(start: Tensor, now: Tensor, dictionary: Tensor, target: Tensor, sigma_0: float) -> Winners:
@@ -29,7 +27,8 @@ def winners(start: Tensor, now: Tensor, dictionary: Tensor, target: Tensor, sigm
     top = C0.abs().topk(2, dim=1)
     feature = top.indices[:, 0]
     first, second = top.values.unbind(1)
-    leads = (first >= sigma_0 * math.sqrt(2 * math.log(start.shape[1]))) & (first >= (1 + GAP) * second)
+    threshold = sigma_0 * math.sqrt(2 * math.log(start.shape[1]))
+    leads = (first >= threshold) & (first >= (1 + GAP) * second)
     right_sign = _at(C0, feature) * target[feature] > 0
     feature_now = C.abs().argmax(dim=1)
     sound = alive(torch.linalg.vector_norm(now, dim=1)) & (_at(C, feature_now) * target[feature_now] > 0)
@@ -51,6 +50,7 @@ def winners(start: Tensor, now: Tensor, dictionary: Tensor, target: Tensor, sigm
         winners=frozen(count(winner, feature)),
         fulfilled=frozen(count(winner & became, feature)),
         neurons=frozen(count(sound, feature_now)),
+        threshold=threshold,
     )
 
 

@@ -87,6 +87,10 @@ class View(QWidget):
     def highlight(self, neuron: int) -> None:
         """Mark one neuron, because it is hovered here or in another view; −1 unmarks."""
 
+    def select(self, neuron: int) -> None:
+        """One neuron was clicked, here or in another view."""
+        self.highlight(neuron)
+
     def set_theme(self, theme: Theme) -> None:
         """Take new colours at once."""
         self.theme = theme

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from engine.core import metrics
+from engine.core.results import FATES
 from engine.data.dictionaries import dictionaries
 from engine.probes.feature_fates import feature_fates, scalars
 from engine.probes.low_rank import without_direction
@@ -41,6 +44,17 @@ def test_fates_one_neuron_at_a_time() -> None:
     assert np.flatnonzero(found.now.neurons).tolist() == [0, 1, 3, 4, 8]
     assert found.now.neurons.sum() == 5
     assert scalars(found) == {metrics.HELD: 5.0, metrics.KEPT: 0.5}
+
+
+def test_each_neuron_has_one_fate_between_two_moments() -> None:
+    found = feature_fates(START, CLEAN, NOW, DICTIONARY)
+    assert found.clean is not None
+    words = lambda fates: [FATES[i] for i in fates]  # noqa: E731
+    assert words(found.start.fate(found.clean)) == ["kept", "kept", "changed", "died", "changed", "kept"]
+    assert words(found.clean.fate(found.now)) == ["kept", "changed", "changed", "revived", "kept", "died"]
+    dead = dataclasses.replace(found.now, alive=np.zeros(6, bool))
+    assert words(dead.fate(dead)) == ["dead"] * 6
+    assert list(found.moments) == ["start", "clean", "now"]
 
 
 def test_before_the_end_of_clean_training_nothing_is_kept_or_lost() -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.core.results import Winners
-from engine.probes.winners import GAP, winners
+from engine.core.results import GAP, Winners
+from engine.probes.winners import winners
 from engine.run.session import Session
 from tests.tiny_runs import advance
 

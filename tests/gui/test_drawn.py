@@ -25,6 +25,7 @@ from fp_gui.views.base import view_types, views
 from tests.engine.test_race_figure import CLAIMS, RACE
 from tests.engine.test_race_figure import write as write_race
 from tests.gui import test_claims_view as of_claims
+from tests.gui import test_feature_fates_view as of_fates
 from tests.gui import test_image_views as of_images
 from tests.gui import test_objectives_view as of_objectives
 from tests.gui import test_perturbation_view as of_perturbation
@@ -239,6 +240,40 @@ def perturbation(read, folder):
     for picture, values in zip(view.pictures, (found.x[3], None, found.x[3] + found.delta[3]), strict=True):
         if values is not None:
             assert np.abs(picture.image.image.ravel() - byte(values, scale)).max() <= 1
+
+
+FATES = {"kept": BLUE, "changed": PURPLE, "died": VERMILION, "revived": GREEN, "dead": GREY}
+
+
+def feature_fates(read, folder):
+    view = read.view
+    view.render(of_fates.make())
+    for i, (name, pair) in enumerate(FATES.items()):
+        bar = view.bars.parts[name]
+        assert [float(w) for w in bar.opts["width"]] == [counts[i] for counts in of_fates.COUNTS.values()]
+        assert list(bar.opts["y"]) == [2, 1, 0]
+        read.is_(bar.opts["pen"].color(), pair)
+        if name != "dead":
+            read.is_(bar.opts["brush"].color(), pair)
+    cells = view.map.image.image.reshape(9, 4).astype(int)
+    counts = np.array([2, 1, 0, 0, 1, 1, 0, 1, 1])
+    for count, colour in ((1, (0, 34, 78)), (2, (255, 234, 70))):  # both ends of cividis
+        assert (np.abs(cells[counts == count] - (*colour, 255)) <= 2).all()
+    assert (cells[counts == 0, 3] == 0).all()
+    read.hollow(view.map.none, [2.5], [0.5], MUTED, "x")
+    read.marks(view.map.signs["lost"], [0.5, 0.5], [1.5, 2.5], VERMILION, "t")
+    read.marks(view.map.signs["gained"], [1.5], [2.5], GREEN, "t1")
+    shown = {group: tuple(cell.text() for cell in cells) for group, cells in view.table.cells.items()}
+    assert shown == {
+        "winners": ("3 of 5", "0.600 [{:.3f}, {:.3f}]".format(*wilson(0.6, 5))),
+        "wrong sign": ("0 of 1", "0.000 [{:.3f}, {:.3f}]".format(*wilson(0, 1))),
+        "unclear": ("1 of 3", "0.333 [{:.3f}, {:.3f}]".format(*wilson(1 / 3, 3))),
+        "others": ("1 of 4", "0.250 [{:.3f}, {:.3f}]".format(*wilson(0.25, 4))),
+    }
+    assert view.table.head_start.text() == "Head start 0.750, n = 7 (0.5: by chance)"
+    history = of_fates.record()
+    read.line(view.time.curves["now"].line, history[metrics.HELD].steps, history[metrics.HELD].values, BLUE)
+    read.level(view.total, 9, TEXT, DOTTED)
 
 
 def race(read, folder):
@@ -579,6 +614,7 @@ CASES: dict[str, Callable[[Reader, Path], None]] = {
     "neurons": neurons, "mixtures": mixtures, "robustness": robustness, "radius": radius, "perturbation": perturbation,
     "race": race, "low_rank": low_rank, "local": local, "claims": claims, "filters": filters, "layers": layers,
     "examples": examples, "objectives": objectives, "transfer": transfer, "cosines": cosines, "spectrum": spectrum,
+    "feature_fates": feature_fates,
 }  # fmt: skip
 
 
@@ -600,7 +636,9 @@ def test_what_is_drawn_of_the_clean_net_are_its_numbers(qtbot, tmp_path, name, t
     BESIDE[name](Reader(view, theme), tmp_path)
 
 
-RECOLOURED = ("mixtures", "robustness", "radius", "race", "low_rank", "layers", "cosines", "spectrum")
+RECOLOURED = (
+    "mixtures", "robustness", "radius", "feature_fates", "race", "low_rank", "layers", "cosines", "spectrum",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", RECOLOURED)

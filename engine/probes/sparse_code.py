@@ -23,8 +23,9 @@ from engine.core.errors import ConfigError
 from engine.models.layers import Layer
 from engine.probes.mixture import alive
 
-CHUNK = 64  # vectors rebuilt in one slice
-PATIENCE = 4  # knots of a Lasso path for each filter: now and then one leaves it again
+CHUNK = 64  # vectors whose Lasso is found in one slice
+NUMBERS = 8_000_000  # that a slice of matching pursuit keeps at most: 64 MB
+PATIENCE = 2  # knots of a Lasso path for each filter: now and then one leaves it again
 TINY = 1e-9
 
 Left = Generator[float, None, Tensor]
@@ -84,10 +85,10 @@ def matching_pursuit(atoms: Tensor, vectors: Tensor, most: int) -> Left:
 
     One atom after the other, the one of largest inner product with what is left; the best coefficients of all chosen.
     """
-    parts = []
-    for start in range(0, len(vectors), CHUNK):
-        parts.append(_pursue(atoms, vectors[start : start + CHUNK], most))
-        yield min(1.0, (start + CHUNK) / len(vectors))
+    parts, rows = [], max(1, NUMBERS // max(1, most * vectors.shape[1]))
+    for start in range(0, len(vectors), rows):
+        parts.append(_pursue(atoms, vectors[start : start + rows], most))
+        yield min(1.0, (start + rows) / len(vectors))
     return torch.cat(parts)
 
 
@@ -100,9 +101,10 @@ def _pursue(atoms: Tensor, vectors: Tensor, most: int) -> Tensor:
     for k in range(most):
         chosen = (rest @ atoms.T).abs_().masked_fill_(~free, -1.0).argmax(1)
         free[rows, chosen] = False
-        new, span = atoms[chosen], basis[:, :k]
+        new, span = atoms[chosen].unsqueeze(2), basis[:, :k]
         for _ in range(2):  # the second time against rounding
-            new = new - torch.einsum("nk,nkd->nd", torch.einsum("nkd,nd->nk", span, new), span)
+            new = new - span.transpose(1, 2) @ (span @ new)
+        new = new.squeeze(2)
         size = torch.linalg.vector_norm(new, dim=1, keepdim=True)
         new = torch.where(size > TINY, new / size.clamp_min(TINY), 0.0)  # an atom of that span adds nothing
         basis[:, k] = new

@@ -81,9 +81,7 @@ class SparseCodeView(StudyView[SparseCodes]):
         """Draw the curves in the chosen filters, the marks on them and the numbers."""
         item = self.errors.getPlotItem()
         item.clear()
-        item.addItem(
-            pg.InfiniteLine(found.error, angle=0, pen=pg.mkPen(self.theme.muted, style=Qt.PenStyle.DotLine))
-        )
+        item.addItem(pg.InfiniteLine(found.error, angle=0, pen=pg.mkPen(self.theme.muted, style=Qt.PenStyle.DotLine)))
         curves = found.chosen(self.filters.value, self.method.value)
         self.verdict.setText(" ".join(found.findings(self.filters.value, self.method.value)))
         self.table.setRowCount(len(curves))

@@ -370,7 +370,11 @@ def test_a_wrong_study_is_one_line_and_writes_nothing(
         run(tiny_images(), places["EARLY"], until=3)
     assert message in refused(call, *[places.get(a, a) for a in arguments])
     for folder in places.values():
-        assert not [name for name in ("local.json", "low_rank.json", "race.json", "sparse_code.json") if (folder / name).exists()]
+        assert not [
+            name
+            for name in ("local.json", "low_rank.json", "race.json", "sparse_code.json")
+            if (folder / name).exists()
+        ]
 
 
 # --- export
@@ -399,9 +403,17 @@ def test_export_refuses_views_of_the_other_world(call: Call, digits: Path, finis
     error = refused(call, "export", digits, "--view", "neurons", "--out", out)
     assert "view: got 'neurons'; allowed for a run on digits: " in error
     allowed = error.strip().split("digits: ")[1].split(", ")
-    assert {"filters", "layers", "examples", "features", "local", "low_rank", "radius", "robustness", "sparse_code"} <= set(
-        allowed
-    )
+    assert {
+        "filters",
+        "layers",
+        "examples",
+        "features",
+        "local",
+        "low_rank",
+        "radius",
+        "robustness",
+        "sparse_code",
+    } <= set(allowed)
     assert not {"neurons", "mixtures", "perturbation", "race"} & set(allowed)
     error = refused(call, "export", finished_run, "--view", "filters", "--out", out)
     assert "view: got 'filters'; allowed for a run on sparse_coding: " in error

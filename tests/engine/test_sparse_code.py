@@ -18,7 +18,7 @@ from engine.core.errors import ConfigError, StoreError
 from engine.core.slices import finish
 from engine.figures.export import export
 from engine.models.layers import layers
-from engine.probes.sparse_code import centred, dictionary, given, lasso, matching_pursuit, needed, relative_errors
+from engine.probes.sparse_code import dictionary, given, lasso, matching_pursuit, needed, relative_errors
 from engine.studies.base import write_record
 from engine.studies.clean_end import CleanEnd
 from engine.studies.questions.sparse_code import FilterCount, SparseCodes, SparseStudy

@@ -70,7 +70,13 @@ def test_every_view_is_exported_as_it_is_shown(qapp: QApplication, qtbot: QtBot,
         chosen, out = dialog.chosen, dialog.out
         offered = set(dialog.views)
         assert offered == {each.name for each in view_types() if controller.config.kind in each.kinds}
-        assert offered - set(chosen) <= {"race", "local", "low_rank", "sparse_code", "claims"}  # not measured on this run
+        assert offered - set(chosen) <= {
+            "race",
+            "local",
+            "low_rank",
+            "sparse_code",
+            "claims",
+        }  # not measured on this run
         shown = {name: window.shelf.get(name).options() for name in chosen}
         qtbot.keyClick(dialog.focusWidget() or dialog, Qt.Key.Key_Return)
         assert window.exporter.busy

@@ -29,7 +29,7 @@ def curve(vectors: str, filters: str, method: str) -> dict[str, Any]:
              "reached": 0.0 if number is None else 1.0}  # fmt: skip
     return {
         "vectors": vectors, "filters": filters, "method": method, "n": 200, "median": values,
-        "q10": [1.0, *(v - 0.02 for v in values[1:])], "q90": [1.0, *(v + 0.06 for v in values[1:])], "count": count,
+        "q10": [1.0, *(v - 0.02 for v in values[1:])], "q90": [1.0, *(v + 0.03 for v in values[1:])], "count": count,
     }  # fmt: skip
 
 

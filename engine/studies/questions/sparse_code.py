@@ -135,9 +135,8 @@ class SparseCodes:
         curves = self.chosen(filters, method)
         image, clean, now, noise = (curves[name].count for name in VECTORS)
         texts = {name: curve.count.text(curve.most) for name, curve in curves.items()}
-        numbers = (
-            f"Filters for {self.error:.0%} error: {', '.join(f'{VECTORS[name]} {text}' for name, text in texts.items())}."
-        )
+        listed = ", ".join(f"{VECTORS[name]} {text}" for name, text in texts.items())
+        numbers = f"Filters for {self.error:.0%} error: {listed}."
         if image.below(clean):
             first = "As in the paper, images need fewer than the clean network's perturbations."
         elif clean.below(image):
@@ -168,8 +167,8 @@ class SparseCodes:
             f"({self.values} values each, the same number of filters for each)"
         )
         return (
-            f"Rebuilt: {where}, without the mean of each channel. Filters: alive ones, without their mean, of length 1, "
-            f"with coefficients of either sign: {self.atoms['now']} purified, {self.atoms['clean']} clean, "
+            f"Rebuilt: {where}, without the mean of each channel. Filters: alive ones, without their mean, of length "
+            f"1, with coefficients of either sign: {self.atoms['now']} purified, {self.atoms['clean']} clean, "
             f"{self.atoms['start']} of the start. Error: what is left, ‖rest‖₂/‖vector‖₂. Random vectors: Gaussian."
         )
 
@@ -185,7 +184,7 @@ class SparseCodes:
 
 @studies.register("sparse")
 class SparseStudy(Study[SparseCodes]):
-    """Rebuild images and perturbations from few first-layer filters (matching pursuit, Lasso); write sparse_code.json."""
+    """Rebuild images and perturbations from few first-layer filters (OMP, Lasso); write sparse_code.json."""
 
     file = "sparse_code.json"
     made_by = "sparse {}"

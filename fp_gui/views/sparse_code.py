@@ -66,15 +66,16 @@ class SparseCodeView(StudyView[SparseCodes]):
 
     @Slot()
     def _chosen(self) -> None:
-        if self.found is not None:
+        if self.found is not None and self.snapshot is not None:
             self.draw(self.found)
+            self.protocol.setText(self.caption(self.found, self.snapshot.step))
 
     def caption(self, found: SparseCodes, step: int) -> str:
         """Whose filters and perturbations they are, what was rebuilt and how it was attacked."""
         later = f"; the run is at step {step:,} now" if step > found.step else ""
         return (
             f"Clean network: step {found.clean_step:,}; purified: step {found.step:,}{later}. {found.what} {found.how} "
-            f"Medians over {found.n} inputs, bands 10 to 90% of them."
+            f"Medians over {found.inputs(self.filters.value, self.method.value)} inputs, bands 10 to 90% of them."
         )
 
     def draw(self, found: SparseCodes) -> None:

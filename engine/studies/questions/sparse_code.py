@@ -130,6 +130,10 @@ class SparseCodes:
         found = {c.vectors: c for c in self.curves if (c.filters, c.method) == (filters, method)}
         return {name: found[name] for name in VECTORS}
 
+    def inputs(self, filters: str, method: str) -> int:
+        """How many inputs these medians are over; a Lasso is found for fewer, as it takes long."""
+        return max(curve.n for curve in self.chosen(filters, method).values())
+
     def findings(self, filters: str = "now", method: str = "omp") -> tuple[str, ...]:
         """What was found, in sentences: the numbers, what the paper says of them, and how dense dense is."""
         curves = self.chosen(filters, method)
@@ -249,7 +253,8 @@ class SparseStudy(Study[SparseCodes]):
                 curves = record.chosen(filters, method).values()
                 cells = "".join(f"{curve.count.text(curve.most):>16}" for curve in curves)
                 lines.append(f"  {f'{where}, {how}':<38}{cells}")
-        lines.append(f"Medians over {record.n} inputs with 95% intervals.")
+        inputs = ", ".join(f"{how} {record.inputs('now', method)}" for method, how in METHODS.items())
+        lines.append(f"Medians with 95% intervals over inputs ({inputs}).")
         return "\n".join([*lines, *record.findings()[1:]])
 
 

@@ -12,7 +12,7 @@ from engine.config.experiment import IMAGES
 from engine.figures.base import Column, Drawer, FigureData, Table, figures, provenance, training
 from engine.figures.declare import DARK_GREEN, GREEN, GREY, MOMENT_LOOKS, PALE_GREY, Look, Option, ViewDeclaration
 from engine.figures.style import DASHES, MARKERS, legend_above, narrow
-from engine.studies.questions.sparse_code import FILTERS, METHODS, VECTORS, SparseCodes, SparseStudy, Vectors
+from engine.studies.questions.sparse_code import FILTERS, METHODS, VECTORS, SparseCodes, SparseStudy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from engine.run.store import Checkpoint, Store
 
 CLEAN, NOW = MOMENT_LOOKS["clean"], MOMENT_LOOKS["now"]
-LOOKS: Mapping[Vectors, Look] = {
+LOOKS: Mapping[str, Look] = {
     "image": Look(VECTORS["image"], DARK_GREEN, GREEN, "square", "dashed"),
     "clean": Look(VECTORS["clean"], CLEAN.light, CLEAN.dark, CLEAN.marker, "dash-dot"),
     "now": Look(VECTORS["now"], NOW.light, NOW.dark, NOW.marker),
@@ -30,11 +30,11 @@ VIEW = ViewDeclaration(
     "sparse_code", "Sparse or dense?", 125,
     "How few first-layer filters rebuild images and perturbations (paper, section 5).", (IMAGES,),
     options=(
-        Option("filters", "now", FILTERS, "Filters that all is rebuilt from."),  # type: ignore[arg-type]
+        Option("filters", "now", FILTERS, "Filters that all is rebuilt from."),
         Option("method", "omp", METHODS, "How filters are chosen: one by one, or by the Lasso's penalty, which also "
-               "shrinks their coefficients."),  # type: ignore[arg-type]
+               "shrinks their coefficients."),
     ),
-    looks=LOOKS,  # type: ignore[arg-type]
+    looks=LOOKS,
     file=SparseStudy.file,
 )  # fmt: skip
 
@@ -63,7 +63,7 @@ class SparseFigure(FigureData):
             most = max(most, curve.most)
             axes.fill_between(number, curve.q10, curve.q90, color=look.light, alpha=0.15, lw=0)
             axes.plot(number, curve.median, color=look.light, ls=DASHES[look.dash])
-            if count.median is not None:
+            if count.median is not None and count.low is not None:
                 high = curve.most if count.high is None else count.high
                 axes.hlines(error, count.low, high, color=look.light, lw=1.6)
             at = [] if count.median is None else [count.median]
@@ -72,7 +72,7 @@ class SparseFigure(FigureData):
                 label=f"{look.label}: {count.text(curve.most)}",
             )  # fmt: skip
         axes.set(
-            xlim=(0, max(most, 1)), ylim=(0, 1.02), xlabel=f"number of {FILTERS[self.filters]}",  # type: ignore[index]
+            xlim=(0, max(most, 1)), ylim=(0, 1.02), xlabel=f"number of {FILTERS[self.filters]}",
             ylabel="relative error that is left",
         )  # fmt: skip
         axes.grid(axis="y", color="0.9", lw=0.5)
@@ -95,10 +95,10 @@ class SparseDrawer(Drawer):
         tables: dict[str, Table] = {"": _curves(study, filters, method), "numbers": _numbers(study)}
         caption = "\n".join(
             [
-                f"Error that is left of images and perturbations against the number of {FILTERS[filters]} "  # type: ignore[index]
-                f"that they are rebuilt from by {METHODS[method]}: medians over {study.inputs(filters, method)} inputs, bands from the 10% "  # type: ignore[index]
-                f"to the 90% quantile. Marks, bars and key: the median number of filters for {study.error:.0%} error "
-                "and its 95% interval over inputs.",
+                f"Error that is left of images and perturbations against the number of {FILTERS[filters]} "
+                f"that they are rebuilt from by {METHODS[method]}: medians over {study.inputs(filters, method)} inputs, "
+                "bands from the 10% to the 90% quantile. Marks, bars and key: the median number of filters for "
+                f"{study.error:.0%} error and its 95% interval over inputs.",
                 study.what,
                 " ".join(study.findings(filters, method)),
                 f"{study.how} Clean network: step {study.clean_step}, purified: step {study.step}.",

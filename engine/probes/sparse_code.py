@@ -61,13 +61,13 @@ def _patches(image: Tensor, module: nn.Conv2d | nn.Linear) -> Tensor:
     sides = zip(module.kernel_size, module.dilation, module.stride, strict=True)
     step = [stride * -(-(dilation * (size - 1) + 1) // stride) for size, dilation, stride in sides]
     padding = (0, 0) if isinstance(module.padding, str) else module.padding
-    found = nn.functional.unfold(image, module.kernel_size, module.dilation, padding, step)
+    found = nn.functional.unfold(image, module.kernel_size, module.dilation, padding, tuple(step))
     return found.transpose(1, 2)
 
 
 def centred(vectors: Tensor, channels: int) -> Tensor:
     """``vectors`` (…, values), channel after channel, without the mean of each channel; float64 on the CPU."""
-    parts = vectors.cpu().double().unflatten(-1, (channels, -1))
+    parts = vectors.cpu().double().reshape(*vectors.shape[:-1], channels, -1)
     return (parts - parts.mean(-1, keepdim=True)).flatten(-2)
 
 
@@ -77,7 +77,8 @@ def dictionary(filters: Tensor, channels: int) -> Tensor:
     atoms = centred(living, channels)
     size = torch.linalg.vector_norm(atoms, dim=1, keepdim=True)
     kept = size[:, 0] > TINY * torch.linalg.vector_norm(living.cpu().double(), dim=1)
-    return atoms[kept] / size[kept]
+    found: Tensor = atoms[kept] / size[kept]
+    return found
 
 
 def matching_pursuit(atoms: Tensor, vectors: Tensor, most: int) -> Left:
@@ -119,8 +120,8 @@ def lasso(atoms: Tensor, vectors: Tensor, most: int) -> Left:
     With k atoms: the least that any penalty leaves whose solution has at most k coefficients that are not 0. The
     coefficients are the Lasso's own, shrunk by the penalty.
     """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import lars_path_gram
+    from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped]
+    from sklearn.linear_model import lars_path_gram  # type: ignore[import-untyped]
 
     matrix, length = atoms.numpy(), torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
     targets = (vectors / length.clamp_min(1e-300)).numpy()  # as some tolerances of the path are absolute
@@ -137,7 +138,8 @@ def lasso(atoms: Tensor, vectors: Tensor, most: int) -> Left:
             np.minimum.at(left[i], count[within], size)
         if i % CHUNK == CHUNK - 1:
             yield (i + 1) / len(targets)
-    return torch.from_numpy(np.minimum.accumulate(left, axis=1)) * length.square()
+    found: Tensor = torch.from_numpy(np.minimum.accumulate(left, axis=1)) * length.square()
+    return found
 
 
 METHODS: dict[str, Callable[[Tensor, Tensor, int], Left]] = {"omp": matching_pursuit, "lasso": lasso}

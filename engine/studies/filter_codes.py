@@ -94,7 +94,7 @@ def filter_codes(folder: Path, n: int, progress: Progress) -> FilterCodes:
             tell = stages.begin(f"{NAMES[moment]} filters: {rebuild.__name__.replace('_', ' ')}")
             some = torch.stack([each[: INPUTS[method]] for each in targets.values()])
             with _one_thread():
-                left = finish(rebuild(atoms, some.flatten(0, 2), most), tell).unflatten(0, some.shape[:3])
+                left = finish(rebuild(atoms, some.flatten(0, 2), most), tell).reshape(*some.shape[:3], -1)
             errors = [sparse_code.relative_errors(each) for each in left]
             coded += [Coded(name, moment, method, each) for name, each in zip(targets, errors, strict=True)]
     return FilterCodes(end, protocol, first.info, seen.shape[1], seen.shape[2], counts, robust, tuple(coded))

@@ -95,7 +95,7 @@ class SparseCodeView(StudyView[SparseCodes]):
                 f"{count.reached:.0%} of {curve.n}",
             )  # fmt: skip
             fill_row(self.table, row, texts)
-        item.setLabel("bottom", f"number of {FILTERS[self.filters.value]}")  # type: ignore[index]
+        item.setLabel("bottom", f"number of {FILTERS[self.filters.value]}")
         item.setXRange(0, max([1, *(curve.most for curve in curves.values())]), padding=0.01)
         item.setYRange(0, 1, padding=0.02)
 

@@ -26,12 +26,12 @@ Vectors = Literal["image", "clean", "now", "random"]
 Filters = Literal["now", "clean", "start"]
 Method = Literal["omp", "lasso"]
 
-VECTORS: dict[Vectors, str] = {
+VECTORS: dict[str, str] = {
     "image": "images", "clean": "the clean network's perturbations", "now": "the purified network's perturbations",
     "random": "random vectors",
 }  # fmt: skip
-FILTERS: dict[Filters, str] = {"now": "purified filters", "clean": "clean filters", "start": "filters of the start"}
-METHODS: dict[Method, str] = {"omp": "matching pursuit", "lasso": "Lasso"}
+FILTERS: dict[str, str] = {"now": "purified filters", "clean": "clean filters", "start": "filters of the start"}
+METHODS: dict[str, str] = {"omp": "matching pursuit", "lasso": "Lasso"}
 QUANTILES = (0.1, 0.9)  # of inputs, that bands reach to
 
 
@@ -59,10 +59,10 @@ class FilterCount:
             return cls(None, None, None, None, None, None, 0.0)
         row = np.sort(needed)
         rank = max(0, math.floor((n - Z95 * math.sqrt(n)) / 2) - 1)
-        places = ((n - 1) // 2, rank, n - 1 - rank, *(min(n - 1, math.ceil(q * n) - 1) for q in QUANTILES))
-        found = [int(row[at]) if math.isfinite(row[at]) else None for at in places]
+        places = ((n - 1) // 2, rank, n - 1 - rank, *(math.ceil(q * n) - 1 for q in QUANTILES))
+        median, low, high, q10, q90 = (int(row[at]) if math.isfinite(row[at]) else None for at in places)
         reached = float(np.isfinite(row).mean())
-        return cls(*found, float(row.mean()) if reached == 1 else None, reached)
+        return cls(median, low, high, q10, q90, float(row.mean()) if reached == 1 else None, reached)
 
     def text(self, most: int) -> str:
         """Median and interval, e.g. ``8 [8, 9]``; ``most`` were tried."""
@@ -125,9 +125,11 @@ class SparseCodes:
     robust: dict[Literal["clean", "now"], Interval]
     curves: tuple[SparseCurve, ...]
 
-    def chosen(self, filters: str, method: str) -> dict[Vectors, SparseCurve]:
+    def chosen(self, filters: str, method: str) -> dict[str, SparseCurve]:
         """The curves in the filters of one moment by one method, by what is rebuilt."""
-        found = {c.vectors: c for c in self.curves if (c.filters, c.method) == (filters, method)}
+        found: dict[str, SparseCurve] = {
+            c.vectors: c for c in self.curves if (c.filters, c.method) == (filters, method)
+        }
         return {name: found[name] for name in VECTORS}
 
     def inputs(self, filters: str, method: str) -> int:

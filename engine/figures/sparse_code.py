@@ -96,8 +96,8 @@ class SparseDrawer(Drawer):
         caption = "\n".join(
             [
                 f"Error that is left of images and perturbations against the number of {FILTERS[filters]} "
-                f"that they are rebuilt from by {METHODS[method]}: medians over {study.inputs(filters, method)} inputs, "
-                "bands from the 10% to the 90% quantile. Marks, bars and key: the median number of filters for "
+                f"that they are rebuilt from by {METHODS[method]}: medians over {study.inputs(filters, method)} "
+                "inputs, bands from the 10% to the 90% quantile. Marks, bars and key: the median number of filters for "
                 f"{study.error:.0%} error and its 95% interval over inputs.",
                 study.what,
                 " ".join(study.findings(filters, method)),

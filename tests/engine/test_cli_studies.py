@@ -358,6 +358,24 @@ def test_transfer_writes_and_prints(call: Call, digits: Path) -> None:
     (digits / "transfer.json").unlink()
 
 
+def test_sparse_writes_and_prints(call: Call, digits: Path) -> None:
+    code, out, err = call("sparse", digits, "--n", 16, "--error", 0.5)
+    assert (code, err) == (0, "")
+    assert steps_of_progress(out)[0] == "attacking the clean network"
+    written = json.loads((digits / "sparse_code.json").read_text(encoding="utf-8"))
+    assert (written["n"], written["error"], written["layer"]) == (16, 0.5, "conv1")
+    (row,) = re.findall(r"^  purified filters, matching pursuit +(.*)$", out, re.MULTILINE)
+    chosen = [c for c in written["curves"] if (c["filters"], c["method"]) == ("now", "omp")]
+    assert [c["vectors"] for c in chosen] == ["image", "clean", "now", "random"]
+
+    def text(curve: dict[str, Any], key: str) -> str:
+        value = curve["count"][key]
+        return f">{len(curve['median']) - 1}" if value is None else str(value)
+
+    assert re.split(r" {2,}", row) == [f"{text(c, 'median')} [{text(c, 'low')}, {text(c, 'high')}]" for c in chosen]
+    assert "paper" in out.splitlines()[-3]
+
+
 WRONG: dict[str, tuple[list[str], str]] = {
     "own seed": (["transfer", "RUN", "--other-seed", "0"], "--other-seed: got 0; allowed: a whole number from 0 to"),
     "transfer early": (["transfer", "EARLY"], "clean training has not ended in this run"),
@@ -378,6 +396,10 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "objective steps": (["objectives", "RUN", "--steps", "0"], "--steps: got 0; allowed"),
     "objective nothing": (["objectives", "EMPTY"], "not a run folder"),
     "objective early": (["objectives", "EARLY"], "clean training has not ended in this run"),
+    "sparse error": (["sparse", "RUN", "--error", "1"], "--error: got 1; allowed: a number above 0 and below 1"),
+    "sparse images": (["sparse", "RUN", "--n", "3"], "--n: got 3; allowed"),
+    "sparse theory": (["sparse", "THEORY"], "needs a network on images"),
+    "sparse early": (["sparse", "EARLY"], "clean training has not ended in this run"),
     "race": (["race", "RUN"], "needs the sparse-coding world; world.name of this run is 'digits'"),
 }
 
@@ -392,7 +414,7 @@ def test_a_wrong_study_is_one_line_and_writes_nothing(
         run(tiny_images(), places["EARLY"], until=3)
     assert message in refused(call, *[places.get(a, a) for a in arguments])
     for folder in places.values():
-        names = ("local.json", "low_rank.json", "objectives.json", "race.json")
+        names = ("local.json", "low_rank.json", "objectives.json", "race.json", "sparse_code.json", "transfer.json")
         assert not [name for name in names if (folder / name).exists()]
 
 
@@ -407,7 +429,7 @@ def test_export_of_all_views_of_images(call: Call, digits: Path, tmp_path: Path)
     written = {path.name for path in out.iterdir() if path.is_dir()}
     assert {"filters", "layers", "examples", "features", "radius", "robustness"} <= written
     assert not {"neurons", "mixtures", "perturbation", "race"} & written
-    assert not {"local", "low_rank"} & written  # no study was made; the reason is said
+    assert not {"local", "low_rank", "sparse_code"} & written  # no study was made; the reason is said
     assert re.search(r"local: skipped, .*python -m engine local", said)
     for view in written:
         height, width, _ = imread(out / view / f"{view}.png").shape
@@ -422,7 +444,17 @@ def test_export_refuses_views_of_the_other_world(call: Call, digits: Path, finis
     error = refused(call, "export", digits, "--view", "neurons", "--out", out)
     assert "view: got 'neurons'; allowed for a run on digits: " in error
     allowed = error.strip().split("digits: ")[1].split(", ")
-    assert {"filters", "layers", "examples", "features", "local", "low_rank", "radius", "robustness"} <= set(allowed)
+    assert {
+        "filters",
+        "layers",
+        "examples",
+        "features",
+        "local",
+        "low_rank",
+        "radius",
+        "robustness",
+        "sparse_code",
+    } <= set(allowed)
     assert not {"neurons", "mixtures", "perturbation", "race"} & set(allowed)
     error = refused(call, "export", finished_run, "--view", "filters", "--out", out)
     assert "view: got 'filters'; allowed for a run on sparse_coding: " in error

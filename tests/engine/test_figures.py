@@ -77,7 +77,7 @@ def collect(store: Store, view: str, step: int | None = None, **options: str) ->
 
 
 def test_views_and_their_options_are_named_in_errors() -> None:
-    on_images = {"filters", "layers", "examples", "features", "local"}
+    on_images = {"filters", "layers", "examples", "features", "local", "sparse_code"}
     assert set(figures) == {*FROM_THE_RUN, *FROM_FILES, *on_images}
     with pytest.raises(ConfigError, match=r"view: got 'nuerons'; allowed: .*neurons"):
         figures["nuerons"]

@@ -53,10 +53,10 @@ def make(folder: Path, until: int = 20, **groups: dict[str, Any]) -> Path:
     return folder
 
 
-def assert_fits(folder: Path, view: str) -> None:
+def assert_fits(folder: Path, view: str, **options: str) -> None:
     """At both widths the figure of the run's study stays in its bounds, with no text below 7 points."""
     store = Store.open(folder, read_only=True)
-    data = figures[view]().collect(store, store.load(), {})
+    data = figures[view]().collect(store, store.load(), figures[view].view.complete(options))
     store.close()
     for width in WIDTHS:
         with mpl.rc_context(cast(Any, STYLE)):

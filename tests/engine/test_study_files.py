@@ -77,6 +77,25 @@ FILES: dict[str, tuple[str, Any]] = {
             "accuracy": [[INTERVAL, INTERVAL], [INTERVAL, INTERVAL]],
         },
     ),
+    "sparse": (
+        "sparse_code.json",
+        {
+            "step": 40, "clean_step": 20, **HEAD, "layer": "hidden", "patches": 1, "values": 64, "error": 0.2,
+            "atoms": {"now": 1, "clean": 1, "start": 1}, "robust": {"clean": INTERVAL, "now": INTERVAL},
+            "curves": [
+                {
+                    "vectors": vectors, "filters": filters, "method": method, "n": 32,
+                    "median": [1.0, 0.25], "q10": [1.0, 0.125], "q90": [1.0, 0.5],
+                    "count": {
+                        "median": 1, "low": 1, "high": None, "q10": 1, "q90": None, "mean": None, "reached": 0.75,
+                    },
+                }
+                for filters in ("now", "clean", "start")
+                for method in ("omp", "lasso")
+                for vectors in ("image", "clean", "now", "random")
+            ],
+        },
+    ),
     "claims": (
         "claims.json",
         [
@@ -108,7 +127,6 @@ def test_read_and_written_again_it_is_the_same(name: str, tmp_path: Path) -> Non
 
 
 def test_an_unknown_study_names_the_known() -> None:
-    with pytest.raises(
-        ConfigError, match="study: got 'noise'; allowed: claims, local, low-rank, objectives, race, transfer"
-    ):
+    allowed = "claims, local, low-rank, objectives, race, sparse, transfer"
+    with pytest.raises(ConfigError, match=f"study: got 'noise'; allowed: {allowed}"):
         studies["noise"]

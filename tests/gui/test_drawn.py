@@ -30,6 +30,7 @@ from tests.gui import test_image_views as of_images
 from tests.gui import test_objectives_view as of_objectives
 from tests.gui import test_perturbation_view as of_perturbation
 from tests.gui import test_radius_view as of_radius
+from tests.gui import test_sparse_code_view as of_sparse_codes
 from tests.gui import test_study_views as of_studies
 from tests.gui import test_transfer_view as of_transfer
 from tests.gui import test_views as of_theory
@@ -370,6 +371,33 @@ def local(read, folder):
     assert first[3:] == ("o", c(BLUE))
 
 
+def sparse_code(read, folder):
+    view = read.view
+    of_studies.write(folder, view.file, of_sparse_codes.CODES)
+    view.render(of_studies.make(folder))
+    c, item = read.colour, view.errors.getPlotItem()
+    found = read.plots(item)
+    looks = {
+        "image": (GREEN, DASHED, "s"), "clean": (VERMILION, DASH_DOT, "t1"), "now": (BLUE, SOLID, "o"),
+        "random": (GREY, DOTTED, "d"),
+    }  # fmt: skip
+    curves = [each[:3] for each in found if len(each[0]) == 4]
+    values = {name: of_sparse_codes.curve(name, "now", "omp") for name in looks}
+    assert curves == [([0, 1, 2, 3], values[n]["median"], (c(pair), dash)) for n, (pair, dash, _) in looks.items()]
+    marks = [(x, y, symbol, fill) for x, y, _, symbol, fill in found if symbol is not None]
+    assert marks == [([k], [0.2], looks[n][2], c(looks[n][0])) for n, k in (("image", 1), ("clean", 3), ("now", 2))]
+    bars = [each[:3] for each in found if len(each[0]) == 2]
+    assert bars == [
+        ([1, 2], [0.2, 0.2], (c(GREEN), SOLID)), ([3, 3], [0.2, 0.2], (c(VERMILION), SOLID)),
+        ([2, 3], [0.2, 0.2], (c(BLUE), SOLID)),
+    ]  # fmt: skip
+    bands = [i for i in item.items if type(i).__name__ == "FillBetweenItem"]
+    for band, (name, (pair, _, _)) in zip(bands, looks.items(), strict=True):
+        read.area(band, [0, 1, 2, 3], values[name]["q10"], values[name]["q90"], pair)
+    (level,) = [i for i in item.items if type(i).__name__ == "InfiniteLine"]
+    read.level(level, 0.2, MUTED, DOTTED)
+
+
 def claims(read, folder):
     view = read.view
     (folder / view.file).write_text(json.dumps(CLAIMS), encoding="utf-8")
@@ -614,7 +642,7 @@ CASES: dict[str, Callable[[Reader, Path], None]] = {
     "neurons": neurons, "mixtures": mixtures, "robustness": robustness, "radius": radius, "perturbation": perturbation,
     "race": race, "low_rank": low_rank, "local": local, "claims": claims, "filters": filters, "layers": layers,
     "examples": examples, "objectives": objectives, "transfer": transfer, "cosines": cosines, "spectrum": spectrum,
-    "feature_fates": feature_fates,
+    "feature_fates": feature_fates, "sparse_code": sparse_code,
 }  # fmt: skip
 
 
@@ -638,6 +666,7 @@ def test_what_is_drawn_of_the_clean_net_are_its_numbers(qtbot, tmp_path, name, t
 
 RECOLOURED = (
     "mixtures", "robustness", "radius", "feature_fates", "race", "low_rank", "layers", "cosines", "spectrum",
+    "sparse_code",
 )  # fmt: skip
 
 

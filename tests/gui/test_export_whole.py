@@ -70,7 +70,7 @@ def test_every_view_is_exported_as_it_is_shown(qapp: QApplication, qtbot: QtBot,
         chosen, out = dialog.chosen, dialog.out
         offered = set(dialog.views)
         assert offered == {each.name for each in view_types() if controller.config.kind in each.kinds}
-        unmeasured = {"race", "local", "low_rank", "objectives", "transfer", "claims"}
+        unmeasured = {"race", "local", "low_rank", "objectives", "transfer", "sparse_code", "claims"}
         assert offered - set(chosen) <= unmeasured
         shown = {name: window.shelf.get(name).options() for name in chosen}
         qtbot.keyClick(dialog.focusWidget() or dialog, Qt.Key.Key_Return)

@@ -17,6 +17,8 @@ _WORDS = {
     metrics.SMALL: "share of neurons whose mixture is smaller than their feature",
     metrics.ALIVE: "alive neurons",
     metrics.HELD: "features of the dictionary that an alive neuron has",
+    metrics.COHERENCE: "coherence of the dictionary, max |⟨M_i,M_j⟩|",
+    metrics.OWN_PURITY: "mean purity of the dictionary's own features",
     metrics.KEPT: "share of neurons that kept feature and sign",
     "principle1/cos_start_clean": "mean cosine (w⁰, w)",
     "principle1/cos_start_now": "mean cosine (w⁰, w′)",
@@ -49,7 +51,7 @@ _QUANTITIES = {
 }
 MODELS = {
     "network": "this network", "oracle": "ideal network", "linear": "linear", "quadratic": "polynomial, degree 2",
-    "cubic": "polynomial, degree 3", "ntk": "NTK",
+    "cubic": "polynomial, degree 3", "ntk": "NTK", "ntk_now": "NTK of now",
 }  # fmt: skip
 TRAINED_BY = {"clean": "clean", "fgm": "FGM", "pgd": "PGD"}
 

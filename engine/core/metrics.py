@@ -28,6 +28,8 @@ MIXTURE_QUANTITIES = ("purity", "pure", "magnitude", "relative", "dense_alignmen
 SUMMARIES = ("median", "q10", "q90", "mean")
 ALIVE = "mixture/alive"  # number of alive neurons
 SMALL = "mixture/small"  # share of the alive neurons whose mixture is smaller than their feature, ‖v_i‖ < |C_ij(i)|
+COHERENCE = "world/coherence"  # of an overcomplete dictionary: max |⟨M_i,M_j⟩|, i ≠ j
+OWN_PURITY = "world/own_purity"  # mean purity of a neuron that is one of its features: what purity can reach there
 HELD = "features/held"  # number of the dictionary's features that some alive neuron has as its own
 KEPT = "features/kept"  # of the neurons alive after clean training and now: share with the same feature and its sign
 

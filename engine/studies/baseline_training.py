@@ -32,7 +32,13 @@ from engine.studies.baseline_models import NTK_NOW, Baseline, Linear, baselines,
 from engine.theory.config import SparseCodingConfig
 from engine.theory.evaluation import HeldOut
 
-STEPS = {"linear": 300, "quadratic": 300, "cubic": 1000, "ntk": 600, NTK_NOW: 600}  # further steps gain less than 0.01 at d = 144
+STEPS = {
+    "linear": 300,
+    "quadratic": 300,
+    "cubic": 1000,
+    "ntk": 600,
+    NTK_NOW: 600,
+}  # further steps gain less than 0.01 at d = 144
 OBJECTIVES = ("clean", "fgm", "pgd")
 PGD_TRAINING = 5  # steps of the attack inside PGD training
 SEARCH_STEPS = 100  # each of a baseline's rates is tried for this long
@@ -286,9 +292,7 @@ class JointTraining:
     joint training has no known end.
     """
 
-    def __init__(
-        self, config: SparseCodingConfig, world: SparseCoding, network: SymmetricRelu | None = None
-    ) -> None:
+    def __init__(self, config: SparseCodingConfig, world: SparseCoding, network: SymmetricRelu | None = None) -> None:
         self.world = world
         self.steps_done = 0
         self.trained_by: list[str] = []

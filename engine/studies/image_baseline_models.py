@@ -39,25 +39,23 @@ class Centred(nn.Module):
 
 
 class Squares(nn.Module):
-    """Pixels z (n, D) → z with all products z_i z_j, i ≤ j; or, where these are too many, with squares ⟨u,z⟩².
+    """Pixels z (n, D) → z with all products z_i z_j; or, where these are too many, with squares ⟨u,z⟩².
 
-    Products of two different pixels are scaled by √2, so that a step on them is a step on a symmetric matrix. The
+    A product of two different pixels is there twice, so that a step on them is a step on a symmetric matrix. The
     ``directions`` u (r, D) are random and stay as they are.
     """
 
     directions: Tensor
-    pairs: Tensor
 
     def __init__(self, width: int, seed: int) -> None:
         super().__init__()
-        exact = width * (width + 1) // 2 <= EXACT_SQUARES
-        pairs = torch.triu_indices(width, width) if exact else torch.empty(2, 0, dtype=torch.int64)
+        products = width * (width + 1) // 2
+        exact = products <= EXACT_SQUARES
         count = 0 if exact else RANDOM_SQUARES
         drawn = torch.randn(count, width, generator=seeded(seed, "baseline squares")) / width**0.5
-        self.register_buffer("pairs", pairs)
         self.register_buffer("directions", drawn)
         self.words = (
-            f"degree 2, exact: {pairs.shape[1]} products of two pixels, {width} pixels" if exact
+            f"degree 2, exact: {products} products of two pixels, {width} pixels" if exact
             else f"degree 2: {count} squares of random directions, {width} pixels"
         )  # fmt: skip
 
@@ -65,9 +63,7 @@ class Squares(nn.Module):
         """*Shape*: (n, D) → (n, F)."""
         if len(self.directions):
             return torch.cat([z, (z @ self.directions.T).square()], 1)
-        first, second = self.pairs
-        weight = torch.where(first == second, 1.0, 2**0.5).to(z)
-        return torch.cat([z, z[:, first] * z[:, second] * weight], 1)
+        return torch.cat([z, (z.unsqueeze(2) * z.unsqueeze(1)).flatten(1)], 1)
 
 
 class FeatureClassifier(nn.Module):
@@ -136,9 +132,7 @@ class TangentKernel(nn.Module):
 Make = Callable[[], nn.Module]
 
 
-def makers(
-    x: Tensor, classes: int, seed: int, start: nn.Module, now: nn.Module | None
-) -> dict[str, tuple[Make, str]]:
+def makers(x: Tensor, classes: int, seed: int, start: nn.Module, now: nn.Module | None) -> dict[str, tuple[Make, str]]:
     """By name: what makes an untrained baseline, and what its features are.
 
     x (n, C, H, W) are training images that means, scales and gates are taken from. ``start`` is the two-layer network

@@ -7,6 +7,7 @@ searched for, and attacked by PGD inside [0, 1] as the network is.
 from __future__ import annotations
 
 import math
+
 import torch
 from torch import Tensor, nn
 
@@ -37,8 +38,8 @@ from engine.studies.baseline_training import (
 )
 from engine.studies.image_baseline_models import RATES, Make, makers
 
-STEPS = 600  # of each training; twice as many gain less than 0.01 on the digits
-SEARCH_STEPS, SEARCH_TAIL = 100, 30  # each rate is tried for so long; the mean loss of the last ones is compared
+STEPS = 300  # of each training
+SEARCH_STEPS, SEARCH_TAIL = 50, 20  # each rate is tried for so long; the mean loss of the last ones is compared
 TWO_LAYER = "two_layer"
 TRAINING = {  # the run's training, but for what belongs to its network
     "training.lr_schedule": "one_cycle", "training.momentum": 0.9, "training.weight_decay": 0.0,
@@ -117,9 +118,7 @@ def _train(
     return mean if math.isfinite(mean) else math.inf
 
 
-def _measure(
-    found: ImageNetwork, name: str, model: ImageClassifier, x: Tensor, y: Tensor
-) -> tuple[Measured, Measured]:
+def _measure(found: ImageNetwork, name: str, model: ImageClassifier, x: Tensor, y: Tensor) -> tuple[Measured, Measured]:
     attack, seed = found.config.attack, found.config.seed
     rows = []
     for protocol in protocols(attack.norm, attack.tau, len(y)):

@@ -80,7 +80,8 @@ class SparseCodingConfig(Config):
         if w.atoms and (w.atoms < w.d if w.dictionary == OVERCOMPLETE else w.atoms != w.d):
             allowed = "or more" if w.dictionary == OVERCOMPLETE else "or 0, as it is orthonormal"
             raise ValueError(
-                f"world.atoms: got {w.atoms}; allowed with world.dictionary = {w.dictionary!r}: world.d = {w.d} {allowed}"
+                f"world.atoms: got {w.atoms}; allowed with world.dictionary = {w.dictionary!r}: world.d = {w.d} "
+                f"{allowed}"
             )
         side = picture_side(w.d)
         allowed = {"dct": "a square", "haar": "the square of an even number"}.get(w.dictionary)

@@ -71,9 +71,7 @@ def test_the_comparison_is_written_recorded_and_told(folder: Path) -> None:
     assert shares == sorted(shares)
     text = ComparisonStudy().table(found)
     assert set(found.best()) == set(SHOWN)
-    assert {(r.name, r.trained_by) for r in found.baselines} == {
-        (n, o) for n in SHOWN for o in ("clean", "fgm", "pgd")
-    }
+    assert {(r.name, r.trained_by) for r in found.baselines} == {(n, o) for n in SHOWN for o in ("clean", "fgm", "pgd")}
     assert {c.name for c in found.curves} == set(SHOWN)
     assert all(len(c.steps) == CURVE_POINTS for c in found.curves)
     store = Store.open(folder, read_only=True)
@@ -110,7 +108,9 @@ def test_verification_decides_the_claims_about_images(tmp_path: Path, monkeypatc
     assert ranks.steps.tolist() == [40]
     again: list[str] = []
     claims_of(tmp_path / "run", verify=True, n=16, progress=lambda share, text: again.append(text))
-    assert not any(text.startswith(("local", "low rank", "baselines")) for text in again)  # measured at this step already
+    assert not any(
+        text.startswith(("local", "low rank", "baselines")) for text in again
+    )  # measured at this step already
 
 
 def test_a_sweep_adds_a_row_a_dimension(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

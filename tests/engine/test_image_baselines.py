@@ -57,7 +57,7 @@ def test_the_tangent_kernel_holds_the_networks_own_tangent_space() -> None:
         result: Tensor = torch.func.functional_call(network, changed, (x,))
         return result
 
-    _, along = torch.func.jvp(logits, (hidden.weight, hidden.bias), (step["weight"], step["bias"]))
+    _, along = torch.autograd.functional.jvp(logits, (hidden.weight, hidden.bias), (step["weight"], step["bias"]))
     second = output.weight.detach()  # (K, m)
     with torch.no_grad():
         kernel.theta.weight.copy_((second[:, :, None] * step["weight"]).flatten(0, 1) * kernel.scale)

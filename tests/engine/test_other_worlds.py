@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from engine import worlds
-from engine.config.experiment import from_dict, to_dict, with_value
+from engine.config.experiment import Config, from_dict, to_dict, with_value
 from engine.config.presets import load_preset
 from engine.core import metrics
 from engine.core.errors import ConfigError
@@ -31,6 +32,7 @@ from engine.probes.perturbation import perturbations
 from engine.probes.robustness import accuracy, alignment
 from engine.probes.winners import winners
 from engine.run.store import Store
+from engine.studies import baseline_training
 from engine.studies.baseline_training import run_baselines
 from engine.studies.dimension_sweep import Scaling, at_dimension
 from engine.studies.questions import comparison
@@ -160,11 +162,16 @@ def test_what_does_not_fit_together_is_refused(world: dict[str, object], said: s
         from_dict(TINY | {"world": {"d": 16, **world}})
 
 
+def wide_config() -> Config:
+    world = {"d": 16, "dictionary": "overcomplete", "atoms": 40, "target_spread": 4.0}
+    return from_dict(TINY | {"world": world})
+
+
 @pytest.fixture(scope="module")
 def wide_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wide") / "run"
     grad = torch.is_grad_enabled()
-    run(from_dict(TINY | {"world": {"d": 16, "dictionary": "overcomplete", "atoms": 40, "target_spread": 4.0}}), folder)
+    run(wide_config(), folder)
     torch.set_grad_enabled(grad)
     return folder
 
@@ -173,7 +180,7 @@ def test_a_run_in_such_a_world_goes_on_to_the_bit(wide_run: Path, tmp_path: Path
     record = read(wide_run)
     assert record.arrays["dictionary"].shape == (16, 40)
     assert record.arrays["target"].shape == (40,)
-    session = worlds.create(Store.open(wide_run, read_only=True).config, tmp_path / "again")
+    session = worlds.create(wide_config(), tmp_path / "again")
     advance(session, 47)
     drain(session)
     session.close()
@@ -202,14 +209,14 @@ def test_its_claims_are_decided(wide_run: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(wide_run, tmp_path / "run"))
     with pytest.MonkeyPatch.context() as patch:
         for name in ("linear", "quadratic", "cubic", "ntk", "ntk_now"):
-            patch.setitem(__import__("engine.studies.baseline_training").studies.baseline_training.STEPS, name, 5)
+            patch.setitem(baseline_training.STEPS, name, 5)
         patch.setattr("engine.studies.baseline_training.SEARCH_STEPS", 2)
         claims = claims_of(folder, verify=True, n=32)
     assert {c.id for c in claims if c.verdict == "not measured"} == {8, 11}
 
 
 def test_ordinary_runs_say_nothing_of_coherence(finished_run: Path) -> None:
-    with Store.open(finished_run, read_only=True) as store:
+    with closing(Store.open(finished_run, read_only=True)) as store:
         assert not [name for name in store.names() if name.startswith(("world/", "report/world/"))]
 
 

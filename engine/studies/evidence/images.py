@@ -1,8 +1,8 @@
 """The slow figures that the claims about a network on images need.
 
 Four pieces: the verified evaluation of the clean-phase and the newest weights, local purification of two layers, the
-adversarial phase at a low rank beside the full one, and the baselines, where images have no more than ``PIXELS`` values.
-What was measured at the newest step already is not repeated.
+adversarial phase at a low rank beside the full one, and the baselines, where images have no more than ``PIXELS``
+values. What was measured at the newest step already is not repeated.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from engine.studies.base import Scalars, accuracies, part, record_scalars
 from engine.studies.questions.comparison import ComparisonStudy
 from engine.studies.questions.local import LocalStudy
 from engine.studies.questions.low_rank import RankStudy
-
 
 PIXELS = 1024  # for larger images the baselines take longer than all else; ``race DIR`` trains them all the same
 

@@ -30,11 +30,10 @@ from engine.studies.base import (
 )
 
 if TYPE_CHECKING:
-    from engine.data.sparse_stream import SparseCoding
     from engine.probes.robustness import Measured
     from engine.studies.baseline_training import BaselineResult
     from engine.studies.dimension_sweep import Dimension
-    from engine.theory.config import SparseCodingConfig
+    from engine.theory.loading import TheoryNetwork
 
 ACCURACIES = ("clean", "robust", "low", "high")  # of a model, in the file
 CURVE_POINTS, CURVE_EVERY, CURVE_SIZE = 10, 60, 500  # of the curves over steps: points, steps between them, samples
@@ -158,7 +157,8 @@ class ComparisonStudy(Study[Comparison]):
         """Train and measure all baselines, each with every objective, and measure the network of the newest checkpoint.
 
         With ``sweep`` network and baselines are also trained at the dimensions :data:`SWEPT`, where ``k_power`` and
-        ``tau_power`` scale the world as the paper does. Raises :class:`ConfigError` for a sweep of a run on images, :class:`StoreError` for the folder.
+        ``tau_power`` scale the world as the paper does. Raises :class:`ConfigError` for a sweep of a run on images,
+        :class:`StoreError` for the folder.
         """
         with closing(Store.open(folder, read_only=True)) as store:
             if (k_power or tau_power) and not sweep:
@@ -199,7 +199,8 @@ class ComparisonStudy(Study[Comparison]):
         points: tuple[Dimension, ...] = ()
         if sweep:
             points = finish(
-                sweep_over(config, SWEPT, n=n, scaling=scaling), lambda at: progress(first + (1 - first) * at.fraction, at.text)
+                sweep_over(config, SWEPT, n=n, scaling=scaling),
+                lambda at: progress(first + (1 - first) * at.fraction, at.text),
             )
         record = Comparison(
             tau=attack.tau,

@@ -334,7 +334,9 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "rank theory": (["low-rank", "THEORY", "--layers", "conv1"], "--layers: got 'conv1'; allowed: all"),
     "rank nothing": (["low-rank", "EMPTY"], "not a run folder"),
     "rank early": (["low-rank", "EARLY"], "clean training has not ended in this run"),
-    "race": (["race", "RUN"], "needs the sparse-coding world; world.name of this run is 'digits'"),
+    "race": (["race", "RUN", "--sweep"], "--sweep: got a run on images; allowed: a run of the sparse-coding world"),
+    "race power": (["race", "THEORY", "--k-power", "0.5"], "--k-power, --tau-power: got one without --sweep"),
+    "race steep": (["race", "THEORY", "--sweep", "--k-power", "3"], "--k-power: got 3; allowed: 0 to 1"),
 }
 
 
@@ -378,7 +380,7 @@ def test_export_refuses_views_of_the_other_world(call: Call, digits: Path, finis
     assert "view: got 'neurons'; allowed for a run on digits: " in error
     allowed = error.strip().split("digits: ")[1].split(", ")
     assert {"filters", "layers", "examples", "features", "local", "low_rank", "radius", "robustness"} <= set(allowed)
-    assert not {"neurons", "mixtures", "perturbation", "race"} & set(allowed)
+    assert not {"neurons", "mixtures", "perturbation"} & set(allowed)
     error = refused(call, "export", finished_run, "--view", "filters", "--out", out)
     assert "view: got 'filters'; allowed for a run on sparse_coding: " in error
     assert "neurons" in error

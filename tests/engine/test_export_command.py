@@ -43,9 +43,8 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     session.close()
     (folder / "claims.json").write_text(json.dumps(CLAIMS), encoding="utf-8")
     RankStudy().run(folder, rank=[0, 1], steps=1, n=16)
-    if request.param == "theory":
-        (folder / "race.json").write_text(json.dumps(RACE), encoding="utf-8")
-    else:
+    (folder / "race.json").write_text(json.dumps(RACE), encoding="utf-8")
+    if request.param != "theory":
         LocalStudy().run(folder, clean_steps=1, adversarial_steps=1, n=16)
     return folder
 

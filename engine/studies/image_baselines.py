@@ -65,7 +65,7 @@ def run_image_baselines(found: ImageNetwork, n: int, progress: Progress) -> tupl
     start = found.network("start") if own else build(TwoLayerModel(), found.facts, config.seed).to(found.device)
     made = makers(fit, len(data.classes), config.seed, start, found.network("now") if own else None)
     x, y = found.held_out(n)
-    results = []
+    results: list[BaselineResult] = []
     each = 1 / (len(made) * len(OBJECTIVES))
     for name, (make, features) in made.items():
         lr = math.nan

@@ -78,10 +78,10 @@ class SparseCodingConfig(Config):
                 of = "world.atoms" if w.atoms else "world.d"
                 raise ValueError(f"world.{name}: got {value:g}; allowed: at most {of} = {w.features}")
         if w.atoms and (w.atoms < w.d if w.dictionary == OVERCOMPLETE else w.atoms != w.d):
-            allowed = "or more" if w.dictionary == OVERCOMPLETE else "or 0, as it is orthonormal"
+            others = "or more" if w.dictionary == OVERCOMPLETE else "or 0, as it is orthonormal"
             raise ValueError(
                 f"world.atoms: got {w.atoms}; allowed with world.dictionary = {w.dictionary!r}: world.d = {w.d} "
-                f"{allowed}"
+                f"{others}"
             )
         side = picture_side(w.d)
         allowed = {"dct": "a square", "haar": "the square of an even number"}.get(w.dictionary)

@@ -19,6 +19,7 @@ CLOSER = 0.10  # by so much must (w, w′) exceed the other two cosines in a dee
 # Seeds 0, 1, 2, looked at afterwards: 0.98 to 0.99, and 0.22 to 0.24.
 CARRIED = 0.50  # of the accuracy that perturbations cost the net they are made on: costs another clean net at least …
 STOPPED = 0.30  # … and the purified net at most
+IMAGE_GAP = 0.10  # robust accuracy by which the network must beat each baseline, at least: as in the theory's world
 LOCAL_GAIN = 0.02  # robust accuracy that purifying one layer alone gains, at least
 
 
@@ -33,6 +34,26 @@ LOCAL_GAIN = 0.02  # robust accuracy that purifying one layer alone gains, at le
 def _fragile_on_images(facts: Facts) -> Outcome:
     found = (facts.at_clean_end(metrics.CLEAN), facts.at_clean_end(metrics.PGD))
     return decided(found, lambda clean, pgd: clean >= IMAGE_ACCURATE and pgd <= IMAGE_FRAGILE * clean)
+
+
+IMAGE_BASELINES = ("linear", "quadratic", "ntk")
+
+
+@claim_rule(
+    6, "Linear models, low-degree polynomials and the NTK cannot",
+    f"after adversarial training: the best robust accuracy of a linear classifier, a quadratic one and the NTK of a "
+    f"two-layer network's start stays ≥ {IMAGE_GAP:g} below the network's under the worst attack found. Shown beside: "
+    "the NTK of now, where the network has two layers. It does not decide: its features are learned",
+    "The same images, radius and objectives; only the function class differs. The baselines learn no features.",
+    "race",
+    IMAGES,
+    needs="adversarial",
+)  # fmt: skip
+def _baselines_on_images(facts: Facts) -> Outcome:
+    tau = f"{facts.source.config.attack.tau:g}"
+    network, now = facts.verified(f"verified/worst@{tau}"), facts.verified("rival/robust/ntk_now")
+    found = [facts.verified(f"rival/robust/{name}") for name in IMAGE_BASELINES]
+    return decided((network, *found), lambda network, *others: all(v <= network - IMAGE_GAP for v in others), now)
 
 
 @claim_rule(

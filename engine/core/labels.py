@@ -19,6 +19,8 @@ _WORDS = {
     metrics.HELD: "features of the dictionary that an alive neuron has",
     metrics.REPRESENTED: "effective number of the dictionary's features",
     metrics.MIXED: "features that a neuron mixes, median",
+    metrics.COHERENCE: "coherence of the dictionary, max |⟨M_i,M_j⟩|",
+    metrics.OWN_PURITY: "mean purity of the dictionary's own features",
     metrics.KEPT: "share of neurons that kept feature and sign",
     "principle1/cos_start_clean": "mean cosine (w⁰, w)",
     "principle1/cos_start_now": "mean cosine (w⁰, w′)",
@@ -61,7 +63,7 @@ AFTER_OBJECTIVE = {
 }
 MODELS = {
     "network": "this network", "oracle": "ideal network", "linear": "linear", "quadratic": "polynomial, degree 2",
-    "cubic": "polynomial, degree 3", "ntk": "NTK",
+    "cubic": "polynomial, degree 3", "ntk": "NTK", "ntk_now": "NTK of now",
 }  # fmt: skip
 NETS = {
     "start": "the untrained net", "clean": "the clean net", "now": "the net now",

@@ -27,8 +27,8 @@ WINNER_GROUPS = ("winners", "wrong sign", "unclear", "others")  # of neurons at 
 class Weights:
     """Hidden weights, one row a neuron, in pixel space.
 
-    ``now`` and ``start`` (m, d); ``clean`` (m, d) once the clean phase has ended, else None; ``dictionary`` (d, D) with
-    orthonormal columns, so ``now @ dictionary`` is the same in the dictionary; ``target`` (D,) is w_star; ``bias`` the
+    ``now`` and ``start`` (m, d); ``clean`` (m, d) once the clean phase has ended, else None; ``dictionary`` (d, D), and
+    ``now @ dictionary`` is the same in the dictionary, by the matched filter; ``target`` (D,) is w_star; ``bias`` the
     current b.
     """
 
@@ -161,10 +161,11 @@ class Sparsity:
 class Perturbations:
     """Perturbations in the dictionary: ``protocol.n`` held-out inputs perturbed as ``protocol`` says.
 
-    Per sample (n,): ``cosine`` of δ with −y·M w_star (the same in pixels and dictionary; 0 where δ = 0) and
+    Per sample (n,): ``cosine`` of δ with −y·M w_star (in pixels; 0 where δ = 0) and
     ``coordinates90``, the number of coordinates of Mᵀδ that carry 90% of its energy (0 where δ = 0). Of the first k
     samples, always the same ones: ``x`` (k, d), ``delta`` (k, d), ``y`` (k,), the margins y f(x) ``before`` and
-    ``after`` (k,), and ``coefficients`` Mᵀδ (k, D). ``target`` (D,) is w_star.
+    ``after`` (k,), and ``coefficients`` Mᵀδ (k, D). ``target`` (D,) is M w_star in the dictionary, MᵀM w_star: w_star
+    itself where the columns of M are orthonormal.
     """
 
     protocol: Measurement

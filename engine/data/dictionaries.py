@@ -1,4 +1,7 @@
-"""Orthonormal dictionaries M (d, D = d): the features of the sparse-coding world, one a column."""
+"""Dictionaries M (d, D): the features of the sparse-coding world, one a column, each of norm 1.
+
+Those of the table are orthonormal, D = d. :func:`overcomplete` has more features than dimensions.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,36 @@ import torch
 from engine.core.arrays import picture_side
 from engine.core.errors import ConfigError
 from engine.core.registry import Registry
+from engine.data.sparse_coding import OVERCOMPLETE, SparseCodingWorld
 
 dictionaries: Registry[Callable[[int, torch.Generator], torch.Tensor]] = Registry("world.dictionary")
+BLOCK = 1024  # columns whose products with all others are held at a time
+
+
+def draw_dictionary(knobs: SparseCodingWorld, generator: torch.Generator) -> torch.Tensor:
+    """The dictionary (d, D) that the knobs ask for."""
+    if knobs.dictionary == OVERCOMPLETE:
+        return overcomplete(knobs.d, knobs.features, generator)
+    return dictionaries[knobs.dictionary](knobs.d, generator)
+
+
+def overcomplete(d: int, atoms: int, generator: torch.Generator) -> torch.Tensor:
+    """``atoms`` random directions of norm 1 (d, D), independent and uniform on the sphere."""
+    drawn = torch.randn(d, atoms, generator=generator, dtype=torch.float64)
+    columns: torch.Tensor = drawn / torch.linalg.vector_norm(drawn, dim=0)
+    return columns.float()
+
+
+def coherence(dictionary: torch.Tensor) -> tuple[float, float]:
+    """Of columns of norm 1 (d, D): max |⟨M_i,M_j⟩| over i ≠ j, and the mean of ‖M_j‖²/‖MᵀM_j‖, their own purity."""
+    largest, purity = 0.0, 0.0
+    for start in range(0, dictionary.shape[1], BLOCK):
+        gram = dictionary[:, start : start + BLOCK].T @ dictionary
+        here = torch.arange(len(gram), device=gram.device)
+        purity += float((gram[here, start + here] / torch.linalg.vector_norm(gram, dim=1)).sum())
+        gram[here, start + here] = 0.0
+        largest = max(largest, float(gram.abs().max()))
+    return largest, purity / dictionary.shape[1]
 
 
 @dictionaries.register("random")

@@ -7,35 +7,69 @@ import math
 import torch
 
 from engine.core.errors import ConfigError
-from engine.data.dictionaries import dictionaries
-from engine.data.sparse_coding import SparseCodingWorld
+from engine.data.dictionaries import coherence, draw_dictionary
+from engine.data.sparse_coding import OVERCOMPLETE, SparseCodingWorld
 
 MARGIN = 1e-3  # samples with |⟨w_star, z⟩| below it are drawn again
 POOL = 4096  # noiseless samples drawn at a time: the rejection then costs one synchronisation in sixteen batches
 
 
 class SparseCoding:
-    """The world's fixed parts, on one device: ``dictionary`` (d, D) and ``target`` w_star (D,) in {−1, +1}."""
+    """The world's fixed parts, on one device: ``dictionary`` M (d, D) and ``target`` w_star (D,).
+
+    The columns of M have norm 1, and are orthonormal unless the dictionary is overcomplete. w_star is in {−1, +1}, or
+    has these signs and sizes of mean square 1 (``world.target_spread``).
+
+    How anything is written in the dictionary is declared here, once, for all probes: by the *matched filter* Mᵀ, that
+    is ``w @ dictionary``. For a neuron it is C = W M, and C z is what the neuron makes of an input M z: how strongly it
+    answers to each feature. Least squares, W pinv(M)ᵀ, says instead of which features one could build the neuron; that
+    is not unique where D > d, and for D near d it amplifies without bound. With orthonormal columns both are the same.
+    The price: a neuron that *is* the feature M_j answers to the features close to it, too. :meth:`limits` says by how
+    much that lowers its purity.
+    """
 
     def __init__(self, knobs: SparseCodingWorld, dictionary: torch.Tensor, target: torch.Tensor) -> None:
         self.knobs = knobs
         self.dictionary = dictionary
         self.target = target
-        self._large = knobs.p_large / knobs.d
-        self._active = self._large + (1 - self._large) * knobs.k / knobs.d  # P(a coordinate is not 0)
+        self._limits: tuple[float, float] | None = None
+        self._large = knobs.p_large / knobs.features
+        self._active = self._large + (1 - self._large) * knobs.k / knobs.features  # P(a coordinate is not 0)
 
     @classmethod
     def draw(cls, knobs: SparseCodingWorld, generator: torch.Generator, device: torch.device) -> SparseCoding:
         """Draw dictionary and target (on the CPU, so that a seed means the same on every device)."""
-        dictionary = dictionaries[knobs.dictionary](knobs.d, generator)
-        target = torch.randint(0, 2, (knobs.d,), generator=generator).float() * 2 - 1
+        dictionary = draw_dictionary(knobs, generator)
+        target = torch.randint(0, 2, (knobs.features,), generator=generator).float() * 2 - 1
+        if knobs.target_spread > 1:
+            size = torch.exp(torch.rand(knobs.features, generator=generator) * math.log(knobs.target_spread))
+            target *= size / size.square().mean().sqrt()
         return cls(knobs, dictionary.to(device), target.to(device))
 
     @property
+    def orthonormal(self) -> bool:
+        """Whether the columns of M are."""
+        return self.knobs.dictionary != OVERCOMPLETE
+
+    def limits(self) -> tuple[float, float]:
+        """Coherence max |⟨M_i,M_j⟩| over i ≠ j, and mean purity of the features themselves, the rows of MᵀM.
+
+        0 and 1 for orthonormal columns. Computed once.
+        """
+        if self._limits is None:
+            self._limits = (0.0, 1.0) if self.orthonormal else coherence(self.dictionary)
+        return self._limits
+
+    @property
     def dense_direction(self) -> torch.Tensor:
-        """The dense mixture as a unit vector of R^d: M w_star / ‖w_star‖, (d,)."""
+        """The dense mixture as a unit vector of R^d: M w_star / ‖M w_star‖, (d,)."""
         direction: torch.Tensor = self.dictionary @ self.target
         return direction.div_(torch.linalg.vector_norm(direction))
+
+    @property
+    def dense_coefficients(self) -> torch.Tensor:
+        """The dense mixture M w_star in the dictionary, (D,): w_star itself where the columns are orthonormal."""
+        return self.target if self.orthonormal else (self.dictionary @ self.target) @ self.dictionary
 
     def codes(self, n: int, generator: torch.Generator) -> torch.Tensor:
         """At most ``n`` sparse codes z (≤ n, D): n are drawn, those without a clear label thrown away.
@@ -43,7 +77,7 @@ class SparseCoding:
         Only the few non-zero coordinates are drawn: in the flattened (n·D) sequence of independent coordinates the
         gaps between them are geometric, so this has exactly the distribution of a draw per coordinate.
         """
-        device, width = self.target.device, self.knobs.d
+        device, width = self.target.device, self.knobs.features
         place = self._places(n * width, generator)
         row = place // width
         column = place - row * width

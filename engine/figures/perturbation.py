@@ -181,9 +181,9 @@ def _change(found: Perturbations, sample: int) -> str:
 
 
 def reference(found: Perturbations, sample: int) -> NDArray[np.float64]:
-    """The dense mixture −y·w_star in the dictionary (D,), with the ℓ2 length of δ."""
+    """The dense mixture −y·M w_star in the dictionary (D,), with the ℓ2 length of Mᵀδ (that of δ, M orthonormal)."""
     target = np.asarray(found.target, np.float64)
-    length = np.linalg.norm(np.asarray(found.delta[sample], np.float64))
+    length = np.linalg.norm(np.asarray(found.coefficients[sample], np.float64))
     result: NDArray[np.float64] = -float(found.y[sample]) * target * (length / np.linalg.norm(target))
     return result
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.config.experiment import SPARSE_CODING
 from engine.core.labels import MODELS, TRAINED_BY
 from engine.core.measurement import NORM_SIGN
 from engine.figures.base import Column, Drawer, FigureData, Table, figures, provenance, training
@@ -29,7 +28,7 @@ from engine.figures.declare import (
     ViewDeclaration,
 )
 from engine.figures.style import DASHES, MARKERS, narrow, panels, unit_axis
-from engine.studies.questions.comparison import Comparison, ComparisonStudy, Entry
+from engine.studies.questions.comparison import LEARNED, Comparison, ComparisonStudy, Entry
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,10 +43,11 @@ _LOOKS: Mapping[str, Look] = {
     "quadratic": Look("", DARK_GREEN, GREEN, "triangle-up", "dash-dot"),
     "cubic": Look("", DARK_PURPLE, PURPLE, "triangle-down", "dash-dot-dot"),
     "ntk": Look("", VERMILION, BRIGHT_VERMILION, "star", "dashed"),
+    "ntk_now": Look("", VERMILION, BRIGHT_VERMILION, "diamond"),
 }
 VIEW = ViewDeclaration(
     "race", "Race", 100, "The network against models that the paper proves cannot be robust (SPEC.md section 6).",
-    (SPARSE_CODING,), looks={name: replace(look, label=MODELS[name]) for name, look in _LOOKS.items()},
+    looks={name: replace(look, label=MODELS[name]) for name, look in _LOOKS.items()},
     file=ComparisonStudy.file,
 )  # fmt: skip
 NAN = float("nan")
@@ -58,9 +58,9 @@ def look_of(model: str) -> Look:
     return VIEW.looks.get(model, Look(MODELS.get(model, model), GREY, PALE_GREY, "plus"))
 
 
-def number(value: float | None) -> float:
+def number(value: float | str | None) -> float:
     """NaN for what was not measured."""
-    return NAN if value is None else value
+    return NAN if value is None else float(value)
 
 
 @dataclass(frozen=True)
@@ -161,11 +161,16 @@ class RaceDrawer(Drawer):
                 Column("step", "steps", np.array([s for _, s, _ in curves], np.int64)),
                 Column("robust accuracy", "1", np.array([r for _, _, r in curves], np.float64)),
             )
+        worlds = {row.get("d"): row for row in race.sweep}
         swept = [(name, d, v) for name, (ds, vs) in race.swept().items() for d, v in zip(ds, vs, strict=True)]
         if swept:
             tables["sweep"] = (
                 Column("model", "name", np.array([n for n, _, _ in swept], np.str_)),
                 Column("d", "1", np.array([d for _, d, _ in swept], np.float64), whole=True),
+                *(
+                    Column(of, "1", np.array([number(worlds[d].get(of)) for _, d, _ in swept], np.float64))
+                    for of in ("k", "tau")
+                ),
                 Column("robust accuracy", "1", np.array([v for _, _, v in swept], np.float64)),
             )
         return RaceFigure(tables, self._caption(store, checkpoint, race), race)
@@ -190,15 +195,19 @@ class RaceDrawer(Drawer):
     @staticmethod
     def _caption(store: Store, checkpoint: Checkpoint, race: Comparison) -> str:
         notes = dict.fromkeys(e.note for e in race.baselines if e.note)
+        ideal = "" if race.oracle is None else ", of the ideal network (the ceiling)"
         parts = [
-            "Robust accuracy of the network, of the ideal network (the ceiling) and of each baseline, trained on "
+            f"Robust accuracy of the network{ideal} and of each baseline, trained on "
             "the same data at the same radius. Filled: the best of its trainings, bars 95% intervals; hollow: others"
             ". Every panel marks a model alike."
         ]
+        if LEARNED in race.best():
+            parts.append("The NTK of now has the trained network's gates, so its features are learned.")
         if race.curves:
             parts.append("Second panel: the baselines over their training steps, the network's accuracy dotted.")
         if race.swept():
-            parts.append("Last panel: the same race in worlds of other dimension d.")
+            scaled = race.scaling()
+            parts.append(f"Last panel: the same race in worlds of other dimension d{f' ({scaled})' if scaled else ''}.")
         n = "" if "n =" in race.protocol else f", n = {race.n}"
         return "\n".join(
             [

@@ -14,7 +14,10 @@ TINY = 1e-20
 
 
 def mixture(weight: Tensor, dictionary: Tensor, target: Tensor) -> Mixture:
-    """Measure every neuron of ``weight`` (m, d) against ``dictionary`` (d, D) and ``target`` (D,)."""
+    """Measure every neuron of ``weight`` (m, d) against ``dictionary`` (d, D) and ``target`` (D,).
+
+    C = W M is the matched filter: see :class:`engine.data.sparse_stream.SparseCoding` for why.
+    """
     coefficient = weight @ dictionary
     size = torch.linalg.vector_norm(coefficient, dim=1)
     feature = coefficient.abs().argmax(dim=1, keepdim=True)

@@ -2,6 +2,7 @@
 
 The oracle Σⱼ w*ⱼ S_b(⟨Mⱼ,x⟩) knows the dictionary and the labels' rule; only its b is left to choose. S_b is
 odd, so it is a :class:`SymmetricRelu` with the rows w*ⱼMⱼ, and every attack, probe and certificate applies to it.
+Where the |w*ⱼ| differ it is Σⱼ S_b(w*ⱼ⟨Mⱼ,x⟩), with the threshold b/|w*ⱼ| for feature j: these networks have one b.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from engine.probes.robustness import Measured, accuracy
 
 FIT_SIZE = 500  # samples on which b is chosen; none of them is measured on
 FIT_STEPS, FIT_RESTARTS = 40, 3  # of PGD while choosing, where the certificate cannot choose
-GRID = 12  # intervals of [0, 1/√k], the size of a feature, that are tried first
+GRID = 12  # intervals of [0, max |w*ⱼ|/√k], the size of a feature, that are tried first
 REFINEMENTS = 2  # times the search goes on around the best, with a third of the distance
 
 
@@ -64,7 +65,7 @@ def best_bias(
         ties = [b for b in sorted(found) if found[b] == max(found.values())]
         return ties[len(ties) // 2]
 
-    highest = 1 / math.sqrt(world.knobs.k)
+    highest = float(world.target.abs().max()) / math.sqrt(world.knobs.k)
     distance = highest / GRID
     candidates = [distance * i for i in range(GRID + 1)]
     for refinement in range(REFINEMENTS + 1):

@@ -58,7 +58,7 @@ def anatomy(
         before=frozen(model.margin(x[few], y[few])),
         after=frozen(model.margin(x[few] + delta[few], y[few])),
         coefficients=frozen(delta[few] @ world.dictionary),
-        target=frozen(world.target),
+        target=frozen(world.dense_coefficients),
     )
 
 

@@ -83,7 +83,7 @@ def accuracy(
 def alignment(model: Classifier, x: Tensor, y: Tensor, direction: Tensor) -> float:
     """Mean cosine of the ℓ2 FGM perturbation with −y·M w_star, for x (n, d); ``direction`` (d,) a unit vector.
 
-    The cosine is the same in pixels and in the dictionary, whose columns are orthonormal.
+    The cosine is that in pixels; it is the same in a dictionary whose columns are orthonormal.
     """
     total = 0.0
     for start in range(0, len(y), CHUNK):

@@ -34,7 +34,7 @@ def winners(start: Tensor, now: Tensor, dictionary: Tensor, target: Tensor, sigm
     sound = alive(torch.linalg.vector_norm(now, dim=1)) & (_at(C, feature_now) * target[feature_now] > 0)
     became = sound & (feature_now == feature)
     winner = leads & right_sign
-    signed = C0 * target
+    signed = C0 * target.sign()
     head_start = (signed < _at(signed, feature_now).unsqueeze(1)).sum(1) / (len(target) - 1) * sound
 
     def count(members: Tensor, features: Tensor) -> Tensor:

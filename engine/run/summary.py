@@ -22,6 +22,8 @@ PLAIN = (
     metrics.SMALL,
     metrics.ALIVE,
     metrics.HELD,
+    metrics.COHERENCE,
+    metrics.OWN_PURITY,
     metrics.KEPT,
     metrics.REPRESENTED,
     metrics.MIXED,

@@ -1,9 +1,13 @@
 """The baselines: models that, the theory says, cannot be robust on this world (SPEC.md section 6; paper, theorem 5.4).
 
-A linear classifier, polynomials of degree 2 and 3, and the neural tangent kernel (NTK) of the network. Each is a
-:class:`engine.attacks.base.Classifier` in closed form, as the network is, and takes SGD steps on the same loss. All
-have a constant term: without one, a classifier that always gives the same answer, right for one sample in two under
-any perturbation, would be out of their reach.
+A linear classifier, polynomials of degree 2 and 3, and the neural tangent kernel (NTK) of the network at its start.
+Each is a :class:`engine.attacks.base.Classifier` in closed form, as the network is, and takes SGD steps on the same
+loss. All have a constant term: without one, a classifier that always gives the same answer, right for one sample in two
+under any perturbation, would be out of their reach.
+
+Beside them stands the NTK *of now*, whose gates are those of the trained network (:func:`ntk_now`). The theory says
+nothing against it: its features were learned. It tells apart what the function class cannot do from what the features
+of a random start cannot.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from torch import Tensor
 from engine.attacks.base import Classifier
 from engine.core.generators import seeded
 from engine.core.registry import Registry
+from engine.models.symmetric_relu import SymmetricRelu
 from engine.theory.config import SparseCodingConfig
 
 EXACT_FEATURES = 20_000  # a polynomial with more monomials than this is factorised
@@ -189,19 +194,19 @@ class FactorisedCubic:
 
 
 class Ntk:
-    """The network's tangent kernel at its start: f(x) = c + Σᵢ ⟨θᵢ,x⟩ 1[|⟨wᵢ,x⟩| > b] with ``start`` w (m, d) frozen.
+    """The network's tangent kernel: f(x) = c + Σᵢ ⟨θᵢ,x⟩ 1[|⟨wᵢ,x⟩| > b] with w (m, d), here ``start``, frozen.
 
     ``theta`` (m, d) is trained. The gates are constant but for a set of measure zero, so the gradient in x,
-    Σᵢ 1[...] θᵢ, holds them fixed.
+    Σᵢ 1[...] θᵢ, holds them fixed. ``note`` says which neurons these are.
     """
 
-    def __init__(self, start: Tensor, bias: float, rates: tuple[float, ...], note: str = "") -> None:
+    def __init__(self, start: Tensor, bias: float, rates: tuple[float, ...], note: str = " at their start") -> None:
         m, d = start.shape
         self.start = start
         self.bias = bias
         self.theta = torch.zeros_like(start)
         self.constant = start.new_zeros(())
-        self.features = f"NTK: {m * d} features x·1[|⟨w,x⟩| > {bias:.3g}] of {m} neurons at their start{note}"
+        self.features = f"NTK: {m * d} features x·1[|⟨w,x⟩| > {bias:.3g}] of {m} neurons{note}"
         self.rates = rates
 
     def gates(self, x: Tensor) -> Tensor:
@@ -279,4 +284,25 @@ def ntk(config: SparseCodingConfig, x: Tensor) -> Baseline:
     bias = float(u.kthvalue(max(1, round((1 - NTK_SHARE) * u.numel()))).values)
     few = f" (of {config.model.m})" if len(start) < config.model.m else ""
     size = NTK_SHARE * len(start) * _power(x).mean()
-    return Ntk(start, bias, _rates(size, 1, 4, 16), f"{few}, {NTK_SHARE:.0%} of the gates open")
+    return Ntk(start, bias, _rates(size, 1, 4, 16), f" at their start{few}, {NTK_SHARE:.0%} of the gates open")
+
+
+NTK_NOW = "ntk_now"
+
+
+def ntk_now(network: SymmetricRelu) -> Build:
+    """The NTK of ``network`` as it is now, with its own bias: its gates on x are the network's.
+
+    Neurons that no input of x opens are left out: they are no features of it.
+    """
+
+    def build(config: SparseCodingConfig, x: Tensor) -> Baseline:
+        gates = network.active(x)
+        opened = gates.sum(0) > 0
+        used = opened if bool(opened.any()) else torch.ones_like(opened)
+        size = (gates.sum(1) * _power(x)).mean()
+        share = float(gates[:, used].mean())
+        note = f" as they are now (of {len(used)}), {share:.0%} of the gates open"
+        return Ntk(network.weight[used].clone(), network.bias, _rates(size, 1, 4, 16), note)
+
+    return build

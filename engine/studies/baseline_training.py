@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import torch
 
-from engine.config.experiment import with_value
+from engine.config.experiment import Config, with_value
 from engine.config.objectives import objectives
 from engine.core.device import choose
 from engine.core.errors import ConfigError
@@ -26,12 +26,19 @@ from engine.core.measurement import Measurement
 from engine.core.quoting import quote
 from engine.core.slices import mapped
 from engine.data.sparse_stream import SparseCoding, Stream
+from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes.robustness import Measured, accuracy
-from engine.studies.baseline_models import Baseline, Linear, baselines
+from engine.studies.baseline_models import NTK_NOW, Baseline, Linear, baselines, ntk_now
 from engine.theory.config import SparseCodingConfig
 from engine.theory.evaluation import HeldOut
 
-STEPS = {"linear": 300, "quadratic": 300, "cubic": 1000, "ntk": 600}  # further steps gain less than 0.01 at d = 144
+STEPS = {
+    "linear": 300,
+    "quadratic": 300,
+    "cubic": 1000,
+    "ntk": 600,
+    NTK_NOW: 600,
+}  # further steps gain less than 0.01 at d = 144
 OBJECTIVES = ("clean", "fgm", "pgd")
 PGD_TRAINING = 5  # steps of the attack inside PGD training
 SEARCH_STEPS = 100  # each of a baseline's rates is tried for this long
@@ -44,6 +51,7 @@ EXACT = "exact (linear: margin − tau · dual norm of w)"
 DECAY = 0.0  # the baselines get no weight decay: it would only cost them
 
 T = TypeVar("T")
+C = TypeVar("C", bound=Config)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +93,7 @@ def best(results: Iterable[BaselineResult]) -> dict[str, BaselineResult]:
     return found
 
 
-def objective_config(config: SparseCodingConfig, name: str) -> tuple[SparseCodingConfig, str]:
+def objective_config(config: C, name: str) -> tuple[C, str]:
     """The config and the name in :data:`engine.config.objectives.objectives` for ``name``.
 
     ``fgm`` and ``pgd`` are adversarial training with these attacks; other names are those of
@@ -186,10 +194,18 @@ def draw_world(config: SparseCodingConfig) -> SparseCoding:
     return SparseCoding.draw(config.world, seeded(config.seed, "world"), choose(config.device))
 
 
-def build_baseline(name: str, config: SparseCodingConfig, world: SparseCoding) -> Baseline:
-    """An untrained baseline. Raises :class:`ConfigError` for an unknown name."""
+def names_of(network: SymmetricRelu | None) -> tuple[str, ...]:
+    """All baselines; the NTK of now needs the ``network`` that it is of."""
+    return (*baselines, *([] if network is None else [NTK_NOW]))
+
+
+def build_baseline(
+    name: str, config: SparseCodingConfig, world: SparseCoding, network: SymmetricRelu | None = None
+) -> Baseline:
+    """An untrained baseline; the NTK of now is that of ``network``. Raises :class:`ConfigError` for an unknown name."""
     x, _ = world.sample(FIT_SIZE, seeded(config.seed, "rivals fit", world.target.device), config.world.sigma_x)
-    return baselines[name](config, x)
+    build = ntk_now(network) if name == NTK_NOW and network is not None else baselines[name]
+    return build(config, x)
 
 
 def run_baselines(
@@ -199,16 +215,19 @@ def run_baselines(
     steps: int | None = None,
     n: int = 1000,
     objectives: Sequence[str] = OBJECTIVES,
-    baselines: Sequence[str] = tuple(baselines),
+    baselines: Sequence[str] | None = None,
+    network: SymmetricRelu | None = None,
 ) -> Slices[tuple[BaselineResult, ...]]:
     """Train each baseline with each objective and measure all of them; :func:`best` picks from what is returned.
 
-    ``world`` is the run's own by default, ``steps`` those of ``STEPS``. Each baseline's rate is the one of three with
+    ``world`` is the run's own by default, ``steps`` those of ``STEPS``; ``baselines`` are all that there are, with the
+    NTK of now where a ``network`` is given that it is of. Each baseline's rate is the one of three with
     the lowest loss after ``SEARCH_STEPS`` steps of FGM training (of the first objective, where FGM is not among them),
     on batches of its own. Yields :class:`UnderWay`, after 15 ms and one training step at most; closing the generator
     cancels. Raises :class:`ConfigError` for an unknown baseline or objective.
     """
     world = world or draw_world(config)
+    baselines = names_of(network) if baselines is None else baselines
     for objective in objectives:
         objective_config(config, objective)
     held_out = HeldOut(world, config.seed)
@@ -220,7 +239,7 @@ def run_baselines(
         count = STEPS[name] if steps is None else steps
         loss = math.nan
         while not math.isfinite(loss):  # it can still diverge where the search did not
-            baseline = build_baseline(name, config, world)
+            baseline = build_baseline(name, config, world, network)
             training = train(baseline, config, world, objective, steps=count, lr=lr)
             loss = yield from mapped(training, lambda share: 0.8 * share)
             used, lr = lr, lr / RETREAT
@@ -235,7 +254,7 @@ def run_baselines(
 
     first = "fgm" if "fgm" in objectives else objectives[0]
     for name in baselines:
-        lr = yield from mapped(search(name, config, world, first), report(f"{name}: learning rate"))
+        lr = yield from mapped(search(name, config, world, first, network), report(f"{name}: learning rate"))
         done += 1
         for objective in objectives:
             result = yield from mapped(one(name, objective, lr), report(f"{name}: {objective} training"))
@@ -244,12 +263,14 @@ def run_baselines(
     return tuple(results)
 
 
-def search(name: str, config: SparseCodingConfig, world: SparseCoding, objective: str) -> Generator[float, None, float]:
+def search(
+    name: str, config: SparseCodingConfig, world: SparseCoding, objective: str, network: SymmetricRelu | None = None
+) -> Generator[float, None, float]:
     """The learning rate with the lowest loss in a short training; yields the share done between slices."""
-    rates = build_baseline(name, config, world).rates
+    rates = build_baseline(name, config, world, network).rates
     lowest, chosen = float("inf"), rates[0]
     for index, rate in enumerate(rates):
-        baseline = build_baseline(name, config, world)
+        baseline = build_baseline(name, config, world, network)
         trial = train(baseline, config, world, objective, steps=SEARCH_STEPS, lr=rate, data="rivals search")
         loss = yield from mapped(trial, partial(_share, index, len(rates)))
         if loss < lowest:  # false for a loss that is not a number: that rate diverged
@@ -272,13 +293,11 @@ class JointTraining:
     joint training has no known end.
     """
 
-    def __init__(
-        self, config: SparseCodingConfig, world: SparseCoding, names: Sequence[str] = tuple(baselines)
-    ) -> None:
+    def __init__(self, config: SparseCodingConfig, world: SparseCoding, network: SymmetricRelu | None = None) -> None:
         self.world = world
         self.steps_done = 0
         self.trained_by: list[str] = []
-        self._baselines = {name: build_baseline(name, config, world) for name in names}
+        self._baselines = {name: build_baseline(name, config, world, network) for name in names_of(network)}
         self._stream = _stream(world, config.seed, "race")
         self._attack = seeded(config.seed, "race attack", world.target.device)
         self._held_out = HeldOut(world, config.seed)

@@ -10,9 +10,9 @@ from pydantic import Field, model_validator
 from engine.config.experiment import SPARSE_CODING, Config, kinds
 from engine.config.knobs import Evaluation, Group, Model, Training, knob
 from engine.core.arrays import picture_side
-from engine.data.sparse_coding import SparseCodingWorld
+from engine.data.sparse_coding import OVERCOMPLETE, SparseCodingWorld
 
-DICTIONARY_NAMES = {"dct": "DCT", "haar": "Haar wavelet", "random": "random orthogonal"}
+DICTIONARY_NAMES = {"dct": "DCT", "haar": "Haar wavelet", "random": "random orthogonal", OVERCOMPLETE: "overcomplete"}
 
 
 class SymmetricReluModel(Model):
@@ -74,8 +74,15 @@ class SparseCodingConfig(Config):
     def _fits_together(self) -> SparseCodingConfig:
         w = self.world
         for name, value in (("k", w.k), ("p_large", w.p_large)):
-            if value > w.d:
-                raise ValueError(f"world.{name}: got {value:g}; allowed: at most world.d = {w.d}")
+            if value > w.features:
+                of = "world.atoms" if w.atoms else "world.d"
+                raise ValueError(f"world.{name}: got {value:g}; allowed: at most {of} = {w.features}")
+        if w.atoms and (w.atoms < w.d if w.dictionary == OVERCOMPLETE else w.atoms != w.d):
+            others = "or more" if w.dictionary == OVERCOMPLETE else "or 0, as it is orthonormal"
+            raise ValueError(
+                f"world.atoms: got {w.atoms}; allowed with world.dictionary = {w.dictionary!r}: world.d = {w.d} "
+                f"{others}"
+            )
         side = picture_side(w.d)
         allowed = {"dct": "a square", "haar": "the square of an even number"}.get(w.dictionary)
         if allowed and (side is None or (w.dictionary == "haar" and side % 2)):
@@ -93,8 +100,10 @@ class SparseCodingConfig(Config):
         """World and network in words, for captions."""
         world = self.world
         dictionary = DICTIONARY_NAMES.get(world.dictionary, world.dictionary)
+        size = f" of D = {world.features} random columns" if world.dictionary == OVERCOMPLETE else ""
+        spread = f", |w*_j| unequal, up to {world.target_spread:g} : 1" if world.target_spread > 1 else ""
         return (
-            f"Sparse-coding world ({dictionary} dictionary, d = {world.d}, k = {world.k:g}), "
+            f"Sparse-coding world ({dictionary} dictionary{size}, d = {world.d}, k = {world.k:g}{spread}), "
             f"symmetric ReLU network with m = {self.model.m} neurons"
         )
 

@@ -115,6 +115,8 @@ def evaluate(
     )
     yield
     values |= sparsity.scalars(sparsity.sparsity(model, x))
+    if not world.orthonormal:
+        values |= dict(zip((metrics.COHERENCE, metrics.OWN_PURITY), world.limits(), strict=True))
     if request.clean is not None:
         values |= principle1.scalars(principle1.principle1(request.start, request.clean, request.weight))
         if request.rank:

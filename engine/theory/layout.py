@@ -37,9 +37,9 @@ def layout(config: SparseCodingConfig, state: Mapping[str, Any], tensors: Tensor
     """What of a checkpoint does not fit ``config``, as ``field: reason``; empty if all does."""
     if wrong := state_fault(TheoryState, state) or _pending_fault(state):
         return wrong
-    d, weight = config.world.d, (config.model.m, config.world.d)
+    d, atoms, weight = config.world.d, config.world.features, (config.model.m, config.world.d)
     wanted: dict[str, tuple[int, ...]] = {
-        "weight": weight, "weight_init": weight, "bias": (), "dictionary": (d, d), "target": (d,),
+        "weight": weight, "weight_init": weight, "bias": (), "dictionary": (d, atoms), "target": (atoms,),
     }  # fmt: skip
     if "weight_clean" in tensors or state.get("clean_bias") is not None:
         wanted["weight_clean"] = weight

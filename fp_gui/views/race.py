@@ -10,11 +10,13 @@ import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
+from engine.config.experiment import SPARSE_CODING
 from engine.core.labels import TRAINED_BY
 from engine.core.measurement import NORM_SIGN
 from engine.figures.declare import ViewDeclaration
 from engine.figures.race import VIEW, look_of
-from engine.studies.questions.comparison import Comparison, ComparisonStudy, Entry
+from engine.run.snapshot import Snapshot
+from engine.studies.questions.comparison import LEARNED, Comparison, ComparisonStudy, Entry
 from fp_gui.tasks import Task
 from fp_gui.views.base import views
 from fp_gui.views.plots import SYMBOLS, colour_of, new_plot, pen_of
@@ -81,20 +83,28 @@ class RaceView(StudyView[Comparison]):
         """Whose network it is, and how all were attacked."""
         later = f"; now at step {step:,}" if step > found.step else ""
         text = f"Network of step {found.step:,}{later}. {found.protocol}"
-        return text if "n =" in found.protocol else f"{text}, n = {found.n}"
+        text = text if "n =" in found.protocol else f"{text}, n = {found.n}"
+        scaled = found.scaling()
+        return f"{text}. In the sweep {scaled}" if scaled else text
+
+    def update_view(self, snapshot: Snapshot) -> None:
+        """Draw the race if it is another one; images have one dimension only."""
+        self.task_bar.buttons[1].setVisible(snapshot.config.kind == SPARSE_CODING)
+        super().update_view(snapshot)
 
     # -- drawing -------------------------------------------------------------------------------------------------
 
     def draw(self, found: Comparison) -> None:
         """Draw all parts."""
         race, best = found, found.best()
-        if best:
-            name, entry = next(iter(best.items()))
+        if race.rivals():
+            name, entry = next(iter(race.rivals().items()))
             gap = race.network.robust - entry.robust
             where = f"{abs(gap):.3f} {'above' if gap >= 0 else 'below'}"
             self.verdict.setText(
                 f"This network's robust accuracy is {race.network.robust:.3f}, {where} the best baseline's "
                 f"({look_of(name).label}: {entry.robust:.3f})."
+                + (f" The NTK of now, with learned features: {best[LEARNED].robust:.3f}." if LEARNED in best else "")
             )
         else:
             self.verdict.setText("")

@@ -13,6 +13,7 @@ from engine.attacks.threat import threats
 from engine.config.experiment import with_value
 from engine.core.errors import ConfigError
 from engine.core.generators import seeded
+from engine.models.symmetric_relu import SymmetricRelu
 from engine.studies import baseline_models
 from engine.studies.baseline_models import (
     Baseline,
@@ -21,6 +22,7 @@ from engine.studies.baseline_models import (
     Ntk,
     Polynomial,
     baselines,
+    ntk_now,
 )
 from tests.tiny_runs import tiny_config
 
@@ -202,3 +204,27 @@ def test_built_for_the_run() -> None:
     assert "factorised" in baselines["cubic"](config, torch.randn(9, 64)).features
     with pytest.raises(ConfigError, match="linear, quadratic, cubic, ntk"):
         baselines["deep"]
+
+
+def test_the_ntk_of_now_has_the_networks_gates() -> None:
+    x = randn(200, D)
+    model = SymmetricRelu(randn(12, D, name="now"), 1.5)
+    model.weight[3] = 0.0  # a neuron that no input opens
+    kernel = ntk_now(model)(tiny_config(), x)
+    assert isinstance(kernel, Ntk)
+    assert len(kernel.start) == 11
+    assert torch.equal(kernel.gates(x), model.active(x)[:, torch.arange(12) != 3])
+    size = float((model.active(x).sum(1) * x.square().sum(1)).mean())
+    assert kernel.rates == pytest.approx([1 / size, 4 / size, 16 / size])
+    assert "of 11 neurons as they are now (of 12)" in kernel.features
+    before = model.weight.clone()
+    kernel.sgd_step(x.clone(), randn(200, name="y").sign(), 0.1, 0.0)
+    assert torch.equal(model.weight, before)
+    model.weight.zero_()  # the kernel is that of the moment at which it was made
+    assert float(kernel.gates(x).sum()) > 0
+
+
+def test_the_ntk_of_now_of_a_network_that_is_silent_is_a_constant() -> None:
+    x = randn(50, D)
+    kernel = ntk_now(SymmetricRelu(torch.zeros(4, D, dtype=torch.float64), 0.1))(tiny_config(), x)
+    assert float(kernel.margin(x, torch.ones(50, dtype=torch.float64)).abs().max()) == 0

@@ -133,6 +133,13 @@ def test_each_threshold_decides(claim: int, name: str, step: int, value: float) 
     assert [i for i, verdict in found.items() if verdict != "holds" and i not in ON_IMAGES] == [claim]
 
 
+def test_the_ntk_of_now_is_shown_and_does_not_decide() -> None:
+    claim = check(Figures({**GOOD, ("rival/robust/ntk_now", NOW): 0.95}))[5]
+    assert (claim.id, claim.verdict) == (6, "holds")
+    assert ("rival/robust/ntk_now", 0.95) in [(f.name, f.value) for f in claim.evidence]
+    assert "does not decide" in claim.rule
+
+
 @pytest.mark.parametrize("name", sorted({name for name, _ in GOOD} - {"low_rank/rank_used", "low_rank/cosine_used"}))
 def test_what_was_not_measured_is_not_decided(name: str) -> None:
     found = verdicts(check(Figures({key: value for key, value in GOOD.items() if key[0] != name})))

@@ -400,7 +400,9 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "sparse images": (["sparse", "RUN", "--n", "3"], "--n: got 3; allowed"),
     "sparse theory": (["sparse", "THEORY"], "needs a network on images"),
     "sparse early": (["sparse", "EARLY"], "clean training has not ended in this run"),
-    "race": (["race", "RUN"], "needs the sparse-coding world; world.name of this run is 'digits'"),
+    "race": (["race", "RUN", "--sweep"], "--sweep: got a run on images; allowed: a run of the sparse-coding world"),
+    "race power": (["race", "THEORY", "--k-power", "0.5"], "--k-power, --tau-power: got one without --sweep"),
+    "race steep": (["race", "THEORY", "--sweep", "--k-power", "3"], "--k-power: got 3; allowed: 0 to 1"),
 }
 
 
@@ -444,18 +446,9 @@ def test_export_refuses_views_of_the_other_world(call: Call, digits: Path, finis
     error = refused(call, "export", digits, "--view", "neurons", "--out", out)
     assert "view: got 'neurons'; allowed for a run on digits: " in error
     allowed = error.strip().split("digits: ")[1].split(", ")
-    assert {
-        "filters",
-        "layers",
-        "examples",
-        "features",
-        "local",
-        "low_rank",
-        "radius",
-        "robustness",
-        "sparse_code",
-    } <= set(allowed)
-    assert not {"neurons", "mixtures", "perturbation", "race"} & set(allowed)
+    expected = {"filters", "layers", "examples", "features", "local", "low_rank", "radius", "robustness", "sparse_code"}
+    assert expected <= set(allowed)
+    assert not {"neurons", "mixtures", "perturbation"} & set(allowed)
     error = refused(call, "export", finished_run, "--view", "filters", "--out", out)
     assert "view: got 'filters'; allowed for a run on sparse_coding: " in error
     assert "neurons" in error

@@ -13,7 +13,7 @@ from engine.claims.images import IMAGE_RANK
 from engine.claims.theory import BASELINES
 from engine.core.errors import ConfigError
 from engine.run.store import Store
-from engine.studies import baseline_training
+from engine.studies import baseline_training, image_baselines
 from engine.studies.evidence import gather
 from engine.studies.questions import comparison
 from engine.studies.questions.claims import claims_of
@@ -21,6 +21,8 @@ from engine.studies.questions.comparison import CURVE_POINTS, ComparisonStudy
 from engine.studies.sanity_warnings import read_warnings
 from tests.tiny_image_runs import tiny_images
 from tests.tiny_runs import run, tiny_config
+
+SHOWN = (*BASELINES, "ntk_now")
 
 
 @pytest.fixture
@@ -72,11 +74,9 @@ def test_the_comparison_is_written_recorded_and_told(folder: Path) -> None:
     assert found == written
     assert shares == sorted(shares)
     text = ComparisonStudy().table(found)
-    assert set(found.best()) == set(BASELINES)
-    assert {(r.name, r.trained_by) for r in found.baselines} == {
-        (n, o) for n in BASELINES for o in ("clean", "fgm", "pgd")
-    }
-    assert {c.name for c in found.curves} == set(BASELINES)
+    assert set(found.best()) == set(SHOWN)
+    assert {(r.name, r.trained_by) for r in found.baselines} == {(n, o) for n in SHOWN for o in ("clean", "fgm", "pgd")}
+    assert {c.name for c in found.curves} == set(SHOWN)
     assert all(len(c.steps) == CURVE_POINTS for c in found.curves)
     store = Store.open(folder, read_only=True)
     for name, best in found.best().items():
@@ -92,12 +92,14 @@ def test_the_comparison_is_written_recorded_and_told(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_verification_decides_the_claims_about_images(tmp_path: Path) -> None:
+def test_verification_decides_the_claims_about_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_baselines, "STEPS", 5)
+    monkeypatch.setattr(image_baselines, "SEARCH_STEPS", 2)
     run(tiny_images(), tmp_path / "run")
     heard: list[float] = []
     claims = claims_of(tmp_path / "run", verify=True, n=16, progress=lambda share, text: heard.append(share))
     decided = {claim.id for claim in claims if claim.verdict != "not measured"}
-    assert {1, 7, 8, 11} <= decided <= {1, 7, 8, 9, 11}  # 9 needs a full phase that gains something
+    assert {1, 6, 7, 8, 11} <= decided <= {1, 6, 7, 8, 9, 11}  # 9 needs a full phase that gains something
     assert heard[-1] == 1
     assert heard == sorted(heard)
     store = Store.open(tmp_path / "run", read_only=True)
@@ -110,7 +112,9 @@ def test_verification_decides_the_claims_about_images(tmp_path: Path) -> None:
     assert ranks.steps.tolist() == [40]
     again: list[str] = []
     claims_of(tmp_path / "run", verify=True, n=16, progress=lambda share, text: again.append(text))
-    assert not any(text.startswith(("local", "low rank")) for text in again)  # measured at this step already
+    assert not any(
+        text.startswith(("local", "low rank", "baselines")) for text in again
+    )  # measured at this step already
 
 
 def test_a_sweep_adds_a_row_a_dimension(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +126,7 @@ def test_a_sweep_adds_a_row_a_dimension(folder: Path, monkeypatch: pytest.Monkey
     shares: list[float] = []
     found = ComparisonStudy().run(folder, sweep=True, n=32, progress=lambda share, what: shares.append(share))
     assert (shares, shares[-1]) == (sorted(shares), 1)
-    assert list(found.swept()) == ["network", "oracle", *BASELINES]
+    assert list(found.swept()) == ["network", "oracle", *SHOWN]
     assert all(d == [16] for d, _ in found.swept().values())
     assert "  d = 16  network 0." in ComparisonStudy().table(found)
     assert ComparisonStudy.read(folder) == found

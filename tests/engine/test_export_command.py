@@ -17,6 +17,7 @@ from engine.figures.declare import Option
 from engine.studies.questions.local import LocalStudy
 from engine.studies.questions.low_rank import RankStudy
 from engine.studies.questions.objectives import ObjectivesStudy
+from engine.studies.questions.sparse_code import SparseCodeStudy
 from engine.studies.questions.transfer import TransferStudy
 from tests.engine.test_race_figure import CLAIMS, RACE
 
@@ -47,9 +48,9 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     RankStudy().run(folder, rank=[0, 1], steps=1, n=16)
     ObjectivesStudy().run(folder, objective=["clean", "trades"], steps=1, n=16)
     TransferStudy().run(folder, n=16)
-    if request.param == "theory":
-        (folder / "race.json").write_text(json.dumps(RACE), encoding="utf-8")
-    else:
+    (folder / "race.json").write_text(json.dumps(RACE), encoding="utf-8")
+    if request.param != "theory":
+        SparseCodeStudy().run(folder, n=16)
         LocalStudy().run(folder, clean_steps=1, adversarial_steps=1, n=16)
     return folder
 

@@ -40,8 +40,10 @@ GOOD: dict[tuple[str, int], float] = {
     },
     (metrics.rank("robust", IMAGE_RANK), NOW): 0.4,
     (metrics.rank("robust", 0), NOW): 0.43,
+    ("verified/worst@0.5", NOW): 0.43,
+    **{(f"rival/robust/{name}", NOW): 0.2 for name in (*images.IMAGE_BASELINES, "ntk_now")},
 }
-DECIDED = (1, 7, 8, 9, 10, 11)
+DECIDED = (1, 6, 7, 8, 9, 10, 11)
 
 
 def figures(**values: float) -> Figures:
@@ -60,6 +62,9 @@ def test_all_that_images_decide_hold_on_a_run_as_the_paper_has_it() -> None:
     [
         (1, "report/accuracy/clean", CLEAN_END, images.IMAGE_ACCURATE - 0.001),
         (1, "report/accuracy/pgd", CLEAN_END, images.IMAGE_FRAGILE * 0.65 + 0.001),
+        (6, "rival/robust/linear", NOW, 0.43 - images.IMAGE_GAP + 0.001),
+        (6, "rival/robust/quadratic", NOW, 0.43 - images.IMAGE_GAP + 0.001),
+        (6, "rival/robust/ntk", NOW, 0.43 - images.IMAGE_GAP + 0.001),
         (8, metrics.local("conv2", "cos_clean_now"), NOW, 0.25 + images.CLOSER - 0.001),
         (8, metrics.local("conv1", "share"), NOW, base.MOST),
         (8, metrics.local("conv1", "robust_after"), NOW, 0.25 + images.LOCAL_GAIN - 0.001),
@@ -84,3 +89,14 @@ def test_the_gain_in_robust_accuracy_decides() -> None:
 def test_one_layer_alone_does_not_decide_that_purification_is_local() -> None:
     one = {key: value for key, value in GOOD.items() if not key[0].startswith("local/conv2")}
     assert verdicts(check(Figures(one, load_preset("cifar10-filters"))))[8] == "not measured"
+
+
+def test_the_ntk_of_now_is_shown_and_does_not_decide() -> None:
+    better = {**GOOD, ("rival/robust/ntk_now", NOW): 0.9}
+    (claim,) = [c for c in check(Figures(better, load_preset("cifar10-filters"))) if c.id == 6]
+    assert claim.verdict == "holds"
+    assert ("rival/robust/ntk_now", 0.9) in [(f.name, f.value) for f in claim.evidence]
+    without = {key: value for key, value in GOOD.items() if key[0] != "rival/robust/ntk_now"}
+    assert verdicts(check(Figures(without, load_preset("cifar10-filters"))))[6] == "holds"
+    missing = {key: value for key, value in GOOD.items() if key[0] != "rival/robust/linear"}
+    assert verdicts(check(Figures(missing, load_preset("cifar10-filters"))))[6] == "not measured"

@@ -151,10 +151,10 @@ def test_views_are_registered_for_the_runs_they_serve():
         assert kind.wants == wants[kind.name]
         assert CONFIG.kind in kind.kinds
         assert load_preset("small").kind not in kind.kinds
-    for kind in (NeuronsView, MixturesView, PerturbationView, RaceView):
+    for kind in (NeuronsView, MixturesView, PerturbationView):
         assert CONFIG.kind not in kind.kinds
         assert load_preset("small").kind in kind.kinds
-    for kind in (RobustnessView, RadiusView):
+    for kind in (RobustnessView, RadiusView, RaceView):
         assert CONFIG.kind in kind.kinds
         assert load_preset("small").kind in kind.kinds
 

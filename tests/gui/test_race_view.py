@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pytestqt.qtbot import QtBot
 
+from engine.config.presets import load_preset
 from engine.run.snapshot import Snapshot
 from fp_gui.tasks import Task
 from fp_gui.theme import DARK, LIGHT
@@ -84,6 +85,40 @@ def test_steps_and_sweep_appear_where_measured(qtbot: QtBot, tmp_path: Path) -> 
     assert not view.steps.isVisible()
     assert not view.sweep.isVisible()
     assert [r[0] for r in rows(view)] == ["this network", "NTK", "NTK", "linear"]
+
+
+def test_the_ntk_of_now_is_shown_and_is_not_the_best_that_cannot(qtbot: QtBot, tmp_path: Path) -> None:
+    now = {"name": "ntk_now", "trained_by": "fgm", "clean": 0.95, "robust": 0.8, "low": 0.77, "high": 0.83}
+    write(tmp_path, RACE | {"rivals": [*RACE["rivals"], now]})
+    view = shown(qtbot, make(tmp_path))
+    ticks = view.dots.getPlotItem().getAxis("left")._tickLevels[0]
+    assert [text for _, text in reversed(ticks)][2:] == ["NTK of now", "NTK", "linear"]
+    assert "0.220 above the best baseline's (NTK: 0.660)" in view.verdict.text()
+    assert "The NTK of now, with learned features: 0.800." in view.verdict.text()
+    assert ["NTK of now", "FGM (best)", "0.950", "0.800 [0.770, 0.830]", "", ""] in rows(view)
+
+
+def test_a_scaled_sweep_is_said(qtbot: QtBot, tmp_path: Path) -> None:
+    sweep = [
+        {"d": 36, "n": 9, "k": 3.0, "tau": 0.2, "network": 0.9},
+        {"d": 64, "n": 9, "k": 4.0, "tau": 0.1, "ntk": 0.5},
+    ]
+    write(tmp_path, RACE | {"sweep": sweep})
+    view = shown(qtbot, make(tmp_path))
+    assert "In the sweep k and tau go with d: d 36: k 3, tau 0.2, d 64: k 4, tau 0.1" in view.protocol.text()
+    drawn = [item for item in view.sweep.getPlotItem().listDataItems() if item.opts["symbol"] is None]
+    assert [item.getData()[1].tolist() for item in drawn] == [[0.9], [0.5]]  # k and tau are no models
+
+
+def test_on_images_there_is_no_sweep_over_d(qtbot: QtBot, tmp_path: Path) -> None:
+    write(tmp_path, {key: value for key, value in RACE.items() if key != "oracle"} | {"sweep": [], "curves": []})
+    snapshot = dataclasses.replace(make(tmp_path), config=load_preset("digits"))
+    view = shown(qtbot, snapshot)
+    assert [b.isVisible() for b in view.task_bar.buttons] == [True, False]
+    ticks = view.dots.getPlotItem().getAxis("left")._tickLevels[0]
+    assert [text for _, text in reversed(ticks)] == ["this network", "NTK", "linear"]
+    view.render(dataclasses.replace(make(tmp_path), run="b"))
+    assert all(b.isVisible() for b in view.task_bar.buttons)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"tau": 0.2}', '{"tau": "much"}'])

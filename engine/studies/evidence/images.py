@@ -1,14 +1,15 @@
 """The slow figures that the claims about a network on images need.
 
-Four pieces: the verified evaluation of the clean-phase and the newest weights, local purification of two layers, the
-adversarial phase at a low rank beside the full one, and the transfer of perturbations between seeds. What was measured
-at the newest step already is not repeated.
+Five pieces: the verified evaluation of the clean-phase and the newest weights, local purification of two layers, the
+adversarial phase at a low rank beside the full one, the baselines, where images have no more than ``PIXELS`` values,
+and the transfer of perturbations between seeds. What was measured at the newest step already is not repeated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from math import prod
 from pathlib import Path
 
 from engine.claims.images import IMAGE_RANK
@@ -21,9 +22,12 @@ from engine.probes.autoattack import autoattack
 from engine.probes.layers import CHUNK
 from engine.run.store import Store
 from engine.studies.base import Scalars, accuracies, part, record_scalars
+from engine.studies.questions.comparison import ComparisonStudy
 from engine.studies.questions.local import LocalStudy
 from engine.studies.questions.low_rank import RankStudy
 from engine.studies.questions.transfer import TransferStudy
+
+PIXELS = 1024  # for larger images the baselines take longer than all else; ``race DIR`` trains them all the same
 
 
 def gather(folder: Path, clean_end: int, relative_radii: Sequence[float], n: int, progress: Progress) -> None:
@@ -35,15 +39,18 @@ def gather(folder: Path, clean_end: int, relative_radii: Sequence[float], n: int
         record_scalars(folder, network.step, _verified(network, now.config, relative_radii, n, tell))
     schedule = now.config.schedule
     if not schedule.second_steps or schedule.second != "adversarial":
-        return  # there is no adversarial phase to repeat: claims 8, 9 and 10 stay unmeasured
+        return  # there is no adversarial phase to repeat: claims 6, 8, 9 and 10 stay unmeasured
     if not _measured(folder, now.step, "local/", "/share", at_least=2):
         LocalStudy().run(folder, n=n, progress=part(progress, 0.4, 0.6, "local: "))
     if not _measured(folder, now.step, metrics.rank("robust", IMAGE_RANK), "", at_least=1):
         RankStudy().run(folder, rank=(IMAGE_RANK, 0), n=n, progress=part(progress, 0.6, 0.8, "low rank: "))
+    measured = _measured(folder, now.step, "rival/robust/", "", at_least=1)
+    if prod(now.facts.shape) <= PIXELS and not measured:
+        ComparisonStudy().run(folder, n=n, progress=part(progress, 0.8, 0.9, "baselines: "))
     if now.config.local.layer:
         return  # another seed would have to draw that layer again, too
     if not _measured(folder, now.step, metrics.transfer("clean", "other_clean"), "", at_least=1):
-        TransferStudy().run(folder, n=n, progress=part(progress, 0.8, 1.0, "transfer: "))
+        TransferStudy().run(folder, n=n, progress=part(progress, 0.9, 1.0, "transfer: "))
 
 
 def _measured(folder: Path, step: int, prefix: str, suffix: str, *, at_least: int) -> bool:

@@ -43,7 +43,7 @@ def gather(folder: Path, clean_end: int, relative_radii: Sequence[float], n: int
         scalars, found = _verified(network, config, x, y, relative_radii, tell)
         record_scalars(folder, network.step, scalars)
         warnings += found
-    baselines = run_baselines(config, world=world, n=len(y))
+    baselines = run_baselines(config, world=world, n=len(y), network=now.model)
     tell = part(progress, 0.3, 0.75, "baselines: ")
     record_scalars(folder, step, baseline_scalars(finish(baselines, lambda at: tell(at.fraction, at.text))))
     record_scalars(folder, step, _transfer(now, clean, clean_end, x, y, part(progress, 0.75, 0.85)))

@@ -1,27 +1,44 @@
-"""The comparison: the network against the baselines at the run's radius (SPEC.md section 6; claim 6)."""
+"""The comparison: the network against the baselines at the run's radius (SPEC.md sections 6 and 8; claim 6)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
+from engine.config.experiment import IMAGES
+from engine.core.errors import ConfigError
 from engine.core.measurement import Measurement
 from engine.core.slices import Progress, finish, silent
-from engine.studies.base import Answer, Interval, Proportion, RunFolder, Samples, Scalars, Study, accuracies, studies
+from engine.run.store import Store
+from engine.studies.base import (
+    Answer,
+    Interval,
+    Proportion,
+    RunFolder,
+    Samples,
+    Scalars,
+    Study,
+    accuracies,
+    part,
+    studies,
+)
 
 if TYPE_CHECKING:
-    from engine.data.sparse_stream import SparseCoding
     from engine.probes.robustness import Measured
     from engine.studies.baseline_training import BaselineResult
     from engine.studies.dimension_sweep import Dimension
-    from engine.theory.config import SparseCodingConfig
+    from engine.theory.loading import TheoryNetwork
 
 ACCURACIES = ("clean", "robust", "low", "high")  # of a model, in the file
 CURVE_POINTS, CURVE_EVERY, CURVE_SIZE = 10, 60, 500  # of the curves over steps: points, steps between them, samples
+OF_THE_WORLD = ("d", "n", "k", "tau")  # what a row of the sweep says beside accuracies
+LEARNED = "ntk_now"  # the one baseline whose features are learned: the theory says nothing against it
 SWEPT = (36, 64, 100, 144)  # dimensions d of the sweep: squares of even numbers, so that every dictionary exists
 
 
@@ -72,7 +89,7 @@ class ComparisonCurve:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """``race.json``. A row of ``sweep`` holds ``d``, ``n`` and the robust accuracy of each model under its name."""
+    """``race.json``. A row of ``sweep`` holds :data:`OF_THE_WORLD` and each model's robust accuracy under its name."""
 
     tau: float
     norm: str
@@ -92,13 +109,17 @@ class Comparison:
             found.setdefault(entry.name, entry)
         return found
 
+    def rivals(self) -> dict[str, Entry]:
+        """As :meth:`best`, without the NTK of now."""
+        return {name: entry for name, entry in self.best().items() if name != LEARNED}
+
     def swept(self) -> dict[str, tuple[list[float], list[float]]]:
         """Model → dimensions d and its robust accuracies at them, as far as they were measured."""
         found: dict[str, tuple[list[float], list[float]]] = {}
         for row in self.sweep:
             d = row.get("d")
             for name, value in row.items():
-                if name in ("d", "n") or not isinstance(value, float | int) or not isinstance(d, float | int):
+                if name in OF_THE_WORLD or not isinstance(value, float | int) or not isinstance(d, float | int):
                     continue
                 if math.isfinite(value):
                     xs, ys = found.setdefault(name, ([], []))
@@ -106,10 +127,18 @@ class Comparison:
                     ys.append(float(value))
         return found
 
+    def scaling(self) -> str:
+        """How k and tau go with d in the sweep, where k does not stay the same; else empty."""
+        rows = [(row.get("d"), row.get("k"), row.get("tau")) for row in self.sweep]
+        known = [(d, k, tau) for d, k, tau in rows if isinstance(k, float | int) and isinstance(tau, float | int)]
+        if len({(k, tau) for _, k, tau in known}) < 2:
+            return ""
+        return "k and tau go with d: " + ", ".join(f"d {d}: k {k:.3g}, tau {tau:.3g}" for d, k, tau in known)
+
 
 @studies.register("race")
 class ComparisonStudy(Study[Comparison]):
-    """Train the baselines (linear, polynomial, NTK) on the run's world and write race.json."""
+    """Train the baselines (linear, polynomial, NTK) on the run's data and write race.json."""
 
     file = "race.json"
     made_by = "race {}"
@@ -120,32 +149,47 @@ class ComparisonStudy(Study[Comparison]):
         folder: RunFolder,
         *,
         sweep: Annotated[bool, "Also train network and baselines at several dimensions d."] = False,
+        k_power: Annotated[float, "In the sweep k grows as d to this power; bias and noise fall as 1/√k."] = 0.0,
+        tau_power: Annotated[float, "In the sweep tau falls as 1/√k · d to minus this power."] = 0.0,
         n: Samples = 1000,
         progress: Progress = silent,
     ) -> Answer[Comparison]:
         """Train and measure all baselines, each with every objective, and measure the network of the newest checkpoint.
 
-        With ``sweep`` network and baselines are also trained at the dimensions :data:`SWEPT`. Raises
-        :class:`ConfigError` for a run of another world, :class:`StoreError` for the folder.
+        With ``sweep`` network and baselines are also trained at the dimensions :data:`SWEPT`, where ``k_power`` and
+        ``tau_power`` scale the world as the paper does. Raises :class:`ConfigError` for a sweep of a run on images,
+        :class:`StoreError` for the folder.
         """
+        with closing(Store.open(folder, read_only=True)) as store:
+            if (k_power or tau_power) and not sweep:
+                raise ConfigError("--k-power, --tau-power: got one without --sweep; allowed: with it")
+            if store.config.kind == IMAGES:
+                if sweep:
+                    raise ConfigError("--sweep: got a run on images; allowed: a run of the sparse-coding world")
+                return _on_images(folder, n, progress)
         from engine.core.generators import seeded
         from engine.probes import oracle
         from engine.probes.robustness import accuracy
         from engine.studies.baseline_training import ATTACK_STEPS, run_baselines
+        from engine.studies.dimension_sweep import Scaling, at_dimension
         from engine.studies.dimension_sweep import sweep as sweep_over
         from engine.theory.loading import TheoryNetwork
 
         network = TheoryNetwork.load(folder)
         config, world = network.config, network.held_out.world
-        attack, part = config.attack, 0.25 if sweep else 1.0
+        scaling = Scaling(k_power, tau_power)
+        for d in SWEPT if sweep else ():
+            at_dimension(config, d, scaling)  # what cannot be trained is said before any work
+        attack, first = config.attack, 0.25 if sweep else 1.0
         x, y = network.held_out.take(n, config.world.sigma_x)
         plain = Measurement("clean", attack.norm, 0.0, 0, 0, n)
         robust = Measurement("pgd", attack.norm, attack.tau, ATTACK_STEPS, 1, n)
         results = finish(
-            run_baselines(config, world=world, n=n), lambda at: progress(0.7 * part * at.fraction, at.text)
+            run_baselines(config, world=world, n=n, network=network.model),
+            lambda at: progress(0.7 * first * at.fraction, at.text),
         )
-        drawn = curves(config, world, min(n, CURVE_SIZE), lambda share: progress((0.7 + 0.2 * share) * part, "curves"))
-        progress(0.9 * part, "network and ideal network")
+        drawn = curves(network, min(n, CURVE_SIZE), lambda share: progress((0.7 + 0.2 * share) * first, "curves"))
+        progress(0.9 * first, "network and ideal network")
         clean, right = (
             finish(accuracy(network.model, x, y, how, world.dense_direction, generator))
             for how in (plain, robust)
@@ -155,7 +199,8 @@ class ComparisonStudy(Study[Comparison]):
         points: tuple[Dimension, ...] = ()
         if sweep:
             points = finish(
-                sweep_over(config, SWEPT, n=n), lambda at: progress(part + (1 - part) * at.fraction, at.text)
+                sweep_over(config, SWEPT, n=n, scaling=scaling),
+                lambda at: progress(first + (1 - first) * at.fraction, at.text),
             )
         record = Comparison(
             tau=attack.tau,
@@ -165,10 +210,7 @@ class ComparisonStudy(Study[Comparison]):
             step=network.step,
             network=Entry.of(clean, right),
             oracle=Entry.of(None, ideal.measured),
-            baselines=tuple(
-                Entry.of(r.clean, r.robust, name=r.name, trained_by=r.trained_by, steps=r.steps, note=r.features)
-                for r in results
-            ),
+            baselines=_entries(results),
             curves=drawn,
             sweep=tuple(_swept(point, n) for point in points),
         )
@@ -187,18 +229,45 @@ class ComparisonStudy(Study[Comparison]):
             lines.append(record.oracle.line("ideal network"))
         lines += [each.line(f"{each.name} ({each.trained_by})", each.note) for each in record.baselines]
         for row in record.sweep:
-            values = "  ".join(f"{k} {v:.3f}" for k, v in row.items() if k not in ("d", "n") and v is not None)
+            values = "  ".join(f"{k} {v:.3f}" for k, v in row.items() if k not in OF_THE_WORLD and v is not None)
             lines.append(f"  d = {row['d']:<4}{values}")
+        if record.scaling():
+            lines.append(f"  {record.scaling()}")
         return "\n".join(lines)
 
 
-def curves(
-    config: SparseCodingConfig, world: SparseCoding, n: int, tell: Callable[[float], object]
-) -> tuple[ComparisonCurve, ...]:
+def _entries(results: Iterable[BaselineResult]) -> tuple[Entry, ...]:
+    return tuple(
+        Entry.of(r.clean, r.robust, name=r.name, trained_by=r.trained_by, steps=r.steps, note=r.features)
+        for r in results
+    )
+
+
+def _on_images(folder: Path, n: int, progress: Progress) -> Answer[Comparison]:
+    """The answer of a run on images, on at most ``n`` held-out ones; an ideal network is not known there."""
+    from engine.core.device import available
+    from engine.images.loading import ImageNetwork
+    from engine.studies.image_baselines import measure_network, run_image_baselines
+
+    with closing(Store.open(folder, read_only=True)) as store:
+        device = store.config.device
+    found = ImageNetwork.load(folder, device=device if device in available() else "auto")
+    clean, robust = measure_network(found, n)
+    results = run_image_baselines(found, n, part(progress, 0.02, 1.0))
+    how = robust.protocol
+    record = Comparison(
+        tau=how.tau, norm=how.norm, protocol=how.text(), n=how.n, step=found.step, network=Entry.of(clean, robust),
+        baselines=_entries(results),
+    )  # fmt: skip
+    return Answer(record, found.step, baseline_scalars(results))
+
+
+def curves(network: TheoryNetwork, n: int, tell: Callable[[float], object]) -> tuple[ComparisonCurve, ...]:
     """Robust accuracy of all baselines while they train by FGM at constant rates, on the same batches: one each."""
     from engine.studies.baseline_training import JointTraining
 
-    training = JointTraining(config, world)
+    config = network.config
+    training = JointTraining(config, network.held_out.world, network.model)
     found: dict[str, list[float]] = {}
     for point in range(CURVE_POINTS):
         finish(training.advance(config, "fgm", CURVE_EVERY))
@@ -220,4 +289,5 @@ def baseline_scalars(results: Iterable[BaselineResult]) -> Scalars:
 def _swept(point: Dimension, n: int) -> dict[str, int | float | str | None]:
     ideal = None if point.oracle is None else point.oracle.accuracy
     named = {result.name: result.robust.accuracy for result in point.baselines}
-    return {"d": point.d, "n": n, "network": point.network.accuracy, "oracle": ideal, **named}
+    k, tau = point.config.world.k, point.config.attack.tau
+    return {"d": point.d, "n": n, "k": k, "tau": tau, "network": point.network.accuracy, "oracle": ideal, **named}

@@ -17,7 +17,7 @@ from engine.figures.declare import Option
 from engine.studies.questions.local import LocalStudy
 from engine.studies.questions.low_rank import RankStudy
 from engine.studies.questions.objectives import ObjectivesStudy
-from engine.studies.questions.sparse_code import SparseCodeStudy
+from engine.studies.questions.sparse_code import SparseStudy
 from engine.studies.questions.transfer import TransferStudy
 from tests.engine.test_race_figure import CLAIMS, RACE
 
@@ -50,7 +50,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     TransferStudy().run(folder, n=16)
     (folder / "race.json").write_text(json.dumps(RACE), encoding="utf-8")
     if request.param != "theory":
-        SparseCodeStudy().run(folder, n=16)
+        SparseStudy().run(folder, n=16)
         LocalStudy().run(folder, clean_steps=1, adversarial_steps=1, n=16)
     return folder
 

@@ -6,7 +6,7 @@ ARGS ?=
 WORKERS ?= -n auto --maxprocesses 8 --dist worksteal
 BIN := .venv/bin
 
-.PHONY: run test verify bench lint format clean
+.PHONY: run test verify faults mutants bench lint format clean
 
 run: .venv/.run          ## set up, then open the explorer (without a display: the same preset headless, with figures)
 	$(BIN)/python -m fp_gui $(PRESET) $(ARGS)
@@ -17,6 +17,12 @@ test: .venv/.dev         ## set up, then run all tests
 
 verify: .venv/.verify    ## cross-check our attacks against other libraries (extra `verify`)
 	$(BIN)/python -m pytest -m verify $(ARGS)
+
+faults: .venv/.dev       ## hundreds of random faults of every kind: kills, full disks, damaged runs … (about 20 minutes; ARGS="--help")
+	$(BIN)/python -m tests.faults $(ARGS)
+
+mutants: .venv/.dev      ## small faults put into the code one at a time: which of them the tests catch
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 bench: .venv/.dev        ## measure speed and memory, as ratios within one run (about 20 minutes; ARGS="--help")
 	$(BIN)/python -m tests.bench $(ARGS)

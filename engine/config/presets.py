@@ -17,7 +17,7 @@ DOTS = 200  # in a line: a key of thousands of parts, a.a.a.a, would take tomlli
 
 def preset_names() -> tuple[str, ...]:
     """Names of the presets that come with the explorer, in the order in which they are offered."""
-    first = ("small", "standard", "wide", "digits", "mnist5k", "cifar10-filters")
+    first = ("small", "theorem", "theorem-simple", "standard", "wide", "digits", "mnist5k", "cifar10-filters")
     found = sorted(
         p.name.removesuffix(".toml")
         for p in files("resources").joinpath("presets").iterdir()

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tests.faults.trials import configs, disk, mutations, processes
+from tests.faults.trials import base, configs, disk, mutations, processes
 from tests.faults.trials.processes import Verdict
 
 # Kind → how many at the least, and whether it needs the undisturbed runs.
@@ -21,7 +21,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--only", action="append", choices=tuple(COUNTS), help="a kind; may be repeated (default: all)")
     parser.add_argument("--share", type=float, default=1.0, help="of the trials to run (default: 1)")
+    parser.add_argument("--seed", type=int, default=0, help="another one gives other moments, sizes and values")
     args = parser.parse_args(argv)
+    base.draw.seed = args.seed
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         return _run(args.only or list(COUNTS), args.share, Path(name))
 

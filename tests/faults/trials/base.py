@@ -150,7 +150,17 @@ def difference(folder: Path, whole: Record, protocol_rows: list[tuple[object, ..
     return None
 
 
+@dataclass
+class Draw:
+    """Which of the many possible series of trials is run."""
+
+    seed: int = 0
+
+
+draw = Draw()
+
+
 def rounds(count: int, seed: int) -> Iterator[tuple[int, random.Random]]:
     """``count`` numbered trials, each with chances of its own."""
     for number in range(count):
-        yield number, random.Random(f"{seed} {number}")
+        yield number, random.Random(f"{draw.seed} {seed} {number}")

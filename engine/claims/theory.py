@@ -10,7 +10,7 @@ from engine.core import metrics
 ACCURATE = 0.90  # clean accuracy of an accurate net
 FRAGILE = 0.50  # robust accuracy of a net that is not robust, at most
 ALIGNED = 0.80  # mean cosine of a perturbation that is the dense mixture, at least
-MIXED = 0.70  # mean share of a mixture along M w* that makes it dense, at least …
+MIXED = 0.50  # mean share of a mixture along M w* that makes it dense, at least …
 OVER_CHANCE = 5.0  # … and so many times what random weights have
 PURE = 0.90  # mean purity of purified neurons, at least
 MELTED = 0.25  # dense alignment after purification, at most this share of that before

@@ -95,13 +95,15 @@ def transferred(v: Values, n: list[float], rule: str) -> bool:
     return cost["other_clean"] >= n[0] * cost["clean"] and cost["now"] <= n[1] * cost["clean"]
 
 
+DECIDING = tuple(f"rival/robust/{name}" for name in ("linear", "quadratic", "cubic", "ntk"))  # the NTK of now is shown
+
 RULES: dict[int, Callable[[Values, list[float], str], bool]] = {
     1: fragile,
     2: lambda v, n, _: end(v, "alignment/fgm") >= n[0],
     3: dense,
     4: purified,
     5: lambda v, n, _: v[FGM_SHARE] == 1 and end(v, "verified/certified") >= n[0],
-    6: lambda v, n, _: all(x <= end(v, "verified/worst") - n[0] for k, x in v.items() if k.startswith("rival/")),
+    6: lambda v, n, _: all(x <= end(v, "verified/worst") - n[0] for k, x in v.items() if k in DECIDING),
     7: turned,
     8: local,
     9: low_rank,

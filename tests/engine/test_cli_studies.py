@@ -241,7 +241,7 @@ def test_attacks_of_another_world_are_refused(call: Call, original: Path, finish
 # --- claims
 
 
-ABOUT_THE_THEORY = (2, 3, 4, 5, 6)
+ABOUT_THE_THEORY = (2, 3, 4, 5)
 
 
 def test_claims_of_a_run_on_images(call: Call, digits: Path) -> None:

@@ -30,7 +30,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "alexnet": DIGITS | {"model": {"name": "alexnet", "kernel": 3, "stride": 1, "padding": 1, "width": 2}},
 }
 # Values of options without choices, and numbers that keep the test short. Text may be empty: the view does not know.
-TEXTS = {"layer": ("", "1", "2"), "units": ("0-8", "0", "1, 0"), "tau": ("auto", "0.5")}
+TEXTS = {"layer": ("", "1"), "units": ("0-8", "0", "1, 0"), "tau": ("auto", "0.5")}
 NUMBERS = {"n": ("8", "5"), "steps": ("1", "2"), "image": ("1", "2"), "sample": ("1", "12"), "count": ("64", "3")}
 
 

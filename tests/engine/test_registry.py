@@ -85,8 +85,9 @@ def test_files_of_a_package_are_found_and_a_second_thread_waits_for_all(package:
 
 def test_what_is_registered_is_what_the_config_offers() -> None:
     from engine.config.experiment import knobs
+    from engine.data.sparse_coding import OVERCOMPLETE
 
     choices = {knob.path: knob.choices for knob in knobs()}
-    assert set(dictionaries) == set(choices["world.dictionary"])
+    assert {*dictionaries, OVERCOMPLETE} == set(choices["world.dictionary"])  # which takes a size
     assert set(threats) == set(choices["attack.norm"])
     assert set(objectives) == set(choices["schedule.second"])

@@ -130,7 +130,7 @@ def test_show_asks_for_the_view_of_the_claim(qtbot: QtBot, tmp_path: Path) -> No
     for card in view.cards:
         card.show_button.click()
     assert asked == [c.view for c in check(Live(make(tmp_path))) if c.applies]
-    assert set(asked) <= {"neurons", "mixtures", "robustness", "radius", "perturbation", "race"}
+    assert set(asked) <= {"neurons", "mixtures", "robustness", "radius", "perturbation", "race", "transfer"}
 
 
 def test_verify_asks_for_the_slow_command(qtbot: QtBot, tmp_path: Path) -> None:

@@ -145,7 +145,8 @@ def test_coefficients_and_the_dense_mixture_of_this_label(view):
 
 def test_in_linf_the_dense_mixture_is_as_long_as_the_perturbation(view):
     found = anatomy(norm="linf", tau=0.05)
-    found = dataclasses.replace(found, delta=np.float32(0.05) * np.sign(found.delta))
+    delta = np.float32(0.05) * np.sign(found.delta)
+    found = dataclasses.replace(found, delta=delta, coefficients=delta)  # as in the dictionary of the pixels
     assert np.linalg.norm(reference(found, 0)) == pytest.approx(0.05 * 4, rel=1e-5)
     view.render(make(found))
     assert "‖δ‖ = 0.05 (ℓ∞)" in view.pictures[1].title.text()

@@ -113,7 +113,12 @@ MUTANTS = (
         "session.clean_bias, attack.norm, attack.tau",
         OLD,
     ),
-    Mutant("engine/images/live.py", "(step, attack.norm, attack.tau, steps)", "(step, attack.norm, steps)", OLD),
+    Mutant(
+        "engine/images/live.py",
+        "step, session.config.seed)\n\n    return ProbeTask((step, attack.norm, attack.tau, steps)",
+        "step, session.config.seed)\n\n    return ProbeTask((step, attack.norm, steps)",
+        OLD,
+    ),
     Mutant("engine/probes/oracle.py", "{seed} {ball} {tau!r}", "{seed} {ball}", ("tests/engine/test_oracle.py",)),
     # --- other probes
     Mutant(

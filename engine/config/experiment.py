@@ -332,7 +332,7 @@ def with_values(config: C, values: Mapping[str, object]) -> C:
     curves: dict[str, object] = data["schedule"]["knobs"]
     for path, value in sorted(values.items(), key=lambda item: (not item[0].endswith(".name"), PREFIX in item[0])):
         target = path.removeprefix(PREFIX)
-        if target != path or is_curve(value):
+        if target != path or (is_curve(value) and not path.endswith(".name")):
             curves[target] = value
             if value is None or value == ():
                 del curves[target]
@@ -341,7 +341,7 @@ def with_values(config: C, values: Mapping[str, object]) -> C:
         group, _, leaf = path.rpartition(".")
         node = data[group] if group else data
         if leaf == "name" and group in variants and node[leaf] != value:
-            if value not in variants[group]:
+            if not isinstance(value, str) or value not in variants[group]:
                 raise ConfigError(f"{path}: got {quote(value)}; allowed: {', '.join(variants[group])}")
             node = data[group] = {}
             for followed in [name for name in curves if name.rpartition(".")[0] == group]:

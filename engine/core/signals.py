@@ -55,10 +55,12 @@ def noted(asked: Callable[[], object] = lambda: None) -> Iterator[list[int]]:
 def quiet_imports() -> None:
     """From now on Ctrl+C amid an import ends the process with one line; elsewhere it is a KeyboardInterrupt as ever.
 
-    What an import was doing cannot be unwound: libraries turn the KeyboardInterrupt into errors of their own.
+    What an import was doing cannot be unwound: libraries turn the KeyboardInterrupt into errors of their own. The other
+    signals that ask a process to stop do the same, where nobody notes them (:func:`noted`).
     """
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _interrupt)
+    for number in STOPPING:
+        if signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):
+            signal.signal(number, _interrupt)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -77,8 +77,8 @@ def test_presets_are_the_reference_table(name: str) -> None:
     assert config.about.question
 
 
-def test_preset_names_begin_with_the_three() -> None:
-    assert preset_names()[:3] == ("small", "standard", "wide")
+def test_preset_names_begin_with_the_theorys() -> None:
+    assert preset_names()[:5] == ("small", "theorem", "theorem-simple", "standard", "wide")
 
 
 def test_every_preset_that_comes_with_the_explorer_loads() -> None:
@@ -217,7 +217,7 @@ def test_toml_files_by_path(tmp_path: Path) -> None:
     for path, match in ((bad, "not valid TOML"), (wrong, r"wrong\.toml: attack\.tau"), (tmp_path / "none.toml", "got")):
         with pytest.raises(ConfigError, match=match):
             load_preset(str(path))
-    with pytest.raises(ConfigError, match="small, standard, wide"):
+    with pytest.raises(ConfigError, match="small, theorem, theorem-simple, standard, wide"):
         load_preset("smal")
 
 
@@ -266,3 +266,9 @@ def test_values_out_of_range_are_refused(knob: KnobInfo, by: float, above: bool)
 def test_preset_files_are_toml_with_no_unknown_key() -> None:
     for path in Path(__file__).parents[2].joinpath("resources", "presets").glob("*.toml"):
         assert from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("value", [{"a": {"b": 1}}, [1], None, 3])
+def test_a_name_that_is_no_text_is_refused_by_name(value: object) -> None:
+    with pytest.raises(ConfigError, match=r"model\.name: got .*; allowed: symmetric_relu"):
+        with_value(from_dict({}), "model.name", value)

@@ -81,6 +81,9 @@ def open_window(factory: FakeFactory, qapp: QApplication, folder: Path) -> MainW
     settings = QSettings(str(folder / "window.ini"), QSettings.Format.IniFormat)
     window = MainWindow(Controller(factory), SEVEN, ThemeManager(qapp, "light"), "small", SMALL, settings)
     window.begin(SMALL, "small")
+    if window.panels.fresh:  # a window that has room for all: the screen of these tests is small
+        window.resize(1400, 900)
+        window.panels.arrange()
     window.show()
     return window
 

@@ -68,6 +68,9 @@ def _command(arguments: list[str], log: str) -> None:
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
+    from engine.core.signals import quiet_imports
+
+    quiet_imports()  # as the command line's own entry does
     from engine.cli.main import run_command_line
 
     code = run_command_line(arguments)

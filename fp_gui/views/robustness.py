@@ -67,6 +67,9 @@ def figure_text(series: Series | None, band: tuple[Floats, Floats] | None, step:
     return text if series.steps[at] == step else f"{text} at step {series.steps[at]:,}"
 
 
+NARROWEST = "certified, ℓ2"  # room that a protocol has at the least: what is measured can always be read
+
+
 class Row:
     """One line of the table: marker, protocol, live estimate, report."""
 
@@ -74,6 +77,7 @@ class Row:
         self.key = key
         self.swatch = QLabel()
         self.protocol = FoldingLabel(folds=False, wraps=False)
+        self.protocol.setMinimumWidth(self.protocol.fontMetrics().horizontalAdvance(NARROWEST))
         self.live, self.report = line(wrap=False), line(wrap=False)
         for column, label in enumerate((self.swatch, self.protocol, self.live, self.report)):
             label.setToolTip(CURVES[key].tip)

@@ -15,7 +15,11 @@ import pytest
 
 from tests import tiny_runs
 from tests.engine.test_race_figure import RACE
-from tests.gui.test_study_views import RANKS, STUDY
+from tests.gui.test_objectives_view import OBJECTIVES, ON_IMAGES
+from tests.gui.test_sparse_code_view import CODES
+from tests.gui.test_study_views import RANKS
+from tests.gui.test_study_views import STUDY as LOCAL
+from tests.gui.test_transfer_view import STUDY as TRANSFER
 from tests.tiny_image_runs import tiny_images
 
 ROOT = Path(__file__).parents[2]
@@ -34,11 +38,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     theory, images = folder / "theory", folder / "images"
     tiny_runs.run(tiny_runs.tiny_config(), theory)
     tiny_runs.run(tiny_images(), images)
-    for name, content, run in (
-        ("race.json", RACE, theory), ("low_rank.json", RANKS, theory), ("low_rank.json", RANKS, images),
-        ("local.json", STUDY, images),
-    ):  # fmt: skip
-        (run / name).write_text(json.dumps(content), encoding="utf-8")
+    both = {"race": RACE, "low_rank": RANKS, "transfer": TRANSFER}
+    for run, studies in (
+        (theory, both | {"objectives": OBJECTIVES}),
+        (images, both | {"objectives": ON_IMAGES, "local": LOCAL, "sparse_code": CODES}),
+    ):
+        for name, content in studies.items():
+            (run / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
     return [theory, images]
 
 

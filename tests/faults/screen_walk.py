@@ -6,6 +6,7 @@ Lengths are logical pixels.
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import tempfile
@@ -258,7 +259,7 @@ def walk(window: MainWindow, controller: Controller, run: Path, report: dict[str
         pump(3, lambda name=name: not window.shelf.get(name).visibleRegion().isEmpty())  # type: ignore[misc]
         view = window.shelf.get(name)
         pages = getattr(view, "pages", None)
-        pump(20, lambda pages=pages: pages is None or not pages.empty)  # type: ignore[misc]
+        pump(5, lambda pages=pages: pages is None or not pages.empty)  # type: ignore[misc]
         settle(window)
         found = faults(view)
         area = window.panels.docks[name].widget()
@@ -297,6 +298,7 @@ def main(runs: list[str]) -> None:
             window.close()
             controller.close()
     sys.stdout.write(json.dumps(report))
+    gc.freeze()  # else the interpreter looks at every object several times, for seconds, when it ends
 
 
 if __name__ == "__main__":

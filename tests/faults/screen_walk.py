@@ -1,13 +1,15 @@
 """Opens stored runs in the real window, walks through all views and prints what is wrong with their geometry.
 
-``python -m tests.faults.screen_walk RUN …`` on the display that the environment names; prints one JSON object.
-Lengths are logical pixels.
+``python -m tests.faults.screen_walk`` reads from stdin, a line of JSON each, an ``environment`` (which names a
+display), ``runs`` and a ``report``: the file that one JSON object is written to. Each is walked in a child process, so
+that the imports are paid for once; its exit status is printed. Lengths are logical pixels.
 """
 
 from __future__ import annotations
 
 import gc
 import json
+import os
 import sys
 import tempfile
 import time
@@ -16,7 +18,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import torch  # noqa: F401  before PySide6, as the program does
+import torch  # before PySide6, as the program does
+import torch._dynamo  # noqa: F401  that every optimiser imports
 from PySide6.QtCore import QRect, QSettings, Qt
 from PySide6.QtWidgets import (
     QAbstractButton,
@@ -275,8 +278,8 @@ def walk(window: MainWindow, controller: Controller, run: Path, report: dict[str
         report[f"{kind} {name}"] = found + tab_faults(window)
 
 
-def main(runs: list[str]) -> None:
-    """Walk through all ``runs`` in one window."""
+def look(runs: list[str], to: Path) -> None:
+    """Walk through all ``runs`` in one window and write what is wrong."""
     app = make_app(["screens"])
     with tempfile.TemporaryDirectory() as folder:
         settings = QSettings(str(Path(folder) / "settings.ini"), QSettings.Format.IniFormat)
@@ -297,9 +300,23 @@ def main(runs: list[str]) -> None:
         finally:
             window.close()
             controller.close()
-    sys.stdout.write(json.dumps(report))
-    gc.freeze()  # else the interpreter looks at every object several times, for seconds, when it ends
+    to.write_text(json.dumps(report), encoding="utf-8")
+
+
+def main() -> None:
+    """Walk wherever the lines of stdin say."""
+    gc.freeze()  # else every child looks at all that was imported, several times, when it ends
+    for line in sys.stdin:
+        order = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            os.environ.update(order["environment"])
+            look(order["runs"], Path(order["report"]))
+            gc.freeze()
+            sys.exit()
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

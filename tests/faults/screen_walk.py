@@ -76,10 +76,10 @@ def settle(widget: QWidget) -> None:
     def places() -> list[object]:
         return [(w.isVisible(), w.geometry().getRect()) for w in widget.findChildren(QWidget)]
 
-    pump(0.06)
+    pump(0.04)
     for _ in range(20):
         before = places()
-        pump(0.04)
+        pump(0.025)
         if places() == before:
             return
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QLabel, QSplitter, QVBoxLayout, QWidget
 
 from engine.core.spectra import LayersSpectrum, Spectrum
 from engine.figures.declare import ViewDeclaration, round_up
@@ -27,6 +27,7 @@ from engine.figures.spectrum import (
 )
 from engine.run.snapshot import Snapshot
 from engine.run.timeline import spans
+from fp_gui.folding import ControlRow
 from fp_gui.theme import Theme
 from fp_gui.views.base import Place, View, views
 from fp_gui.views.curves import TimePlot
@@ -91,18 +92,15 @@ class SpectrumView(View):
         self.summary.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.summary.setToolTip(TERMS)
         self.pages = Pages(self._body())
-        top = QHBoxLayout()
+        top = ControlRow()
         self.chooser = line("Layer", wrap=False)
         self.chooser_of_time = line("Over time", wrap=False)
-        top.addWidget(self.chooser)
-        top.addWidget(self.layer, 1)
-        top.addStretch(1)
-        top.addWidget(self.chooser_of_time)
-        top.addWidget(self.over_time)
+        top.add(self.chooser, self.layer, stretch=1)
+        top.add(self.chooser_of_time, self.over_time)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 6, 8, 6)
         layout.addWidget(self.caption)
-        layout.addLayout(top)
+        layout.addWidget(top)
         layout.addWidget(self.pages, 1)
 
         self.result: LayersSpectrum | None = None

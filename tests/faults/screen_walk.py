@@ -1,12 +1,15 @@
 """Opens stored runs in the real window, walks through all views and prints what is wrong with their geometry.
 
-``python -m tests.faults.screen_walk RUN …`` on the display that the environment names; prints one JSON object.
-Lengths are logical pixels.
+``python -m tests.faults.screen_walk`` reads from stdin, a line of JSON each, an ``environment`` (which names a
+display), ``runs`` and a ``report``: the file that one JSON object is written to. Each is walked in a child process, so
+that the imports are paid for once; its exit status is printed. Lengths are logical pixels.
 """
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 import sys
 import tempfile
 import time
@@ -15,7 +18,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import torch  # noqa: F401  before PySide6, as the program does
+import torch  # before PySide6, as the program does
+import torch._dynamo  # noqa: F401  that every optimiser imports
 from PySide6.QtCore import QRect, QSettings, Qt
 from PySide6.QtWidgets import (
     QAbstractButton,
@@ -72,10 +76,10 @@ def settle(widget: QWidget) -> None:
     def places() -> list[object]:
         return [(w.isVisible(), w.geometry().getRect()) for w in widget.findChildren(QWidget)]
 
-    pump(0.06)
+    pump(0.04)
     for _ in range(20):
         before = places()
-        pump(0.04)
+        pump(0.025)
         if places() == before:
             return
 
@@ -258,7 +262,7 @@ def walk(window: MainWindow, controller: Controller, run: Path, report: dict[str
         pump(3, lambda name=name: not window.shelf.get(name).visibleRegion().isEmpty())  # type: ignore[misc]
         view = window.shelf.get(name)
         pages = getattr(view, "pages", None)
-        pump(20, lambda pages=pages: pages is None or not pages.empty)  # type: ignore[misc]
+        pump(5, lambda pages=pages: pages is None or not pages.empty)  # type: ignore[misc]
         settle(window)
         found = faults(view)
         area = window.panels.docks[name].widget()
@@ -274,8 +278,8 @@ def walk(window: MainWindow, controller: Controller, run: Path, report: dict[str
         report[f"{kind} {name}"] = found + tab_faults(window)
 
 
-def main(runs: list[str]) -> None:
-    """Walk through all ``runs`` in one window."""
+def look(runs: list[str], to: Path) -> None:
+    """Walk through all ``runs`` in one window and write what is wrong."""
     app = make_app(["screens"])
     with tempfile.TemporaryDirectory() as folder:
         settings = QSettings(str(Path(folder) / "settings.ini"), QSettings.Format.IniFormat)
@@ -296,8 +300,23 @@ def main(runs: list[str]) -> None:
         finally:
             window.close()
             controller.close()
-    sys.stdout.write(json.dumps(report))
+    to.write_text(json.dumps(report), encoding="utf-8")
+
+
+def main() -> None:
+    """Walk wherever the lines of stdin say."""
+    gc.freeze()  # else every child looks at all that was imported, several times, when it ends
+    for line in sys.stdin:
+        order = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            os.environ.update(order["environment"])
+            look(order["runs"], Path(order["report"]))
+            gc.freeze()
+            sys.exit()
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,10 +14,16 @@ from typing import Any
 
 import pytest
 
+from engine.config.experiment import from_dict
 from tests import tiny_runs
 from tests.engine.test_race_figure import RACE
-from tests.gui.test_study_views import RANKS, STUDY
-from tests.tiny_image_runs import tiny_images
+from tests.gui.test_objectives_view import OBJECTIVES, ON_IMAGES
+from tests.gui.test_sparse_code_view import CODES
+from tests.gui.test_study_views import RANKS
+from tests.gui.test_study_views import STUDY as LOCAL
+from tests.gui.test_transfer_view import STUDY as TRANSFER
+from tests.tiny_image_runs import TINY
+from tests.tiny_images import encoded, write
 
 ROOT = Path(__file__).parents[2]
 SIZES = ((1366, 768, 1), (1280, 720, 1), (1920, 1080, 1.5), (1920, 1080, 2), (1024, 768, 1), (3840, 2160, 2))
@@ -29,16 +36,22 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """A finished run of either kind, with everything that its views show."""
+    """A finished run of either kind, with everything that its views show; its own images are read the fastest."""
     folder = tmp_path_factory.mktemp("screens")
     theory, images = folder / "theory", folder / "images"
     tiny_runs.run(tiny_runs.tiny_config(), theory)
-    tiny_runs.run(tiny_images(), images)
-    for name, content, run in (
-        ("race.json", RACE, theory), ("low_rank.json", RANKS, theory), ("low_rank.json", RANKS, images),
-        ("local.json", STUDY, images),
-    ):  # fmt: skip
-        (run / name).write_text(json.dumps(content), encoding="utf-8")
+    pictures = {
+        f"{name}/{i}.png": encoded((i + 90 * n) % 256, (8, 8)) for n, name in enumerate("ab") for i in range(160)
+    }
+    world = {"name": "image_folder", "folder": str(write(folder / "pictures", pictures))}
+    tiny_runs.run(from_dict(TINY | {"world": world}), images)
+    both = {"race": RACE, "low_rank": RANKS, "transfer": TRANSFER}
+    for finished, studies in (
+        (theory, both | {"objectives": OBJECTIVES}),
+        (images, both | {"objectives": ON_IMAGES, "local": LOCAL, "sparse_code": CODES}),
+    ):
+        for name, content in studies.items():
+            (finished / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
     return [theory, images]
 
 
@@ -65,21 +78,43 @@ def screen(request: pytest.FixtureRequest) -> Iterator[tuple[str, tuple[int, int
         xvfb.wait(10)
 
 
-@pytest.mark.parametrize("screen", SIZES, indirect=True, ids=lambda s: f"{s[0]}x{s[1]}@{s[2]}")
-def test_every_view_fits(screen: tuple[str, tuple[int, int, float]], runs: list[Path], tmp_path: Path) -> None:
-    display, (width, height, scale) = screen
-    copies = [Path(shutil.copytree(run, tmp_path / run.name)) for run in runs]
-    environment = os.environ | {
-        "DISPLAY": display, "QT_QPA_PLATFORM": "xcb", "QT_SCALE_FACTOR": str(scale), "OMP_NUM_THREADS": "1",
-        "XDG_CONFIG_HOME": str(tmp_path / "config"), "FP_RUNS": str(tmp_path / "runs"), "PYTHONPATH": str(ROOT),
-    }  # fmt: skip
+@pytest.fixture(scope="module")
+def walker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """The process that walks, with all that takes long to import, and the file of what it says is amiss."""
+    said = tmp_path_factory.mktemp("walker") / "stderr"
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "QT_QPA_PLATFORM": "xcb", "PYTHONPATH": str(ROOT)}
     environment.pop("WAYLAND_DISPLAY", None)
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.faults.screen_walk", *map(str, copies)],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    report: dict[str, Any] = json.loads(done.stdout)
+    with said.open("w", encoding="utf-8") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.screen_walk"], cwd=ROOT, env=environment, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield process, said
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)  # a walk that hangs, too
+        process.communicate(timeout=10)
+
+
+@pytest.mark.parametrize("screen", SIZES, indirect=True, ids=lambda s: f"{s[0]}x{s[1]}@{s[2]}")
+def test_every_view_fits(
+    screen: tuple[str, tuple[int, int, float]], runs: list[Path], walker: tuple[subprocess.Popen[str], Path],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    display, (width, height, scale) = screen
+    process, said = walker
+    assert process.stdin is not None
+    assert process.stdout is not None
+    copies = [str(shutil.copytree(run, tmp_path / run.name)) for run in runs]
+    environment = {
+        "DISPLAY": display, "QT_SCALE_FACTOR": str(scale), "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "FP_RUNS": str(tmp_path / "runs"),
+    }  # fmt: skip
+    order = {"environment": environment, "runs": copies, "report": str(tmp_path / "report.json")}
+    process.stdin.write(f"{json.dumps(order)}\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "0\n", said.read_text(encoding="utf-8")[-3000:]
+    report: dict[str, Any] = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     room = report.pop("screen")
     assert [round(room[0] * scale), round(room[1] * scale), room[2]] == [width, height, scale]
     assert len(report) >= 2 * 5 + 8 + 7, sorted(report)  # bars and views of two kinds of runs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
@@ -26,6 +27,15 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")  # those that want a real 
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+
+def pytest_collection_finish() -> None:
+    """Python's collector passes over what the imports made (torch, Qt: a million objects): GUI tests collect each time.
+
+    What a test makes it still sees.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

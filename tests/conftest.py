@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
@@ -18,6 +19,7 @@ from engine.attacks.base import Size, attacks
 from engine.config.experiment import Config
 from engine.run.session import Session
 from engine.run.store import Store
+from engine.studies import image_baselines
 from tests import tiny_runs
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")  # those that want a real window say so
@@ -26,6 +28,15 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")  # those that want a real 
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+
+def pytest_collection_finish() -> None:
+    """Python's collector passes over what the imports made (torch, Qt: a million objects): GUI tests collect each time.
+
+    What a test makes it still sees.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +75,9 @@ def tiny_config() -> Callable[..., Config]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A verified evaluation of images that takes a second."""
+    """A verified evaluation of images that takes a second, and baselines trained in another."""
+    monkeypatch.setattr(image_baselines, "STEPS", 5)
+    monkeypatch.setattr(image_baselines, "SEARCH_STEPS", 2)
     for name, size in (("apgd_ce", (5, 1)), ("apgd_t", (5, 2)), ("square", (20, 1))):
         monkeypatch.setitem(cast(dict[str, Size], attacks[name].verified), "images", size)
 

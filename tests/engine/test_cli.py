@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from engine import __version__, worlds
 from engine.cli.main import run_command_line
 from engine.config.experiment import Config, to_dict
 from engine.core import metrics
-from tests.tiny_runs import assert_same, read, run, table, tiny_config, values
+from tests.tiny_runs import Record, assert_same, read, run, table, tiny_config, values
 
 COMMAND = [sys.executable, "-m", "engine"]
 ROOT = Path(__file__).parents[2]
@@ -238,12 +239,26 @@ def test_exit_codes_of_the_process() -> None:
     assert fine.returncode == 0
 
 
+LONG = tiny_config(clean_steps=900, second_steps=900, every=50)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Record:
+    """What a run leaves that nothing interrupts."""
+    grad, threads = torch.is_grad_enabled(), torch.get_num_threads()
+    record = run(LONG, tmp_path_factory.mktemp("long") / "run")
+    torch.set_grad_enabled(grad)
+    torch.set_num_threads(threads)
+    return record
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_is_resumed_to_the_same_end(tmp_path: Path, call: Call, number: signal.Signals) -> None:
-    config = tiny_config(clean_steps=900, second_steps=900, every=50)
+def test_an_interrupted_run_is_resumed_to_the_same_end(
+    tmp_path: Path, call: Call, whole: Record, number: signal.Signals
+) -> None:
     folder = tmp_path / "run"
     process = subprocess.Popen(
-        [*COMMAND, "run", str(toml(config, tmp_path / "long.toml")), "--out", str(folder)],
+        [*COMMAND, "run", str(toml(LONG, tmp_path / "long.toml")), "--out", str(folder)],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
@@ -260,4 +275,4 @@ def test_an_interrupted_run_is_resumed_to_the_same_end(tmp_path: Path, call: Cal
     assert "Traceback" not in err
     assert 100 <= read(folder).step < 1800
     assert call("run", "--out", folder, "--resume")[0] == 0
-    assert_same(read(folder), run(config, tmp_path / "whole"))
+    assert_same(read(folder), whole)

@@ -13,7 +13,7 @@ from engine.claims.images import IMAGE_RANK
 from engine.claims.theory import BASELINES
 from engine.core.errors import ConfigError
 from engine.run.store import Store
-from engine.studies import baseline_training, image_baselines
+from engine.studies import baseline_training
 from engine.studies.evidence import gather
 from engine.studies.questions import comparison
 from engine.studies.questions.claims import claims_of
@@ -30,7 +30,8 @@ def folder(finished_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished_run, tmp_path / "run"))
 
 
-def test_verification_decides_every_claim(folder: Path) -> None:
+def test_verification_decides_every_claim(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baseline_training, "SEARCH_STEPS", 5)
     heard: list[float] = []
     claims = claims_of(folder, verify=True, n=64, progress=lambda share, text: heard.append(share))
     assert [claim.id for claim in claims] == list(range(1, 12))
@@ -67,7 +68,8 @@ def test_a_run_whose_clean_phase_has_not_ended_is_refused(tmp_path: Path) -> Non
         gather(tmp_path / "run", n=64)
 
 
-def test_the_comparison_is_written_recorded_and_told(folder: Path) -> None:
+def test_the_comparison_is_written_recorded_and_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baseline_training, "SEARCH_STEPS", 5)
     shares: list[float] = []
     written = ComparisonStudy().run(folder, n=64, progress=lambda share, what: shares.append(share))
     found = ComparisonStudy.read(folder)
@@ -92,9 +94,7 @@ def test_the_comparison_is_written_recorded_and_told(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_verification_decides_the_claims_about_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_baselines, "STEPS", 5)
-    monkeypatch.setattr(image_baselines, "SEARCH_STEPS", 2)
+def test_verification_decides_the_claims_about_images(tmp_path: Path) -> None:
     run(tiny_images(), tmp_path / "run")
     heard: list[float] = []
     claims = claims_of(tmp_path / "run", verify=True, n=16, progress=lambda share, text: heard.append(share))

@@ -60,7 +60,7 @@ def finish(folder: Path) -> Record:
     return read(folder)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [0, 1, 4, 5])  # two at the start, two later; ``make faults`` kills far more often
 def test_a_kill_at_a_random_moment(seed: int, tmp_path: Path, whole: Record) -> None:
     chance, folder = random.Random(seed), tmp_path / "runs" / "run"
     at: object = "alive" if seed < 4 else chance.randrange(10, 550, 10)

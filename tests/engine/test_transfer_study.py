@@ -354,7 +354,7 @@ def test_verification_decides_claim_10_on_images_once(tmp_path: Path, monkeypatc
     drain(session)
     session.close()
     monkeypatch.setattr(evidence, "_verified", lambda *given: [])
-    for study in ("LocalStudy", "RankStudy"):
+    for study in ("LocalStudy", "RankStudy", "ComparisonStudy"):
         monkeypatch.setattr(getattr(evidence, study), "run", lambda *given, **options: None)
     (claim,) = [each for each in claims_of(folder, verify=True, n=N) if each.id == 10]
     study = TransferStudy.read(folder)

@@ -33,7 +33,7 @@ CHANGED = {
     "two_layer": {},  # all as they are at first
     "alexnet": {"filters": {"layer": "conv2"}, "layers": {"layer": "conv2"}, "radius": {"intervals": "false"}},
 }
-FORMATS = {"theory": ("png", "svg", "pdf"), "two_layer": ("svg",), "alexnet": ("pdf",)}
+FORMATS = {"theory": ("png", "svg"), "two_layer": ("svg",), "alexnet": ("pdf",)}
 STEPS = 23  # neither a checkpoint's step nor an evaluation's
 WAIT = 240_000
 

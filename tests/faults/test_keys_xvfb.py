@@ -9,16 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gui.test_window_xvfb import (  # noqa: F401
-    MISSING,
-    ROOT,
-    TITLE,
-    phases,
-    preset_file,
-    recorded,
-    screen,
-    wait_for,
-)
+from tests.gui.test_window_xvfb import MISSING, ROOT, TITLE, phases, recorded, screen, wait_for  # noqa: F401
 
 pytestmark = [
     pytest.mark.window,
@@ -41,8 +32,9 @@ def test_keys_after_a_dialog_and_the_wheel_over_preset(screen: str, tmp_path: Pa
         done = subprocess.run(["xdotool", *words], env=environment, capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
-    line = [sys.executable, "-m", "fp_gui", preset_file(tmp_path, "digits")]
-    app = subprocess.Popen(line, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    app = subprocess.Popen(
+        [sys.executable, "-m", "fp_gui", "digits"], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+    )
     try:
         wait_for(lambda: bool(xdo("search", "--onlyvisible", "--name", TITLE)) or app.poll() is not None, "the window")
         wait_for(lambda: runs.is_dir() and any(not p.name.startswith(".") for p in runs.iterdir()), "the run folder")

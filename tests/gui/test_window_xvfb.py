@@ -19,24 +19,7 @@ TOOLS = ("Xvfb", "xdotool", "import", "convert")
 MISSING = [tool for tool in TOOLS if shutil.which(tool) is None]
 ROOT = Path(__file__).parents[2]
 TITLE = "Feature Purification Explorer"
-FRONT = {"theory": {"neurons", "mixtures", "robustness"}, "digits": {"filters", "layers", "robustness"}}
-# Presets of the user's own: small nets and measurements, and more steps than a test waits for.
-MEASURED = """
-[evaluation]
-every = 50
-size = 64
-steps = 2
-report_size = 64
-report_steps = 3
-report_restarts = 1
-[schedule]
-clean_steps = 100000
-second_steps = 100000
-"""
-PRESETS = {
-    "theory": "[world]\nd = 16\n[model]\nm = 24\n",
-    "digits": '[world]\nname = "digits"\n[model]\nname = "two_layer"\nwidth = 16\n[training]\nbatch_size = 32\n',
-}
+FRONT = {"small": {"neurons", "mixtures", "robustness"}, "digits": {"filters", "layers", "robustness"}}
 
 pytestmark = [
     pytest.mark.window,
@@ -69,13 +52,6 @@ def screen(tmp_path: Path) -> Iterator[str]:
             xvfb.wait(10)
 
 
-def preset_file(folder: Path, world: str) -> str:
-    """Write the preset of ``world``; returns its path."""
-    path = folder / f"{world}.toml"
-    path.write_text(PRESETS[world] + MEASURED, encoding="utf-8")
-    return str(path)
-
-
 def recorded(run: Path, name: str) -> int:
     if not (run / "run.sqlite").exists():
         return 0
@@ -88,8 +64,8 @@ def recorded(run: Path, name: str) -> int:
         connection.close()
 
 
-@pytest.mark.parametrize("world", PRESETS)
-def test_play_switch_export_and_quit_by_keys(screen: str, tmp_path: Path, world: str) -> None:
+@pytest.mark.parametrize("preset", ["small", "digits"])
+def test_play_switch_export_and_quit_by_keys(screen: str, tmp_path: Path, preset: str) -> None:
     runs = tmp_path / "runs"
     environment = os.environ | {
         "DISPLAY": screen,
@@ -104,8 +80,9 @@ def test_play_switch_export_and_quit_by_keys(screen: str, tmp_path: Path, world:
             ["xdotool", *words], env=environment, capture_output=True, text=True, check=False
         ).stdout.strip()
 
-    line = [sys.executable, "-m", "fp_gui", preset_file(tmp_path, world)]
-    app = subprocess.Popen(line, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    app = subprocess.Popen(
+        [sys.executable, "-m", "fp_gui", preset], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+    )
     try:
         wait_for(lambda: bool(xdo("search", "--onlyvisible", "--name", TITLE)) or app.poll() is not None, "the window")
         assert app.poll() is None, app.stderr.read() if app.stderr else ""
@@ -118,7 +95,6 @@ def test_play_switch_export_and_quit_by_keys(screen: str, tmp_path: Path, world:
         wait_for(lambda: recorded(run, "loss") > 10, "recorded losses")
         xdo("key", "t")
         wait_for(lambda: "adversarial" in phases(run), "the switch to adversarial training")
-        xdo("key", "space")  # what an export does beside training is in test_export_whole.py
         picture = tmp_path / "window.png"
         subprocess.run(["import", "-window", "root", str(picture)], env=environment, check=True)
         colours = subprocess.run(
@@ -142,8 +118,8 @@ def test_play_switch_export_and_quit_by_keys(screen: str, tmp_path: Path, world:
     assert app.returncode == 0
     assert any((run / "checkpoints").iterdir())
     recipe = json.loads((run / "figures" / "recipe.json").read_text())
-    assert set(recipe["figures"]["views"]) == FRONT[world]
-    assert all((run / "figures" / name / f"{name}.pdf").exists() for name in FRONT[world])
+    assert set(recipe["figures"]["views"]) == FRONT[preset]
+    assert all((run / "figures" / name / f"{name}.pdf").exists() for name in FRONT[preset])
 
 
 def phases(run: Path) -> set[str]:

@@ -178,19 +178,23 @@ class Store:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """Raise :class:`WriteError` for what cannot be written, or would go into files that nobody finds any more."""
+        self._check_there()
+        try:
+            yield
+        except sqlite3.IntegrityError:
+            raise
+        except (OSError, sqlite3.Error) as error:
+            self._check_there()  # it may have gone meanwhile
+            reason = getattr(error, "strerror", None) or error
+            raise WriteError(f"{self.folder} cannot be written: {reason}") from error
+
+    def _check_there(self) -> None:
         try:
             there = os.path.samestat(self._database, (self.folder / "run.sqlite").stat())
         except OSError:
             there = False
         if not there:
             raise WriteError(f"{self.folder} cannot be written: the run has been removed or moved while it was in use")
-        try:
-            yield
-        except sqlite3.IntegrityError:
-            raise
-        except (OSError, sqlite3.Error) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise WriteError(f"{self.folder} cannot be written: {reason}") from error
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

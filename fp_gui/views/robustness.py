@@ -67,7 +67,7 @@ def figure_text(series: Series | None, band: tuple[Floats, Floats] | None, step:
     return text if series.steps[at] == step else f"{text} at step {series.steps[at]:,}"
 
 
-NARROWEST = "certified, ℓ2"  # room that a protocol has at the least: what is measured can always be read
+NARROWEST = "certified"  # room that a protocol has at the least: what is measured can always be read
 
 
 class Row:
@@ -120,7 +120,7 @@ class RobustnessView(View):
         figures = FiguresTable()
         table = QGridLayout(figures)
         table.setContentsMargins(0, 0, 0, 0)
-        table.setHorizontalSpacing(10)
+        table.setHorizontalSpacing(4)
         table.setVerticalSpacing(1)
         table.setColumnStretch(1, 1)
         self.heads = [FoldingLabel(t, folds=False, wraps=False) for t in HEADS]

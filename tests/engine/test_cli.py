@@ -88,7 +88,10 @@ def test_set_and_device(call: Call, preset: Path, tmp_path: Path) -> None:
 
 
 ERRORS: dict[str, tuple[list[str], tuple[str, ...]]] = {
-    "preset": (["run", "smal", "--out", "OUT"], ("preset: got 'smal'", "small, standard, wide")),
+    "preset": (
+        ["run", "smal", "--out", "OUT"],
+        ("preset: got 'smal'", "small, theorem, theorem-simple, standard, wide"),
+    ),
     "no preset": (["run", "--out", "OUT"], ("preset", "small")),
     "no out": (["run", "small"], ("out",)),
     "unknown knob": (["run", "small", "--out", "OUT", "--set", "attack.tua=1"], ("attack.tua", "did you mean")),

@@ -331,3 +331,13 @@ def test_the_weights_stay_as_they_are() -> None:
     copies = weight.clone(), x.clone(), y.clone()
     finish(bounds(weight, 0.2, x, y, 0.3))
     assert all(torch.equal(a, b) for a, b in zip(copies, (weight, x, y), strict=True))
+
+
+@pytest.mark.parametrize(("norm", "length"), [("l2", 1.0), ("linf", 4.0)])
+def test_one_neuron_is_certified_to_its_very_radius(norm: str, length: float) -> None:
+    """⟨w, x⟩ moves by tau times the dual norm of w: 1 in ℓ2, 4 in ℓ∞ for w = (1/4, …) in 16 dimensions."""
+    weight = torch.full((1, 16), 0.25)
+    x, y, bias = weight.clone(), torch.ones(1), 0.2  # ⟨w, x⟩ = 1: right until it falls to the bias
+    exact = (1 - bias) / length
+    inside, outside = finish(certified(weight, bias, x, y, [0.99 * exact, 1.01 * exact], norm))
+    assert (inside.right, outside.right) == (1, 0)

@@ -271,6 +271,9 @@ def test_singular_values_and_direction(generator: torch.Generator) -> None:
         assert found.singular_values[2:] == pytest.approx(0, abs=1e-4)
         assert found.cosine == pytest.approx(1, abs=1e-5)
         assert found.direction == pytest.approx(right[:, 0].numpy(), abs=1e-4)  # signed to agree
+        opposite = low_rank(now, clean, -right[:, 0], 2)  # whichever sign the decomposition came with
+        assert opposite.direction == pytest.approx(-right[:, 0].numpy(), abs=1e-4)
+        assert opposite.cosine == pytest.approx(1, abs=1e-5)
         assert low_rank(now, clean, right[:, 1], 2).cosine == pytest.approx(0, abs=1e-3)
         same = low_rank(clean, clean, right[:, 0], 0)
         assert (same.cosine, float(np.abs(same.direction).max()), float(same.singular_values.max())) == (0, 0, 0)

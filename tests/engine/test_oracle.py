@@ -86,3 +86,16 @@ def test_deterministic_and_in_slices(world: SparseCoding) -> None:
     for _ in range(20):
         next(slices)
     slices.close()
+
+
+def test_the_cache_tells_everything_apart_that_decides() -> None:
+    world = SparseCoding.draw(tiny_config().world, seeded(0, "world"), torch.device("cpu"))
+    other = SparseCoding.draw(tiny_config().world, seeded(1, "world"), torch.device("cpu"))
+    sample = torch.zeros(3, 16)
+    keys = [
+        oracle.key(world, 0, "l2 100", 0.2, sample), oracle.key(world, 1, "l2 100", 0.2, sample),
+        oracle.key(world, 0, "linf 100", 0.2, sample), oracle.key(world, 0, "l2 100", 0.25, sample),
+        oracle.key(world, 0, "l2 100", 0.2, sample + 1), oracle.key(other, 0, "l2 100", 0.2, sample),
+    ]  # fmt: skip
+    assert len(set(keys)) == len(keys)
+    assert keys[0] == oracle.key(world, 0, "l2 100", 0.2, sample.clone())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 STEPS = ("tests/faults/test_attack_steps.py",)
+RADII = ("tests/engine/test_certificate.py", "-k", "very_radius")
 CERTIFIED = ("tests/faults/test_measured.py", "-k", "certified")
 ONCE = ("tests/faults/test_measured.py", "-k", "fresh_start")
 OLD = ("tests/faults/test_measured.py", "-k", "old")
@@ -76,7 +77,7 @@ MUTANTS = (
         "values[metrics.CERTIFIED] = len(rows)",
         CERTIFIED,
     ),
-    Mutant("engine/probes/certificate.py", "dual = 2 if norm", "dual = 2 if True or norm", CERTIFIED),
+    Mutant("engine/probes/certificate.py", "dual = 2 if norm", "dual = 2 if True or norm", RADII),
     Mutant("engine/probes/certificate.py", "sum(1) - radius[rows] * torch", "sum(1) + radius[rows] * torch", CERTIFIED),
     Mutant(
         "engine/probes/certificate.py",
@@ -369,7 +370,6 @@ MUTANTS = (
     Mutant("fp_gui/undo.py", " or other._time - self._time > MERGE_SECONDS", "", UNDO),
     Mutant("fp_gui/undo.py", "self._send(self.path, self.old)", "self._send(self.path, self.new)", UNDO),
     Mutant("fp_gui/undo.py", "self.new, self._time = other.new, other._time", "self.new = other.new", UNDO),
-    Mutant("fp_gui/views/task_view.py", "signature = (path, found", "signature = (Path(self.file), found", FILES),
     Mutant("fp_gui/views/task_view.py", "found.st_mtime_ns, found.st_size)", "0, found.st_size)", FILES),
     Mutant("fp_gui/bridge/controller.py", "max(FRAME, self._cost / self.share)", "max(FRAME, 0.0)", SHARE),
     Mutant("fp_gui/bridge/controller.py", "max(FRAME, self._cost / self.share)", "max(FRAME, self._cost)", SHARE),

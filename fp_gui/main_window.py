@@ -238,8 +238,8 @@ class MainWindow(QMainWindow):
 
     @Slot()
     def _toggle_phase(self) -> None:
-        if (last := self.controller.last) is not None:
-            self.controller.switch_phase("clean" if last.phase == "adversarial" else "adversarial")
+        if (phase := self.controller.phase) is not None:
+            self.controller.switch_phase("clean" if phase == "adversarial" else "adversarial")
 
     @Slot(str, object, object)
     def _live_edited(self, path: str, old: object, new: object) -> None:

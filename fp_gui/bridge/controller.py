@@ -96,6 +96,7 @@ class Controller(QObject):
         self.run: RunInfo | None = None
         self.config: Config | None = None
         self.last: Snapshot | None = None
+        self._switching: Objective | None = None  # asked for, and not seen in a snapshot yet
         self.lateness: deque[float] = deque(maxlen=2048)  # milliseconds, newest last
         self._views: Sequence[Renderer] = ()
         self._visible: list[Renderer] = []
@@ -167,7 +168,13 @@ class Controller(QObject):
 
     def switch_phase(self, objective: Objective) -> None:
         """Train with another objective from the next step on."""
+        self._switching = objective
         self.send(SwitchPhase(objective))
+
+    @property
+    def phase(self) -> Objective | None:
+        """The objective that holds once everything asked for is done, whatever the picture says; None for no run."""
+        return self._switching or (None if self.last is None else self.last.phase)
 
     def set_knob(self, path: str, value: object) -> None:
         """Give a live knob a new value between two steps."""
@@ -236,7 +243,7 @@ class Controller(QObject):
 
     def _begin(self, request: NewRun | OpenRun) -> None:
         self.run = None  # snapshots of the old run are stale from here on
-        self.last = None
+        self.last = self._switching = None
         self._frames.clear()
         self._broken.clear()
         self._problems.clear()
@@ -269,6 +276,7 @@ class Controller(QObject):
         if self._closed:
             return
         if answer.error:
+            self._switching = None
             self.error.emit(answer.error, answer.details)
         if answer.serial in self._asked:
             self._asked.pop(answer.serial)(answer)
@@ -332,6 +340,8 @@ class Controller(QObject):
 
     def _show(self, snapshot: Snapshot) -> None:
         self.last = snapshot
+        if snapshot.phase == self._switching:
+            self._switching = None
         for view in self._visible:
             self._render(view, snapshot)
         self.snapshot_rendered.emit(snapshot)

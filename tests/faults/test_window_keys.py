@@ -199,6 +199,17 @@ def test_keys_of_a_chooser_choose_and_the_preset_asks_with_its_list(
     assert not window.controller.playing
 
 
+def test_the_phase_switched_twice_in_a_breath_is_switched_twice(
+    window: MainWindow, factory: FakeFactory, qtbot: QtBot
+) -> None:
+    """Each press counts from what was asked for before it, not from a picture that is older than that."""
+    qtbot.waitUntil(lambda: window.controller.last is not None)
+    for _ in range(3):
+        press(qtbot, Qt.Key.Key_T)
+    there, back = SwitchPhase("adversarial"), SwitchPhase("clean")
+    qtbot.waitUntil(lambda: did(factory)[-3:] == [there, back, there])
+
+
 def test_a_click_on_a_button_leaves_the_keys_with_the_window(
     window: MainWindow, factory: FakeFactory, qtbot: QtBot
 ) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from tests.real_window import virtual_screen
 
 
 @contextmanager
@@ -15,16 +16,5 @@ def screen() -> Iterator[dict[str, str]]:
     if os.environ.get("DISPLAY") or not shutil.which("Xvfb"):
         yield dict(os.environ)
         return
-    read, write = os.pipe()
-    server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write), "-screen", "0", "1600x1000x24", "-nolisten", "tcp"],
-        pass_fds=[write], stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    os.close(write)
-    try:
-        with os.fdopen(read) as pipe:
-            number = pipe.readline().strip()
-        yield {**os.environ, "DISPLAY": f":{number}", "QT_QPA_PLATFORM": "xcb"}
-    finally:
-        server.terminate()
-        server.wait()
+    with virtual_screen() as name:
+        yield {**os.environ, "DISPLAY": name, "QT_QPA_PLATFORM": "xcb"}

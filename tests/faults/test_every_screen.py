@@ -22,6 +22,7 @@ from tests.gui.test_sparse_code_view import CODES
 from tests.gui.test_study_views import RANKS
 from tests.gui.test_study_views import STUDY as LOCAL
 from tests.gui.test_transfer_view import STUDY as TRANSFER
+from tests.real_window import virtual_screen
 from tests.tiny_image_runs import TINY
 from tests.tiny_images import encoded, write
 
@@ -59,23 +60,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def screen(request: pytest.FixtureRequest) -> Iterator[tuple[str, tuple[int, int, float]]]:
     """A virtual screen of the size that the test is given; its name and the size."""
     width, height, scale = request.param
-    read, write = os.pipe()
-    xvfb = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{width}x{height}x24", "-nolisten", "tcp"],
-        pass_fds=[write], stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    os.close(write)
-    try:
-        number = b""
-        while not number.endswith(b"\n"):
-            more = os.read(read, 16)
-            assert more, "no virtual screen came up"
-            number += more
-        yield f":{number.decode().strip()}", (width, height, scale)
-    finally:
-        os.close(read)
-        xvfb.terminate()
-        xvfb.wait(10)
+    with virtual_screen(width, height) as name:
+        yield name, (width, height, scale)
 
 
 @pytest.fixture(scope="module")

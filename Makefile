@@ -6,7 +6,7 @@ ARGS ?=
 WORKERS ?= -n auto --maxprocesses 8 --dist worksteal
 BIN := .venv/bin
 
-.PHONY: run test verify faults mutants bench lint format clean
+.PHONY: run test verify faults mutants bench docs lint format clean
 
 run: .venv/.run          ## set up, then open the explorer (without a display: the same preset headless, with figures)
 	$(BIN)/python -m fp_gui $(PRESET) $(ARGS)
@@ -27,6 +27,9 @@ mutants: .venv/.dev      ## small faults put into the code one at a time: which 
 bench: .venv/.dev        ## measure speed and memory, as ratios within one run (about 20 minutes; ARGS="--help")
 	$(BIN)/python -m tests.bench $(ARGS)
 
+docs: .venv/.docs        ## build the documentation into docs/_build; warnings are errors
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
+
 lint: .venv/.dev         ## style, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -38,7 +41,7 @@ format: .venv/.dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build docs/_build docs/_generated *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # Stamps: each names what is installed; a change of pyproject.toml installs again.
 .venv/bin/pip:
@@ -54,6 +57,10 @@ clean:
 	PYTHON="$(PYTHON)" .ci/system-packages window
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test,lint,data]'
 	touch $@ .venv/.run
+
+.venv/.docs: .venv/.dev
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[docs]'
+	touch $@
 
 .venv/.verify: .venv/.dev
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[verify]'

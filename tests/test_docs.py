@@ -1,0 +1,45 @@
+"""The documentation names every view and every command, and nothing in it leads nowhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from engine.figures import figures
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = sorted([*DOCS.glob("*.md"), DOCS.parent / "README.md"])
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_and_picture_is_there(page: Path) -> None:
+    links = [link for link in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_view_has_its_picture() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert [name for name in figures if f"pictures/{name}.png" not in text] == []
+
+
+def test_every_page_is_in_the_contents() -> None:
+    index = (DOCS / "index.md").read_text(encoding="utf-8").splitlines()
+    assert [page.stem for page in DOCS.glob("*.md") if page.stem not in (*index, "index")] == []
+
+
+def test_every_example_of_the_tests_is_shown() -> None:
+    shown = (DOCS / "examples.md").read_text(encoding="utf-8")
+    examples = [p.name for p in (DOCS.parent / "tests" / "examples").glob("[a-z]*.py") if "test" not in p.name]
+    assert [name for name in examples if name != "conftest.py" and f"tests/examples/{name}" not in shown] == []
+
+
+def test_the_pages_build_without_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build = pytest.importorskip("sphinx.cmd.build", reason="needs the extra docs")
+    pytest.importorskip("furo", reason="needs the extra docs")
+    pytest.importorskip("myst_parser", reason="needs the extra docs")
+    arguments = ["-W", "-q", "-b", "html", str(DOCS), str(tmp_path / "pages"), "-d", str(tmp_path / "trees")]
+    assert build.main(arguments) == 0
+    assert (tmp_path / "pages" / "science.html").stat().st_size > 10_000

@@ -86,6 +86,7 @@ class Store:
         self._lock = lock
         self._new = False  # the folder was made by this store
         self._database = (folder / "run.sqlite").stat()
+        self._version: object = None
 
     # --- opening
 
@@ -316,10 +317,30 @@ class Store:
         rows = self._rows("SELECT step, value FROM metrics WHERE name = ? ORDER BY step", (name,))
         return schema.series(name, rows, self._path)
 
-    def metrics(self) -> list[tuple[int, str, float]]:
-        """All metrics as (step, name, value), in the order of steps."""
-        rows = self._rows("SELECT step, name, value FROM metrics ORDER BY step, name")
-        return schema.metrics(rows, self._path)
+    def metrics(self, first: int = 0, last: int = schema.MOST_STEPS) -> list[tuple[int, str, float]]:
+        """All metrics of the steps ``first`` to ``last`` as (step, name, value), in the order of steps."""
+        query = "SELECT step, name, value FROM metrics WHERE step BETWEEN ? AND ? ORDER BY step, name"
+        return schema.metrics(self._rows(query, (first, last)), self._path)
+
+    def newest(self) -> int:
+        """The newest step of any metric, 0 for none."""
+        return int(next(iter(self._rows("SELECT coalesce(max(step), 0) FROM metrics")))[0])
+
+    def changed(self) -> bool:
+        """Whether the database, opened to be read, has changed since this was asked; the first time: True.
+
+        One that stands still, as nothing may be written beside it, is opened again then.
+        """
+        before = self._version
+        if isinstance(self._db, database.Standing):
+            self._version = database.fingerprint(self._path)
+            if self._version != before and before is not None:
+                new = database.connect(self._path, read_only=True)
+                self._db.close()
+                self._db = new
+        else:
+            self._version = next(iter(self._rows("PRAGMA data_version")))
+        return self._version != before
 
     def events(self) -> tuple[Event, ...]:
         """All changes, in the order in which they were made."""

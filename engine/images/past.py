@@ -17,6 +17,7 @@ from engine.models.classifier import ImageClassifier
 from engine.probes.layers import Matrices
 from engine.run.commands import Command, Visualise
 from engine.run.past import Past
+from engine.run.snapshot import Snapshot
 from engine.run.store import Checkpoint
 
 
@@ -78,6 +79,12 @@ class ImagePast(ImageMoment, Past):
         self.init, self.clean = constants.init, constants.clean
         self._start_matrices, self._clean_matrices = constants.start_matrices, constants.clean_matrices
         self.clean_step, self.redrawn = int(loaded.state["clean_step"]), bool(loaded.state["redrawn"])
+
+    def snapshot(self, wanted: frozenset[type] = frozenset()) -> Snapshot:
+        """As of any run; the pictures that are asked for are those that are asked of the session beside."""
+        if isinstance(self._beside, ImageMoment) and self._beside.feature_request != self.feature_request:
+            self.visualise(self._beside.feature_request)
+        return super().snapshot(wanted)
 
     def apply(self, command: Command) -> None:
         """Which pictures to measure may be chosen, though the run is only read."""

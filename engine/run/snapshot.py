@@ -69,6 +69,11 @@ class StoredStep:
     step: int
     checkpoint: bool
 
+    @property
+    def words(self) -> str:
+        """What is stored, in a word."""
+        return "checkpoint" if self.checkpoint else "frame"
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from engine.config.experiment import Config, with_value
 from engine.core.device import choose
 from engine.core.errors import StoreError
+from engine.run.moment import Moment
+from engine.run.past import Past
 from engine.run.session import Session
 from engine.run.store import Store
 
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 SESSIONS = {
     "sparse_coding": ("engine.theory.session", "TheorySession"),
     "images": ("engine.images.session", "ImageSession"),
+}
+PASTS = {
+    "sparse_coding": ("engine.theory.past", "TheoryPast"),
+    "images": ("engine.images.past", "ImagePast"),
 }
 NETWORKS = {
     "sparse_coding": ("engine.theory.loading", "TheoryNetwork"),
@@ -91,6 +97,23 @@ def resume(folder: Path, device: str | None = None, data: Path | None = None) ->
     except BaseException:
         store.close()
         raise
+
+
+def past(folder: Path, device: str | None = None, data: Path | None = None, beside: Moment | None = None) -> Past:
+    """The stored run in ``folder``, to be looked at at any step or watched while another process writes it.
+
+    ``beside`` is a session of the same run, in this thread, that goes on meanwhile; ``data`` is where its images are
+    now. Raises :class:`StoreError` for the folder, :class:`ConfigError` for its data, :class:`DeviceError` for the
+    device.
+    """
+    with images_at(folder, data):
+        store = Store.open(folder, read_only=True)
+        try:
+            found: Past = _of(PASTS, store.config)(store, device, beside)
+        except BaseException:
+            store.close()
+            raise
+        return found
 
 
 def _changed(config: Config, device: str | None, data: Path | None) -> Config:

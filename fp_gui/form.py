@@ -204,15 +204,15 @@ class Form(QWidget):
     @Slot(object)
     def follow(self, snapshot: Snapshot) -> None:
         """Show the knobs that follow a curve at the values they have after the snapshot's steps."""
-        self._step = snapshot.step
-        self.schedules.show_step(snapshot.step)
+        self._step = snapshot.newest
+        self.schedules.show_step(snapshot.newest)
         if not self._config.schedule.knobs:
             return
-        self._config = at_step(self._config, snapshot.step)
+        self._config = at_step(self._config, snapshot.newest)
         for path, _ in self._config.schedule.knobs:
             param = self.parameters.get(path)
             if param is not None and not self.renamed(param.knob.group):
-                param.follow(value_of(self._config, path), snapshot.step)
+                param.follow(value_of(self._config, path), snapshot.newest)
 
     def next_config(self) -> Config:
         """The running values with what is pending. Raises :class:`ConfigError` if they do not fit together."""

@@ -290,7 +290,7 @@ class MainWindow(Shell):
     @Slot(object)
     def _show_snapshot(self, snapshot: Snapshot) -> None:
         self.status.show_snapshot(snapshot)
-        self.toolbar.show_objective(snapshot.phase)
+        self.toolbar.show_objective(snapshot.newest_phase)
 
     @Slot()
     def _show_stats(self) -> None:

@@ -86,13 +86,14 @@ class StatusBar(QStatusBar):
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Phase, step, progress, device and folder."""
-        if self.phase.property("objective") != snapshot.phase:
-            self._show_phase(objectives[snapshot.phase].title, snapshot.phase)
+        phase = snapshot.newest_phase
+        if self.phase.property("objective") != phase:
+            self._show_phase(objectives[phase].title, phase)
         total = snapshot.config.schedule.total
         by_hand = "" if snapshot.scheduled or snapshot.finished else " · schedule off"
-        self.step.setText(f"step {snapshot.step:,} of {total:,}{by_hand}".replace(",", "\u2009"))
+        self.step.setText(f"step {snapshot.newest:,} of {total:,}{by_hand}".replace(",", "\u2009"))
         self.progress.setRange(0, max(1, total))
-        self.progress.setValue(min(snapshot.step, max(1, total)))
+        self.progress.setValue(min(snapshot.newest, max(1, total)))
         threads = f"{snapshot.threads} thread{'s' if snapshot.threads != 1 else ''}"
         self.device.setText(f"{snapshot.device} · {threads}")
         self.folder.setText(snapshot.folder.name)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QColor, QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QToolTip, QWidget
 
 from engine.figures.declare import phase as phase_look
-from engine.run.snapshot import Event
+from engine.run.snapshot import Event, StoredStep
 from engine.run.timeline import Span
 from fp_gui.theme import LIGHT, Theme
 from fp_gui.views.plots import translucent
@@ -21,19 +20,6 @@ NEAR = 6  # pixels within which the mouse is at an event
 SHADE = 70  # of 255: how strongly phases are coloured
 SPEEDS = (2, 5, 10, 20)  # stored steps a second
 PLAYING, BACK = "▶", "◀"
-
-
-@dataclass(frozen=True, slots=True)
-class StoredStep:
-    """Weights are stored after ``step`` steps: in a ``checkpoint``, from which training can go on, or in a frame."""
-
-    step: int
-    checkpoint: bool
-
-    @property
-    def words(self) -> str:
-        """What is stored, in a word."""
-        return "checkpoint" if self.checkpoint else "frame"
 
 
 class TimelineCanvas(QWidget):

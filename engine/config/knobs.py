@@ -185,3 +185,12 @@ class Storage(Group):
         unit="checkpoints",
         live=True,
     )
+    frames_mb: int = knob(
+        200,
+        "Room for frames, the light copies of the weights that the timeline shows between checkpoints: dense after "
+        "each phase switch, thinned out where there are too many. 0: none are taken.",
+        low=0,
+        high=1_000_000,
+        unit="MB",
+        live=True,
+    )

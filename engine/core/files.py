@@ -36,14 +36,15 @@ def disk_failed(error: OSError | sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DATABASE
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` to a temporary name beside ``path``, make it durable, then rename it to ``path``."""
+def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write ``data`` to a temporary name beside ``path``, make it ``durable``, then rename it to ``path``."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.chmod(name, 0o644)  # noqa: PTH101 - mkstemp makes private files, a run folder is to be shared
         Path(name).replace(path)
     except BaseException:

@@ -71,6 +71,27 @@ class FolderLock:
         self.release()
 
 
+def held(folder: Path, recent: float = 10.0) -> bool:
+    """Whether some process writes the run in ``folder``, as far as one can tell without locking or writing anything.
+
+    Where the system lists its locks that is exact. Else, as for a process on another machine, it writes if its lock
+    file is there and its database was written in the last ``recent`` seconds.
+    """
+    try:
+        inode = (folder / NAME).stat().st_ino
+    except OSError:
+        return False
+    with suppress(OSError, ValueError):
+        for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
+            if int(next(part for part in line.split() if part.count(":") == 2).rpartition(":")[2]) == inode:
+                return True
+    for name in ("run.sqlite-wal", "run.sqlite"):
+        with suppress(OSError):
+            if time.time() - (folder / name).stat().st_mtime < recent:
+                return True
+    return False
+
+
 def _lock(handle: int) -> None:
     try:
         if sys.platform == "win32":

@@ -14,8 +14,18 @@ from pydantic import Field
 from engine.config.experiment import IMAGES, from_dict
 from engine.core.errors import ConfigError
 from engine.images.config import ImageConfig
-from engine.run.contents import FLOAT, INTEGER, TensorInfo, Tensors, generators_fault, layouts, mismatch, state_fault
-from engine.run.schema import Digest, Name, State, Step, Waits
+from engine.run.contents import (
+    FLOAT,
+    INTEGER,
+    TensorInfo,
+    Tensors,
+    frame_layouts,
+    generators_fault,
+    layouts,
+    mismatch,
+    state_fault,
+)
+from engine.run.schema import Digest, FrameState, Name, State, Step, Waits
 
 GENERATORS = ("order", "augment", "attack")  # those of a session in this world
 NOW, START, CLEAN, MOMENTUM, FACTORS = "now.", "init.", "clean.", "momentum.", "factors."
@@ -39,17 +49,29 @@ class ImageState(State):
     pending: list[ImageWaits]
 
 
+class ImageFrameState(FrameState):
+    """What a frame of a network on images says: whether a layer had been drawn again."""
+
+    redrawn: bool
+
+
+@frame_layouts.register(IMAGES)
+def frame_layout(config: ImageConfig, state: Mapping[str, Any], tensors: Tensors) -> str:
+    """What of a frame does not fit, as ``field: reason``; empty if all does. Its shapes only the network knows."""
+    network = _part(tensors, NOW)
+    if extra := tensors.keys() - {NOW + name for name in network}:
+        return f"{min(extra)}: no frame has such a tensor"
+    return state_fault(ImageFrameState, state) or _network_fault(network)
+
+
 @layouts.register(IMAGES)
 def layout(config: ImageConfig, state: Mapping[str, Any], tensors: Tensors) -> str:
     """What of a checkpoint does not fit, as ``field: reason``; empty if all does."""
     if wrong := state_fault(ImageState, state) or _pending_fault(state):
         return wrong
     network = _part(tensors, NOW)
-    if not network:
-        return f"{NOW}…: missing; allowed: the network's parameters and buffers"
-    for name, info in network.items():
-        if info.dtype not in (FLOAT, INTEGER):
-            return f"{NOW}{name}: got {info.text()}; allowed: {FLOAT}, or {INTEGER} for a counter"
+    if wrong := _network_fault(network):
+        return wrong
     whole = [START] + [CLEAN] * bool(_part(tensors, CLEAN))
     whole += [f"{PENDING}{index}.{NOW}" for index in range(len(state["pending"]))]
     for prefix in whole:
@@ -62,6 +84,15 @@ def layout(config: ImageConfig, state: Mapping[str, Any], tensors: Tensors) -> s
     return (
         _momentum_fault(tensors, network) or _factors_fault(tensors, network) or generators_fault(tensors, GENERATORS)
     )
+
+
+def _network_fault(network: Tensors) -> str:
+    if not network:
+        return f"{NOW}…: missing; allowed: the network's parameters and buffers"
+    for name, info in network.items():
+        if info.dtype not in (FLOAT, INTEGER):
+            return f"{NOW}{name}: got {info.text()}; allowed: {FLOAT}, or {INTEGER} for a counter"
+    return ""
 
 
 def _part(tensors: Tensors, prefix: str) -> dict[str, TensorInfo]:

@@ -17,7 +17,7 @@ from engine.core.measurement import Measurement
 from engine.core.results import CleanExamples, Examples, Features, Filters, LayersPrinciple1, RadiusCurves
 from engine.core.spectra import LayersSpectrum
 from engine.data.images import BOX
-from engine.images.session import ImageSession
+from engine.images.moment import ImageMoment
 from engine.models.classifier import ImageClassifier
 from engine.models.layers import Layer, layers
 from engine.probes import robustness
@@ -95,7 +95,7 @@ def _under_pgd(
 
 
 @at_once(Filters, IMAGES)
-def filters(session: ImageSession) -> Filters:
+def filters(session: ImageMoment) -> Filters:
     """The first layer's weights as pictures."""
     first = layers(session.network)[0]
     name, shape = f"{first.name}.weight", picture_shape(first, session.images.shape)
@@ -110,7 +110,7 @@ def filters(session: ImageSession) -> Filters:
 
 
 @in_slices(RadiusCurves, IMAGES)
-def radius_task(session: ImageSession) -> ProbeTask[RadiusCurves]:
+def radius_task(session: ImageMoment) -> ProbeTask[RadiusCurves]:
     """Accuracy against the radius, of the network now and after clean training."""
     attack, step = session.config.attack, session.steps_done
 
@@ -126,7 +126,7 @@ def radius_task(session: ImageSession) -> ProbeTask[RadiusCurves]:
 
 
 @in_slices(Examples, IMAGES)
-def examples_task(session: ImageSession) -> ProbeTask[Examples]:
+def examples_task(session: ImageMoment) -> ProbeTask[Examples]:
     """Some test images and what the attack adds to them."""
     attack, steps, step = session.config.attack, session.config.evaluation.steps, session.steps_done
 
@@ -139,7 +139,7 @@ def examples_task(session: ImageSession) -> ProbeTask[Examples]:
 
 
 @in_slices(CleanExamples, IMAGES)
-def clean_examples_task(session: ImageSession) -> ProbeTask[CleanExamples] | None:
+def clean_examples_task(session: ImageMoment) -> ProbeTask[CleanExamples] | None:
     """The same images and what the attack adds to them on the clean network, whose weights never change."""
     attack, steps, step, clean = (
         session.config.attack,
@@ -159,7 +159,7 @@ def clean_examples_task(session: ImageSession) -> ProbeTask[CleanExamples] | Non
 
 
 @in_slices(LayersPrinciple1, IMAGES)
-def layers_task(session: ImageSession) -> ProbeTask[LayersPrinciple1] | None:
+def layers_task(session: ImageMoment) -> ProbeTask[LayersPrinciple1] | None:
     """Principle 1 in every layer, once clean training has ended."""
     clean, size, step = session.clean_matrices, session.config.evaluation.size, session.steps_done
     if clean is None:
@@ -173,7 +173,7 @@ def layers_task(session: ImageSession) -> ProbeTask[LayersPrinciple1] | None:
 
 
 @in_slices(LayersSpectrum, IMAGES)
-def spectra(session: ImageSession) -> ProbeTask[LayersSpectrum]:
+def spectra(session: ImageMoment) -> ProbeTask[LayersSpectrum]:
     """Singular values of every layer's weights and of what they changed by."""
     start, clean, step = session.start_matrices, session.clean_matrices, session.steps_done
 
@@ -188,7 +188,7 @@ def spectra(session: ImageSession) -> ProbeTask[LayersSpectrum]:
 
 
 @in_slices(Features, IMAGES)
-def features_task(session: ImageSession) -> ProbeTask[Features] | None:
+def features_task(session: ImageMoment) -> ProbeTask[Features] | None:
     """The pictures that were asked for."""
     request, step = session.feature_request, session.steps_done
     if not request.units:

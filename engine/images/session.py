@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import torch
@@ -11,35 +11,24 @@ from torch import Tensor
 from engine.config.experiment import from_dict, resolve, to_dict, with_value
 from engine.core.arrays import frozen
 from engine.core.generators import number
-from engine.core.results import FeatureRequest, Features
 from engine.data.images import HeldOutImages
 from engine.images.config import ImageConfig, images, in_memory_order
 from engine.images.data import describe, load, load_again
 from engine.images.evaluation import ImageRequest, evaluate
 from engine.images.layout import GENERATORS
+from engine.images.moment import ImageMoment, NetworkState
 from engine.images.training import ImageTrainer, low_rank_layers, restrict, start
 from engine.models.classifier import ImageClassifier
-from engine.models.layers import layer, layers, redraw
+from engine.models.layers import layer, redraw
 from engine.models.low_rank import Factors
-from engine.probes.features import check
-from engine.probes.layers import Matrices
 from engine.run.commands import Command, SetKnob, Visualise
 from engine.run.session import Session
 from engine.run.state import Arrays
 from engine.run.store import Checkpoint
 
-State = dict[str, Tensor]  # a network's parameters and buffers by name
 
-
-class ImageSession(Session):
-    """Trains ``network``, whose state was ``init`` at the start and, when clean training ended, ``clean``.
-
-    What live probes read (:mod:`engine.images.live`), besides ``config``, ``steps_done`` and ``phase``: those states,
-    and :meth:`classifier_of` one; :attr:`classifier`, the network now; :attr:`start_matrices` and
-    :attr:`clean_matrices`; ``clean_step``, the step at which clean training ended; ``images``, the data, and the
-    ``held_out`` ones; ``feature_request``; :meth:`frozen_once`; ``memory``, where a probe keeps what it need not
-    measure again, under a key that holds all that decides it.
-    """
+class ImageSession(ImageMoment, Session):
+    """Trains an :class:`ImageMoment`'s ``network``."""
 
     config: ImageConfig
     GENERATORS = GENERATORS
@@ -50,8 +39,6 @@ class ImageSession(Session):
         self._data_hash = self.images.digest()
         self.facts = describe(self.images)
         self.network = start(self.config, self.facts, self.device)
-        self.clean: State | None = None
-        self.redrawn = False
         if self.config.local.layer:
             layer(self.network, self.config.local.layer, "local.layer")  # says at once what is allowed
         low_rank_layers(self.config, self.network)
@@ -83,26 +70,18 @@ class ImageSession(Session):
         self.held_out = HeldOutImages(placed)
         self._trainer = ImageTrainer(self.network, placed, self._generators, config)
         self._trainer.stream.seek(position)
-        self._start_matrices: Matrices | None = None
-        self._clean_matrices: Matrices | None = None
-        self.feature_request = FeatureRequest("", ())
-
-    @property
-    def data_words(self) -> str:
-        """Classes and counts of the images."""
-        return self.images.words()
 
     @property
     def classifier(self) -> ImageClassifier:
         """The network now, as attacks and probes see it."""
         return self._trainer.classifier
 
-    def _copy_state(self) -> State:
+    def _copy_state(self) -> NetworkState:
         return {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
 
-    def _state_of(self, checkpoint: Checkpoint, prefix: str) -> State:
+    def _state_of(self, checkpoint: Checkpoint, prefix: str) -> NetworkState:
         order = in_memory_order(self.config)
-        found: State = {}
+        found: NetworkState = {}
         for name, array in checkpoint.arrays.items():
             if name.startswith(prefix):
                 tensor = torch.from_numpy(array.copy()).to(self.device)
@@ -157,33 +136,13 @@ class ImageSession(Session):
     def apply(self, command: Command) -> None:
         """As every session; :class:`Visualise` is for images alone."""
         if isinstance(command, Visualise):
-            if command.request.units:
-                check(self.network, command.request, len(self.held_out))
-            self.feature_request = command.request
-            self._scheduler.drop(Features)
+            self.visualise(command.request)
             return
         if isinstance(command, SetKnob) and resolve(command.path, self.config).path == "low_rank.layers":
             low_rank_layers(with_value(self.config, command.path, command.value), self.network)
         super().apply(command)
 
     # --- measuring
-
-    def _matrices(self, state: State) -> Matrices:
-        return {each.name: state[f"{each.name}.weight"].flatten(1) for each in layers(self.network)}
-
-    @property
-    def start_matrices(self) -> Matrices:
-        """The start's weights by layer, one row a unit."""
-        if self._start_matrices is None:
-            self._start_matrices = self._matrices(self.init)
-        return self._start_matrices
-
-    @property
-    def clean_matrices(self) -> Matrices | None:
-        """Those at the end of clean training."""
-        if self._clean_matrices is None and self.clean is not None:
-            self._clean_matrices = self._matrices(self.clean)
-        return self._clean_matrices
 
     def _frozen(self, *, report: bool) -> ImageRequest:
         return ImageRequest(
@@ -193,12 +152,6 @@ class ImageSession(Session):
 
     def _evaluate(self, request: ImageRequest) -> Generator[None, None, None]:
         return evaluate(request, self.held_out, self._recorder.scalar, self._recorder.measured_by)
-
-    def classifier_of(self, state: Mapping[str, Tensor]) -> ImageClassifier:
-        """The network in another state, with tensors of its own."""
-        other: ImageClassifier = self.classifier.copy()
-        other.module.load_state_dict(state)
-        return other
 
     # --- checkpoints
 
@@ -229,6 +182,10 @@ class ImageSession(Session):
             "facts": self.facts.to_state(),
             "classes": list(self.images.classes),
         }
+
+    def _frame(self) -> tuple[Arrays, dict[str, Any]]:
+        now = {f"now.{name}": frozen(tensor) for name, tensor in self.network.state_dict().items()}
+        return now, {"redrawn": self.redrawn}
 
     def _pack_requests(self) -> tuple[Arrays, list[dict[str, Any]]]:
         arrays: Arrays = {}

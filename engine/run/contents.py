@@ -43,6 +43,8 @@ Tensors = Mapping[str, TensorInfo]
 Layout = Callable[[Any, Mapping[str, Any], Tensors], str]
 layouts: Registry[Layout] = Registry("layout of checkpoints", "engine.theory.layout", "engine.images.layout")
 """Kind of experiment → function of config, state and tensors that says, as ``field: reason``, what does not fit."""
+frame_layouts: Registry[Layout] = Registry("layout of frames", "engine.theory.layout", "engine.images.layout")
+"""The same of frames."""
 
 
 def mismatch(tensors: Tensors, name: str, shape: tuple[int, ...], dtype: str = FLOAT) -> str:
@@ -62,8 +64,10 @@ def generators_fault(tensors: Tensors, names: tuple[str, ...]) -> str:
     return ""
 
 
-def read_checkpoint(path: Path, run: str, step: int) -> tuple[CheckpointHeader, Config, Arrays]:
-    """Header, config and tensors of the checkpoint of ``run`` at ``step``.
+def read_checkpoint(
+    path: Path, run: str, step: int, kinds: Registry[Layout] = layouts
+) -> tuple[CheckpointHeader, Config, Arrays]:
+    """Header, config and tensors of the checkpoint of ``run`` at ``step``, or, by another table of ``kinds``, frame.
 
     Raises :class:`VersionError` for one of a newer version, and :class:`StoreError` in one line for anything else that
     is not as it should be.
@@ -74,7 +78,7 @@ def read_checkpoint(path: Path, run: str, step: int) -> tuple[CheckpointHeader, 
             header, config = _header(file.metadata(), path, run, step)
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             tensors = {name: TensorInfo(s.get_dtype(), tuple(s.get_shape())) for name, s in slices.items()}
-            if wrong := layouts[config.kind](config, header.state, tensors):
+            if wrong := kinds[config.kind](config, header.state, tensors):
                 raise StoreError(f"{path} is damaged: {wrong}")
             arrays = {name: file.get_tensor(name) for name in tensors}
     except FileNotFoundError:

@@ -21,7 +21,7 @@ from engine.core.lock import NAME, FolderLock
 
 HIDDEN = ".new-run-"
 CONTENT = ("checkpoints", "run.sqlite", "config.json")  # in the order in which they are put in place
-_OURS = (*CONTENT, "run.sqlite-wal", "run.sqlite-shm", "summary.json")
+_OURS = (*CONTENT, "frames", "run.sqlite-wal", "run.sqlite-shm", "summary.json")
 _YOUNG, _OLD = 60.0, 3600.0  # seconds: may still be in the making | what takes so long is dead
 Fill = Callable[[Path], object]
 
@@ -122,7 +122,7 @@ def sweep(folder: Path) -> None:
     Those of studies, which write without the lock, only when they are too old to be under way.
     """
     sweep_hidden(folder.parent, _YOUNG)
-    for pattern in ("checkpoints/.step-*", ".config.json.*", ".summary.json.*"):
+    for pattern in ("checkpoints/.step-*", "frames/.step-*", ".config.json.*", ".summary.json.*"):
         _remove(folder, pattern, 0.0)
     _remove(folder, ".*.json.*", _OLD)
 

@@ -23,6 +23,24 @@ COLUMNS = {
 }
 
 
+class Standing(sqlite3.Connection):
+    """A connection that does not see what is written after it was opened."""
+
+
+def fingerprint(path: Path) -> object:
+    """What changes with the database at ``path`` or its log: their sizes and times."""
+    found = []
+    for each in (path, path.with_name(path.name + "-wal")):
+        try:
+            stat = each.stat()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise StoreError(f"{each} cannot be read: {error.strerror}") from None
+        found.append((each.name, stat.st_size, stat.st_mtime_ns))
+    return tuple(found)
+
+
 def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     """Open the database at ``path``.
 
@@ -83,7 +101,7 @@ def _reading(path: Path) -> sqlite3.Connection:
 
 def _copied(path: Path, log: Path) -> sqlite3.Connection:
     """The database with the changes in its log, in memory."""
-    memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=Standing)
     try:
         with tempfile.TemporaryDirectory(prefix="run-") as folder:
             copy = Path(folder) / path.name
@@ -112,8 +130,9 @@ def _checked(path: Path, how: str) -> sqlite3.Connection:
 
 
 def _open(path: Path, how: str) -> sqlite3.Connection:
+    kind = Standing if "immutable" in how else sqlite3.Connection
     return sqlite3.connect(
-        f"{path.as_uri()}?{how}", uri=True, timeout=10, isolation_level=None, check_same_thread=False
+        f"{path.as_uri()}?{how}", uri=True, timeout=10, isolation_level=None, check_same_thread=False, factory=kind
     )
 
 

@@ -1,14 +1,15 @@
 """How a session comes by what its snapshots show: the table of live probes, which any file may extend.
 
-A probe is a function of the session, entered under the type of its result (a frozen dataclass of read-only arrays, see
+A probe is a function of what is looked at (:class:`engine.run.moment.Moment`: a session that trains, or a stored step
+of a run), entered under the type of its result (a frozen dataclass of read-only arrays, see
 :mod:`engine.core.results`) for the kinds of experiment that it is for. Once the file is imported, a view that wants the
 type gets it::
 
     @at_once(WeightNorms, SPARSE_CODING)
-    def weight_norms(session: TheorySession) -> WeightNorms:
-        return WeightNorms(frozen(session.model.weight.norm(dim=1)))
+    def weight_norms(moment: TheoryMoment) -> WeightNorms:
+        return WeightNorms(frozen(moment.model.weight.norm(dim=1)))
 
-The session that a probe gets is the one that trains: the probe reads what its class documents as public and copies the
+What a probe gets may be training: the probe reads what its class documents as public and copies the
 tensors that it keeps; it never trains, and draws random numbers from generators of its own. Nothing of it is recorded,
 so that a run's history does not depend on who looked. An exception in it is reported, and the run goes on.
 """

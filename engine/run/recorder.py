@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,10 +14,12 @@ from engine.config.knobs import Objective
 from engine.core.errors import StoreError, WriteError
 from engine.core.history import History
 from engine.core.measurement import Measurement
-from engine.run.snapshot import Event, ProtocolLog, protocol_at
+from engine.run.frames import Frames
+from engine.run.snapshot import Event, ProtocolLog, StoredStep, protocol_at
 from engine.run.store import Store
 
 BATCH = 2000  # scalars that wait for one transaction
+PATIENCE = 1.0  # seconds that they wait at most: others may be reading the run
 
 
 class Recorder:
@@ -41,7 +44,25 @@ class Recorder:
             self._remember(step, name, protocol)
         marked = {event.step for event in self.events if event.name in ("phase", "checkpoint")}
         marked.add(store.config.schedule.total)
-        self._cadence = [s for s in store.checkpoints() if s and s not in marked]
+        self._checkpoints = set(store.checkpoints())
+        self._cadence = [s for s in sorted(self._checkpoints) if s and s not in marked]
+        self.frames = Frames(store, (e.step for e in self.events if e.name == "phase"))
+        self._known: tuple[object, tuple[StoredStep, ...]] = (None, ())
+        self._flushed = time.monotonic()
+
+    @property
+    def stored(self) -> tuple[StoredStep, ...]:
+        """The steps with checkpoints, which may still be on their way to the disk, and with frames, ascending."""
+        frames = self.frames.steps
+        if self._known[0] is not frames:
+            kinds = dict.fromkeys(frames, False) | dict.fromkeys(self._checkpoints, True)
+            self._known = (frames, tuple(StoredStep(step, kinds[step]) for step in sorted(kinds)))
+        return self._known[1]
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the scalars have waited long enough."""
+        return time.monotonic() - self._flushed >= PATIENCE
 
     def scalar(self, step: int, name: str, value: float) -> None:
         """Record one value."""
@@ -73,6 +94,7 @@ class Recorder:
 
     def flush(self) -> None:
         """Send the scalars that wait."""
+        self._flushed = time.monotonic()
         if self._waiting:
             batch, self._waiting = self._waiting, []
             self._submit(self.store.record, batch)
@@ -90,12 +112,28 @@ class Recorder:
         """Write a checkpoint; unless ``keep``, it may be thinned out later (``storage.keep``)."""
         self.flush()
         self._submit(self.store.save, step, arrays, config, phase, state)
+        self._checkpoints.add(step)
         if keep:
             self._cadence = [s for s in self._cadence if s != step]
         elif step not in self._cadence:
             self._cadence.append(step)
         while len(self._cadence) > config.storage.keep:
-            self._submit(self.store.delete_checkpoint, self._cadence.pop(crowded(self._cadence)))
+            thinned = self._cadence.pop(crowded(self._cadence))
+            self._checkpoints.discard(thinned)
+            self._submit(self.store.delete_checkpoint, thinned)
+        self._known = (None, ())
+
+    def frame(
+        self,
+        step: int,
+        arrays: Mapping[str, np.ndarray[Any, Any]],
+        config: Config,
+        phase: Objective,
+        state: Any,
+        phase_start: int,
+    ) -> None:
+        """Write a frame (:mod:`engine.run.frames`)."""
+        self._submit(self.frames.add, step, arrays, config, phase, state, phase_start)
 
     def summary(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json``."""

@@ -72,6 +72,13 @@ class State(Record):
     pending: list[Any] = []
 
 
+class FrameState(Record):
+    """What every frame says beside tensors; a world declares a subclass with what it adds."""
+
+    scheduled: bool
+    clean_step: Step
+
+
 def _number(text: object) -> object:
     """A whole number that is written as text, as in a checkpoint's header."""
     return int(text) if isinstance(text, str) and text.isascii() and text.isdecimal() and len(text) < 20 else text

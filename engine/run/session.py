@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import traceback
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Generator, Sequence
 from contextlib import suppress
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,25 +20,22 @@ from engine.config.knobs import Objective
 from engine.config.objectives import known
 from engine.core import metrics
 from engine.core.arrays import frozen
-from engine.core.device import choose, prepare_thread
 from engine.core.errors import ConfigError, ExplorerError
 from engine.core.generators import seeded
 from engine.run.commands import Command, EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase
 from engine.run.evaluations import EvaluationQueue, Waiting
-from engine.run.live import source_of
+from engine.run.moment import Moment, Record
 from engine.run.recorder import Recorder
-from engine.run.scheduler import Scheduler
-from engine.run.snapshot import Problem, Snapshot
+from engine.run.snapshot import RunState, Snapshot, StoredStep
 from engine.run.store import Checkpoint, Store
 from engine.run.summary import summarise
 from engine.run.timeline import last_switch
 from engine.run.wholeness import Wholeness
 
-MOST_PROBLEMS = 100  # that are kept, should each have a text of its own
 RING = 64  # steps whose loss stays on the device before it is recorded: one synchronisation for all of them
 
 
-class Session(ABC):
+class Session(Moment):
     """One run, in one thread: create or resume it, :meth:`step` it, :meth:`close` it.
 
     A step is one training step and some slices of what is being measured (:mod:`engine.run.evaluations`). What is
@@ -54,16 +50,10 @@ class Session(ABC):
     REMEDY: ClassVar[str]  # the knobs to lower where training diverges
 
     def __init__(self, store: Store, config: Config, checkpoint: Checkpoint | None) -> None:
-        self.threads = prepare_thread(config.threads)
-        self.device = choose(config.device)
+        super().__init__(at_step(config, 0 if checkpoint is None else checkpoint.step), config.device)
         self._generators = {name: seeded(config.seed, name, self.device) for name in self.GENERATORS}
-        self.steps_done = 0
-        self.scheduled = True
         self.diverged = False
-        self.phase: Objective = "clean"
-        self.clean_step = 0  # the step at which the clean phase last ended, 0 before that
         self.phase_start = 0  # the step at which the present phase began
-        self.config = at_step(config, 0 if checkpoint is None else checkpoint.step)
         if checkpoint is None:
             if config.schedule.clean_steps == 0:
                 self.phase = config.schedule.second
@@ -86,11 +76,6 @@ class Session(ABC):
         self._saved_at = -1
         self._closed = False
         self._whole = Wholeness()
-        self._scheduler = Scheduler()
-        self.problems: tuple[Problem, ...] = ()
-        self._failed_at: dict[type, object] = {}
-        self._constant: dict[str, Any] = {}
-        self.memory: dict[Any, Any] = {}  # what live probes need not measure again
         if checkpoint is None:
             self._request(report=False)
             self._save(keep=True)
@@ -99,11 +84,6 @@ class Session(ABC):
                 self._evaluations.add(request)
             same = config.world == checkpoint.config.world  # else the next save is to say where the data are now
             self._saved_at = checkpoint.step if same else -1
-
-    @property
-    def data_words(self) -> str:
-        """Classes and counts of what is learned, where that is read from files; else empty."""
-        return ""
 
     def _restore_generators(self, checkpoint: Checkpoint) -> None:
         if checkpoint.state["device"] == self.device.type:
@@ -156,6 +136,10 @@ class Session(ABC):
         """What else it needs, as JSON."""
 
     @abstractmethod
+    def _frame(self) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, Any]]:
+        """What of the present network views need and other steps do not have: arrays by name, and JSON."""
+
+    @abstractmethod
     def _pack_requests(self) -> tuple[dict[str, np.ndarray[Any, Any]], list[dict[str, Any]]]:
         """Arrays and JSON of what is still to be measured."""
 
@@ -200,7 +184,7 @@ class Session(ABC):
     @property
     def measuring(self) -> bool:
         """Whether evaluations are under way or waiting."""
-        return bool(self._evaluations) or self._scheduler.behind
+        return bool(self._evaluations) or super().measuring
 
     @property
     def folder(self) -> Path:
@@ -211,6 +195,26 @@ class Session(ABC):
     def run(self) -> str:
         """The run's id."""
         return self._recorder.store.run
+
+    @property
+    def record(self) -> Record:
+        """What the run has recorded."""
+        return self._recorder
+
+    @property
+    def newest(self) -> int:
+        """The present step."""
+        return self.steps_done
+
+    @property
+    def stored(self) -> tuple[StoredStep, ...]:
+        """The steps whose weights are on disk, or will be in a moment, ascending."""
+        return self._recorder.stored
+
+    @property
+    def state(self) -> RunState:
+        """Open, unless it has diverged."""
+        return "diverged" if self.diverged else "open"
 
     def step(self) -> None:
         """One training step, then the slices of measuring that are due.
@@ -230,7 +234,9 @@ class Session(ABC):
             self._after_step()
         with self._whole.change(Exception):
             self._evaluations.beside(self.steps_done, self.config.evaluation.every)
-            self._scheduler.beside_training()
+            self.measure_beside_training()
+        if self._recorder.overdue:
+            self.flush()
 
     def _after_step(self) -> None:
         step, schedule = self.steps_done, self.config.schedule
@@ -245,6 +251,10 @@ class Session(ABC):
             self._switch(schedule.second)
         elif step % self.config.storage.checkpoint_every == 0:
             self._save(keep=False)
+        if self._saved_at != step and self._recorder.frames.due(step, self.phase_start, self.config.storage.frames_mb):
+            arrays, state = self._frame()
+            state |= {"scheduled": self.scheduled, "clean_step": self.clean_step}
+            self._recorder.frame(step, arrays, self.config, self.phase, state, self.phase_start)
 
     def _empty_ring(self) -> None:
         """Record the losses that wait on the device."""
@@ -267,6 +277,16 @@ class Session(ABC):
             f"lower {self.REMEDY}. "
             f"The checkpoint at step {saved} is sound: open the run folder again to go on from it"
         )
+
+    def flush(self, *, wait: bool = False) -> None:
+        """Send what waits to the store, so that others can read it; with ``wait`` return when it is on disk.
+
+        Raises :class:`ExplorerError` when training turns out to have diverged.
+        """
+        self._empty_ring()
+        self._recorder.flush()
+        if wait:
+            self._recorder.wait()
 
     # --- phases and commands
 
@@ -339,7 +359,9 @@ class Session(ABC):
             if self._evaluations:
                 self._evaluations.slice()
             else:
-                self._scheduler.slice()
+                super().measure()
+        if self._recorder.overdue:
+            self._recorder.flush()
 
     def _request(self, *, report: bool) -> None:
         if self.diverged:
@@ -362,63 +384,13 @@ class Session(ABC):
     def _not_evaluated(self, request: Waiting, error: Exception) -> None:
         self._fail("report" if request.report else "live evaluation", error, request.step)
 
-    def _fail(self, measurement: str, error: Exception, step: int | None = None) -> None:
-        """Remember that a measurement failed; the traceback as text, as its frames hold what was being measured."""
-        line = (str(error).strip().splitlines() or [""])[0]
-        text = f"{type(error).__name__}: {line}" if line else type(error).__name__
-        details = "".join(traceback.format_exception(error))
-        problem = Problem(measurement, text, self.steps_done if step is None else step, details)
-        if problem not in self.problems and len(self.problems) < MOST_PROBLEMS:
-            self.problems = (*self.problems, problem)
-
     # --- what others see
 
     def snapshot(self, wanted: frozenset[type] = frozenset()) -> Snapshot:
         """A picture of this moment with the results of the types in ``wanted`` (:mod:`engine.core.results`)."""
         self._empty_ring()
-        results = {kind: found for kind in wanted if (found := self._result(kind)) is not None}
-        return Snapshot(
-            run=self.run,
-            folder=self.folder,
-            step=self.steps_done,
-            phase=self.phase,
-            scheduled=self.scheduled,
-            finished=self.finished,
-            device=self.device.type,
-            threads=self.threads,
-            config=self.config,
-            history=self._recorder.history,
-            events=self._recorder.events,
-            protocols=self._recorder.protocols,
-            results=results,
-            problems=self.problems,
-            clean_step=self.clean_step,
-            evaluating=tuple(each.step for each in self._evaluations.requests if not each.report),
-        )
-
-    def _result(self, kind: type) -> Any:
-        """What the live probe of this result gives now; None for nothing yet, or if this kind of run has none."""
-        source = source_of(self.config.kind, kind)
-        if source is None:
-            return None
-        if source.task is not None:
-            return self._scheduler.ask(kind, partial(source.task, self), partial(self._fail, kind.__name__))
-        moment = (self.steps_done, self.config)
-        if source.measure is None or self._failed_at.get(kind) == moment:
-            return None
-        try:
-            return source.measure(self)
-        except Exception as error:
-            self._failed_at[kind] = moment  # not thirty times a second
-            self._fail(kind.__name__, error)
-            return None
-
-    def frozen_once(self, name: str, tensor: Tensor) -> Any:
-        """The frozen copy of a tensor that is never written again, made once; ``name`` is any of the caller's own."""
-        known = self._constant.get(name)
-        if known is None or known[0] is not tensor:
-            known = self._constant[name] = (tensor, frozen(tensor))
-        return known[1]
+        evaluating = tuple(each.step for each in self._evaluations.requests if not each.report)
+        return replace(super().snapshot(wanted), evaluating=evaluating)
 
     def summary(self) -> dict[str, Any]:
         """Figures of the run so far, with protocols: what ``summary.json`` holds."""

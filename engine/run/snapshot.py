@@ -7,7 +7,7 @@ import time as clock
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from engine.config.curves import PREFIX, read_curve
 from engine.config.experiment import Config
@@ -18,6 +18,8 @@ from engine.core.measurement import Measurement
 R = TypeVar("R")
 NO_KNOB = ("phase", "checkpoint", "redraw")  # events of these names change no knob
 ProtocolLog = tuple[tuple[int, Measurement], ...]
+RunState = Literal["open", "training", "finished", "interrupted", "diverged"]
+"""What has become of a run: this process has it open to train it, another one has, or it lies there as it ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,19 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredStep:
+    """A step whose weights are on disk: a ``checkpoint``, from which a run can go on, or a frame, to be looked at."""
+
+    step: int
+    checkpoint: bool
+
+    @property
+    def words(self) -> str:
+        """What is stored, in a word."""
+        return "checkpoint" if self.checkpoint else "frame"
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """State of the run ``run`` after ``step`` steps.
 
@@ -71,6 +86,10 @@ class Snapshot:
     the measurements that have failed since the run was opened, each once, the newest last; ``clean_step`` the step at
     which the clean phase that later weights are compared with ended, 0 before one has; ``evaluating`` the steps whose
     live evaluation waits or is under way. Arrays are read-only and never change after the snapshot is made.
+
+    The step may be an earlier one than the run's ``newest``: then ``looking`` says that somebody chose it. Phase,
+    clean_step, config and results are those of the step; history, events, protocols, scheduled, finished and ``state``
+    are the run's, to its newest step. ``stored`` are the steps that can be looked at, ascending.
     """
 
     run: str
@@ -89,6 +108,20 @@ class Snapshot:
     problems: tuple[Problem, ...] = ()
     clean_step: int = 0
     evaluating: tuple[int, ...] = ()
+    newest: int = 0
+    looking: bool = False
+    stored: tuple[StoredStep, ...] = ()
+    state: RunState = "open"
+
+    def __post_init__(self) -> None:
+        """The newest step is never before the present one."""
+        if self.newest < self.step:
+            object.__setattr__(self, "newest", self.step)
+
+    @property
+    def newest_phase(self) -> Objective:
+        """The objective that the run trains with at its newest step."""
+        return next((event.new for event in reversed(self.events) if event.name == "phase"), self.phase)
 
     def protocol(self, name: str) -> Measurement | None:
         """How the accuracy ``name`` is measured now; None if it was not measured yet."""

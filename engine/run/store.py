@@ -1,9 +1,10 @@
 """The run folder: what was configured, measured and changed, and checkpoints to go on from.
 
-``config.json`` (as started), ``run.sqlite`` (scalars, events, protocols), ``checkpoints/step-XXXXXXXX.safetensors``
-and ``summary.json``. The folder comes into being by one rename (:mod:`engine.run.creation`) and every file in it by
-another, and SQLite journals its own writes, so a process killed at any moment leaves a folder that opens and resumes.
-Nothing is pickled. One process writes a run at a time (:mod:`engine.core.lock`); any number may read it meanwhile.
+``config.json`` (as started), ``run.sqlite`` (scalars, events, protocols), ``checkpoints/step-XXXXXXXX.safetensors``,
+``frames/`` of the same names (:mod:`engine.run.frames`) and ``summary.json``. The folder comes into being by one rename
+(:mod:`engine.run.creation`) and every file in it by another, and SQLite journals its own writes, so a process killed at
+any moment leaves a folder that opens and resumes. Nothing is pickled. One process writes a run at a time
+(:mod:`engine.core.lock`); any number may read it meanwhile.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -34,7 +35,7 @@ from engine.core.notices import notice
 from engine.core.reading import check_file
 from engine.run import creation, database, schema
 from engine.run.access import check_writable
-from engine.run.contents import CHECKPOINT_NAME, read_checkpoint
+from engine.run.contents import CHECKPOINT_NAME, frame_layouts, layouts, read_checkpoint
 from engine.run.schema import FORMAT
 from engine.run.snapshot import Event
 
@@ -85,6 +86,7 @@ class Store:
         self._lock = lock
         self._new = False  # the folder was made by this store
         self._database = (folder / "run.sqlite").stat()
+        self._version: object = None
 
     # --- opening
 
@@ -225,6 +227,25 @@ class Store:
         self, step: int, arrays: Mapping[str, np.ndarray[Any, Any]], config: Config, phase: Objective, state: Any
     ) -> Path:
         """Write a checkpoint; all scalars and events up to it must have been written before."""
+        path = self._checkpoint_path(step)
+        with self._writing():
+            write_atomically(path, self._packed(step, arrays, config, phase, state))
+        return path
+
+    def save_frame(
+        self, step: int, arrays: Mapping[str, np.ndarray[Any, Any]], config: Config, phase: Objective, state: Any
+    ) -> int:
+        """Write a frame; its size in bytes. A power cut may damage it, and with it nothing else."""
+        path = self._frame_path(step)
+        with self._writing():
+            data = self._packed(step, arrays, config, phase, state)
+            path.parent.mkdir(exist_ok=True)
+            write_atomically(path, data, durable=False)
+        return len(data)
+
+    def _packed(
+        self, step: int, arrays: Mapping[str, np.ndarray[Any, Any]], config: Config, phase: Objective, state: Any
+    ) -> bytes:
         metadata = {
             "format": str(FORMAT),
             "run": self.run,
@@ -235,17 +256,18 @@ class Store:
             "state": json.dumps(state),
         }
         contiguous = {name: np.ascontiguousarray(array).reshape(np.shape(array)) for name, array in arrays.items()}
-        path = self._checkpoint_path(step)
-        with self._writing():
-            write_atomically(path, save_tensors(contiguous, metadata))
-        return path
+        return save_tensors(contiguous, metadata)
 
     def rewind(self, step: int, events: int) -> None:
         """Forget what was recorded after a checkpoint, so that going on from it records each thing once.
 
-        Later checkpoints, which cannot be read (:meth:`load`), are set aside: renamed to ``*.damaged``.
+        Later checkpoints, which cannot be read (:meth:`load`), are set aside: renamed to ``*.damaged``. Later frames
+        will be taken again.
         """
         try:
+            for later in self.frames():
+                if later > step:
+                    self._frame_path(later).unlink(missing_ok=True)
             for later in self.checkpoints():  # first: were this cut short, the record would still be whole
                 if later > step:
                     path = self._checkpoint_path(later)
@@ -261,6 +283,11 @@ class Store:
         """Remove one checkpoint, if it is there."""
         with self._writing():
             self._checkpoint_path(step).unlink(missing_ok=True)
+
+    def delete_frame(self, step: int) -> None:
+        """Remove one frame, if it is there."""
+        with self._writing():
+            self._frame_path(step).unlink(missing_ok=True)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json``."""
@@ -290,10 +317,30 @@ class Store:
         rows = self._rows("SELECT step, value FROM metrics WHERE name = ? ORDER BY step", (name,))
         return schema.series(name, rows, self._path)
 
-    def metrics(self) -> list[tuple[int, str, float]]:
-        """All metrics as (step, name, value), in the order of steps."""
-        rows = self._rows("SELECT step, name, value FROM metrics ORDER BY step, name")
-        return schema.metrics(rows, self._path)
+    def metrics(self, first: int = 0, last: int = schema.MOST_STEPS) -> list[tuple[int, str, float]]:
+        """All metrics of the steps ``first`` to ``last`` as (step, name, value), in the order of steps."""
+        query = "SELECT step, name, value FROM metrics WHERE step BETWEEN ? AND ? ORDER BY step, name"
+        return schema.metrics(self._rows(query, (first, last)), self._path)
+
+    def newest(self) -> int:
+        """The newest step of any metric, 0 for none."""
+        return int(next(iter(self._rows("SELECT coalesce(max(step), 0) FROM metrics")))[0])
+
+    def changed(self) -> bool:
+        """Whether the database, opened to be read, has changed since this was asked; the first time: True.
+
+        One that stands still, as nothing may be written beside it, is opened again then.
+        """
+        before = self._version
+        if isinstance(self._db, database.Standing):
+            self._version = database.fingerprint(self._path)
+            if self._version != before and before is not None:
+                new = database.connect(self._path, read_only=True)
+                self._db.close()
+                self._db = new
+        else:
+            self._version = next(iter(self._rows("PRAGMA data_version")))
+        return self._version != before
 
     def events(self) -> tuple[Event, ...]:
         """All changes, in the order in which they were made."""
@@ -316,13 +363,24 @@ class Store:
 
     def checkpoints(self) -> list[int]:
         """Steps of the checkpoints, ascending."""
+        return sorted(self._steps_in("checkpoints"))
+
+    def frames(self) -> dict[int, int]:
+        """Size in bytes of each frame by its step, ascending."""
+        found = {}
+        for step in sorted(self._steps_in("frames")):
+            with suppress(OSError):  # who trains this run has just thinned it out
+                found[step] = self._frame_path(step).stat().st_size
+        return found
+
+    def _steps_in(self, name: str) -> list[int]:
         try:
-            names = [path.name for path in (self.folder / "checkpoints").iterdir()]
+            names = [path.name for path in (self.folder / name).iterdir()]
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
-            raise StoreError(f"{self.folder / 'checkpoints'} cannot be read: {error.strerror}") from None
-        return sorted(int(found[1]) for name in names if (found := CHECKPOINT_NAME.fullmatch(name)))
+            raise StoreError(f"{self.folder / name} cannot be read: {error.strerror}") from None
+        return [int(found[1]) for each in names if (found := CHECKPOINT_NAME.fullmatch(each))]
 
     def load(self, step: int | None = None) -> Checkpoint:
         """Read the checkpoint at ``step``, by default the newest that can be read.
@@ -364,12 +422,23 @@ class Store:
             self.damaged.append(line)
             notice(line)
 
-    def _read(self, step: int) -> Checkpoint:
-        header, config, arrays = read_checkpoint(self._checkpoint_path(step), self.run, step)
+    def load_frame(self, step: int) -> Checkpoint:
+        """Read the frame at ``step``: no more than what its world says of frames is in it.
+
+        Raises :class:`StoreError` if there is none, or if it is damaged.
+        """
+        return self._read(step, frame=True)
+
+    def _read(self, step: int, *, frame: bool = False) -> Checkpoint:
+        path, kinds = (self._frame_path(step), frame_layouts) if frame else (self._checkpoint_path(step), layouts)
+        header, config, arrays = read_checkpoint(path, self.run, step, kinds)
         return Checkpoint(header.step, arrays, config, header.phase, header.events, header.state)
 
     def _checkpoint_path(self, step: int) -> Path:
         return self.folder / "checkpoints" / f"step-{step:08d}.safetensors"
+
+    def _frame_path(self, step: int) -> Path:
+        return self.folder / "frames" / f"step-{step:08d}.safetensors"
 
     @property
     def _path(self) -> Path:

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from engine.config.experiment import SPARSE_CODING, from_dict
 from engine.core.errors import ConfigError
-from engine.run.contents import Tensors, generators_fault, layouts, mismatch, state_fault
-from engine.run.schema import State, Waits
+from engine.run.contents import Tensors, frame_layouts, generators_fault, layouts, mismatch, state_fault
+from engine.run.schema import FrameState, State, Waits
 from engine.theory.config import SparseCodingConfig
 
 GENERATORS = ("pool", "input_noise", "rho", "attack")  # those of a session in this world
@@ -30,6 +30,21 @@ class TheoryState(State):
 
     clean_bias: float | None = None
     pending: list[TheoryWaits]
+
+
+class TheoryFrameState(FrameState):
+    """What a frame of the theory says: the bias that belongs to the clean weights, and the rank of what may change."""
+
+    clean_bias: float | None
+    rank: Annotated[int, Field(ge=0, le=4096)]
+
+
+@frame_layouts.register(SPARSE_CODING)
+def frame_layout(config: SparseCodingConfig, state: Mapping[str, Any], tensors: Tensors) -> str:
+    """What of a frame does not fit ``config``, as ``field: reason``; empty if all does."""
+    shapes = {"weight": (config.model.m, config.world.d), "bias": ()}
+    faults = (mismatch(tensors, name, shape) for name, shape in shapes.items())
+    return state_fault(TheoryFrameState, state) or next(filter(None, faults), "")
 
 
 @layouts.register(SPARSE_CODING)

@@ -40,11 +40,11 @@ from engine.probes import (
     winners,
 )
 from engine.run.live import ProbeTask, at_once, in_slices
-from engine.theory.session import TheorySession
+from engine.theory.moment import TheoryMoment
 
 
 @at_once(Weights, SPARSE_CODING)
-def weights(session: TheorySession) -> Weights:
+def weights(session: TheoryMoment) -> Weights:
     """The weights themselves, with the world that they are seen in."""
     clean = session.weight_clean
     return Weights(
@@ -58,13 +58,13 @@ def weights(session: TheorySession) -> Weights:
 
 
 @at_once(Mixture, SPARSE_CODING)
-def mixtures(session: TheorySession) -> Mixture:
+def mixtures(session: TheoryMoment) -> Mixture:
     """Pure part and dense mixture of each neuron."""
     return mixture.mixture(session.model.weight, session.world.dictionary, session.world.target)
 
 
 @at_once(CleanMixture, SPARSE_CODING)
-def mixtures_after_clean(session: TheorySession) -> CleanMixture | None:
+def mixtures_after_clean(session: TheoryMoment) -> CleanMixture | None:
     """The same of the clean network, measured once, as its weights never change."""
     clean, world = session.weight_clean, session.world
     if clean is None:
@@ -77,14 +77,14 @@ def mixtures_after_clean(session: TheorySession) -> CleanMixture | None:
 
 
 @at_once(Principle1, SPARSE_CODING)
-def kept_directions(session: TheorySession) -> Principle1 | None:
+def kept_directions(session: TheoryMoment) -> Principle1 | None:
     """What is kept of the clean neurons, once there are any."""
     clean = session.weight_clean
     return None if clean is None else principle1.principle1(session.weight_init, clean, session.model.weight)
 
 
 @at_once(LayersPrinciple1, SPARSE_CODING)
-def kept_directions_by_layer(session: TheorySession) -> LayersPrinciple1 | None:
+def kept_directions_by_layer(session: TheoryMoment) -> LayersPrinciple1 | None:
     """The same as of a network on images, so that one view shows both; activity is told by :class:`Sparsity`."""
     found = kept_directions(session)
     if found is None:
@@ -93,20 +93,20 @@ def kept_directions_by_layer(session: TheorySession) -> LayersPrinciple1 | None:
 
 
 @at_once(Sparsity, SPARSE_CODING)
-def active_shares(session: TheorySession) -> Sparsity:
+def active_shares(session: TheoryMoment) -> Sparsity:
     """How often each neuron is active on the live evaluation's samples."""
     x, _ = session.held_out.take(session.config.evaluation.size, session.config.world.sigma_x)
     return sparsity.sparsity(_present(session), x)
 
 
 @at_once(Perturbations, SPARSE_CODING)
-def perturbations(session: TheorySession) -> Perturbations:
+def perturbations(session: TheoryMoment) -> Perturbations:
     """What FGM adds to some samples."""
     return _perturbed_now(session)[1]
 
 
 @at_once(CleanPerturbations, SPARSE_CODING)
-def perturbations_of_clean(session: TheorySession) -> CleanPerturbations | None:
+def perturbations_of_clean(session: TheoryMoment) -> CleanPerturbations | None:
     """The same of the clean network, on the same samples, measured once, as its weights never change."""
     weight, bias = session.weight_clean, session.clean_bias
     if weight is None or bias is None:
@@ -122,13 +122,13 @@ def perturbations_of_clean(session: TheorySession) -> CleanPerturbations | None:
     return known[1]
 
 
-def _perturbed_now(session: TheorySession) -> tuple[Tensor, Perturbations]:
+def _perturbed_now(session: TheoryMoment) -> tuple[Tensor, Perturbations]:
     moment = session.steps_done, session.bias_at(session.steps_done)
     return _perturbed(session, "perturbations, now", moment, lambda: _present(session))
 
 
 def _perturbed(
-    session: TheorySession, name: str, moment: tuple[int, float], network: Callable[[], SymmetricRelu]
+    session: TheoryMoment, name: str, moment: tuple[int, float], network: Callable[[], SymmetricRelu]
 ) -> tuple[Tensor, Perturbations]:
     """δ and its anatomy of the network at a ``moment`` (its step and bias), kept in ``memory`` until another is asked.
 
@@ -145,14 +145,14 @@ def _perturbed(
 
 
 @at_once(Winners, SPARSE_CODING)
-def lottery_tickets(session: TheorySession) -> Winners:
+def lottery_tickets(session: TheoryMoment) -> Winners:
     """Neurons that led on one feature from the start, and their fate."""
     world, sigma_0 = session.world, session.config.model.sigma_0
     return winners.winners(session.weight_init, session.model.weight, world.dictionary, world.target, sigma_0)
 
 
 @at_once(FeatureFates, SPARSE_CODING)
-def features_of_neurons(session: TheorySession) -> FeatureFates:
+def features_of_neurons(session: TheoryMoment) -> FeatureFates:
     """Every neuron's feature at the start, after clean training and now."""
     return feature_fates.feature_fates(
         session.weight_init, session.weight_clean, session.model.weight, session.world.dictionary
@@ -160,7 +160,7 @@ def features_of_neurons(session: TheorySession) -> FeatureFates:
 
 
 @at_once(LowRank, SPARSE_CODING)
-def change_since_clean(session: TheorySession) -> LowRank | None:
+def change_since_clean(session: TheoryMoment) -> LowRank | None:
     """The singular values of what has changed since clean training ended."""
     clean = session.weight_clean
     if clean is None:
@@ -169,7 +169,7 @@ def change_since_clean(session: TheorySession) -> LowRank | None:
 
 
 @in_slices(RadiusCurves, SPARSE_CODING)
-def radius_curves(session: TheorySession) -> ProbeTask[RadiusCurves]:
+def radius_curves(session: TheoryMoment) -> ProbeTask[RadiusCurves]:
     """Accuracy against the radius, of the network now and after clean training, and the oracle's."""
     attack, sigma_x, bias = session.config.attack, session.config.world.sigma_x, session.bias_at(session.steps_done)
     clean = None
@@ -190,7 +190,7 @@ def radius_curves(session: TheorySession) -> ProbeTask[RadiusCurves]:
 
 
 @in_slices(LayersSpectrum, SPARSE_CODING)
-def spectra(session: TheorySession) -> ProbeTask[LayersSpectrum]:
+def spectra(session: TheoryMoment) -> ProbeTask[LayersSpectrum]:
     """Singular values of the weights and of what they changed by, and the features that they represent."""
     start, clean, step = session.weight_init, session.weight_clean, session.steps_done
 
@@ -207,10 +207,10 @@ def spectra(session: TheorySession) -> ProbeTask[LayersSpectrum]:
     return ProbeTask((step, session.clean_step), begin)
 
 
-def _layers(session: TheorySession) -> tuple[LayerInfo]:
+def _layers(session: TheoryMoment) -> tuple[LayerInfo]:
     return (LayerInfo(metrics.HIDDEN, "linear", tuple(session.model.weight.shape)),)
 
 
-def _present(session: TheorySession) -> SymmetricRelu:
+def _present(session: TheoryMoment) -> SymmetricRelu:
     """The network now, with weights of its own."""
     return SymmetricRelu(session.model.weight.clone(), session.bias_at(session.steps_done))

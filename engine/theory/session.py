@@ -19,18 +19,13 @@ from engine.run.store import Checkpoint
 from engine.theory.config import SparseCodingConfig
 from engine.theory.evaluation import HeldOut, Request, evaluate
 from engine.theory.layout import GENERATORS
+from engine.theory.moment import TheoryMoment
 from engine.theory.state import clean_bias, clean_step, pack_factors, pack_requests, unpack_factors, unpack_requests
-from engine.theory.training import Trainer, bias_at, initial_weight
+from engine.theory.training import Trainer, initial_weight
 
 
-class TheorySession(Session):
-    """Trains ``model``, whose weights were ``weight_init`` and, when clean training ended, ``weight_clean`` (m, d).
-
-    What live probes read (:mod:`engine.theory.live`), besides ``config``, ``steps_done`` and ``phase``: those weights;
-    :meth:`bias_at`; ``clean_step`` and ``clean_bias``, the step at which clean training ended and the bias there; the
-    ``world``, whose knobs are those of the start; ``held_out`` samples; :attr:`rank`; :meth:`frozen_once`; ``memory``,
-    where a probe keeps what it need not measure again, under a key that holds all that decides it.
-    """
+class TheorySession(TheoryMoment, Session):
+    """Trains a :class:`TheoryMoment`'s ``model``."""
 
     config: SparseCodingConfig
     GENERATORS = GENERATORS
@@ -42,8 +37,6 @@ class TheorySession(Session):
         weight = initial_weight(config, config.seed)
         self.model = SymmetricRelu(weight.to(self.device), self.bias_at(0))
         self.weight_init = self.model.weight.clone()
-        self.weight_clean: Tensor | None = None
-        self.clean_bias: float | None = None
         self._prepare(0)
         self._begin_phase()
 
@@ -67,10 +60,6 @@ class TheorySession(Session):
         self.stream.seek(position)
         self.held_out = HeldOut(self.world, self.config.seed)
         self._trainer = Trainer(self.model, self.stream, self._generators)
-
-    def bias_at(self, step: int) -> float:
-        """The bias b in the step after ``step`` steps (SPEC.md section 2)."""
-        return bias_at(self.config, step)
 
     # --- training
 
@@ -127,6 +116,10 @@ class TheorySession(Session):
 
     def _state(self) -> dict[str, Any]:
         return {"position": self.stream.position, "clean_bias": self.clean_bias}
+
+    def _frame(self) -> tuple[Arrays, dict[str, Any]]:
+        bias = frozen(torch.tensor(self.bias_at(self.steps_done)))
+        return {"weight": frozen(self.model.weight), "bias": bias}, {"clean_bias": self.clean_bias, "rank": self.rank}
 
     def _pack_requests(self) -> tuple[Arrays, list[dict[str, Any]]]:
         return pack_requests(self._evaluations.requests)

@@ -16,9 +16,9 @@ from PySide6.QtCore import QObject, Qt, QThread, QTimer, Signal, Slot
 from engine.config.experiment import Config
 from engine.config.knobs import Objective
 from engine.run.commands import Command, EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase
-from engine.run.snapshot import Problem, Snapshot
+from engine.run.snapshot import Problem, Snapshot, StoredStep
 from fp_gui.bridge.mailbox import Mailbox
-from fp_gui.bridge.requests import Answer, NewRun, OpenRun, RunInfo, SessionFactory
+from fp_gui.bridge.requests import Answer, NewRun, OpenRun, RunInfo, SessionFactory, WatchRun
 from fp_gui.bridge.worker import Worker
 from fp_gui.runs import new_run_folder, runs_root
 
@@ -71,6 +71,7 @@ class Controller(QObject):
     run_changed = Signal(object)  # RunInfo
     config_changed = Signal(object)  # Config, once every command sent so far was answered
     opening = Signal()
+    stored_changed = Signal(object)  # tuple of StoredStep: the steps of the run that can be looked at
     images_missing = Signal(object, str)  # folder of a run whose images are not where they were, and why
 
     _open = Signal(object)
@@ -79,6 +80,7 @@ class Controller(QObject):
     _step = Signal()
     _apply = Signal(int, object)
     _want = Signal(str, object)
+    _look = Signal(str, object)
     _stop = Signal()
 
     def __init__(
@@ -133,6 +135,7 @@ class Controller(QObject):
         self._step.connect(worker.step_once, queued)
         self._apply.connect(worker.apply, queued)
         self._want.connect(worker.set_wanted, queued)
+        self._look.connect(worker.look, queued)
         self._stop.connect(worker.shutdown, queued)
         worker.opened.connect(self._on_opened, queued)
         worker.playing_changed.connect(self._on_playing, queued)
@@ -174,7 +177,7 @@ class Controller(QObject):
     @property
     def phase(self) -> Objective | None:
         """The objective that holds once everything asked for is done, whatever the picture says; None for no run."""
-        return self._switching or (None if self.last is None else self.last.phase)
+        return self._switching or (None if self.last is None else self.last.newest_phase)
 
     def set_knob(self, path: str, value: object) -> None:
         """Give a live knob a new value between two steps."""
@@ -206,6 +209,26 @@ class Controller(QObject):
         ``data`` is where its images are now, if they were moved.
         """
         self._begin(OpenRun(folder, device, data, new_run_folder(self.runs, folder.name)))
+
+    def watch(self, folder: Path, device: str | None = None, data: Path | None = None) -> None:
+        """Follow the run in ``folder`` while another process writes it; it is only read: nothing trains or changes it.
+
+        ``data`` is where its images are, if they were moved.
+        """
+        self._begin(WatchRun(folder, device, data))
+
+    def look(self, step: int | None) -> None:
+        """Show the stored step at or before ``step`` (the first, if there is none), whatever the run does meanwhile.
+
+        None shows the present again. Of several asked for in a row the last one counts.
+        """
+        if self.run is not None:
+            self._send(self._look, self.run.run, step)
+
+    @property
+    def stored_steps(self) -> tuple[StoredStep, ...]:
+        """The steps of the run that can be looked at, ascending."""
+        return () if self.last is None else self.last.stored
 
     def close(self) -> None:
         """Stop the training thread and wait for it. Idempotent; safe at any time."""
@@ -241,7 +264,7 @@ class Controller(QObject):
         self._worker.posted += 1  # makes the worker leave its loop after the present step
         signal.emit(*args)  # type: ignore[attr-defined]
 
-    def _begin(self, request: NewRun | OpenRun) -> None:
+    def _begin(self, request: NewRun | OpenRun | WatchRun) -> None:
         self.run = None  # snapshots of the old run are stale from here on
         self.last = self._switching = None
         self._frames.clear()
@@ -322,7 +345,7 @@ class Controller(QObject):
             self._cost = max(spent, 0.7 * self._cost + 0.3 * spent)
         self._interval = min(SLOWEST, max(FRAME, self._cost / self.share)) if self.playing else FRAME
         self.mailbox.rest(self._interval - LEAD)
-        self._frames.append((time.perf_counter(), snapshot.step, cpu))
+        self._frames.append((time.perf_counter(), snapshot.newest, cpu))
         self._show(snapshot)
         self._tick_timer.start(int(self._interval * 1000))
 
@@ -339,12 +362,14 @@ class Controller(QObject):
             self._send(self._want, self.run.run, wanted)
 
     def _show(self, snapshot: Snapshot) -> None:
-        self.last = snapshot
-        if snapshot.phase == self._switching:
+        before, self.last = self.stored_steps, snapshot
+        if snapshot.newest_phase == self._switching:
             self._switching = None
         for view in self._visible:
             self._render(view, snapshot)
         self.snapshot_rendered.emit(snapshot)
+        if snapshot.stored != before:
+            self.stored_changed.emit(snapshot.stored)
         for problem in snapshot.problems:
             if problem not in self._problems:
                 self._problems.add(problem)

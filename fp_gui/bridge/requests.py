@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from engine.config.experiment import Config
 from engine.run.commands import Command
 from engine.run.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from engine.run.moment import Moment
 
 
 class SessionLike(Protocol):
@@ -59,8 +62,24 @@ class SessionLike(Protocol):
     def snapshot(self, wanted: frozenset[type] = ...) -> Snapshot:
         """The state now, with results of the types ``wanted``."""
 
+    def flush(self, *, wait: bool = ...) -> None:
+        """Write what was recorded, so that others can read it."""
+
     def close(self) -> None:
         """Write what is left and close the folder."""
+
+
+class PastLike(SessionLike, Protocol):
+    """What the bridge uses of :class:`engine.run.past.Past`: a session that is read; to train it is refused."""
+
+    def go(self, step: int | None) -> int:
+        """Look at the stored step at or before ``step``; None: at the newest, and at newer ones as they come."""
+
+    def refresh(self) -> bool:
+        """Read what was added to the run; whether anything was."""
+
+    def measure_beside_training(self) -> None:
+        """A slice of the pending measurements, if training spares the time."""
 
 
 class SessionFactory(Protocol):
@@ -71,6 +90,11 @@ class SessionFactory(Protocol):
 
     def resume(self, folder: Path, device: str | None = None, data: Path | None = None) -> SessionLike:
         """The run in ``folder``, at its newest checkpoint; ``data`` is where its images are now."""
+
+    def past(
+        self, folder: Path, device: str | None = None, data: Path | None = None, beside: SessionLike | None = None
+    ) -> PastLike:
+        """The stored run in ``folder``, only to be read; ``beside`` is a session of it that goes on."""
 
 
 class Worlds:
@@ -89,6 +113,14 @@ class Worlds:
         from engine import worlds
 
         return worlds.resume(folder, device, data)
+
+    def past(
+        self, folder: Path, device: str | None = None, data: Path | None = None, beside: SessionLike | None = None
+    ) -> PastLike:
+        """The stored run in ``folder``, only to be read; ``beside`` is a session of it that goes on."""
+        from engine import worlds
+
+        return worlds.past(folder, device, data, cast("Moment | None", beside))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +146,25 @@ class OpenRun:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchRun:
+    """Ask for the run in ``folder`` to be followed while another process writes it, or as it lies there: only read.
+
+    Its results are measured on ``device``, with its images in ``data`` if they were moved.
+    """
+
+    folder: Path
+    device: str | None = None
+    data: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunInfo:
     """A run that is open: its id, folder and config, and the steps it had when it opened.
 
     ``left`` is the folder of the run that it replaced (None if there was none or it had no steps), ``left_steps`` how
     far that was, ``warnings`` are what the user should know of it, ``original`` is the folder that this run is a copy
-    of, because it may only be read, and ``data`` says classes and counts of its images.
+    of, because it may only be read, ``data`` says classes and counts of its images, and ``watched`` that nothing trains
+    it here.
     """
 
     run: str
@@ -133,6 +178,7 @@ class RunInfo:
     warnings: tuple[str, ...] = ()
     original: Path | None = None
     data: str = ""
+    watched: bool = False
 
 
 @dataclass(frozen=True, slots=True)

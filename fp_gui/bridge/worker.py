@@ -15,9 +15,21 @@ from engine.core.errors import ExplorerError
 from engine.data.images import ImagesMissing
 from engine.run.commands import Command, SaveCheckpoint
 from engine.run.snapshot import Snapshot
+from fp_gui.bridge.looking import Looking
 from fp_gui.bridge.mailbox import Mailbox
-from fp_gui.bridge.requests import Answer, NewRun, OpenRun, RunInfo, SessionFactory, SessionLike
+from fp_gui.bridge.requests import (
+    Answer,
+    NewRun,
+    OpenRun,
+    PastLike,
+    RunInfo,
+    SessionFactory,
+    SessionLike,
+    WatchRun,
+)
 
+REFRESH = 500  # milliseconds between two looks at a run that another process writes
+WATCHED = "This run is only watched; File → Open run trains it."
 TICK = 0.008  # seconds of stepping per turn of the event loop; commands end a turn early
 
 
@@ -36,6 +48,8 @@ class Worker(QObject):
         self._factory = factory
         self._mailbox = mailbox
         self._session: SessionLike | None = None
+        self._looking = Looking(factory)
+        self._watched: PastLike | None = None  # the session, if it is one that is only read
         self._info: RunInfo | None = None
         self._keep = False  # a checkpoint was asked for: keep the folder even without a step
         self._playing = False
@@ -49,11 +63,14 @@ class Worker(QObject):
         self._timer = QTimer(self)
         self._timer.setInterval(0)
         self._timer.timeout.connect(self._tick)
+        self._refresh_timer = QTimer(self)
+        self._refresh_timer.setInterval(REFRESH)
+        self._refresh_timer.timeout.connect(self._refresh)
 
     # -- requests ------------------------------------------------------------------------------------------------
 
     @Slot(object)
-    def open(self, request: NewRun | OpenRun) -> None:
+    def open(self, request: NewRun | OpenRun | WatchRun) -> None:
         """Open another run and leave the present one; if that fails the present one stays."""
         self._served += 1
         if self.stopping.is_set():
@@ -61,10 +78,15 @@ class Worker(QObject):
         self._set_playing(False)
         self._timer.stop()
         left: Path | None = None
+        watched: PastLike | None = None
         try:
             if isinstance(request, OpenRun) and self._has_open(request.folder):
                 left = self._close_session()  # its last steps must be on disk before it is read
-            session = self._make(request)
+            session: SessionLike
+            if isinstance(request, WatchRun):
+                session = watched = self._factory.past(request.folder, request.device, request.data)
+            else:
+                session = self._make(request)
         except ExplorerError as error:
             self._go_back()
             self.failed.emit(f"{error}. " + self._what_stays(), "")
@@ -82,8 +104,8 @@ class Worker(QObject):
             self._wanted = frozenset()  # the views of another kind of run want what this one does not have
         steps_left = self._session.steps_done if self._session is not None else 0
         left = self._close_session() or left
-        self._session = session
-        resumed = isinstance(request, OpenRun)
+        self._session, self._watched = session, watched
+        resumed = not isinstance(request, NewRun)
         label = request.label if isinstance(request, NewRun) else request.folder.name
         original = None
         if isinstance(request, OpenRun) and Path(session.folder) == request.copy:
@@ -94,17 +116,19 @@ class Worker(QObject):
         self._info = RunInfo(
             session.run, Path(session.folder), session.config, label, session.steps_done, resumed,
             left if left != Path(session.folder) else None, steps_left, tuple(session.damaged), original,
-            session.data_words,
+            session.data_words, watched is not None,
         )  # fmt: skip
         self.opened.emit(self._info)
         self._publish()
         self._run_timer()
+        if watched is not None:
+            self._refresh_timer.start()
 
     @Slot()
     def play(self) -> None:
         """Train until paused."""
         self._served += 1
-        if self._session is None:
+        if self._session is None or self._refused():
             self.playing_changed.emit(False)
             return
         self._set_playing(True)
@@ -123,7 +147,7 @@ class Worker(QObject):
         """Pause and take one step."""
         self._served += 1
         self._set_playing(False)
-        if self._session is not None:
+        if self._session is not None and not self._refused():
             self._guarded_step(self._session)
             self._publish()
             self._run_timer()
@@ -150,6 +174,51 @@ class Worker(QObject):
             self._publish()
             self._run_timer()
 
+    def _refused(self) -> bool:
+        """Whether training is out of the question, which is said then."""
+        if self._watched is not None:
+            self.failed.emit(WATCHED, "")
+        return self._watched is not None
+
+    @Slot(str, object)
+    def look(self, run: str, step: int | None) -> None:
+        """Show the stored step of ``run`` at or before ``step``, whatever goes on; None: the present."""
+        self._served += 1
+        session = self._session
+        if session is None or session.run != run:
+            return
+        self._stuck = False
+        try:
+            if self._watched is not None:
+                self._watched.go(step)
+            else:
+                self._looking.go(session, step)
+        except ExplorerError as error:
+            self.failed.emit(f"{error}.", "")
+        except Exception as error:
+            self.failed.emit(f"Step {step} cannot be looked at: {_brief(error)}.", traceback.format_exc())
+        self._mailbox.clear()
+        self._publish()
+        self._run_timer()
+
+    @Slot()
+    def _refresh(self) -> None:
+        watched = self._watched
+        if watched is None or self.stopping.is_set():
+            self._refresh_timer.stop()
+            return
+        try:
+            changed = watched.refresh()
+        except Exception as error:
+            self._refresh_timer.stop()
+            details = "" if isinstance(error, ExplorerError) else traceback.format_exc()
+            self.failed.emit(f"The run cannot be followed any more: {error}.", details)
+            return
+        if changed:
+            self._stuck = False
+            self._publish()
+            self._run_timer()
+
     @Slot(str, object)
     def set_wanted(self, run: str, wanted: frozenset[type]) -> None:
         """Put only results of these types into snapshots of ``run``; a run that has been left wants nothing more."""
@@ -166,6 +235,7 @@ class Worker(QObject):
         """Close the session and end the thread. Nothing is served afterwards."""
         self.stopping.set()
         self._timer.stop()
+        self._refresh_timer.stop()
         self._playing = False
         self._close_session()
         thread = self.thread()
@@ -202,6 +272,7 @@ class Worker(QObject):
         before, self._stuck = session.finished, False
         try:
             session.step()
+            self._looking.measure_beside_training()
         except Exception as error:
             self._end_training(error)
             return False
@@ -214,9 +285,12 @@ class Worker(QObject):
     def _guarded_measure(self, session: SessionLike) -> bool:
         """One slice of measuring; False when there is none left, or it failed."""
         try:
-            if not session.measuring:
+            if self._looking.measuring:
+                self._looking.measure()
+            elif session.measuring:
+                session.measure()
+            else:
                 return False
-            session.measure()
         except Exception as error:
             self._stuck = True
             self._report(error)
@@ -235,7 +309,7 @@ class Worker(QObject):
     def _snapshot(self, session: SessionLike) -> Snapshot:
         """The state now; without results if one of them fails, which is that measurement's fault alone."""
         try:
-            return session.snapshot(self._wanted)
+            return self._looking.snapshot(session, self._wanted)
         except ExplorerError:
             raise  # the run itself: it has diverged, or its folder cannot be written
         except Exception as error:
@@ -246,10 +320,16 @@ class Worker(QObject):
         session = self._session
         if session is None or self.stopping.is_set():
             self._timer.stop()
-        elif self._playing or (session.measuring and not self._stuck):
+        elif self._playing or ((session.measuring or self._looking.measuring) and not self._stuck):
             self._timer.start()
         else:
             self._timer.stop()
+            self._flush(session)
+
+    def _flush(self, session: SessionLike) -> None:
+        """Nothing goes on: who reads the run elsewhere is to see where it stands."""
+        with suppress(ExplorerError):  # the next step says so
+            session.flush()
 
     def _set_playing(self, playing: bool) -> None:
         if playing != self._playing:
@@ -300,6 +380,9 @@ class Worker(QObject):
     def _close_session(self) -> Path | None:
         """Close the session; its folder if it is worth keeping, else None."""
         session, info, self._session, self._info = self._session, self._info, None, None
+        watched, self._watched = self._watched, None
+        self._looking.end()
+        self._refresh_timer.stop()
         if session is None:
             return None
         steps = session.steps_done
@@ -307,6 +390,8 @@ class Worker(QObject):
             session.close()
         except Exception as error:
             self.failed.emit(f"The run could not be closed cleanly: {_brief(error)}", traceback.format_exc())
+        if watched is not None:
+            return None
         if info is not None and steps == info.steps and not self._keep:  # a new run without a step, or an unused copy
             shutil.rmtree(info.folder, ignore_errors=True)
             return None

@@ -266,8 +266,8 @@ class FeatureFatesView(View):
     def _draw_time(self, snapshot: Snapshot) -> None:
         quantity, history = self.quantity.value, snapshot.history
         total = snapshot.config.schedule.total if snapshot.scheduled else 0
-        phases = spans(snapshot.events, snapshot.phase, snapshot.step)
-        self.time.set_time(snapshot.step, total, phases, snapshot.events, snapshot.config)
+        phases = spans(snapshot.events, snapshot.phase, snapshot.newest)
+        self.time.set_time(snapshot.newest, total, phases, snapshot.events, snapshot.config)
         name = METRICS[quantity]
         series = history.get(name)
         key = (quantity, 0 if series is None else len(series), self.found is None)

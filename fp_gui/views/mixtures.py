@@ -203,8 +203,8 @@ class MixturesView(View):
         found = [history[n] for n in names if n in history]
         length = min((len(s) for s in found), default=0) if len(found) == len(names) else 0
         total = snapshot.config.schedule.total if snapshot.scheduled else 0
-        phases = spans(snapshot.events, snapshot.phase, snapshot.step)
-        self.time.set_time(snapshot.step, total, phases, snapshot.events, snapshot.config)
+        phases = spans(snapshot.events, snapshot.phase, snapshot.newest)
+        self.time.set_time(snapshot.newest, total, phases, snapshot.events, snapshot.config)
         if (quantity, length) == self._time_key:
             return
         self._time_key = quantity, length

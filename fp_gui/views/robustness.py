@@ -173,8 +173,8 @@ class RobustnessView(View):
             self.pages.message.setText(f"Press play (Space): the first accuracies appear after {every} steps.")
             return
         total = snapshot.config.schedule.total if snapshot.scheduled else 0
-        phases = spans(snapshot.events, snapshot.phase, snapshot.step)
-        self.plot.set_time(snapshot.step, total, phases, snapshot.events, snapshot.config)
+        phases = spans(snapshot.events, snapshot.phase, snapshot.newest)
+        self.plot.set_time(snapshot.newest, total, phases, snapshot.events, snapshot.config)
         for name in CURVES:
             # A curve is drawn again only if it, its protocol or the sizes it was measured on have changed.
             state = (

@@ -231,8 +231,8 @@ class SpectrumView(View):
     def _draw_time(self, snapshot: Snapshot) -> None:
         history, chosen, layer = snapshot.history, self.over_time.value, self.name_of_layer
         total = snapshot.config.schedule.total if snapshot.scheduled else 0
-        phases = spans(snapshot.events, snapshot.phase, snapshot.step)
-        self.time.set_time(snapshot.step, total, phases, snapshot.events, snapshot.config)
+        phases = spans(snapshot.events, snapshot.phase, snapshot.newest)
+        self.time.set_time(snapshot.newest, total, phases, snapshot.events, snapshot.config)
         if not layer:
             return
         found = {q: history[metric(q, layer)] for q in OVER_TIME[chosen] if metric(q, layer) in history}

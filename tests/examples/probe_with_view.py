@@ -22,11 +22,11 @@ from engine.core.arrays import frozen
 from engine.core.results import FloatArray
 from engine.figures.base import Column, Drawer, FigureData, figures, provenance
 from engine.figures.declare import MOMENT_LOOKS, Option, ViewDeclaration
-from engine.images.session import ImageSession
+from engine.images.moment import ImageMoment
 from engine.models.layers import layers
 from engine.run.live import at_once
 from engine.run.snapshot import Snapshot
-from engine.theory.session import TheorySession
+from engine.theory.moment import TheoryMoment
 from fp_gui.theme import Theme
 from fp_gui.views.base import View, views
 
@@ -50,15 +50,15 @@ def measure(weight: Tensor, step: int) -> WeightNorms:
 
 
 @at_once(WeightNorms, SPARSE_CODING)
-def of_neurons(session: TheorySession) -> WeightNorms:
+def of_neurons(moment: TheoryMoment) -> WeightNorms:
     """The hidden neurons'."""
-    return measure(session.model.weight, session.steps_done)
+    return measure(moment.model.weight, moment.steps_done)
 
 
 @at_once(WeightNorms, IMAGES)
-def of_first_layer(session: ImageSession) -> WeightNorms:
+def of_first_layer(moment: ImageMoment) -> WeightNorms:
     """The first layer's units'."""
-    return measure(layers(session.network)[0].matrix, session.steps_done)
+    return measure(layers(moment.network)[0].matrix, moment.steps_done)
 
 
 VIEW = ViewDeclaration(

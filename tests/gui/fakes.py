@@ -16,6 +16,7 @@ from engine.core.results import Filters, LayersPrinciple1, Mixture, Weights
 from engine.run.commands import Command, SaveCheckpoint, SetKnob, SwitchPhase
 from engine.run.snapshot import Problem, Snapshot
 from engine.theory.config import SparseCodingConfig
+from fp_gui.bridge.requests import PastLike, SessionLike
 from fp_gui.views.base import Place, View
 
 
@@ -97,6 +98,9 @@ class FakeSession:
             problems=self.problems,
         )
 
+    def flush(self, *, wait: bool = False) -> None:
+        pass
+
     def close(self) -> None:
         self.closed += 1
 
@@ -127,6 +131,11 @@ class FakeFactory:
             raise StoreError(f"run folder: {folder} does not exist")
         self.made.append(FakeSession(SparseCodingConfig(), folder, steps=7))
         return self.last
+
+    def past(
+        self, folder: Path, device: str | None = None, data: Path | None = None, beside: SessionLike | None = None
+    ) -> PastLike:
+        raise StoreError(f"{folder} holds no checkpoint that can be read")
 
 
 class FakeView(View):

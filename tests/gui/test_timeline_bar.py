@@ -9,9 +9,9 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
-from engine.run.snapshot import Event
+from engine.run.snapshot import Event, StoredStep
 from engine.run.timeline import Span
-from fp_gui.timeline_bar import SPEEDS, StoredStep, TimelineBar, TimelineCanvas
+from fp_gui.timeline_bar import SPEEDS, TimelineBar, TimelineCanvas
 
 STORED = tuple(StoredStep(step, step % 100 == 0) for step in (0, 10, 25, 50, 100, 150, 200))
 SPANS = (Span(0, 100, "clean"), Span(100, 220, "adversarial"))

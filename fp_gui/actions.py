@@ -41,6 +41,11 @@ ACTIONS = {
     "toggle_phase": ("Switch phase", "T", "Switch training between clean and adversarial from the next step on"),
     "attack": ("Attack now", "A", "Measure clean and robust accuracy of the present weights now"),
     "export": ("Export", "Ctrl+E", "Write figures, their data and the recipe of this run to a folder"),
+    "earlier": ("Earlier step", "[", "Look at the stored step before"),
+    "later": ("Later step", "]", "Look at the stored step after"),
+    "now": ("Now", "N", "Show the run as it is now"),
+    "play_back": ("Play backwards", "Shift+[", "Play the stored steps backwards, or stop"),
+    "play_forth": ("Play forwards", "Shift+]", "Play the stored steps forwards, or stop"),
     "copy_view": (
         "Copy view",
         "Ctrl+C",
@@ -94,7 +99,7 @@ def make_actions(window: QMainWindow) -> Actions:
             action.setShortcuts([QKeySequence(keys)] + ([QKeySequence("F1")] if name == "keys" else []))
         action.setToolTip(_tip(tip, keys))
         action.setStatusTip("")
-        action.setAutoRepeat(name == "step")
+        action.setAutoRepeat(name in ("step", "earlier", "later"))
         window.addAction(action)
         actions.by_name[name] = action
     group = QActionGroup(window)

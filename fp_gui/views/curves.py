@@ -130,7 +130,9 @@ class TimePlot(QWidget):
         self.stars = pg.ScatterPlotItem(symbol=SYMBOLS[KNOT_LOOK.marker], size=11)
         self.cross = pg.InfiniteLine(angle=90)
         self.cross.hide()
-        add_items(self.plot, (self.ticks, self.stars, self.cross))
+        self.looked = pg.InfiniteLine(angle=90)
+        self.looked.hide()
+        add_items(self.plot, (self.ticks, self.stars, self.looked, self.cross))
         self.y_range = (0.0, 1.0)
         self.x_end = 0.0
         self.follow = True
@@ -186,6 +188,7 @@ class TimePlot(QWidget):
         self.x_end, self.follow = 0.0, True
         self.phases, self.events, self.knots, self._planned = (), (), (), None
         self.cross.hide()
+        self.looked.hide()
         self.readout.setText("")
         self.box.setXRange(0, 1, padding=0)
         self._draw_time()
@@ -226,6 +229,12 @@ class TimePlot(QWidget):
         if changed:
             self._draw_time()
 
+    def set_looked(self, step: int | None) -> None:
+        """Mark the step whose weights the other views show; None: the newest, which needs no mark."""
+        self.looked.setVisible(step is not None)
+        if step is not None:
+            self.looked.setPos(step)
+
     def _differs(self, spans: tuple[Span, ...]) -> bool:
         """Whether the shading must be drawn again: the current phase grows at every step, the eye needs 0.5% of it."""
         if [(p.start, p.objective) for p in spans] != [(p.start, p.objective) for p in self.phases]:
@@ -247,6 +256,7 @@ class TimePlot(QWidget):
         self.stars.setPen(pg.mkPen(colour_of(KNOT_LOOK, theme), width=1.5))
         self.stars.setBrush(pg.mkBrush(theme.base))
         self.cross.setPen(pg.mkPen(theme.muted, width=1))
+        self.looked.setPen(pg.mkPen(theme.accent, width=2))
         tint(self.readout, theme.muted)
         for curve in self.curves.values():
             self._colour(curve)

@@ -268,6 +268,7 @@ class FeatureFatesView(View):
         total = snapshot.config.schedule.total if snapshot.scheduled else 0
         phases = spans(snapshot.events, snapshot.phase, snapshot.newest)
         self.time.set_time(snapshot.newest, total, phases, snapshot.events, snapshot.config)
+        self.time.set_looked(snapshot.step if snapshot.looking else None)
         name = METRICS[quantity]
         series = history.get(name)
         key = (quantity, 0 if series is None else len(series), self.found is None)

@@ -24,7 +24,7 @@ from fp_gui.views.gallery_view import MOMENTS, NOT_YET, GalleryView, row_of
 from fp_gui.views.layer_choice import LayerChoice
 from fp_gui.views.pictures import PictureGallery, WeightBar, image_colours, signed_colours, weight_colours
 from fp_gui.views.unit_text import layer_text, means_text, unit_text
-from fp_gui.views.widgets import Pages, Switch, aged, line
+from fp_gui.views.widgets import Pages, Switch, line, moment_name
 
 FIRST = ""  # the first layer, whatever its name
 PRESS_START = "Press Start to make the pictures of these units."
@@ -202,7 +202,7 @@ class FiltersView(GalleryView[PictureGallery]):
         self.grow(moments, np.arange(len(filters.now)), basis)
         h, w = filters.now.shape[2:]
         self.draw_moments(moments, self.grid(self.order, (h, w)), (basis, self.scale(), self.signed.value, self.theme))
-        self.galleries[2].title.setText(f"Now: step {snapshot.step:,}")
+        self.galleries[2].title.setText(moment_name(snapshot))
         if basis:
             self.bar.set_scale(self.scale(), " largest")
             self.rule.setText("Each filter divided by its own largest weight: sizes cannot be compared.")
@@ -248,7 +248,7 @@ class FiltersView(GalleryView[PictureGallery]):
                     (f"{unit} · {_number(value)}", f"{unit}") for unit, value in zip(units, values, strict=True)
                 ]
                 gallery.show_pictures(image_colours(pictures), grid, captions)
-        self.galleries[2].title.setText(f"Now: {aged(features.step, snapshot.step)}")
+        self.galleries[2].title.setText(moment_name(snapshot, features.step))
         told = features.share >= 1 or self.feature_controls.live is not None  # by the progress bar
         share = "" if told else f" {features.share:.0%} done."
         self.rule.setText(protocol_text(features, snapshot.config.seed) + share)

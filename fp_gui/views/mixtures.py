@@ -205,6 +205,7 @@ class MixturesView(View):
         total = snapshot.config.schedule.total if snapshot.scheduled else 0
         phases = spans(snapshot.events, snapshot.phase, snapshot.newest)
         self.time.set_time(snapshot.newest, total, phases, snapshot.events, snapshot.config)
+        self.time.set_looked(snapshot.step if snapshot.looking else None)
         if (quantity, length) == self._time_key:
             return
         self._time_key = quantity, length

@@ -21,7 +21,7 @@ from fp_gui.views.base import views
 from fp_gui.views.gallery import ColourBar, Grid, TileGallery
 from fp_gui.views.gallery_view import NOT_YET, GalleryView, row_of
 from fp_gui.views.inspector import Inspector
-from fp_gui.views.widgets import Choice, Pages, Switch, line
+from fp_gui.views.widgets import Choice, Pages, Switch, line, moment_name
 
 AMPLIFY = 10
 INSPECTOR_HEIGHT = 210  # pixels, at first
@@ -218,7 +218,7 @@ class NeuronsView(GalleryView[TileGallery]):
         normalise, amplify = self.normalise.isChecked(), self._factor
         factor = "" if normalise else f" × {amplify}"
         self.galleries[0].title.setText(f"Start{factor}" + (", drawn stronger than it is" if amplify > 1 else ""))
-        self.galleries[2].title.setText(f"Now: step {snapshot.step:,}, {phase(snapshot.phase).name}")
+        self.galleries[2].title.setText(f"{moment_name(snapshot)}, {phase(snapshot.phase).name}")
         self.bar.set_scale(self.scale(), " norm" if normalise else "")
         if normalise:
             rule = "Each neuron divided by its own norm: sizes cannot be compared."

@@ -163,7 +163,7 @@ class RobustnessView(View):
         series = {key: history[key] for key in CURVES if key in history}
         reports = {key: history[metrics.REPORT + key] for key in CURVES if metrics.REPORT + key in history}
         counts = sum(map(len, series.values())), sum(map(len, reports.values()))
-        key = (snapshot.run, snapshot.step, snapshot.phase, len(snapshot.events), *counts)
+        key = (snapshot.run, snapshot.step, snapshot.looking, snapshot.newest_phase, len(snapshot.events), *counts)
         if key == self._key:
             return
         self._key = key
@@ -175,6 +175,7 @@ class RobustnessView(View):
         total = snapshot.config.schedule.total if snapshot.scheduled else 0
         phases = spans(snapshot.events, snapshot.phase, snapshot.newest)
         self.plot.set_time(snapshot.newest, total, phases, snapshot.events, snapshot.config)
+        self.plot.set_looked(snapshot.step if snapshot.looking else None)
         for name in CURVES:
             # A curve is drawn again only if it, its protocol or the sizes it was measured on have changed.
             state = (

@@ -233,6 +233,7 @@ class SpectrumView(View):
         total = snapshot.config.schedule.total if snapshot.scheduled else 0
         phases = spans(snapshot.events, snapshot.phase, snapshot.newest)
         self.time.set_time(snapshot.newest, total, phases, snapshot.events, snapshot.config)
+        self.time.set_looked(snapshot.step if snapshot.looking else None)
         if not layer:
             return
         found = {q: history[metric(q, layer)] for q in OVER_TIME[chosen] if metric(q, layer) in history}

@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
 )
 
 from engine.figures.declare import Option
+from engine.run.snapshot import Snapshot
 from fp_gui.folding import FoldingLabel
 from fp_gui.theme import Theme
 
@@ -42,6 +43,15 @@ def aged(step: int, now: int) -> str:
     """The step that something is of, and how far it lags behind ``now``, e.g. ``step 159, 799 steps ago``."""
     ago = now - step
     return f"step {step:,}" + (f", {ago:,} step{'s' if ago != 1 else ''} ago" if ago > 0 else "")
+
+
+def moment_name(snapshot: Snapshot, step: int | None = None) -> str:
+    """What the present picture is called: ``Now: step 159``; ``Step 159`` while an earlier one is looked at.
+
+    ``step`` is that of what is drawn, where it lags behind.
+    """
+    text = aged(snapshot.step if step is None else step, snapshot.step)
+    return text.capitalize() if snapshot.looking else f"Now: {text}"
 
 
 class Pages(QStackedWidget):

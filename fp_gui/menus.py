@@ -30,7 +30,7 @@ def add_menus(
     undo, redo = undo_stack.createUndoAction(window, "Undo"), undo_stack.createRedoAction(window, "Redo")
     undo.setShortcut(QKeySequence("Ctrl+Z"))
     redo.setShortcut(QKeySequence("Ctrl+Shift+Z"))
-    files = ("open", "back", "", "reveal", "copy_path", "", "data", "", "export", "", "quit")
+    files = ("open", "back", "", "reveal", "copy_path", "", "data", "", "export", "animate", "", "quit")
     run = ("play", "step", "toggle_phase", "attack", "", "reset")
     time = ("earlier", "later", "now", "", "play_back", "play_forth")
     view = menu(window, "&View", [*views, None])

@@ -175,6 +175,8 @@ class Past(Moment):
 
         Raises :class:`StoreError` if the run cannot be read any more.
         """
+        if not self.folder.is_dir():
+            raise StoreError(f"{self.folder} is gone: the run has been removed or moved")
         before = (self._stored, self._state, self._at)
         grown = self._own is not None and self._own.refresh(self.config.evaluation.every)
         self._list()

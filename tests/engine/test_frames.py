@@ -24,10 +24,10 @@ def test_gaps_are_powers_of_two_that_grow_with_the_distance_from_the_switch(sinc
     found = gap(since, octave)
     assert found & (found - 1) == 0
     assert found <= gap(since + 1, octave) <= 2 * found
-    assert since / (2 * octave) < found <= max(1, since / octave)
+    assert since / (2 * octave) - 1 < found <= max(1, since / octave)
 
 
-def test_each_of_the_first_steps_of_a_phase_has_a_frame_and_an_octave_no_more_than_sixteen() -> None:
+def test_each_of_the_first_steps_of_a_phase_has_a_frame_and_an_octave_no_more_than_eight() -> None:
     taken = [since for since in range(100_000) if since % gap(since) == 0]
     assert taken[: 2 * OCTAVE] == list(range(2 * OCTAVE))
     for n in (64, 1000, 40_000):
@@ -60,16 +60,16 @@ def test_frames_keep_within_their_room_and_stay_dense_after_each_switch(store: S
                 assert sum(store.frames().values()) <= 4 * MB
     assert tuple(store.frames()) == frames.steps
     assert len(frames.steps) > 20  # the room is used
-    near = [sum(start <= step < start + 32 for step in frames.steps) for start in (0, 1000)]
-    far = [sum(start + 500 <= step < start + 532 for step in frames.steps) for start in (0, 1000)]
-    assert min(near) > 3 * max(far)
+    near = [sum(start <= step < start + 16 for step in frames.steps) for start in (0, 1000)]
+    far = [sum(start + 500 <= step < start + 516 for step in frames.steps) for start in (0, 1000)]
+    assert min(near) >= 3 * max(1, *far)
     assert {0, frames.steps[-1]} <= set(frames.steps)
     store.close()
 
 
 def test_large_frames_are_taken_less_often_and_one_that_does_not_fit_never_again(store: Store) -> None:
     frames = Frames(store, ())
-    assert all(frames.due(step, 0, 1) for step in range(32))
+    assert all(frames.due(step, 0, 1) for step in range(2 * OCTAVE))
     add(frames, store, 0, 0)
     assert [step for step in range(33) if frames.due(step, 0, 1)] == [0, 1, 2, 4, 8, 16, 32]  # room for seven
     assert not any(frames.due(step, 0, 0) for step in range(33))
@@ -93,7 +93,7 @@ def test_frames_change_nothing_of_what_is_trained_and_none_are_taken_without_roo
     }
     assert not (tmp_path / "without" / "frames").exists()
     store = Store.open(tmp_path / "with", read_only=True)
-    assert len(store.frames()) > 60
+    assert len(store.frames()) > 40
     assert not store.frames().keys() & {25, 40, 50}  # there are checkpoints
     store.close()
 
@@ -103,7 +103,7 @@ def test_room_may_be_taken_away_while_the_run_goes_on(tmp_path: Path) -> None:
     advance(session, 20, {5: [SetKnob("storage.frames_mb", 0)], 10: [SetKnob("storage.frames_mb", 200)]})
     session.flush(wait=True)
     steps = [each.step for each in session.stored if not each.checkpoint]
-    assert steps == [1, 2, 3, 4, 5, *range(11, 21)]
+    assert steps == [1, 2, 3, 4, 5, *range(11, 17), 18, 20]
     session.close()
 
 

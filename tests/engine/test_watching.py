@@ -223,8 +223,7 @@ def test_a_run_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
     shutil.rmtree(folder)
     with pytest.raises(StoreError, match="is gone: the run has been removed or moved"):
         watched.refresh()
-    with pytest.raises(StoreError, match="holds no checkpoint that can be read"):
-        watched.go(3)
+    assert watched.go(3) == 30  # what is in memory can still be shown
     watched.close()
 
 

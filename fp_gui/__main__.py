@@ -45,6 +45,10 @@ def _main(argv: list[str] | None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     label, config, folder = resolve_start(args.start)
+    if args.watch and folder is None:
+        return _fail(f"--watch: got {escaped(args.start)}; allowed: the folder of a run", 2)
+    if args.watch and args.autoplay:
+        return _fail("--autoplay: not with --watch: a run that is watched is trained elsewhere", 2)
     why = screen.obstacle()
     if why:
         return run_headless(args.start, label, folder, args.device, why)
@@ -79,6 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda", "mps"), help="where the tensors live (default: the preset's choice)"
     )
+    parser.add_argument(
+        "--watch", action="store_true", help="follow the run in RUN_DIR while another process trains it; only read it"
+    )
     parser.add_argument("--autoplay", action="store_true", help="start training at once")
     parser.add_argument(
         "--theme", choices=("system", "light", "dark"), help="colours (default: as chosen last, at first the system's)"
@@ -109,7 +116,9 @@ def run_headless(start: str, label: str, folder: Path | None, device: str | None
 def _run_window(label: str, config: Config, folder: Path | None, args: argparse.Namespace) -> int:
     from fp_gui.app import run_app
 
-    return run_app(label, config, folder, device=args.device, autoplay=args.autoplay, theme=args.theme)
+    return run_app(
+        label, config, folder, device=args.device, autoplay=args.autoplay, theme=args.theme, watch=args.watch
+    )
 
 
 if __name__ == "__main__":

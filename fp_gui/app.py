@@ -99,9 +99,10 @@ def run_app(
     device: str | None = None,
     autoplay: bool = False,
     theme: str | None = None,
+    watch: bool = False,
     factory: SessionFactory | None = None,
 ) -> int:
-    """Open the window on a new run of ``config``, or on the run in ``folder``; returns the exit code."""
+    """Open the window on a new run of ``config``, or on the run in ``folder``, only to ``watch`` it; the exit code."""
     app = make_app()
     problems = Problems()
     qInstallMessageHandler(problems.qt_message)
@@ -118,6 +119,8 @@ def run_app(
         def begin() -> None:
             if folder is None:
                 window.begin(config, label)
+            elif watch:
+                controller.watch(folder, device)
             else:
                 controller.load(folder, device)
             if autoplay:

@@ -17,7 +17,7 @@ from engine.config.experiment import Config
 from engine.config.knobs import Objective
 from engine.run.store import Store
 
-OCTAVE = 16  # frames from n to 2n steps after a switch, at most; each of the first 2 · OCTAVE steps has one
+OCTAVE = 8  # frames from n to 2n steps after a switch, at most; each of the first 2 · OCTAVE steps has one
 MB = 10**6
 
 

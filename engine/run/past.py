@@ -16,7 +16,7 @@ from engine.core.device import choose
 from engine.core.errors import ConfigError, DeviceError, StoreError, VersionError
 from engine.core.lock import held
 from engine.core.notices import notice
-from engine.run.commands import Command
+from engine.run.commands import Command, SaveCheckpoint
 from engine.run.live import source_of
 from engine.run.moment import Moment, Record
 from engine.run.scheduler import Scheduler
@@ -175,6 +175,8 @@ class Past(Moment):
 
         Raises :class:`StoreError` if the run cannot be read any more.
         """
+        if not self.folder.is_dir():
+            raise StoreError(f"{self.folder} is gone: the run has been removed or moved")
         before = (self._stored, self._state, self._at)
         grown = self._own is not None and self._own.refresh(self.config.evaluation.every)
         self._list()
@@ -267,7 +269,9 @@ class Past(Moment):
         raise StoreError(WATCHED)
 
     def apply(self, command: Command) -> None:
-        """Refused: it is only read."""
+        """Refused, as it is only read; a checkpoint need not be saved: what can be read is stored already."""
+        if isinstance(command, SaveCheckpoint):
+            return
         raise ConfigError(f"{type(command).__name__}: {WATCHED}")
 
     def close(self) -> None:

@@ -184,7 +184,8 @@ class RunInfo:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What came of the command with the number ``serial``: the ``config`` now, the run's ``folder`` and the ``step``
-    that it was applied at; with ``error`` it was refused or failed. Without an open run config and folder are None."""
+    that it was applied at, of a run that is watched the newest checkpoint's; with ``error`` it was refused or failed.
+    Without an open run config and folder are None."""
 
     serial: int
     command: Command

@@ -168,8 +168,11 @@ class Worker(QObject):
             error = str(refused)
         except Exception as broken:
             error, details = f"The command failed: {_brief(broken)}", traceback.format_exc()
-        folder = Path(session.folder)
-        self.applied.emit(Answer(serial, command, session.config, folder, session.steps_done, error, details))
+        folder, step = Path(session.folder), session.steps_done
+        if self._watched is not None:  # what others read of the run is a checkpoint, this may be a frame
+            saved = [each.step for each in session.snapshot().stored if each.checkpoint]
+            step = max((each for each in saved if each <= step), default=step)
+        self.applied.emit(Answer(serial, command, session.config, folder, step, error, details))
         if not self._playing:
             self._publish()
             self._run_timer()

@@ -14,6 +14,7 @@ from tests.bench.measure import FULL, TINY, Result, Sizes
 
 GROUPS: dict[str, Callable[[Sizes], list[Result]]] = {
     "training": training.run,
+    "frames": training.frames,
     "images": images.run,
     "images-whole": images.whole,
     "evaluation": lambda sizes: [row for preset in sizes.presets for row in training.live_evaluation(preset, sizes)],

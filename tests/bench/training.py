@@ -11,6 +11,7 @@ import torch
 
 from engine import worlds
 from engine.config.experiment import Config, with_value
+from engine.config.knobs import Objective
 from engine.config.presets import load_preset
 from engine.run.commands import SwitchPhase
 from engine.run.session import Session
@@ -18,6 +19,7 @@ from tests.bench.measure import FULL, Result, Sizes, interleave
 from tests.bench.plain_loop import AutogradLoop, PlainLoop
 
 NEVER = 100_000
+PHASES: tuple[Objective, ...] = ("clean", "adversarial")
 
 
 def quiet(config: Config) -> Config:
@@ -58,7 +60,7 @@ def run(sizes: Sizes = FULL, preset: str = "standard") -> list[Result]:
     """Session against plain loop (aim ≥ 0.97), autograd loop, and four matrix products (aim ≤ 2.0)."""
     config, count = quiet(load_preset(preset)), sizes.steps
     results = []
-    for phase in ("clean", "adversarial"):
+    for phase in PHASES:
         ours, adversarial = session(config, phase, sizes.warm_steps), phase == "adversarial"
         plain, autograd = PlainLoop(config), AutogradLoop(config)
         (mean_ours, mean_plain, mean_autograd) = interleave(
@@ -82,6 +84,31 @@ def run(sizes: Sizes = FULL, preset: str = "standard") -> list[Result]:
     return results
 
 
+def frames(sizes: Sizes = FULL, preset: str = "standard") -> list[Result]:
+    """Time of both phases with frames over that without, all files written (aim ≤ 1.02)."""
+    steps = sizes.window_steps
+
+    def block(room: int) -> Callable[[], float]:
+        config = with_value(quiet(load_preset(preset)), "storage.frames_mb", room)
+
+        def once() -> float:
+            made = session(config, "clean", 0)
+            start = time.perf_counter()
+            for phase in PHASES:
+                made.apply(SwitchPhase(phase))
+                for _ in range(steps):
+                    made.step()
+            made.flush(wait=True)
+            seconds = time.perf_counter() - start
+            made.close()
+            return seconds
+
+        return once
+
+    on, off = interleave([block(200), block(0)], sizes.certificate_rounds)
+    return [Result(f"{preset}: time of training with frames / without", on.over(off), aim="<= 1.02")]
+
+
 def products(ours: Session) -> Callable[[], None]:
     """The four matrix products of one FGM step, into arrays made once."""
     n, (m, d) = ours.config.training.batch_size, ours.model.weight.shape
@@ -100,7 +127,7 @@ def products(ours: Session) -> Callable[[], None]:
 def live_evaluation(preset: str, sizes: Sizes = FULL) -> list[Result]:
     """Time of a run with the preset's live evaluation over that of one without, in both phases (aim ≤ 1.25)."""
     results = []
-    for phase in ("clean", "adversarial"):
+    for phase in PHASES:
         config = load_preset(preset)
         unsaved = with_value(with_value(config, "storage.checkpoint_every", 1_000_000), "device", "cpu")
         with_it = session(unsaved, phase, sizes.warm_steps)

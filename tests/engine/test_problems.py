@@ -14,7 +14,8 @@ from engine.core.errors import ConfigError, StoreError
 from engine.core.results import Examples, FeatureRequest, Features, Mixture, RadiusCurves
 from engine.probes import mixture, radius, robustness
 from engine.run.commands import EvaluateNow, SetKnob, Visualise
-from engine.run.session import MOST_PROBLEMS, Session
+from engine.run.moment import MOST_PROBLEMS
+from engine.run.session import Session
 from engine.studies.verify import CertificateError
 from tests.tiny_image_runs import tiny_images
 from tests.tiny_runs import advance, assert_same, drain, read, run, tiny_config

@@ -137,7 +137,7 @@ def test_a_run_keeps_phases_and_requests(tmp_path: Path) -> None:
 def test_an_error_of_the_writer_comes_with_the_next_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = Recorder(Store.create(tmp_path / "run", tiny_config()))
 
-    def full(*_: object) -> None:
+    def full(*_: object, **how: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("engine.run.store.write_atomically", full)
@@ -169,7 +169,7 @@ def test_an_error_of_the_last_write_comes_with_close(tmp_path: Path, monkeypatch
 def test_a_session_says_it_and_can_be_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     session = worlds.create(tiny_config(), tmp_path / "run")
 
-    def full(*_: object) -> None:
+    def full(*_: object, **how: object) -> None:
         raise OSError(28, "No space left on device")
 
     session._recorder._writer.submit(lambda: None).result()

@@ -72,7 +72,7 @@ def test_create_where_nothing_can_be_written(tmp_path: Path) -> None:
 
 
 def test_create_on_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **how: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("engine.run.store.write_atomically", full)
@@ -239,7 +239,8 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
 def test_the_run_folder_is_as_specified(finished_run: Path) -> None:
     names = {p.name for p in finished_run.iterdir()}
     assert {"config.json", "run.sqlite", "checkpoints", "summary.json"} <= names
-    assert names <= {"config.json", "run.sqlite", "run.sqlite-wal", "run.sqlite-shm", "checkpoints", "summary.json"}
+    database = {"run.sqlite", "run.sqlite-wal", "run.sqlite-shm"}
+    assert names <= {"config.json", "checkpoints", "frames", "summary.json"} | database
     config = json.loads((finished_run / "config.json").read_text())["config"]
     assert config == to_dict(tiny_config())
     assert config["seed"] == 0

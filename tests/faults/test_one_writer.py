@@ -169,7 +169,7 @@ def test_what_killed_processes_left_is_swept(run_folder: Path, tmp_path: Path) -
     for folder in (dead, living):
         os.utime(folder, (old, old))
     names = (".config.json.abc", ".summary.json.abc", "checkpoints/.step-00000099.safetensors.abc", ".claims.json.old")
-    left = [run_folder / name for name in names]
+    left = [run_folder / name for name in ("frames/.step-00000098.safetensors.abc", *names)]
     for path in left:
         path.write_bytes(b"half a fi")
     os.utime(left[-1], (old, old))

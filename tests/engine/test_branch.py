@@ -1,4 +1,4 @@
-"""A branch goes on from a checkpoint as a new run: whole by itself, bit-identical, and without a trace in its parent."""
+"""A branch goes on from a checkpoint as a new run: whole by itself, bit-identical, without a trace in its parent."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def inside(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def parent(finished_run: Path) -> Iterator[Path]:
-    """A finished run of 40 clean and 40 adversarial steps, its checkpoints 0, 25, 40, 50, 75, 80: it must not change."""
+    """A run of 40 clean and 40 adversarial steps with checkpoints 0, 25, 40, 50, 75, 80; it must not change."""
     before = inside(finished_run)
     yield finished_run
     assert inside(finished_run) == before
@@ -103,8 +103,8 @@ def test_a_branch_of_a_branch_knows_the_nearest(parent: Path, tmp_path: Path) ->
 def test_settings_are_changes_at_that_step(call: Call, parent: Path, tmp_path: Path) -> None:
     new = tmp_path / "new"
     code, out, err = call(
-        "branch", parent, "--step", 25, "--out", new, "--set", "attack.tau=0.4", "--set", "training.lr=[[0,0.2],[80,0.1]]",
-        "--phase", "adversarial", "--steps", 20,
+        "branch", parent, "--step", 25, "--out", new, "--set", "attack.tau=0.4",
+        "--set", "training.lr=[[0,0.2],[80,0.1]]", "--phase", "adversarial", "--steps", 20,
     )  # fmt: skip
     assert (code, err) == (0, "")
     assert f"branched from {parent} at step 25" in out
@@ -312,9 +312,10 @@ def test_the_error_says_the_command_that_goes_on(call: Call, wild: Path, tmp_pat
     words = shlex.split(command)
     step = words[words.index("--step") + 1]
     assert words == [
-        "branch", str(folder), "--step", step, "--out", str(tmp_path / f"a run-from-{step}"), "--set", "training.lr=50.0",
+        "branch", str(folder), "--step", step, "--out", str(tmp_path / f"a run-from-{step}"),
+        "--set", "training.lr=50.0",
     ]  # fmt: skip
-    code, out, err = call(*words, "--steps", 2)  # typed as it stands
+    code, _, err = call(*words, "--steps", 2)  # typed as it stands
     assert (code, err) == (0, "")
     event = table(tmp_path / f"a run-from-{step}", "SELECT step, name, old, new FROM events")
     assert event == [(int(step), "training.lr", "100.0", "50.0")]

@@ -117,7 +117,8 @@ def branch(
     store = make(folder, checkpoint, out)
     session = None
     try:
-        session = _go_on(store, config.model_copy(update={"branch": store.config.branch}), checkpoint, folder)
+        checkpoint = store.load(step)
+        session = _go_on(store, _changed(checkpoint.config, device, data), checkpoint, folder)
         for path, value in values.items():
             session.apply(SetKnob(path, value))
         if switch is not None:

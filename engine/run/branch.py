@@ -18,6 +18,7 @@ from engine.config.knobs import Origin
 from engine.core.errors import DivergedError, StoreError, VersionError, WriteError
 from engine.core.files import absolute
 from engine.core.notices import notice
+from engine.run.snapshot import BRANCH, Event
 
 if TYPE_CHECKING:
     from engine.config.experiment import Config
@@ -67,6 +68,8 @@ def make(folder: Path, checkpoint: Checkpoint, out: Path) -> Store:
                 for event in events[written : each.events]:
                     new.event(event)
                 written = max(written, each.events)
+                if each is checkpoint:
+                    new.event(Event.now(step, BRANCH, "", folder.name))
                 new.save(each.step, each.arrays, of_branch(each.config), each.phase, each.state)
 
         try:

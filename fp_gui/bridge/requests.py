@@ -72,6 +72,9 @@ class SessionFactory(Protocol):
     def resume(self, folder: Path, device: str | None = None, data: Path | None = None) -> SessionLike:
         """The run in ``folder``, at its newest checkpoint; ``data`` is where its images are now."""
 
+    def branch(self, folder: Path, step: int, out: Path, settings: Sequence[tuple[str, str]] = ()) -> SessionLike:
+        """A new run in ``out`` that goes on from the checkpoint at ``step`` of the run in ``folder``."""
+
 
 class Worlds:
     """The sessions of :mod:`engine.worlds`, imported when the first is made: the window does not wait for it."""
@@ -89,6 +92,12 @@ class Worlds:
         from engine import worlds
 
         return worlds.resume(folder, device, data)
+
+    def branch(self, folder: Path, step: int, out: Path, settings: Sequence[tuple[str, str]] = ()) -> SessionLike:
+        """A new run in ``out`` that goes on from the checkpoint at ``step`` of the run in ``folder``."""
+        from engine import worlds
+
+        return worlds.branch(folder, step, out, settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +120,19 @@ class OpenRun:
     device: str | None = None
     data: Path | None = None
     copy: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BranchRun:
+    """Ask for a new run in ``folder`` that goes on from the checkpoint at ``step`` of the run in ``parent``.
+
+    ``settings`` are live knobs with their values as text, changed at that step.
+    """
+
+    folder: Path
+    parent: Path
+    step: int
+    settings: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,12 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from engine import worlds
 from engine.cli.main import run_command_line
@@ -21,13 +23,16 @@ from engine.config.experiment import Config, value_of, with_value
 from engine.config.presets import load_preset
 from engine.core.errors import ConfigError, StoreError
 from engine.core.lock import FolderLock
+from engine.figures.base import figures
+from engine.figures.declare import DIMMED
 from engine.figures.export import export
+from engine.figures.style import render
 from engine.run.branch import divergence, halved, new_folder
 from engine.run.store import Store
 from engine.studies.replay import replay
 from engine.theory.loading import TheoryNetwork
 from tests.engine.test_cli import Call, toml
-from tests.tiny_runs import advance, assert_same, drain, read, table, tiny_config
+from tests.tiny_runs import Record, advance, assert_same, drain, read, table, tiny_config
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,6 +61,12 @@ def parent(finished_run: Path) -> Iterator[Path]:
     assert inside(finished_run) == before
 
 
+def own(folder: Path) -> Record:
+    """The record of a run without the event that says that it is a branch."""
+    found = read(folder)
+    return replace(found, events=[event for event in found.events if event[1] != "branch"])
+
+
 def config_of(folder: Path) -> Config:
     store = Store.open(folder, read_only=True)
     store.close()
@@ -72,8 +83,8 @@ def trained(session: worlds.Session, until: int) -> Path:
 @pytest.mark.parametrize("step", [0, 25, 40, 75])
 def test_without_settings_a_branch_trains_what_its_parent_trained(parent: Path, tmp_path: Path, step: int) -> None:
     folder = trained(worlds.branch(parent, step, tmp_path / "new"), 80)
-    assert_same(read(folder), read(parent))
-    times = "SELECT time FROM events WHERE step <= 25"
+    assert_same(own(folder), read(parent))
+    times = f"SELECT time FROM events WHERE step < {step} AND name != 'branch'"
     assert table(folder, times) == table(parent, times)
     protocols = "SELECT * FROM protocols ORDER BY step, name"
     assert table(folder, protocols) == table(parent, protocols)
@@ -97,7 +108,7 @@ def test_a_branch_of_a_branch_knows_the_nearest(parent: Path, tmp_path: Path) ->
     origin = config_of(tmp_path / "two").branch
     assert origin is not None
     assert Path(origin.parent) == tmp_path / "one"
-    assert_same(read(tmp_path / "two"), read(parent))
+    assert_same(own(tmp_path / "two"), read(parent))
 
 
 def test_settings_are_changes_at_that_step(call: Call, parent: Path, tmp_path: Path) -> None:
@@ -110,7 +121,7 @@ def test_settings_are_changes_at_that_step(call: Call, parent: Path, tmp_path: P
     assert f"branched from {parent} at step 25" in out
     found = read(new)
     assert found.step == 45
-    changes = [(25, "attack.tau"), (25, "schedule.knobs.training.lr"), (25, "phase")]
+    changes = [(25, "branch"), (25, "attack.tau"), (25, "schedule.knobs.training.lr"), (25, "phase")]
     assert [event[:2] for event in found.events] == changes
     until = "SELECT step, name, value FROM metrics WHERE step <= 25 AND name NOT LIKE 'report/%' ORDER BY step, name"
     now = {row[:2]: row[2] for row in table(new, until)}
@@ -272,7 +283,7 @@ def test_a_branch_at_the_end_says_that_nothing_is_left_to_train(call: Call, pare
     code, out, _ = call("branch", parent, "--step", 80, "--out", tmp_path / "new")
     assert code == 0
     assert "nothing is trained; --steps says how far" in out
-    assert_same(read(tmp_path / "new"), read(parent))
+    assert_same(own(tmp_path / "new"), read(parent))
 
 
 def test_the_origin_in_a_file_is_checked(parent: Path, tmp_path: Path, call: Call) -> None:
@@ -290,7 +301,7 @@ def test_the_command_in_a_process_of_its_own(parent: Path, tmp_path: Path) -> No
     command = [sys.executable, "-m", "engine", "branch", str(parent), "--step", "75", "--out", str(tmp_path / "new")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert_same(read(tmp_path / "new"), read(parent))
+    assert_same(own(tmp_path / "new"), read(parent))
 
 
 # --- after a divergence
@@ -317,8 +328,8 @@ def test_the_error_says_the_command_that_goes_on(call: Call, wild: Path, tmp_pat
     ]  # fmt: skip
     code, _, err = call(*words, "--steps", 2)  # typed as it stands
     assert (code, err) == (0, "")
-    event = table(tmp_path / f"a run-from-{step}", "SELECT step, name, old, new FROM events")
-    assert event == [(int(step), "training.lr", "100.0", "50.0")]
+    events = table(tmp_path / f"a run-from-{step}", "SELECT step, name, old, new FROM events")
+    assert events == [(int(step), "branch", "", "a run"), (int(step), "training.lr", "100.0", "50.0")]
 
 
 def test_half_of_a_curve_is_a_curve() -> None:
@@ -353,3 +364,26 @@ def test_a_step_is_refused_before_a_setting_is_read(parent: Path, tmp_path: Path
         worlds.branch(parent, 3, tmp_path / "new", [("attack.tua", "1")])
     with pytest.raises(ConfigError, match=r"attack\.tua"):
         worlds.branch(parent, 25, tmp_path / "new", [("attack.tua", "1")])
+
+
+# --- figures
+
+
+def test_figures_over_steps_dim_what_was_inherited(parent: Path, tmp_path: Path) -> None:
+    folder = trained(worlds.branch(parent, 50, tmp_path / "new"), 80)
+    store = Store.open(folder, read_only=True)
+    checkpoint = store.load()
+    run = json.loads((parent / "config.json").read_text())["run"]
+    for name in ("robustness", "mixtures"):
+        drawer = figures[name]()
+        data = drawer.collect(store, checkpoint, drawer.view.complete({}))
+        assert f"Branched from run {run} at step 50." in data.caption
+        figure = Figure(figsize=(6.75, data.height(6.75)))
+        data.draw(figure)
+        words = f"branched from {parent.name} at step 50"
+        axes = next(a for a in figure.axes if any(t.get_text() == words for t in a.texts))
+        veil = next(p for p in axes.patches if p.get_alpha() == DIMMED)
+        assert (veil.get_x(), veil.get_width()) == (0, 50)
+        assert all(veil.get_zorder() > line.get_zorder() for line in axes.lines if len(line.get_xdata()) > 2)
+    store.close()
+    render(data, "png", 3.25)

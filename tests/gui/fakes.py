@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -126,6 +127,10 @@ class FakeFactory:
         if not folder.is_dir():
             raise StoreError(f"run folder: {folder} does not exist")
         self.made.append(FakeSession(SparseCodingConfig(), folder, steps=7))
+        return self.last
+
+    def branch(self, folder: Path, step: int, out: Path, settings: Sequence[tuple[str, str]] = ()) -> FakeSession:
+        self.made.append(FakeSession(SparseCodingConfig(), out, steps=step))
         return self.last
 
 

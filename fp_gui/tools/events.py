@@ -66,12 +66,12 @@ def _curve(path: str, text: str) -> str:
 
 @tools.register("events", order=2)
 class EventsPanel(Tool):
-    """A table, the newest change last. :attr:`step_chosen` says that the user wants to see the run at a step."""
+    """A table, the newest change last; a row asks for its step by the signal that views have, too."""
 
     name, title = "events", "Events"
     place: ClassVar[Place] = "lower"
 
-    step_chosen = Signal(int)
+    step_requested = Signal(int)  # show the run as it was at the stored step nearest to this
 
     def __init__(self, window: Shell) -> None:
         super().__init__(window)
@@ -142,7 +142,7 @@ class EventsPanel(Tool):
     @Slot(int, int)
     def _choose(self, row: int, column: int) -> None:
         if 0 <= row < len(self._events):
-            self.step_chosen.emit(self._events[row].step)
+            self.step_requested.emit(self._events[row].step)
 
     @Slot()
     def _entered(self) -> None:

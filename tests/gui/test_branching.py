@@ -272,7 +272,7 @@ def test_a_row_leads_to_its_step(window: MainWindow, panel: EventsPanel, qtbot: 
     window.controller.set_knob("attack.tau", 0.3)
     qtbot.waitUntil(lambda: panel.table.rowCount() == 1, timeout=WAIT)
     heard: list[int] = []
-    panel.step_chosen.connect(heard.append)
+    panel.step_requested.connect(heard.append)
     panel.table.cellDoubleClicked.emit(0, 2)
     panel.table.setCurrentCell(0, 0)
     panel.table.setFocus()

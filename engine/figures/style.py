@@ -169,7 +169,7 @@ def knob_marks(axes: Axes, events: Iterable[Event]) -> None:
     for letter, step in lettered(events).items():
         axes.axvline(step, color="0.35", lw=0.7, ls=(0, (1, 1.5)), zorder=1)
         axes.text(
-            step, 0.985, letter, transform=axes.get_xaxis_transform(), ha="center", va="top", size=7,
+            step, 0.985, letter, transform=axes.get_xaxis_transform(), ha="center", va="top", size=7, zorder=7,
             bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "0.35", "lw": 0.5},
         )  # fmt: skip
 

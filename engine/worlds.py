@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.config.experiment import Config, with_value
+from engine.config.assignments import assigned
+from engine.config.experiment import Config, resolve, with_value, with_values
+from engine.config.objectives import known
 from engine.core.device import choose
 from engine.core.errors import StoreError
+from engine.run.branch import make, source
+from engine.run.commands import SetKnob, SwitchPhase
 from engine.run.moment import Moment
 from engine.run.past import Past
 from engine.run.session import Session
-from engine.run.store import Store
+from engine.run.store import Checkpoint, Store
 
 if TYPE_CHECKING:
     from engine.images.loading import ImageNetwork
@@ -47,7 +51,7 @@ def create(config: Config, folder: Path) -> Session:
     :class:`ConfigError` for knobs that do not fit the data; then no folder is left.
     """
     choose(config.device)
-    config = _settled(config)
+    config = _settled(config).model_copy(update={"branch": None})  # it begins anew, whatever its config was made from
     kind: type[Session] = _of(SESSIONS, config)
     store = Store.create(folder, config)
     try:
@@ -88,12 +92,7 @@ def resume(folder: Path, device: str | None = None, data: Path | None = None) ->
         checkpoint = store.load()
         config = _changed(checkpoint.config, device, data)
         choose(config.device)
-        session: Session = _of(SESSIONS, config)(store, config, checkpoint)
-        return session
-    except (KeyError, ValueError, RuntimeError) as error:
-        store.close()
-        reason = " ".join(str(error).split())[:300]
-        raise StoreError(f"{folder}: the newest checkpoint does not fit this version: {reason}") from error
+        return _go_on(store, config, checkpoint, folder)
     except BaseException:
         store.close()
         raise
@@ -114,6 +113,68 @@ def past(folder: Path, device: str | None = None, data: Path | None = None, besi
             store.close()
             raise
         return found
+
+
+def branch(
+    folder: Path,
+    step: int,
+    out: Path,
+    settings: Iterable[tuple[str, str]] = (),
+    *,
+    phase: str | None = None,
+    device: str | None = None,
+    data: Path | None = None,
+) -> Session:
+    """Go on from the checkpoint at ``step`` of the run in ``folder`` as a new run in ``out``; the parent is only read.
+
+    ``settings`` are live knobs with their values as text, ``phase`` the objective to train with from there on: changes
+    made at that step. Without any, it trains what the parent trained, bit for bit on the same device. Raises, before
+    a folder is made, :class:`ConfigError` for a setting and :class:`StoreError` for the parent, the step or ``out``;
+    no folder is left if the run cannot be opened.
+    """
+    checkpoint = source(folder, step)
+    config = _changed(checkpoint.config, device, data)
+    values = live_values(config, settings)
+    switch = None if phase is None else SwitchPhase(known(phase))
+    choose(config.device)
+    store = make(folder, checkpoint, out)
+    session = None
+    try:
+        checkpoint = store.load(step)
+        session = _go_on(store, _changed(checkpoint.config, device, data), checkpoint, folder)
+        for path, value in values.items():
+            session.apply(SetKnob(path, value))
+        if switch is not None:
+            session.apply(switch)
+    except BaseException:
+        if session is not None:
+            with suppress(StoreError):
+                session.close()
+        store.discard()
+        raise
+    return session
+
+
+def live_values(config: Config, settings: Iterable[tuple[str, str]]) -> dict[str, object]:
+    """Knob → value of ``settings`` to a run of ``config``, all judged together.
+
+    Raises :class:`ConfigError` for an unknown knob, a value that is not allowed, one that is not live.
+    """
+    values = assigned(config, settings)
+    for path in values:
+        resolve(path, config).expect_live()
+    with_values(config, values)
+    return values
+
+
+def _go_on(store: Store, config: Config, checkpoint: Checkpoint, folder: Path) -> Session:
+    try:
+        session: Session = _of(SESSIONS, config)(store, config, checkpoint)
+    except (KeyError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        words = f"{folder}: the checkpoint at step {checkpoint.step} does not fit this version"
+        raise StoreError(f"{words}: {reason}") from error
+    return session
 
 
 def _changed(config: Config, device: str | None, data: Path | None) -> Config:

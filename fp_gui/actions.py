@@ -41,6 +41,7 @@ ACTIONS = {
     "toggle_phase": ("Switch phase", "T", "Switch training between clean and adversarial from the next step on"),
     "attack": ("Attack now", "A", "Measure clean and robust accuracy of the present weights now"),
     "export": ("Export", "Ctrl+E", "Write figures, their data and the recipe of this run to a folder"),
+    "branch": ("Branch here…", "Ctrl+B", "Go on from this step or a checkpoint as a new run; the present run stays"),
     "animate": ("Animate…", "", "Draw the run at its stored steps as a GIF or a video"),
     "earlier": ("Earlier step", "[", "Look at the stored step before"),
     "later": ("Later step", "]", "Look at the stored step after"),

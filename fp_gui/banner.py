@@ -42,11 +42,15 @@ taken (``value``), the next export begins (``export``) or is measured anew (``at
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Something that can be done about a message: a button called ``label`` that calls ``act``."""
+    """Something that can be done about a message: a button called ``label`` that calls ``act``.
+
+    What ``failed`` is shown as an error, and over one.
+    """
 
     text: str
     label: str
     act: Callable[[], None]
+    failed: bool = False
 
 
 class Banner(QFrame):
@@ -114,18 +118,20 @@ class Banner(QFrame):
     def offer(self, offer: Offer) -> None:
         """Show what can be done until it is, another offer is made, or it is dismissed; after an error, not over it."""
         self._offer = offer
-        if self.level == "error":
+        if self.level == "error" and not offer.failed:
             return
         self._timer.stop()
-        self._set("notice", offer.text, "", "", offering=True)
+        self._set("error" if offer.failed else "notice", offer.text, "", "", offering=True)
 
     def settle(self, topic: Topic) -> None:
         """Take away a message about ``topic``: it is no longer true."""
         if self.level and self.topic == topic:
             self.dismiss()
 
-    def withdraw(self) -> None:
-        """Take the offer back."""
+    def withdraw(self, offer: Offer | None = None) -> None:
+        """Take the offer back, or this one if it still stands."""
+        if offer is not None and offer is not self._offer:
+            return
         offering, self._offer = self.offering, None
         if offering:
             self.dismiss()

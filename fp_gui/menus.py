@@ -31,7 +31,7 @@ def add_menus(
     undo.setShortcut(QKeySequence("Ctrl+Z"))
     redo.setShortcut(QKeySequence("Ctrl+Shift+Z"))
     files = ("open", "back", "", "reveal", "copy_path", "", "data", "", "export", "animate", "", "quit")
-    run = ("play", "step", "toggle_phase", "attack", "", "reset")
+    run = ("play", "step", "toggle_phase", "attack", "", "reset", "branch")
     time = ("earlier", "later", "now", "", "play_back", "play_forth")
     view = menu(window, "&View", [*views, None])
     view.addMenu(menu(window, "Panels", (dock.toggleViewAction() for dock in docks)))

@@ -12,17 +12,19 @@ from rich.console import Console
 
 from engine.cli.app import INTERRUPTED, Data, Device, RunFolder, app, interruptible, say
 from engine.config.assignments import assigned, parse_assignment
-from engine.config.experiment import Config, at_step, resolve, value_of, with_value, with_values
+from engine.config.experiment import Config, at_step, value_of, with_value, with_values
 from engine.config.experiment import knobs as all_knobs
 from engine.config.presets import load_preset, preset_names
 from engine.core.cores import check_threads
-from engine.core.errors import ConfigError
+from engine.core.errors import ConfigError, DivergedError, ExplorerError
 from engine.core.measurement import Norm
 from engine.core.quoting import quote
 
 if TYPE_CHECKING:
     from engine.run.session import Session
 
+MOST_STEPS = 10_000_000
+SET_LIVE_HELP = "key=value of a live knob, e.g. training.lr=0.1; by a schedule too; may be repeated."
 SET_HELP = "key=value, e.g. attack.tau=0.1; by a schedule, e.g. training.lr=[[0,2],[500,0.5]]; may be repeated."
 
 
@@ -68,11 +70,8 @@ def _resume(folder: Path, assignments: list[tuple[str, str]], device: str | None
 
     session = worlds.resume(folder, device, data)
     try:
-        values = assigned(session.config, assignments)
-        for name in values:  # all are judged before one is applied: what is refused changes nothing
-            resolve(name, session.config).expect_live()
-        with_values(session.config, values)
-        for name, value in values.items():
+        # All are judged before one is applied: what is refused changes nothing.
+        for name, value in worlds.live_values(session.config, assignments).items():
             session.apply(SetKnob(name, value))
     except ConfigError:
         session.close()
@@ -80,13 +79,46 @@ def _resume(folder: Path, assignments: list[tuple[str, str]], device: str | None
     return _train(session)
 
 
-def _train(session: Session) -> int:
-    from engine.cli.progress import progress
+@app.command
+def branch(
+    folder: RunFolder,
+    *,
+    step: Annotated[int, Parameter(help="Step of the checkpoint to go on from.")],
+    out: Annotated[Path, Parameter(help="Folder of the new run: a new or empty one.")],
+    set_: Annotated[list[str] | None, Parameter(name="--set", help=SET_LIVE_HELP)] = None,
+    phase: Annotated[
+        str | None, Parameter(help="Train with this objective from there on, e.g. adversarial: a switch by hand.")
+    ] = None,
+    steps: Annotated[
+        int | None, Parameter(help="Steps to train, 0 for none. Default: to the end of the run's schedule.")
+    ] = None,
+    device: Device = None,
+    data: Data = None,
+) -> int:
+    """Go on from a checkpoint of a run with other settings, as a new run that knows its parent.
 
-    total = session.config.schedule.total
+    The parent is only read. The schedule's lengths stay the parent's: --phase switches by hand, --steps says how far.
+    """
+    assignments = [parse_assignment(text) for text in set_ or []]
+    if steps is not None and not 0 <= steps <= MOST_STEPS:
+        raise ConfigError(f"--steps: got {steps}; allowed: a whole number from 0 to {MOST_STEPS}")
+    from engine import worlds
+
+    session = worlds.branch(folder, step, out, assignments, phase=phase, device=device, data=data)
+    say(f"branched from {folder} at step {step}")
+    if steps is None and step >= session.config.schedule.total:
+        say("the schedule has ended by then: nothing is trained; --steps says how far to go on")
+    return _train(session, None if steps is None else step + steps)
+
+
+def _train(session: Session, end: int | None = None) -> int:
+    from engine.cli.progress import progress
+    from engine.run.branch import way_out
+
+    total = session.config.schedule.total if end is None else end
     if session.data_words:
         say(f"data: {session.data_words}")
-    if not session.scheduled:
+    if not session.scheduled and end is None:
         say("the schedule was left by a switch of the phase; going on until the scheduled number of steps")
     with interruptible() as interrupted:
         try:
@@ -97,6 +129,8 @@ def _train(session: Session) -> int:
                 while session.measuring and not interrupted:
                     session.measure()
                     advance(session)
+        except DivergedError as error:
+            raise ExplorerError(f"{error}. With half the learning rate from there: {way_out(error)}") from None
         finally:
             session.close()
         summary, stopped = session.summary(), bool(interrupted)

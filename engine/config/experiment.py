@@ -25,6 +25,7 @@ from engine.config.knobs import (
     LowRankKnobs,
     Model,
     OneOf,
+    Origin,
     Schedule,
     Storage,
     Training,
@@ -64,6 +65,7 @@ class Config(Group):
     schedule: Schedule = Field(default_factory=Schedule)
     evaluation: Evaluation = Field(default_factory=Evaluation)
     storage: Storage = Field(default_factory=Storage)
+    branch: Origin | None = Field(default=None, description="Where a branch comes from; None for any other run.")
 
     @model_validator(mode="after")
     def _curves_fit(self) -> Config:
@@ -252,7 +254,7 @@ def setting_of(config: Config, path: str) -> object:
 
 def to_dict(config: Config) -> dict[str, Any]:
     """The config as plain nested dictionaries, with the names users see; :func:`from_dict` is its inverse."""
-    return config.model_dump(by_alias=True)
+    return config.model_dump(by_alias=True, exclude_none=True)
 
 
 def from_dict(data: Mapping[str, Any], *, source: str = "") -> Config:
@@ -310,7 +312,7 @@ def _explain(error: Any, whole: type[Config]) -> str:
     try:
         allowed = resolve(path, template).allowed
     except ConfigError:
-        allowed = "a table of knobs"
+        allowed = "a table of knobs" if not path.startswith("branch") else "parent, run and step of the run's origin"
     return f"{path}: got {quote(error['input'])}; allowed: {allowed}"
 
 

@@ -135,6 +135,17 @@ class LowRankKnobs(Group):
     )
 
 
+class Origin(Group):
+    """Where a run that is a branch comes from: the run ``run`` in the folder ``parent``, after ``step`` steps.
+
+    Nothing is computed from it; the parent may be gone.
+    """
+
+    parent: str = Field(max_length=4096)
+    run: str = Field(max_length=200)
+    step: int = Field(ge=0)
+
+
 class Schedule(Group):
     """Clean training first, then the second objective; the user may switch at any step instead."""
 

@@ -1,5 +1,9 @@
 """Errors that are meant for the user: one line that says what happened and what is allowed."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 
 class ExplorerError(Exception):
     """An error whose message is complete in one line and needs no traceback."""
@@ -11,6 +15,15 @@ class ConfigError(ExplorerError):
 
 class StoreError(ExplorerError):
     """A run folder or a checkpoint cannot be created, read or resumed."""
+
+
+class DivergedError(ExplorerError):
+    """Training has diverged. ``step`` is that of the last sound checkpoint of the run in ``folder``; ``setting`` half
+    the learning rate in force, as text that ``--set training.lr=`` takes."""
+
+    def __init__(self, message: str, folder: Path, step: int, setting: str) -> None:
+        super().__init__(message)
+        self.folder, self.step, self.setting = folder, step, setting
 
 
 class VersionError(StoreError):

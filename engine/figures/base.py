@@ -24,6 +24,7 @@ from engine.run.timeline import Knot, Plan, events_of, knots, phases, plans, unt
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from engine.config.knobs import Origin
     from engine.run.store import Checkpoint, Store
 
 Array = NDArray[Any]
@@ -62,12 +63,14 @@ class FigureData(ABC):
 
     ``tables`` go to CSV files: the one under ``""`` is ``<view>.csv``, one under ``x`` is ``<view>.x.csv``.
     ``arrays``, what is no table (pictures, matrices), go to ``<view>.npz`` under their names, if there are any; no
-    number stands in both. ``caption`` names what is shown, n, the protocols, the step and the run.
+    number stands in both. ``caption`` names what is shown, n, the protocols, the step and the run. ``origin`` is where
+    a branch comes from, for figures over steps.
     """
 
     tables: Mapping[str, Table]
     caption: str
     arrays: Mapping[str, Array] = field(default_factory=dict, kw_only=True)
+    origin: Origin | None = field(default=None, kw_only=True)
 
     def names(self) -> list[str]:
         """The texts in the data, such as names of classes and layers."""
@@ -213,5 +216,7 @@ def knot_key(found: tuple[Knot, ...]) -> str:
 
 
 def provenance(store: Store, checkpoint: Checkpoint) -> str:
-    """Last line of every caption: run and step."""
-    return f"Run {store.run}, checkpoint at step {checkpoint.step} ({phase(checkpoint.phase).name} phase)."
+    """Last line of every caption: run and step, and what it is a branch of."""
+    origin = checkpoint.config.branch
+    branch = "" if origin is None else f" Branched from run {origin.run} at step {origin.step}."
+    return f"Run {store.run}, checkpoint at step {checkpoint.step} ({phase(checkpoint.phase).name} phase).{branch}"

@@ -220,6 +220,12 @@ class Phase:
 
 
 SHADE = 0.1  # opacity of a phase's colour behind curves
+DIMMED = 0.6  # opacity of the ground over what a branch took over from its parent
+
+
+def branch_words(parent: str, step: int) -> str:
+    """What is written where a branch of the run called ``parent`` begins."""
+    return f"branched from {parent} at step {step}"
 
 
 def phase(objective: str) -> Phase:

@@ -204,7 +204,7 @@ class FatesFigure(FigureData):
         axes.spines["left"].set_visible(False)
 
     def _over_time(self, axes: Axes) -> None:
-        time_axis(axes, self.spans, self.end)
+        time_axis(axes, self.spans, self.end, origin=self.origin)
         knob_marks(axes, self.events)
         kind = self.options["quantity"]
         total = float(self.found.now.total) if kind == "held" else 1.0
@@ -247,6 +247,7 @@ class FeatureFatesDrawer(Drawer):
         return FatesFigure(
             tables=tables, caption=self._caption(store, checkpoint, found, lottery, events, quantity), found=found,
             winners=lottery, options=options, series=recorded[options["quantity"]], spans=phases(store, checkpoint),
+            origin=checkpoint.config.branch,
             events=events, end=checkpoint.step,
         )  # fmt: skip
 

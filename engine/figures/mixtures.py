@@ -119,7 +119,7 @@ class Mixtures(FigureData):
         diagonal(axes, largest, "pure magnitude |C|", "mixture magnitude ‖v‖")
 
     def _over_time(self, axes: Axes) -> None:
-        time_axis(axes, self.spans, self.end)
+        time_axis(axes, self.spans, self.end, origin=self.origin)
         knob_marks(axes, self.events)
         knot_marks(axes, self.knots, self.end)
         median, low, high = self.over_time
@@ -191,7 +191,7 @@ class MixturesDrawer(Drawer):
             caption=self._caption(store, checkpoint, quantity, now, clean, events, knots),
             quantity=quantity, now=now, clean=clean, now_name=f"now (step {checkpoint.step})",
             steps=steps, over_time=over_time, events=events, knots=knots, end=checkpoint.step,
-            spans=phases(store, checkpoint),
+            spans=phases(store, checkpoint), origin=checkpoint.config.branch,
         )  # fmt: skip
 
     @staticmethod

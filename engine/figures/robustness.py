@@ -138,7 +138,7 @@ class Robustness(FigureData):
         return [c.name for c in (*self.live, *self.reports)]
 
     def _accuracies(self, axes: Axes) -> None:
-        time_axis(axes, self.spans, self.end)
+        time_axis(axes, self.spans, self.end, origin=self.origin)
         knob_marks(axes, self.events)
         knot_marks(axes, self.knots, self.end)
         unit_axis(axes, "accuracy")
@@ -168,7 +168,7 @@ class Robustness(FigureData):
 
     def _alignment(self, axes: Axes, series: Series) -> None:
         limits = axes.get_xlim()  # shared with the upper panel, which names the phases
-        time_axis(axes, self.spans, self.end, names=False)
+        time_axis(axes, self.spans, self.end, origin=self.origin, names=False)
         axes.set_xlim(limits)
         axes.plot(
             series.steps,
@@ -217,7 +217,7 @@ class RobustnessDrawer(Drawer):
             tables=tables | knot_tables(knots),
             caption=_caption(store, checkpoint, live, reports, aligned is not None, changes, knots),
             live=live, reports=reports, alignment=aligned, events=changes, knots=knots, end=step,
-            spans=phases(store, checkpoint),
+            spans=phases(store, checkpoint), origin=checkpoint.config.branch,
         )  # fmt: skip
 
 

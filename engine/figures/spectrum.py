@@ -144,7 +144,7 @@ class SpectrumFigure(FigureData):
         legend_above(axes)
 
     def _over_time(self, axes: Axes) -> None:
-        time_axis(axes, self.spans, self.end)
+        time_axis(axes, self.spans, self.end, origin=self.origin)
         knob_marks(axes, self.events)
         top = 1.0
         for name, series in self.curves.items():
@@ -194,7 +194,7 @@ class SpectrumDrawer(Drawer):
         return SpectrumFigure(
             tables=tables, caption=_caption(store, checkpoint, layer, spectra, features, events),
             layer=layer, spectra=spectra, curves=curves, over_time=over_time, events=events, end=checkpoint.step,
-            spans=phases(store, checkpoint),
+            spans=phases(store, checkpoint), origin=checkpoint.config.branch,
         )  # fmt: skip
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.core.errors import ConfigError
 from engine.core.quoting import quote
 from engine.figures.base import FigureData
-from engine.figures.declare import KNOT_LOOK, KNOT_PLACE, SHADE, Dash, Marker, phase
+from engine.figures.declare import DIMMED, KNOT_LOOK, KNOT_PLACE, SHADE, Dash, Marker, branch_words, phase
 from engine.figures.fonts import families, outlines_only
 from engine.run.timeline import Span
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
+    from engine.config.knobs import Origin
     from engine.run.snapshot import Event
     from engine.run.timeline import Knot
 
@@ -124,8 +126,13 @@ def signed_colours() -> Colormap:
 GREYS = "gray"  # dark, middle grey at zero, bright
 
 
-def time_axis(axes: Axes, spans: tuple[Span, ...], end: int, *, names: bool = True) -> None:
-    """Steps from 0 to ``end`` along x, phases as tints named above the axes, a line at every switch."""
+def time_axis(
+    axes: Axes, spans: tuple[Span, ...], end: int, *, origin: Origin | None = None, names: bool = True
+) -> None:
+    """Steps from 0 to ``end`` along x, phases as tints named above the axes, a line at every switch.
+
+    What a branch took over from ``origin`` is dimmed, up to a line that says so. ``names``: whether words are written.
+    """
     axes.set_xlim(0, max(end, 1))
     axes.set_xlabel("training step")
     axes.locator_params(axis="x", nbins=5)
@@ -141,6 +148,20 @@ def time_axis(axes: Axes, spans: tuple[Span, ...], end: int, *, names: bool = Tr
             axes.text(
                 *place, name, transform=axes.get_xaxis_transform(), ha="center", va="bottom", size=7, color="0.25"
             )
+    if origin is not None and origin.step <= end:
+        _inherited(axes, origin, end, names=names)
+
+
+def _inherited(axes: Axes, origin: Origin, end: int, *, names: bool) -> None:
+    axes.axvspan(0, origin.step, color="white", alpha=DIMMED, lw=0, zorder=5)
+    axes.axvline(origin.step, color="0.35", lw=0.8, ls=(0, (4, 2)), zorder=5)
+    if names:
+        side = "right" if origin.step > end / 2 else "left"
+        words = branch_words(Path(origin.parent).name, origin.step)
+        axes.annotate(
+            words, (origin.step, 0.02), (-3 if side == "right" else 3, 0), xycoords=axes.get_xaxis_transform(),
+            textcoords="offset points", ha=side, va="bottom", size=6.5, color="0.25", zorder=6,
+        )  # fmt: skip
 
 
 def knob_marks(axes: Axes, events: Iterable[Event]) -> None:
@@ -148,7 +169,7 @@ def knob_marks(axes: Axes, events: Iterable[Event]) -> None:
     for letter, step in lettered(events).items():
         axes.axvline(step, color="0.35", lw=0.7, ls=(0, (1, 1.5)), zorder=1)
         axes.text(
-            step, 0.985, letter, transform=axes.get_xaxis_transform(), ha="center", va="top", size=7,
+            step, 0.985, letter, transform=axes.get_xaxis_transform(), ha="center", va="top", size=7, zorder=7,
             bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "0.35", "lw": 0.5},
         )  # fmt: skip
 

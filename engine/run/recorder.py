@@ -34,6 +34,7 @@ class Recorder:
         self.history = History()
         self.events: tuple[Event, ...] = store.events()
         self.protocols: Mapping[str, ProtocolLog] = {}
+        self._origin = -1 if store.config.branch is None else store.config.branch.step
         self._waiting: list[tuple[int, str, float]] = []
         self._failure: StoreError | None = None  # of the first write that failed; set by the writer's thread
         self._said = False
@@ -43,7 +44,7 @@ class Recorder:
         for step, name, protocol in store.protocols():
             self._remember(step, name, protocol)
         marked = {event.step for event in self.events if event.name in ("phase", "checkpoint")}
-        marked.add(store.config.schedule.total)
+        marked |= {store.config.schedule.total, self._origin}
         self._checkpoints = set(store.checkpoints())
         self._cadence = [s for s in sorted(self._checkpoints) if s and s not in marked]
         self.frames = Frames(store, (e.step for e in self.events if e.name == "phase"))
@@ -109,11 +110,14 @@ class Recorder:
         *,
         keep: bool,
     ) -> None:
-        """Write a checkpoint; unless ``keep``, it may be thinned out later (``storage.keep``)."""
+        """Write a checkpoint; unless ``keep``, it may be thinned out later (``storage.keep``).
+
+        The one that a branch began with stays.
+        """
         self.flush()
         self._submit(self.store.save, step, arrays, config, phase, state)
         self._checkpoints.add(step)
-        if keep:
+        if keep or step == self._origin:
             self._cadence = [s for s in self._cadence if s != step]
         elif step not in self._cadence:
             self._cadence.append(step)

@@ -20,8 +20,9 @@ from engine.config.knobs import Objective
 from engine.config.objectives import known
 from engine.core import metrics
 from engine.core.arrays import frozen
-from engine.core.errors import ConfigError, ExplorerError
+from engine.core.errors import ConfigError, DivergedError, ExplorerError
 from engine.core.generators import seeded
+from engine.run.branch import divergence
 from engine.run.commands import Command, EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase
 from engine.run.evaluations import EvaluationQueue, Waiting
 from engine.run.moment import Moment, Record
@@ -219,11 +220,11 @@ class Session(Moment):
     def step(self) -> None:
         """One training step, then the slices of measuring that are due.
 
-        Raises :class:`ExplorerError` when training has diverged; the last checkpoint is still sound then.
+        Raises :class:`DivergedError` when training has diverged; the last checkpoint is still sound then.
         """
         self._whole.check(self.steps_done)
         if self.diverged:
-            raise ExplorerError(self._divergence())
+            raise self._divergence()
         with self._whole.change(ExplorerError):
             if self.finished:
                 self.scheduled = False
@@ -268,15 +269,10 @@ class Session(Moment):
             self._recorder.scalar(first + offset, metrics.TRAIN_ACCURACY, accuracies[offset])
         if not all(map(math.isfinite, losses)):
             self.diverged = True
-            raise ExplorerError(self._divergence())
+            raise self._divergence()
 
-    def _divergence(self) -> str:
-        saved = max((s for s in self._recorder.store.checkpoints() if s <= self.steps_done), default=0)
-        return (
-            f"training diverged before step {self.steps_done}: the loss is not finite; "
-            f"lower {self.REMEDY}. "
-            f"The checkpoint at step {saved} is sound: open the run folder again to go on from it"
-        )
+    def _divergence(self) -> DivergedError:
+        return divergence(self._recorder.store, self.config, self.steps_done, self.REMEDY)
 
     def flush(self, *, wait: bool = False) -> None:
         """Send what waits to the store, so that others can read it; with ``wait`` return when it is on disk.
@@ -408,7 +404,7 @@ class Session(Moment):
             return
         if not self._sound():  # the loss will say so one step later
             self.diverged = True
-            raise ExplorerError(self._divergence())
+            raise self._divergence()
         waiting, pending = self._pack_requests()
         arrays = {f"generator.{name}": frozen(generator.get_state()) for name, generator in self._generators.items()}
         arrays |= self._arrays() | waiting

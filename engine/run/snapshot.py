@@ -16,7 +16,8 @@ from engine.core.history import History
 from engine.core.measurement import Measurement
 
 R = TypeVar("R")
-NO_KNOB = ("phase", "checkpoint", "redraw")  # events of these names change no knob
+BRANCH = "branch"  # the event that begins what a branch does itself; its ``new`` is the name of the parent's folder
+NO_KNOB = ("phase", "checkpoint", "redraw", BRANCH)  # events of these names change no knob
 ProtocolLog = tuple[tuple[int, Measurement], ...]
 RunState = Literal["open", "training", "finished", "interrupted", "diverged"]
 """What has become of a run: this process has it open to train it, another one has, or it lies there as it ended."""
@@ -40,6 +41,8 @@ class Event:
             if self.new == str(None):
                 return f"{path}: schedule ended by hand"
             return f"{path}: schedule {read_curve(path, json.loads(self.new)).brief()}"
+        if self.name == BRANCH:
+            return f"branched from {self.new}"
         return f"{self.name} {self.old} → {self.new}" if self.old or self.new else self.name
 
     @classmethod

@@ -15,8 +15,8 @@ import shutil
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -91,8 +91,11 @@ class Store:
     # --- opening
 
     @classmethod
-    def create(cls, folder: Path, config: Config) -> Store:
-        """Make a new run folder. Raises :class:`StoreError` if ``folder`` holds anything, or cannot be written."""
+    def create(cls, folder: Path, config: Config, begin: Callable[[Store], object] | None = None) -> Store:
+        """Make a new run folder, ``begin`` writing what it starts with before it is seen under its name.
+
+        Raises :class:`StoreError` if ``folder`` holds anything, or cannot be written.
+        """
         folder = absolute(folder)
         run = uuid.uuid4().hex
 
@@ -106,6 +109,9 @@ class Store:
                 db.executescript(_TABLES)
             finally:
                 db.close()
+            if begin is not None:
+                with closing(cls._opened(new, None)) as store:
+                    begin(store)
 
         lock, new = creation.make(folder, fill)
         store = cls._opened(folder, lock)

@@ -22,9 +22,10 @@ from engine.run.commands import Command, SaveCheckpoint, SetKnob, SwitchPhase
 from engine.run.recipe import WEIGHT, data_hash, digest, hardware, read, read_weights, versions, weights
 from engine.run.schema import Recipe
 from engine.run.session import Session
-from engine.run.snapshot import Event
+from engine.run.snapshot import BRANCH, Event
 from engine.run.store import Checkpoint, Store
 
+BY_THEMSELVES = ("redraw", BRANCH)  # events that no command makes: a replay trains the parent's part, too
 PROGRESS_EVERY = 50  # steps between two reports of a replay
 
 
@@ -108,7 +109,7 @@ def _train(session: Session, events: list[Event], config: Config, end: int, prog
 def commands(events: list[Event], config: Config) -> list[tuple[int, Command]]:
     """The commands that make the changes again, each with its step, but for those that happen by themselves."""
     scheduled = scheduled_switch(events, config)
-    return [(e.step, command_of(e, config)) for e in events if e is not scheduled and e.name != "redraw"]
+    return [(e.step, command_of(e, config)) for e in events if e is not scheduled and e.name not in BY_THEMSELVES]
 
 
 def _compare(recipe: Recipe, recorded: Mapping[str, NDArray[Any]], store: Store, checkpoint: Checkpoint) -> Replay:

@@ -15,10 +15,12 @@ from PySide6.QtCore import QObject, Qt, QThread, QTimer, Signal, Slot
 
 from engine.config.experiment import Config
 from engine.config.knobs import Objective
+from engine.core.errors import DivergedError
+from engine.run.branch import new_folder, new_name
 from engine.run.commands import Command, EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase
 from engine.run.snapshot import Problem, Snapshot, StoredStep
 from fp_gui.bridge.mailbox import Mailbox
-from fp_gui.bridge.requests import Answer, NewRun, OpenRun, RunInfo, SessionFactory, WatchRun
+from fp_gui.bridge.requests import Answer, BranchRun, NewRun, OpenRun, RunInfo, SessionFactory, WatchRun
 from fp_gui.bridge.worker import Worker
 from fp_gui.runs import new_run_folder, runs_root
 
@@ -72,6 +74,7 @@ class Controller(QObject):
     config_changed = Signal(object)  # Config, once every command sent so far was answered
     opening = Signal()
     stored_changed = Signal(object)  # tuple of StoredStep: the steps of the run that can be looked at
+    diverged = Signal(object)  # DivergedError
     images_missing = Signal(object, str)  # folder of a run whose images are not where they were, and why
 
     _open = Signal(object)
@@ -141,6 +144,7 @@ class Controller(QObject):
         worker.playing_changed.connect(self._on_playing, queued)
         worker.applied.connect(self._on_applied, queued)
         worker.failed.connect(self._on_failed, queued)
+        worker.diverged.connect(self._on_diverged, queued)
         worker.schedule_done.connect(self._on_schedule_done, queued)
         worker.images_missing.connect(self._on_images_missing, queued)
 
@@ -230,6 +234,13 @@ class Controller(QObject):
         """The steps of the run that can be looked at, ascending."""
         return () if self.last is None else self.last.stored
 
+    def branch(self, parent: Path, step: int, settings: Sequence[tuple[str, str]] = ()) -> None:
+        """Go on from the checkpoint at ``step`` of the run in ``parent`` as a new run, paused; that run stays as it is.
+
+        ``settings`` are live knobs with their values as text.
+        """
+        self._begin(BranchRun(new_folder(self.runs, new_name(parent, step)), parent, step, tuple(settings)))
+
     def close(self) -> None:
         """Stop the training thread and wait for it. Idempotent; safe at any time."""
         if self._closed:
@@ -264,7 +275,7 @@ class Controller(QObject):
         self._worker.posted += 1  # makes the worker leave its loop after the present step
         signal.emit(*args)  # type: ignore[attr-defined]
 
-    def _begin(self, request: NewRun | OpenRun | WatchRun) -> None:
+    def _begin(self, request: NewRun | OpenRun | BranchRun | WatchRun) -> None:
         self.run = None  # snapshots of the old run are stale from here on
         self.last = self._switching = None
         self._frames.clear()
@@ -312,6 +323,11 @@ class Controller(QObject):
     def _on_failed(self, text: str, details: str) -> None:
         if not self._closed:
             self.error.emit(text, details)
+
+    @Slot(object)
+    def _on_diverged(self, error: DivergedError) -> None:
+        if not self._closed:
+            self.diverged.emit(error)
 
     @Slot(object, str)
     def _on_images_missing(self, folder: Path, why: str) -> None:

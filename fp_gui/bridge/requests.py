@@ -96,6 +96,9 @@ class SessionFactory(Protocol):
     ) -> PastLike:
         """The stored run in ``folder``, only to be read; ``beside`` is a session of it that goes on."""
 
+    def branch(self, folder: Path, step: int, out: Path, settings: Sequence[tuple[str, str]] = ()) -> SessionLike:
+        """A new run in ``out`` that goes on from the checkpoint at ``step`` of the run in ``folder``."""
+
 
 class Worlds:
     """The sessions of :mod:`engine.worlds`, imported when the first is made: the window does not wait for it."""
@@ -121,6 +124,12 @@ class Worlds:
         from engine import worlds
 
         return worlds.past(folder, device, data, cast("Moment | None", beside))
+
+    def branch(self, folder: Path, step: int, out: Path, settings: Sequence[tuple[str, str]] = ()) -> SessionLike:
+        """A new run in ``out`` that goes on from the checkpoint at ``step`` of the run in ``folder``."""
+        from engine import worlds
+
+        return worlds.branch(folder, step, out, settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +164,19 @@ class WatchRun:
     folder: Path
     device: str | None = None
     data: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BranchRun:
+    """Ask for a new run in ``folder`` that goes on from the checkpoint at ``step`` of the run in ``parent``.
+
+    ``settings`` are live knobs with their values as text, changed at that step.
+    """
+
+    folder: Path
+    parent: Path
+    step: int
+    settings: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

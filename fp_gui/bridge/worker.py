@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
 
-from engine.core.errors import ExplorerError
+from engine.core.errors import DivergedError, ExplorerError
 from engine.data.images import ImagesMissing
 from engine.run.commands import Command, SaveCheckpoint
 from engine.run.snapshot import Snapshot
@@ -19,6 +19,7 @@ from fp_gui.bridge.looking import Looking
 from fp_gui.bridge.mailbox import Mailbox
 from fp_gui.bridge.requests import (
     Answer,
+    BranchRun,
     NewRun,
     OpenRun,
     PastLike,
@@ -40,6 +41,7 @@ class Worker(QObject):
     playing_changed = Signal(bool)
     applied = Signal(object)  # Answer, one for every command
     failed = Signal(str, str)  # text, details
+    diverged = Signal(object)  # DivergedError: training has ended, and this can be done
     schedule_done = Signal(int)  # step
     images_missing = Signal(object, str)  # folder of a run that cannot be opened without knowing where they are; why
 
@@ -70,7 +72,7 @@ class Worker(QObject):
     # -- requests ------------------------------------------------------------------------------------------------
 
     @Slot(object)
-    def open(self, request: NewRun | OpenRun | WatchRun) -> None:
+    def open(self, request: NewRun | OpenRun | BranchRun | WatchRun) -> None:
         """Open another run and leave the present one; if that fails the present one stays."""
         self._served += 1
         if self.stopping.is_set():
@@ -349,9 +351,11 @@ class Worker(QObject):
             return folder == self._info.folder or folder.samefile(self._info.folder)
         return False
 
-    def _make(self, request: NewRun | OpenRun) -> SessionLike:
+    def _make(self, request: NewRun | OpenRun | BranchRun) -> SessionLike:
         if isinstance(request, OpenRun):
             return self._resume(request)
+        if isinstance(request, BranchRun):
+            return self._factory.branch(request.parent, request.step, request.folder, request.settings)
         request.folder.parent.mkdir(parents=True, exist_ok=True)
         return self._factory.create(request.config, request.folder)
 
@@ -411,7 +415,10 @@ class Worker(QObject):
         """The run cannot go on: stop and say so; it stays open, to be looked at and exported."""
         self._timer.stop()
         self._set_playing(False)
-        if isinstance(error, ExplorerError):  # foreseen, such as a diverged run: its text says it all
+        if isinstance(error, DivergedError):
+            self.diverged.emit(error)
+            return
+        if isinstance(error, ExplorerError):  # foreseen, such as a full disk: its text says it all
             self.failed.emit(f"{error}. Reset starts a new run.", "")
             return
         steps = self._session.steps_done if self._session is not None else 0

@@ -24,12 +24,14 @@ from PySide6.QtWidgets import (
 )
 
 from engine.config.experiment import Config
+from engine.config.knobs import Origin
 from engine.figures.declare import KNOT_LOOK, KNOT_PLACE, SHADE, Look
 from engine.figures.declare import phase as phase_look
 from engine.run.snapshot import Event
 from engine.run.timeline import Knot, Span, knots, plans
 from fp_gui.folding import FoldingLabel
 from fp_gui.theme import LIGHT, Theme
+from fp_gui.views.inherited import Inherited
 from fp_gui.views.plots import NONE, SYMBOLS, Floats, add_items, colour_of, new_plot, pen_of, theme_plot, translucent
 from fp_gui.views.widgets import tint
 
@@ -133,6 +135,8 @@ class TimePlot(QWidget):
         self.looked = pg.InfiniteLine(angle=90)
         self.looked.hide()
         add_items(self.plot, (self.ticks, self.stars, self.looked, self.cross))
+        self.inherited = Inherited(self.plot)
+        self._origin: Origin | None = None
         self.y_range = (0.0, 1.0)
         self.x_end = 0.0
         self.follow = True
@@ -187,6 +191,7 @@ class TimePlot(QWidget):
             self.set_points(key, NONE, NONE, NONE, NONE)
         self.x_end, self.follow = 0.0, True
         self.phases, self.events, self.knots, self._planned = (), (), (), None
+        self._origin = None
         self.cross.hide()
         self.looked.hide()
         self.readout.setText("")
@@ -212,7 +217,7 @@ class TimePlot(QWidget):
     ) -> None:
         """Where the run stands: the axis ends at ``total``, or somewhat beyond ``step`` once that has passed it.
 
-        ``config`` says which curves knobs follow.
+        ``config`` says which curves knobs follow, and of what the run is a branch.
         """
         self._step = step
         end = float(total) if total >= step else (self.x_end if self.x_end >= step else step * 1.1)
@@ -222,6 +227,8 @@ class TimePlot(QWidget):
             changed, self._planned = True, config.schedule.knobs
             self.phases, self.events = spans, events
             self.knots = knots(plans(config, events))
+        if config.branch != self._origin:
+            changed, self._origin = True, config.branch
         if end != self.x_end:
             self.x_end = end
             if self.follow:
@@ -252,6 +259,7 @@ class TimePlot(QWidget):
         """Take new colours."""
         self.theme = theme
         theme_plot(self.plot, theme)
+        self.inherited.set_theme(theme)
         self.ticks.setPen(pg.mkPen(theme.text, width=1))
         self.stars.setPen(pg.mkPen(colour_of(KNOT_LOOK, theme), width=1.5))
         self.stars.setBrush(pg.mkBrush(theme.base))
@@ -344,6 +352,7 @@ class TimePlot(QWidget):
         self.ticks.setData(np.repeat(at, 2), np.tile([low, low + 0.06 * span], len(at)))
         bends = np.array(sorted({knot.step for knot in self.knots}), float)
         self.stars.setData(bends, np.full(len(bends), low + KNOT_PLACE * span))
+        self.inherited.show(self._origin, self.y_range, self.x_end)
 
     def _move(self, position: QPointF) -> None:
         if not self.plot.getPlotItem().sceneBoundingRect().contains(position):

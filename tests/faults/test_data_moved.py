@@ -25,7 +25,7 @@ from engine.images.loading import ImageNetwork
 from engine.run.store import Store
 from tests.tiny_image_runs import TINY
 from tests.tiny_images import encoded, tree, write
-from tests.tiny_runs import tiny_config
+from tests.tiny_runs import assert_same, read, tiny_config
 
 
 def pictures(where: Path, count: int = 20) -> Path:
@@ -188,6 +188,20 @@ def test_data_points_the_commands_to_the_same_images(moved: Path, call: Call) ->
     code, _, err = call("evaluate", moved / "run", "--n", 16, "--steps", 1)
     assert code == 0, err  # and a run that went on with them knows where they are
     assert ImageNetwork.load(moved / "run", 0).data.classes == ("bright", "dark")  # at its earlier checkpoints, too
+
+
+def test_a_branch_needs_the_images_and_finds_them_elsewhere(moved: Path, call: Call) -> None:
+    branch = ("branch", moved / "run", "--step", 2, "--out", moved / "new")
+    code, _, err = call(*branch)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--data" in err
+    assert not (moved / "new").exists()
+    assert sorted(each.name for each in moved.iterdir()) == ["elsewhere", "run"]
+    assert call(*branch, "--data", moved / "elsewhere")[0] == 0
+    branched = read(moved / "new")
+    branched.events.remove((2, "branch", "", "run"))
+    assert_same(branched, read(moved / "run"))
+    assert call("evaluate", moved / "new", "--n", 16, "--steps", 1)[0] == 0  # it knows where they are now
 
 
 def test_other_images_are_refused_wherever_they_are_given(moved: Path, call: Call) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -136,6 +137,10 @@ class FakeFactory:
         self, folder: Path, device: str | None = None, data: Path | None = None, beside: SessionLike | None = None
     ) -> PastLike:
         raise StoreError(f"{folder} holds no checkpoint that can be read")
+
+    def branch(self, folder: Path, step: int, out: Path, settings: Sequence[tuple[str, str]] = ()) -> FakeSession:
+        self.made.append(FakeSession(SparseCodingConfig(), out, steps=step))
+        return self.last
 
 
 class FakeView(View):

@@ -15,12 +15,13 @@ from PySide6.QtCore import QObject, Qt, QThread, QTimer, Signal, Slot
 
 from engine.config.experiment import Config
 from engine.config.knobs import Objective
+from engine.core.folders import runs_root
 from engine.run.commands import Command, EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase
 from engine.run.snapshot import Problem, Snapshot
 from fp_gui.bridge.mailbox import Mailbox
 from fp_gui.bridge.requests import Answer, NewRun, OpenRun, RunInfo, SessionFactory
 from fp_gui.bridge.worker import Worker
-from fp_gui.runs import new_run_folder, runs_root
+from fp_gui.runs import new_run_folder
 
 FRAME = 0.033  # seconds between two looks into the mailbox, at least
 SLOWEST = 1.0  # and at most

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
@@ -13,6 +14,7 @@ from engine.run.index import ListedRun, RunIndex
 from engine.run.moving import empty_trash
 
 PERIOD = 3.0  # seconds between two looks, at least
+PARTLY = 0.5  # seconds after which a long look says what it has found so far
 SHARE = 0.02  # of one core that looking may take
 
 
@@ -20,6 +22,7 @@ class _Looker(QObject):
     """What runs in the thread: the indexes, one a folder."""
 
     looked = Signal(int, object, str, float)  # which look, runs, what could not be read, seconds that it took
+    partly = Signal(int, object)  # which look, the runs so far
     emptied = Signal(int, str)  # runs, what could not be removed
 
     def __init__(self) -> None:
@@ -30,11 +33,18 @@ class _Looker(QObject):
     @Slot(int, object)
     def look(self, number: int, roots: Sequence[Path]) -> None:
         """List the runs below ``roots``, each once."""
-        start, found, problems = time.perf_counter(), dict[Path, ListedRun](), list[str]()
+        start = said = time.perf_counter()
+        found, problems = dict[Path, ListedRun](), list[str]()
         for root in roots:
-            index = self._indexes.setdefault(root, RunIndex(root))
             try:
-                found |= {run.folder: run for run in index.look(lambda: self.stop)}
+                with closing(self._indexes.setdefault(root, RunIndex(root)).runs()) as runs:
+                    for run in runs:
+                        if self.stop:
+                            break
+                        found[run.folder] = run
+                        if time.perf_counter() - said > PARTLY:
+                            self.partly.emit(number, tuple(found.values()))
+                            said = time.perf_counter()
             except ExplorerError as error:
                 problems.append(str(error))
         if not self.stop:
@@ -57,6 +67,7 @@ class RunLister(QObject):
     """Lists runs when asked, and every few seconds while :meth:`watch` says so."""
 
     listed = Signal(object, str)  # runs; what could not be read
+    partly = Signal(object)  # the runs that a look under way has found so far
     emptied = Signal(int, str)
     _look = Signal(int, object)
     _empty = Signal(object)
@@ -72,6 +83,7 @@ class RunLister(QObject):
         self._look.connect(self._looker.look)
         self._empty.connect(self._looker.empty)
         self._looker.looked.connect(self._looked)
+        self._looker.partly.connect(self._partly)
         self._looker.emptied.connect(self.emptied)
         self._timer = QTimer(self, singleShot=True)
         self._timer.timeout.connect(self.refresh)
@@ -116,6 +128,11 @@ class RunLister(QObject):
         self.listed.emit(runs, problem)
         if self._watching:
             self._timer.start(round(1000 * max(PERIOD, seconds / SHARE)))
+
+    @Slot(int, object)
+    def _partly(self, number: int, runs: tuple[ListedRun, ...]) -> None:
+        if number == self._wanted:
+            self.partly.emit(runs)
 
     def close(self) -> None:
         """End the thread."""

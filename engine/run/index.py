@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -107,35 +107,37 @@ class RunIndex:
         self._known: dict[str, Remembered] | None = None
         self.read = 0  # runs that the last look had to read
 
-    def look(self, stopped: Callable[[], bool] = lambda: False) -> tuple[ListedRun, ...]:
-        """All runs as they stand now, in the order of their paths; as far as it came if ``stopped`` says so.
+    def look(self) -> tuple[ListedRun, ...]:
+        """All runs as they stand now, in the order of their paths.
 
         Raises :class:`StoreError` if the root cannot be read; one that does not exist holds no runs.
         """
+        return tuple(self.runs())
+
+    def runs(self) -> Generator[ListedRun, None, None]:
+        """The same, one by one. Whoever closes this before its end loses nothing of what was read until then."""
         known = self._load() if self._known is None else self._known
         fresh: dict[str, Remembered] = {}
-        listed: list[ListedRun] = []
-        self.read, changed = 0, False
-        for folder in sorted(_runs_in(self.root, DEPTH)):
-            if stopped():
-                self._known = known | fresh
-                return tuple(listed)
-            held = holder(folder)
-            files, key = _files(folder), str(folder)
-            found = known.get(key)
-            if found is None or found.files != files.digest:
-                self.read += 1
-                entry = read_entry(folder, in_use=held is not None)
-                sizes = {"written": files.written, "size": files.size}
-                found = Remembered(files=files.digest, entry=entry.model_copy(update=sizes))
-                changed |= held is None
-            if time.time() - files.written >= YOUNG:
-                fresh[key] = found
-            listed.append(ListedRun(folder, found.entry, held))
-        self._known = fresh
-        if changed or len(fresh) < len(known):
-            self._save(fresh)
-        return tuple(listed)
+        self.read, changed, whole = 0, False, False
+        try:
+            for folder in sorted(_runs_in(self.root, DEPTH)):
+                held = holder(folder)
+                files, key = _files(folder), str(folder)
+                found = known.get(key)
+                if found is None or found.files != files.digest:
+                    self.read += 1
+                    entry = read_entry(folder, in_use=held is not None)
+                    sizes = {"written": files.written, "size": files.size}
+                    found = Remembered(files=files.digest, entry=entry.model_copy(update=sizes))
+                    changed |= held is None
+                if time.time() - files.written >= YOUNG:
+                    fresh[key] = found
+                yield ListedRun(folder, found.entry, held)
+            whole = True
+        finally:
+            self._known = fresh if whole else known | fresh
+            if changed or len(self._known) < len(known):
+                self._save(self._known)
 
     def _load(self) -> dict[str, Remembered]:
         if self.path is not None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import QPoint, Qt, QUrl, Slot
+from PySide6.QtCore import QByteArray, QPoint, Qt, QUrl, Slot
 from PySide6.QtGui import QAction, QDesktopServices, QHideEvent, QKeySequence, QShowEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -34,6 +34,8 @@ from fp_gui.views.widgets import line, tint
 FOLDERS = "runs/folders"  # in the settings: those that are listed beside the window's own
 WRITTEN = next(i for i, column in enumerate(COLUMNS) if column.head == "Written")
 WIDTHS = {"Run": 190, "State": 100, "Folder": 200}  # pixels at first; of the others: as wide as head and text
+HEADER = f"runs/columns-{len(COLUMNS)}"  # of another number of columns they would not fit
+PRECISION = 50  # rows that the columns' first widths go by
 MOST_LISTED = 15  # runs in the trash's menu
 
 
@@ -51,7 +53,7 @@ class RunsPanel(Tool):
         self.trashed: dict[Path, moving.Trashed] = {}  # by where it lies now: what this window has put into the trash
         self.question: QMessageBox | None = None  # that is open
         self._problem = ""
-        self._first = True
+        self._looked = False
         self._make_table()
         self._make_actions()
         self._make_controls()
@@ -62,6 +64,7 @@ class RunsPanel(Tool):
         layout.addWidget(self.table, 1)
         layout.addWidget(self.status)
         self.model.rename_requested.connect(self.rename)
+        self.lister.partly.connect(self._listed_partly)
         self.lister.listed.connect(self._listed)
         self.lister.emptied.connect(self._emptied)
         window.controller.run_changed.connect(self._changed)
@@ -83,9 +86,14 @@ class RunsPanel(Tool):
         table.setMinimumHeight(90)
         table.setSortingEnabled(True)
         table.sortByColumn(WRITTEN, Qt.SortOrder.DescendingOrder)
+        state = self.main.settings.value(HEADER)
+        self._sized = isinstance(state, QByteArray) and table.horizontalHeader().restoreState(state)
         table.verticalHeader().setVisible(False)
         table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 6)
-        table.horizontalHeader().setHighlightSections(False)
+        header = table.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setSectionsMovable(True)
+        header.setResizeContentsPrecision(PRECISION)
         table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         table.customContextMenuRequested.connect(self._context_menu)
         table.doubleClicked.connect(self.open_chosen)
@@ -192,13 +200,25 @@ class RunsPanel(Tool):
     def _listed(self, runs: Sequence[ListedRun], problem: str) -> None:
         self._problem = problem
         self.model.show(runs)
-        if self._first:
-            self._first = False
-            self.table.resizeColumnsToContents()
-            for i, column in enumerate(COLUMNS):
-                if column.head in WIDTHS:
-                    self.table.setColumnWidth(i, WIDTHS[column.head])
+        self._looked = True
+        self._give_widths()
         self._show_state()
+
+    @Slot(object)
+    def _listed_partly(self, runs: Sequence[ListedRun]) -> None:
+        self.model.add(runs)
+        self._give_widths()
+        self._show_state()
+
+    def _give_widths(self) -> None:
+        """The columns' first widths, once there is a run to go by."""
+        if self._sized or not self.model.runs:
+            return
+        self._sized = True
+        self.table.resizeColumnsToContents()
+        for i, column in enumerate(COLUMNS):
+            if column.head in WIDTHS:
+                self.table.setColumnWidth(i, WIDTHS[column.head])
 
     @Slot(str)
     def _filter(self, text: str) -> None:
@@ -241,13 +261,14 @@ class RunsPanel(Tool):
         for name, further in self._further.items():
             self.actions_[name].setEnabled(whole and further.least <= len(found) <= further.most)
         shown, known = self.order.rowCount(), len(self.model.runs)
-        if self._first:
+        if not known and not self._looked:
             text = "Looking for runs…"
         elif not known:
             text = f"No runs yet in {self.main.controller.runs}"
         else:
             text = f"{known:,} run{'s' * (known != 1)}" if shown == known else f"{shown:,} of {known:,} runs"
             text += f" · {len(found):,} chosen" if found else ""
+            text += "" if self._looked else " · looking…"
         self.status.setText(f"{text} · {self._problem}" if self._problem else text)
 
     @Slot(QPoint)
@@ -412,7 +433,8 @@ class RunsPanel(Tool):
         self.lister.watch(False)
 
     def close_down(self) -> None:
-        """End the thread."""
+        """Remember widths, order and sorting of the columns; end the thread."""
+        self.main.settings.setValue(HEADER, self.table.horizontalHeader().saveState())
         self.lister.close()
 
 

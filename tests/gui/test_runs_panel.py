@@ -183,6 +183,30 @@ def test_looking_is_done_by_another_thread_and_not_while_hidden(
     assert not panel.lister.busy
 
 
+def test_a_long_look_shows_what_it_has_found_so_far(
+    panel: RunsPanel, root: Path, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+    real = entries.read_entry
+
+    def read(folder: Path, *, in_use: bool) -> entries.RunEntry:
+        if folder.name == "d":
+            gate.wait(20)
+        return real(folder, in_use=in_use)
+
+    monkeypatch.setattr("engine.run.index.read_entry", read)
+    monkeypatch.setattr("fp_gui.run_lister.PARTLY", 0.0)
+    for name in "cd":
+        shutil.copytree(root / "a", root / name)
+    panel.lister.refresh()
+    try:
+        qtbot.waitUntil(lambda: "c" in names(panel))
+        assert {"broken", "d"} - set(names(panel)) == {"d"}  # what it has not come to yet stays
+    finally:
+        gate.set()
+    qtbot.waitUntil(lambda: "d" in names(panel))
+
+
 # --- what is done
 
 
@@ -327,3 +351,23 @@ def test_the_panel_is_whole_in_a_small_window(panel: RunsPanel, window: MainWind
         assert panel.controls.rect().contains(control.geometry())
     assert panel.table.height() >= 90
     assert panel.order.index(0, 0) != QModelIndex()
+
+
+def test_order_and_widths_of_the_columns_are_remembered(
+    panel: RunsPanel, window: MainWindow, qapp: QApplication, qtbot: QtBot
+) -> None:
+    panel.table.setColumnWidth(0, 333)
+    panel.table.sortByColumn(HEADS.index("Step"), Qt.SortOrder.AscendingOrder)
+    window.close()
+    again = open_window(worlds, qapp, types=(), config=tiny_config())
+    try:
+        again.panels.bring("runs")
+        found = again.panels.docks["runs"].widget()
+        assert isinstance(found, RunsPanel)
+        qtbot.waitUntil(lambda: len(names(found)) >= 4)
+        assert found.table.columnWidth(0) == 333
+        steps = [found.order.run(row).entry.step for row in range(found.order.rowCount())]
+        assert steps == sorted(steps)
+    finally:
+        again.close()
+        again.deleteLater()

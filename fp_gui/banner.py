@@ -124,8 +124,10 @@ class Banner(QFrame):
         if self.level and self.topic == topic:
             self.dismiss()
 
-    def withdraw(self) -> None:
-        """Take the offer back."""
+    def withdraw(self, offer: Offer | None = None) -> None:
+        """Take the offer back; given ``offer``, only if it is that one."""
+        if offer is not None and offer is not self._offer:
+            return
         offering, self._offer = self.offering, None
         if offering:
             self.dismiss()

@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 from engine.core.errors import ExplorerError
 from engine.run import moving
 from engine.run.index import ListedRun
+from fp_gui.banner import Offer
 from fp_gui.folding import ControlRow
 from fp_gui.run_actions import RunAction, run_actions
 from fp_gui.run_lister import RunLister
@@ -52,6 +53,7 @@ class RunsPanel(Tool):
         self.order = RunsOrder(self.model)
         self.trashed: dict[Path, moving.Trashed] = {}  # by where it lies now: what this window has put into the trash
         self.question: QMessageBox | None = None  # that is open
+        self._offer: Offer | None = None  # to undo the last deletion
         self._problem = ""
         self._looked = False
         self._make_table()
@@ -318,7 +320,7 @@ class RunsPanel(Tool):
     @Slot()
     def delete_chosen(self) -> None:
         """Put the chosen runs into the trash."""
-        done = []
+        done: list[moving.Trashed] = []
         for run in self.chosen():
             if self._refused(run.folder, "deleted"):
                 break
@@ -328,11 +330,13 @@ class RunsPanel(Tool):
                 self.main.banner.error(str(error))
                 break
             self.trashed[trashed.place] = trashed
-            done.append(run.name)
+            done.append(trashed)
             self.model.forget(run.folder)
         if done:
-            what = done[0] if len(done) == 1 else f"{len(done)} runs"
-            self.main.banner.notice(f"Deleted: {what}. Runs → Trash puts it back, or removes it for good.")
+            what, it = (done[0].folder.name, "it") if len(done) == 1 else (f"{len(done)} runs", "them")
+            text = f"Deleted: {what}. Runs → Trash puts {it} back, too, or removes {it} for good."
+            self._offer = Offer(text, "Put back", partial(self.put_back, *done))
+            self.main.banner.offer(self._offer)
             self.lister.refresh()
 
     def _root_of(self, folder: Path) -> Path:
@@ -375,16 +379,24 @@ class RunsPanel(Tool):
         title = f"Empty the trash ({len(found):,} run{'s' * (len(found) != 1)})…" if found else "The trash is empty"
         self.trash_menu.addAction(title, self._ask_empty).setEnabled(bool(found))
 
-    def put_back(self, trashed: moving.Trashed) -> None:
+    def put_back(self, *trashed: moving.Trashed) -> None:
         """Undo a deletion."""
-        try:
-            moving.take_back(trashed)
-        except ExplorerError as error:
-            self.main.banner.error(str(error))
-            return
-        self.trashed.pop(trashed.place, None)
-        self.main.banner.notice(f"Put back: {trashed.folder.name}")
+        self._withdraw()
+        for each in trashed:
+            try:
+                moving.take_back(each)
+            except ExplorerError as error:
+                self.main.banner.error(str(error))
+                break
+            self.trashed.pop(each.place, None)
+            self.main.banner.notice(f"Put back: {each.folder.name}")
         self.lister.refresh()
+
+    def _withdraw(self) -> None:
+        """What the last deletion offers to put back is there again, or gone."""
+        if self._offer is not None:
+            self.main.banner.withdraw(self._offer)
+            self._offer = None
 
     def _ask_empty(self) -> None:
         count = len(self.in_trash())
@@ -411,6 +423,7 @@ class RunsPanel(Tool):
     @Slot(int, str)
     def _emptied(self, count: int, problem: str) -> None:
         self.trashed.clear()
+        self._withdraw()
         if problem:
             self.main.banner.error(problem)
         else:

@@ -274,6 +274,18 @@ def test_a_deleted_run_is_put_back(panel: RunsPanel, root: Path, qtbot: QtBot) -
     assert [each.folder.name for each in panel.in_trash()] == ["b"]
 
 
+def test_the_message_about_a_deletion_offers_to_undo_it(
+    panel: RunsPanel, window: MainWindow, root: Path, qtbot: QtBot
+) -> None:
+    choose(panel, root, "a", "b")
+    panel.delete_chosen()
+    assert "Deleted: 2 runs." in window.banner.text
+    window.banner.offer_button.click()
+    qtbot.waitUntil(lambda: {"a", "b"} <= set(names(panel)))
+    assert panel.in_trash() == []
+    assert not window.banner.offering
+
+
 def test_a_run_in_use_is_neither_deleted_nor_renamed(panel: RunsPanel, window: MainWindow, root: Path) -> None:
     own = window.controller.run
     assert own is not None

@@ -13,7 +13,6 @@ from PySide6.QtWidgets import (
     QFileDialog,
     QLineEdit,
     QMenu,
-    QMessageBox,
     QTableView,
     QToolButton,
     QVBoxLayout,
@@ -22,11 +21,11 @@ from PySide6.QtWidgets import (
 from engine.core.errors import ExplorerError
 from engine.run import moving
 from engine.run.index import ListedRun
-from fp_gui.banner import Offer
 from fp_gui.folding import ControlRow
 from fp_gui.run_actions import RunAction, run_actions
 from fp_gui.run_lister import RunLister
 from fp_gui.run_table import COLUMNS, RunsModel, RunsOrder
+from fp_gui.run_trash import RunTrash
 from fp_gui.shell import Shell
 from fp_gui.theme import Theme
 from fp_gui.tools.base import Tool, tools
@@ -37,7 +36,6 @@ WRITTEN = next(i for i, column in enumerate(COLUMNS) if column.head == "Written"
 WIDTHS = {"Run": 190, "State": 100, "Folder": 200}  # pixels at first; of the others: as wide as head and text
 HEADER = f"runs/columns-{len(COLUMNS)}"  # of another number of columns they would not fit
 PRECISION = 50  # rows that the columns' first widths go by
-MOST_LISTED = 15  # runs in the trash's menu
 
 
 @tools.register("runs")
@@ -51,9 +49,7 @@ class RunsPanel(Tool):
         self.lister = RunLister(self)
         self.model = RunsModel(self)
         self.order = RunsOrder(self.model)
-        self.trashed: dict[Path, moving.Trashed] = {}  # by where it lies now: what this window has put into the trash
-        self.question: QMessageBox | None = None  # that is open
-        self._offer: Offer | None = None  # to undo the last deletion
+        self.trash = RunTrash(window, self.lister)
         self._problem = ""
         self._looked = False
         self._make_table()
@@ -68,7 +64,6 @@ class RunsPanel(Tool):
         self.model.rename_requested.connect(self.rename)
         self.lister.partly.connect(self._listed_partly)
         self.lister.listed.connect(self._listed)
-        self.lister.emptied.connect(self._emptied)
         window.controller.run_changed.connect(self._changed)
         window.controller.playing_changed.connect(self._changed)
         self._take_roots()
@@ -138,11 +133,9 @@ class RunsPanel(Tool):
         self.chosen_menu.addActions(list(self.actions_.values()))
         self.folders_menu = QMenu(self)
         self.folders_menu.aboutToShow.connect(self._fill_folders)
-        self.trash_menu = QMenu(self)
-        self.trash_menu.aboutToShow.connect(self._fill_trash)
         self.controls.add(self._button("Chosen", "What can be done with the chosen runs", menu=self.chosen_menu))
         self.controls.add(self._button("Folders", "Which folders are listed", menu=self.folders_menu))
-        self.controls.add(self._button("Trash", "Put deleted runs back, or remove them for good", menu=self.trash_menu))
+        self.controls.add(self._button("Trash", "Put deleted runs back, or remove them for good", menu=self.trash.menu))
 
     def _button(self, text: str, tip: str, *, action: QAction | None = None, menu: QMenu | None = None) -> QToolButton:
         button = QToolButton()
@@ -319,28 +312,11 @@ class RunsPanel(Tool):
 
     @Slot()
     def delete_chosen(self) -> None:
-        """Put the chosen runs into the trash."""
-        done: list[moving.Trashed] = []
-        for run in self.chosen():
-            if self._refused(run.folder, "deleted"):
-                break
-            try:
-                trashed = moving.put_into_trash(run.folder, self._root_of(run.folder))
-            except ExplorerError as error:
-                self.main.banner.error(str(error))
-                break
-            self.trashed[trashed.place] = trashed
-            done.append(trashed)
+        """Put the chosen runs into the trash, up to the first that must stay where it is."""
+        for run in self.trash.put(
+            [run.folder for run in self.chosen()], lambda folder: self._refused(folder, "deleted")
+        ):
             self.model.forget(run.folder)
-        if done:
-            what, it = (done[0].folder.name, "it") if len(done) == 1 else (f"{len(done)} runs", "them")
-            text = f"Deleted: {what}. Runs → Trash puts {it} back, too, or removes {it} for good."
-            self._offer = Offer(text, "Put back", partial(self.put_back, *done))
-            self.main.banner.offer(self._offer)
-            self.lister.refresh()
-
-    def _root_of(self, folder: Path) -> Path:
-        return next((root for root in self.lister.roots if root in folder.parents), folder.parent)
 
     def _refused(self, folder: Path, what: str) -> bool:
         """Say why the run in ``folder`` must stay where it is, if it must."""
@@ -353,81 +329,6 @@ class RunsPanel(Tool):
             return False
         self.main.banner.error(f"{folder.name} cannot be {what}: {why}.")
         return True
-
-    # -- the trash -----------------------------------------------------------------------------------------------
-
-    def in_trash(self) -> list[moving.Trashed]:
-        """What lies in the trash of the folders that are listed, the newest of this window first."""
-        places = [(root, place) for root in self._trash_roots() for place in moving.in_trash(root)]
-        found = {place: self.trashed.get(place, moving.Trashed(root / place.name, place)) for root, place in places}
-        newest = list(self.trashed)[::-1]
-        return sorted(
-            found.values(), key=lambda each: newest.index(each.place) if each.place in newest else len(newest)
-        )
-
-    def _trash_roots(self) -> list[Path]:
-        """The folders that may have a trash: those that are listed, and around runs that were listed by themselves."""
-        return list(dict.fromkeys([*self.lister.roots, *(place.parent.parent for place in self.trashed)]))
-
-    def _fill_trash(self) -> None:
-        self.trash_menu.clear()
-        found = self.in_trash()
-        for each in found[:MOST_LISTED]:
-            self.trash_menu.addAction(f"Put back {each.folder.name}", partial(self.put_back, each))
-        if found:
-            self.trash_menu.addSeparator()
-        title = f"Empty the trash ({len(found):,} run{'s' * (len(found) != 1)})…" if found else "The trash is empty"
-        self.trash_menu.addAction(title, self._ask_empty).setEnabled(bool(found))
-
-    def put_back(self, *trashed: moving.Trashed) -> None:
-        """Undo a deletion."""
-        self._withdraw()
-        for each in trashed:
-            try:
-                moving.take_back(each)
-            except ExplorerError as error:
-                self.main.banner.error(str(error))
-                break
-            self.trashed.pop(each.place, None)
-            self.main.banner.notice(f"Put back: {each.folder.name}")
-        self.lister.refresh()
-
-    def _withdraw(self) -> None:
-        """What the last deletion offers to put back is there again, or gone."""
-        if self._offer is not None:
-            self.main.banner.withdraw(self._offer)
-            self._offer = None
-
-    def _ask_empty(self) -> None:
-        count = len(self.in_trash())
-        text = f"{count:,} run{'s' * (count != 1)} will be removed from the disk. That cannot be undone."
-        box = QMessageBox(QMessageBox.Icon.Warning, "Empty the trash?", text, parent=self.main)
-        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        box.addButton("Remove for good", QMessageBox.ButtonRole.DestructiveRole).clicked.connect(self.empty)
-        keep = box.addButton("Keep", QMessageBox.ButtonRole.RejectRole)
-        box.setDefaultButton(keep)
-        box.setEscapeButton(keep)
-        box.finished.connect(self._answered)
-        self.question = box
-        box.open()
-
-    @Slot()
-    def _answered(self) -> None:
-        self.question = None
-
-    @Slot()
-    def empty(self) -> None:
-        """Remove for good what is in the trash, in the lister's thread."""
-        self.lister.empty(self._trash_roots())
-
-    @Slot(int, str)
-    def _emptied(self, count: int, problem: str) -> None:
-        self.trashed.clear()
-        self._withdraw()
-        if problem:
-            self.main.banner.error(problem)
-        else:
-            self.main.banner.notice(f"Removed for good: {count:,} run{'s' * (count != 1)}")
 
     # -- the window ----------------------------------------------------------------------------------------------
 

@@ -95,7 +95,7 @@ def enabled(panel: RunsPanel) -> set[str]:
 def entry(panel: RunsPanel, fill: Callable[[], None], text: str) -> None:
     """Choose the entry that begins with ``text`` of the menu that ``fill`` fills."""
     fill()
-    menus = (panel.trash_menu, panel.folders_menu)
+    menus = (panel.trash.menu, panel.folders_menu)
     next(a for m in menus for a in m.actions() if a.text().startswith(text)).trigger()
 
 
@@ -268,10 +268,10 @@ def test_a_deleted_run_is_put_back(panel: RunsPanel, root: Path, qtbot: QtBot) -
     assert not {"a", "b"} & set(names(panel))
     assert not (root / "a").exists()
     qtbot.waitUntil(lambda: not panel.lister.busy)
-    entry(panel, panel._fill_trash, "Put back a")
+    entry(panel, panel.trash.fill, "Put back a")
     qtbot.waitUntil(lambda: "a" in names(panel))
     assert cell(panel, "a", "State") == "finished"
-    assert [each.folder.name for each in panel.in_trash()] == ["b"]
+    assert [each.folder.name for each in panel.trash.content()] == ["b"]
 
 
 def test_the_message_about_a_deletion_offers_to_undo_it(
@@ -282,7 +282,7 @@ def test_the_message_about_a_deletion_offers_to_undo_it(
     assert "Deleted: 2 runs." in window.banner.text
     window.banner.offer_button.click()
     qtbot.waitUntil(lambda: {"a", "b"} <= set(names(panel)))
-    assert panel.in_trash() == []
+    assert panel.trash.content() == []
     assert not window.banner.offering
 
 
@@ -305,21 +305,21 @@ def test_a_run_in_use_is_neither_deleted_nor_renamed(panel: RunsPanel, window: M
 def test_the_trash_is_emptied_when_that_is_confirmed(
     panel: RunsPanel, window: MainWindow, root: Path, qtbot: QtBot
 ) -> None:
-    panel._fill_trash()
-    assert [(a.text(), a.isEnabled()) for a in panel.trash_menu.actions()] == [("The trash is empty", False)]
+    panel.trash.fill()
+    assert [(a.text(), a.isEnabled()) for a in panel.trash.menu.actions()] == [("The trash is empty", False)]
     choose(panel, root, "a")
     panel.delete_chosen()
-    entry(panel, panel._fill_trash, "Empty the trash (1 run)")
-    assert isinstance(panel.question, QMessageBox)
-    assert "cannot be undone" in panel.question.text()
-    panel.question.reject()
-    assert [each.folder.name for each in panel.in_trash()] == ["a"]
-    entry(panel, panel._fill_trash, "Empty the trash")
-    assert isinstance(panel.question, QMessageBox)
-    button = next(b for b in panel.question.buttons() if b.text() == "Remove for good")
+    entry(panel, panel.trash.fill, "Empty the trash (1 run)")
+    assert isinstance(panel.trash.question, QMessageBox)
+    assert "cannot be undone" in panel.trash.question.text()
+    panel.trash.question.reject()
+    assert [each.folder.name for each in panel.trash.content()] == ["a"]
+    entry(panel, panel.trash.fill, "Empty the trash")
+    assert isinstance(panel.trash.question, QMessageBox)
+    button = next(b for b in panel.trash.question.buttons() if b.text() == "Remove for good")
     with qtbot.waitSignal(panel.lister.emptied):
         button.click()
-    assert panel.in_trash() == []
+    assert panel.trash.content() == []
     assert "Removed for good: 1 run" in window.banner.text
 
 
@@ -336,7 +336,7 @@ def test_a_folder_is_added_remembered_and_removed(
     choose(panel, tmp_path / "elsewhere", "far")
     panel.delete_chosen()
     assert (tmp_path / "elsewhere" / ".trash" / "far").is_dir()
-    panel.put_back(panel.in_trash()[0])
+    panel.trash.put_back(panel.trash.content()[0])
     entry(panel, panel._fill_folders, f"List {tmp_path / 'elsewhere'} no more")
     qtbot.waitUntil(lambda: "far" not in names(panel))
     assert (tmp_path / "elsewhere" / "far").is_dir()

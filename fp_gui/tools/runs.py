@@ -33,7 +33,9 @@ from fp_gui.views.widgets import line, tint
 
 FOLDERS = "runs/folders"  # in the settings: those that are listed beside the window's own
 WRITTEN = next(i for i, column in enumerate(COLUMNS) if column.head == "Written")
-WIDTHS = {"Run": 190, "State": 100, "Folder": 200}  # pixels at first; of the others: as wide as head and text
+WIDTHS = {"Run": 190, "State": 100, "Folder": 200} | {
+    each.head: 92 for each in COLUMNS if "\n" in each.head
+}  # at first
 HEADER = f"runs/columns-{len(COLUMNS)}"  # of another number of columns they would not fit
 PRECISION = 50  # rows that the columns' first widths go by
 

@@ -35,7 +35,7 @@ FOLDERS = "runs/folders"  # in the settings: those that are listed beside the wi
 WRITTEN = next(i for i, column in enumerate(COLUMNS) if column.head == "Written")
 WIDTHS = {"Run": 190, "State": 100, "Folder": 200} | {
     each.head: 92 for each in COLUMNS if "\n" in each.head
-}  # at first
+}  # pixels at first
 HEADER = f"runs/columns-{len(COLUMNS)}"  # of another number of columns they would not fit
 PRECISION = 50  # rows that the columns' first widths go by
 

@@ -15,10 +15,11 @@ quiet_imports()  # before the rest, which takes its time
 from engine.config.presets import preset_names  # noqa: E402
 from engine.core import streams  # noqa: E402
 from engine.core.errors import ExplorerError  # noqa: E402
+from engine.core.folders import runs_root  # noqa: E402
 from engine.core.isolation import child_environment  # noqa: E402
 from engine.core.quoting import escaped  # noqa: E402
 from fp_gui import screen  # noqa: E402
-from fp_gui.runs import new_run_folder, resolve_start, runs_root  # noqa: E402
+from fp_gui.runs import new_run_folder, resolve_start  # noqa: E402
 
 if TYPE_CHECKING:
     from engine.config.experiment import Config

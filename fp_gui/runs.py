@@ -9,17 +9,10 @@ from pathlib import Path
 from engine.config.experiment import IMAGES, Config, from_dict, knobs, to_dict, value_of, with_value
 from engine.config.presets import load_preset, preset_names, preset_titles
 from engine.core.errors import ConfigError, StoreError
-from engine.core.folders import user_data
 from engine.core.quoting import plain
 from engine.data.images import sources
 
 FOLDER = "world.folder"
-
-
-def runs_root() -> Path:
-    """The folder that holds the runs: the environment variable ``FP_RUNS``, else the user's data folder."""
-    chosen = os.environ.get("FP_RUNS")
-    return Path(chosen) if chosen else user_data("FP_RUNS") / "runs"
 
 
 def new_run_folder(root: Path, name: str) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
 import platformdirs
@@ -24,3 +26,17 @@ def user_data(variable: str) -> Path:
     if not found.is_absolute():
         raise ConfigError(f"no home folder is known for this user: set HOME, or {variable} to a folder")
     return found
+
+
+def runs_root() -> Path:
+    """The folder that holds the runs: the environment variable ``FP_RUNS``, else the user's data folder."""
+    chosen = os.environ.get("FP_RUNS")
+    return Path(chosen) if chosen else user_data("FP_RUNS") / "runs"
+
+
+def user_cache() -> Path | None:
+    """Where what can be made again at any time is kept, absolute; None where no home folder is known."""
+    with suppress(RuntimeError):
+        found = Path(platformdirs.user_cache_path(APP, appauthor=False))
+        return found if found.is_absolute() else None
+    return None

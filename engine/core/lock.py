@@ -21,6 +21,7 @@ else:
     import fcntl
 
 NAME = ".lock"
+_HELD = {errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK}
 _NO_LOCKS = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK}
 
 
@@ -36,12 +37,12 @@ class FolderLock:
         while True:
             handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
-                _lock(handle)
+                _lock_patiently(handle)
                 current = _same(handle, self._path)
             except OSError as error:
                 holder = _holder(handle)
                 os.close(handle)
-                if error.errno in (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK):
+                if error.errno in _HELD:
                     raise InUseError(_in_use(folder, holder)) from None
                 raise
             if current:
@@ -72,19 +73,15 @@ class FolderLock:
 
 
 def held(folder: Path, recent: float = 10.0) -> bool:
-    """Whether some process writes the run in ``folder``, as far as one can tell without locking or writing anything.
+    """Whether some process writes the run in ``folder``, as far as one can tell: see :func:`holder`.
 
-    Where the system lists its locks that is exact. Else, as for a process on another machine, it writes if its lock
-    file is there and its database was written in the last ``recent`` seconds.
+    One on another machine may not be seen so: it writes if its lock file is there and its database was written in the
+    last ``recent`` seconds.
     """
-    try:
-        inode = (folder / NAME).stat().st_ino
-    except OSError:
+    if holder(folder) is not None:
+        return True
+    if not (folder / NAME).exists():
         return False
-    with suppress(OSError, ValueError):
-        for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
-            if int(next(part for part in line.split() if part.count(":") == 2).rpartition(":")[2]) == inode:
-                return True
     for name in ("run.sqlite-wal", "run.sqlite"):
         with suppress(OSError):
             if time.time() - (folder / name).stat().st_mtime < recent:
@@ -92,14 +89,45 @@ def held(folder: Path, recent: float = 10.0) -> bool:
     return False
 
 
-def _lock(handle: int) -> None:
+def holder(folder: Path) -> int | None:
+    """The number of the process that has ``folder`` locked, 0 if it did not say; None if nobody has.
+
+    It writes nothing, and locks for an instant what is left of a process that was killed. Where the file may not be
+    read, or the file system knows no locks, nobody seems to have it.
+    """
+    try:
+        handle = os.open(folder / NAME, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        _lock(handle, shared=True)  # so that two who look do not see each other
+    except OSError as error:
+        return (_holder(handle) or 0) if error.errno in _HELD else None
+    finally:
+        os.close(handle)
+    return None
+
+
+def _lock_patiently(handle: int) -> None:
+    """Lock, though somebody may be looking (:func:`holder`) just now."""
+    for wait in (0.002, 0.01):
+        try:
+            return _lock(handle)
+        except OSError as error:
+            if error.errno not in _HELD:
+                raise
+        time.sleep(wait)
+    return _lock(handle)
+
+
+def _lock(handle: int, *, shared: bool = False) -> None:
     try:
         if sys.platform == "win32":
             os.lseek(handle, 1 << 20, os.SEEK_SET)  # beyond the number, which others are to read
             msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
             os.lseek(handle, 0, os.SEEK_SET)
         else:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise

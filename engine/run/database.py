@@ -66,6 +66,21 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from None
 
 
+def connect_at_rest(path: Path) -> sqlite3.Connection:
+    """Open for reading a database that nobody writes, as it stands: then no file is made beside it. Else as above."""
+    try:
+        log = path.with_name(path.name + "-wal")
+        if not check_file(path) or (log.exists() and log.stat().st_size):
+            return connect(path, read_only=True)
+        return _checked(path, "mode=ro&immutable=1")
+    except FileNotFoundError as error:
+        raise StoreError(f"{error} does not exist") from None
+    except sqlite3.Error as error:
+        raise StoreError(f"{path} {_reason(error)}") from None
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}") from None
+
+
 def _reason(error: sqlite3.Error) -> str:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):

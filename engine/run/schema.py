@@ -44,9 +44,10 @@ class Record(BaseModel):
 
 
 class RunRecord(Record):
-    """``config.json``: the run's id and its config as started."""
+    """``config.json``: the run's id, when it was made (seconds since 1970) and its config as started."""
 
     run: Name
+    created: float | None = None
     config: dict[str, Any]
 
 
@@ -100,8 +101,10 @@ class CheckpointHeader(Record):
 
 
 class Summary(Record):
-    """``summary.json``, as far as it is read back."""
+    """``summary.json``, as far as it is read back; what has a default is missing in those of earlier versions."""
 
+    steps: Step | None = None
+    diverged: bool = False
     device: Device | None = None
     threads: Threads | None = None
 
@@ -173,10 +176,16 @@ def check_format(found: Mapping[str, Any], path: Path) -> None:
 
 def read_run(path: Path) -> tuple[str, Config]:
     """Id and config of the run whose ``config.json`` is ``path``; ``FileNotFoundError`` if there is none."""
+    record, config = read_record(path)
+    return record.run, config
+
+
+def read_record(path: Path) -> tuple[RunRecord, Config]:
+    """All that ``config.json`` says, and its config; as :func:`read_run`."""
     found = _table(read_json(path), path)
     check_format(found, path)
     record = validated(RunRecord, found, path)
-    return record.run, config_of(record.config, path)
+    return record, config_of(record.config, path)
 
 
 def read_summary(path: Path) -> Summary:

@@ -392,7 +392,7 @@ class Session(Moment):
         """Figures of the run so far, with protocols: what ``summary.json`` holds."""
         recorder = self._recorder
         return summarise(
-            recorder.store, recorder.history, recorder.events, recorder.protocol_at,
+            recorder.store, recorder.history, recorder.events, recorder.protocol_at, diverged=self.diverged,
             steps=self.steps_done, phase=self.phase, device=self.device.type, threads=self.threads,
         )  # fmt: skip
 

@@ -46,8 +46,9 @@ def summarise(
     phase: str,
     device: str,
     threads: int,
+    diverged: bool,
 ) -> dict[str, Any]:
-    """The report of each phase's end and the newest live figures.
+    """The report of each phase's end and the newest live figures, and whether training diverged at the last step.
 
     A report's phase is the objective that ended at its step. ``protocol_at(name, step)`` says how a metric was
     measured.
@@ -59,6 +60,7 @@ def summarise(
         "phase": phase,
         "device": device,
         "threads": threads,
+        "diverged": diverged,
         "reports": [
             {"step": step, "phase": objective_at(trained, step), **_at(history, protocol_at, metrics.REPORT, step)}
             for step in _steps(history, metrics.REPORT + _last_measured(history, metrics.REPORT))

@@ -16,13 +16,14 @@ from PySide6.QtCore import QObject, Qt, QThread, QTimer, Signal, Slot
 from engine.config.experiment import Config
 from engine.config.knobs import Objective
 from engine.core.errors import DivergedError
+from engine.core.folders import runs_root
 from engine.run.branch import new_folder, new_name
 from engine.run.commands import Command, EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase
 from engine.run.snapshot import Problem, Snapshot, StoredStep
 from fp_gui.bridge.mailbox import Mailbox
 from fp_gui.bridge.requests import Answer, BranchRun, NewRun, OpenRun, RunInfo, SessionFactory, WatchRun
 from fp_gui.bridge.worker import Worker
-from fp_gui.runs import new_run_folder, runs_root
+from fp_gui.runs import new_run_folder
 
 FRAME = 0.033  # seconds between two looks into the mailbox, at least
 SLOWEST = 1.0  # and at most

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import torch
 
-from tests.bench import certificate, images, training, window
+from tests.bench import certificate, images, run_lists, training, window
 from tests.bench.measure import FULL, TINY, Result, Sizes
 
 GROUPS: dict[str, Callable[[Sizes], list[Result]]] = {
@@ -23,6 +23,7 @@ GROUPS: dict[str, Callable[[Sizes], list[Result]]] = {
     "window": window.speed,
     "live": window.live_cost,
     "memory": window.memory,
+    "runs": run_lists.listing,
 }
 
 

@@ -27,6 +27,8 @@ class Sizes:
     window_pairs: int = 3
     start_pairs: int = 5
     minutes: float = 10.0
+    listed_runs: int = 1000
+    list_rounds: int = 9
 
 
 FULL = Sizes()
@@ -34,6 +36,7 @@ TINY = Sizes(  # shows that a measurement runs; its figures mean nothing
     presets=("small",), steps=2, rounds=1, image_steps=1, image_rounds=1, image_phase=2, image_report=16, warm_steps=1,
     certificate_steps=4, certificate_samples=8, certificate_rounds=1, window_preset="small",
     window_steps=20, window_pairs=1, start_pairs=1, minutes=0.02,
+    listed_runs=3, list_rounds=1,
 )  # fmt: skip
 
 

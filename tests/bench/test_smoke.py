@@ -26,6 +26,7 @@ LINES = {
     "window": "GUI heartbeat lateness",
     "live": "with Robustness and Radius open / headless",
     "memory": "steps trained in that time",
+    "runs": "listed again by the same process",
 }
 
 

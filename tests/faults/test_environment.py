@@ -48,7 +48,8 @@ def test_figures_are_drawn_whatever_matplotlib_is_told(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "setuid") or os.getuid() != 0, reason="needs root, to become a nameless user")
 def test_a_user_without_a_name_and_home(tmp_path: Path) -> None:
     code = (
-        "import os\nfrom fp_gui.runs import runs_root\nfrom engine.core.errors import ConfigError\nos.setuid(12345)\n"
+        "import os\nfrom engine.core.folders import runs_root\n"
+        "from engine.core.errors import ConfigError\nos.setuid(12345)\n"
         "try:\n    print(runs_root())\nexcept ConfigError as error:\n    print('refused:', error)"
     )
     for changed, expected in (

@@ -205,12 +205,12 @@ class Overlay(FigureData):
                 line = panel.line(run)
                 assert line is not None  # else there were no mean
                 axes.plot(line.x, line.y, color=look.light, lw=0.5, alpha=0.8)
-            axes.plot(found.x, found.mean, label=group.name, lw=1.5, **_style(look, len(found.x)))  # type: ignore[arg-type]
+            axes.plot(found.x, found.mean, label=group.name, lw=1.5, clip_on=False, **_style(look, len(found.x)))  # type: ignore[arg-type]
         for line in panel.lines:
             if line.run not in grouped:
                 look = look_of(line.run, self.run_names[line.run])
                 axes.fill_between(line.x, line.low, line.high, color=look.light, alpha=0.12, lw=0)
-                axes.plot(line.x, line.y, label=look.label, **_style(look, len(line.x)))  # type: ignore[arg-type]
+                axes.plot(line.x, line.y, label=look.label, clip_on=False, **_style(look, len(line.x)))  # type: ignore[arg-type]
 
 
 def _style(look: Look, points: int) -> dict[str, object]:

@@ -352,6 +352,15 @@ class ControlRow(QWidget):
         self._groups.append((widgets, stretch))
         self.updateGeometry()
 
+    def replace(self, old: QWidget, new: QWidget) -> None:
+        """Put ``new`` where ``old`` stands, which goes."""
+        new.setParent(self)
+        self._groups = [(tuple(new if w is old else w for w in group), stretch) for group, stretch in self._groups]
+        old.hide()
+        old.deleteLater()
+        new.show()
+        self.updateGeometry()
+
     def add_stretch(self) -> None:
         """Append room that takes what is left."""
         self._groups.append(((), 1))

@@ -51,7 +51,7 @@ class ComparedView(ABC):
 
     view: ClassVar[ViewDeclaration]
     options: ClassVar[tuple[Option, ...]] = ()
-    recorded: ClassVar[bool] = True  # whether what is drawn stands in the record; else weights are read or measured
+    slow: ClassVar[bool] = False  # whether it must be measured anew
 
     def wants(self, metric: str) -> bool:
         """Whether it draws the recorded metric of this name."""
@@ -65,11 +65,16 @@ class ComparedView(ABC):
     def collect(self, compared: ComparedRuns, options: Mapping[str, str]) -> FigureData:
         """Read what is plotted; ``options`` is complete. Raises :class:`NotMeasured` if no run has anything of it."""
 
+    def look_at(self, compared: ComparedRuns, options: Mapping[str, str]) -> FigureData:
+        """What a screen shows of it."""
+        return self.collect(compared, options)
+
 
 class ComparedCurves(ComparedView):
     """Curves, overlaid. ``shown`` says in a sentence what they are."""
 
     axis: ClassVar[str] = STEP
+    labels: ClassVar[Mapping[str, str]] = {}  # of what is measured anew, by the quantity's name
 
     @abstractmethod
     def panels(self, compared: ComparedRuns, options: Mapping[str, str]) -> tuple[OverlayPanel, ...]:
@@ -89,12 +94,23 @@ class ComparedCurves(ComparedView):
 
     def collect(self, compared: ComparedRuns, options: Mapping[str, str]) -> Overlay:
         """Overlay the curves of all runs."""
-        panels, ticks = self.panels(compared, options), self.ticks(compared)
+        return self.overlay(compared, self.panels(compared, options), options)
+
+    def look_at(self, compared: ComparedRuns, options: Mapping[str, str]) -> Overlay:
+        """The same for a screen, without the tables, which take long."""
+        return self.overlay(compared, self.panels(compared, options), options, tables=False)
+
+    def overlay(
+        self, compared: ComparedRuns, panels: tuple[OverlayPanel, ...], options: Mapping[str, str], *,
+        tables: bool = True,
+    ) -> Overlay:  # fmt: skip
+        """The picture of these panels. Raises :class:`NotMeasured` if there are none."""
+        ticks = self.ticks(compared)
         if not panels:
             raise NotMeasured(f"{self.view.name}: nothing of it is recorded yet in any of these runs")
         ends = [float(line.x.max(initial=0)) for panel in panels for line in panel.lines]
         return Overlay(
-            tables=overlay_tables(panels, compared.names, compared.groups, self.axis, ticks),
+            tables=overlay_tables(panels, compared.names, compared.groups, self.axis, ticks) if tables else {},
             caption=self._caption(compared, panels, options),
             panels=panels, run_names=compared.names, groups=compared.groups, axis=self.axis,
             spans=tuple(run.phases for run in compared.runs),
@@ -111,9 +127,11 @@ class ComparedCurves(ComparedView):
                 f"“{group.name}”: n = {len(group.members)} runs that differ in the seed alone; thick their mean, the "
                 "band from the least to the greatest, thin each seed, at the places where all have a value."
             )
-            for panel in panels:
-                if panel.mean(group) is None:
-                    lines.append(f"No mean of {panel.label} over “{group.name}”: not all of them have it.")
+            lines += [
+                f"No mean of {panel.label} over “{group.name}”: not all of them have it."
+                for panel in panels
+                if panel.mean(group) is None
+            ]
         lines += missing_lines(panels, compared.names)
         lines += protocol_lines(panels, compared.names, self.how)
         return "\n".join([*lines, *compared.provenance()])

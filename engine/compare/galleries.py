@@ -77,7 +77,6 @@ class GalleriesData(PicturePanels):
 class ComparedGallery(ComparedView):
     """Galleries. Units of runs that began from the same weights stand in the same order, that of the first of them."""
 
-    recorded = False
     what: ClassVar[str] = "neurons"
 
     @abstractmethod
@@ -160,8 +159,8 @@ class ComparedGallery(ComparedView):
         steps = ", ".join(f"step {checkpoint.step}" for checkpoint in checkpoints.values())
         lines = [
             f"{self.what.capitalize()} of {len(found)} runs, {MOMENTS[options['moment']]} (checkpoints: {steps}), "
-            f"{counts}; those whose norm is above {ALIVE:g} of the largest, {sort}, read line by line. One contrast for "
-            f"all runs, −{level:.3g} to +{level:.3g}, {share} of each run's weights within."
+            f"{counts}; those whose norm is above {ALIVE:g} of the largest, {sort}, read line by line. One contrast "
+            f"for all runs, −{level:.3g} to +{level:.3g}, {share} of each run's weights within."
         ]
         same = [i for i in found if starts[i] != i]
         if same:

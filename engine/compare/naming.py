@@ -141,6 +141,6 @@ def seed_groups(runs: Sequence[RecordedRun], differing: Differences) -> tuple[Se
     labels = _labels(telling, len(runs))
     found_names = []
     for members in groups:
-        seeds = f"seeds {', '.join(str(runs[i].config.seed) for i in members)}"
-        found_names.append(", ".join(filter(None, (labels[members[0]], seeds))))
+        each = f"seeds {', '.join(str(runs[i].config.seed) for i in members)}"
+        found_names.append(", ".join(filter(None, (labels[members[0]], each))))
     return tuple(SeedGroup(members, name) for members, name in zip(groups, found_names, strict=True))

@@ -5,15 +5,18 @@ The numbers are found without matplotlib and torch, so that a window can draw th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.compare.naming import SeedGroup
+from engine.core.errors import StoreError
 from engine.core.measurement import Measurement
 from engine.figures.base import Column, FigureData, Table
 from engine.figures.declare import (
@@ -38,6 +41,7 @@ from engine.figures.style import DASHES, MARKERS, narrow, time_axis, unit_axis
 from engine.run.timeline import Span
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -50,6 +54,7 @@ RUN_DASHES: tuple[Dash, ...] = ("solid", "dashed", "dash-dot", "dotted", "dash-d
 RUN_MARKERS: tuple[Marker, ...] = (
     "circle", "square", "triangle-up", "diamond", "triangle-down", "star", "plus", "cross",
 )  # fmt: skip
+MOST_LOOKS = len(COLOURS) * len(RUN_DASHES)
 MARKS = 6  # markers along a line
 STEP, RADIUS, LAYER = "training step", "radius", "layer"  # what runs along x
 ACROSS, PANEL_HEIGHT, ENTRY = 3, 2.1, 0.16  # panels in a row; inches
@@ -109,6 +114,13 @@ class OverlayPanel:
         """The line of the run at this place, if it has one."""
         return next((line for line in self.lines if line.run == run), None)
 
+    def bounds(self) -> tuple[float, float]:
+        """The range of y that holds all lines and 0, where it is no share."""
+        high = [v[np.isfinite(v)] for line in self.lines for v in (line.y, line.high)]
+        low = [line.y[np.isfinite(line.y)] for line in self.lines]
+        top = max((float(v.max()) for v in high if len(v)), default=1.0)
+        return min(0.0, 1.1 * min((float(v.min()) for v in low if len(v)), default=0.0)), 1.08 * top or 1.0
+
     def mean(self, group: SeedGroup) -> MeanLine | None:
         """Mean and range of a group of runs; None unless every one of them has this quantity somewhere in common."""
         lines = [line for run in group.members if (line := self.line(run)) is not None]
@@ -157,7 +169,7 @@ class Overlay(FigureData):
         grid = list(figure.subplots(rows, across, squeeze=False).ravel())
         for axes in grid[len(self.panels) :]:
             axes.set_axis_off()
-        handles: dict[str, object] = {}
+        handles: dict[str, Artist] = {}
         for axes, panel in zip(grid, self.panels, strict=False):
             self._axes(axes, panel)
             self._lines(axes, panel)
@@ -187,10 +199,7 @@ class Overlay(FigureData):
         if panel.share:
             unit_axis(axes, panel.label)
         else:
-            values = [v for line in panel.lines for v in (line.y, line.high)]
-            top = max((float(np.nanmax(v)) for v in values if np.isfinite(v).any()), default=1.0)
-            low = min((float(np.nanmin(line.y)) for line in panel.lines if np.isfinite(line.y).any()), default=0.0)
-            axes.set(ylim=(min(0.0, 1.1 * low), 1.08 * top or 1.0), ylabel=panel.label)
+            axes.set(ylim=panel.bounds(), ylabel=panel.label)
 
     def _lines(self, axes: Axes, panel: OverlayPanel) -> None:
         grouped = set()
@@ -244,8 +253,9 @@ def overlay_tables(
         return np.concatenate(parts) if parts else np.empty(0)
 
     unit = "1" if all(panel.share for panel in panels) else "of the quantity"
+    words = {p: p.text() for _, line in rows for p in line.used()}
     hows = [p for _, line in rows for p in (line.protocols or (None,) * len(line.x))]
-    found = {
+    found: dict[str, Table] = {
         "": (
             Column("quantity", "name", repeated([panel.key for panel, _ in rows])),
             Column("run", "name", repeated([names[line.run] for _, line in rows])),
@@ -254,7 +264,7 @@ def overlay_tables(
             Column("low", unit, joined([line.low for _, line in rows])),
             Column("high", unit, joined([line.high for _, line in rows])),
             Column("n", "samples", np.array([np.nan if p is None else p.n for p in hows], np.float64), whole=True),
-            Column("protocol", "text", np.array(["" if p is None else p.text() for p in hows], np.str_)),
+            Column("protocol", "text", np.array(["" if p is None else words[p] for p in hows], np.str_)),
         )
     }
     means = [(panel, group, mean) for panel in panels for group in groups if (mean := panel.mean(group)) is not None]
@@ -276,3 +286,24 @@ def _along(x: Floats, axis: str, ticks: Sequence[str]) -> Column:
     if axis == LAYER:
         return Column("layer", "name", np.array([ticks[int(each)] for each in x], np.str_))
     return Column("step", "steps", x.astype(np.int64)) if axis == STEP else Column("radius", "norm of the ball", x)
+
+
+def panels_of_csv(path: Path, names: Sequence[str], labels: Mapping[str, str]) -> tuple[OverlayPanel, ...]:
+    """The panels that the file of :func:`overlay_tables` holds, along the radius; of runs called ``names``.
+
+    ``labels`` are those of the quantities. Raises :class:`StoreError` if it is no such file.
+    """
+    found: dict[str, dict[int, list[tuple[float, float, float, float]]]] = {}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = csv.reader(file)
+            next(rows)
+            for quantity, run, *numbers in rows:
+                x, y, low, high = (float(text) if text else np.nan for text in numbers[:4])
+                found.setdefault(quantity, {}).setdefault(names.index(run), []).append((x, y, low, high))
+    except (OSError, ValueError, StopIteration) as error:
+        raise StoreError(f"{path} cannot be read: {error}") from None
+    return tuple(
+        OverlayPanel(key, labels.get(key, key), tuple(RunLine(run, *np.array(v).T) for run, v in runs.items()))
+        for key, runs in found.items()
+    )

@@ -60,8 +60,8 @@ class RecordedRun:
             ends = [int(each.steps[-1]) for each in series.values() if len(each)]
             step = max([*ends, *(event.step for event in found), *store.checkpoints()], default=0)
             switches = [event.new for event in found if event.name == "phase"]
-            first = "clean" if store.config.schedule.clean_steps else store.config.schedule.second
-            phase, present = switches[-1] if switches else first, store.config
+            began = "clean" if store.config.schedule.clean_steps else store.config.schedule.second
+            phase, present = switches[-1] if switches else began, store.config
         return cls(store.folder, store.run, store.config, present, found, phase, step, series, protocols)
 
     @classmethod

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from engine.config.experiment import Config
 from engine.config.objectives import objectives
 from engine.core.history import Series
-from engine.core.measurement import NORM_SIGN, Measurement, wilson
+from engine.core.measurement import NORM_SIGN, Measurement, wilson_bounds
 from engine.core.registry import Registry
 from engine.core.results import ALIVE, Mixture
 from engine.figures.declare import ViewDeclaration, phase
@@ -129,10 +129,10 @@ def curve(store: Store, name: str, step: int) -> Curve:
 
 def bounded(name: str, series: Series, protocols: tuple[Measurement | None, ...]) -> Curve:
     """The accuracy ``name`` with 95% Wilson bounds, of the protocol of every point; NaN where there is none."""
+    n = np.array([np.nan if protocol is None else protocol.n for protocol in protocols], np.float64)
+    known = np.isfinite(n) & np.isfinite(series.values)
     bounds = np.full((2, len(series)), np.nan)
-    for i, (value, protocol) in enumerate(zip(series.values.tolist(), protocols, strict=True)):
-        if protocol is not None and np.isfinite(value):
-            bounds[:, i] = wilson(value * protocol.n, protocol.n)
+    bounds[:, known] = wilson_bounds(series.values[known] * n[known], n[known])
     return Curve(name, series.steps, series.values, bounds[0], bounds[1], protocols)
 
 

@@ -41,7 +41,10 @@ class ComparedLayers(ComparedCurves):
     def panels(self, compared: ComparedRuns, options: Mapping[str, str]) -> tuple[OverlayPanel, ...]:
         """One panel a quantity."""
         layers = self.ticks(compared)
-        found = [OverlayPanel(n, label, _lines(compared, layers, n)) for n, label in QUANTITIES.items()]
+        found = [
+            OverlayPanel(n, label, _lines(compared, layers, n), n == metrics.LAYER_ACTIVE_SHARE)  # a cosine may be < 0
+            for n, label in QUANTITIES.items()
+        ]
         return tuple(panel for panel in found if panel.lines)
 
     def shown(self, options: Mapping[str, str]) -> str:

@@ -52,7 +52,8 @@ def _lines(compared: ComparedRuns, quantity: str) -> tuple[RunLine, ...]:
     lines = []
     for i, run in enumerate(compared.runs):
         median, low, high = (run.series(metrics.mixture(quantity, part)) for part in ("median", "q10", "q90"))
-        if len(median):
-            bounds = (each.values if len(each) == len(median) else np.full(len(median), np.nan) for each in (low, high))
-            lines.append(RunLine(i, median.steps.astype(np.float64), median.values, *bounds))
+        if len(median) and len(low) and len(high):
+            n = min(map(len, (median, low, high)))  # one that goes on may have recorded the first of them alone
+            x = median.steps[:n].astype(np.float64)
+            lines.append(RunLine(i, x, median.values[:n], low.values[:n], high.values[:n]))
     return tuple(lines)

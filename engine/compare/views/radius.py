@@ -15,8 +15,6 @@ from engine.core.measurement import NORM_SIGN
 from engine.figures.radius import LARGEST, VIEW, Bound, measure, measure_images
 from engine.run.store import Store
 
-LABELS = {"pgd": "accuracy under PGD", "certified": "certified accuracy"}
-
 
 @comparisons.register(VIEW.name, order=VIEW.order)
 class ComparedRadius(ComparedCurves):
@@ -25,7 +23,8 @@ class ComparedRadius(ComparedCurves):
     view = VIEW
     options = (VIEW.option("n"),)
     axis = RADIUS
-    recorded = False
+    labels = {"pgd": "accuracy under PGD", "certified": "certified accuracy"}  # noqa: RUF012
+    slow = True
 
     def panels(self, compared: ComparedRuns, options: Mapping[str, str]) -> tuple[OverlayPanel, ...]:
         """One panel a bound; imports torch. Raises :class:`ConfigError` for balls of different norms."""
@@ -38,7 +37,7 @@ class ComparedRadius(ComparedCurves):
         if len(norms) > 1:
             raise ConfigError(f"radius: these runs have balls of {' and '.join(norms)}; allowed: one norm for all")
         radii = np.linspace(0.0, REACH * max(each.tau for each in knobs), POINTS)
-        lines: dict[str, list[RunLine]] = {name: [] for name in LABELS}
+        lines: dict[str, list[RunLine]] = {name: [] for name in self.labels}
         for i, run in enumerate(compared.runs):
             with closing(Store.open(run.folder, read_only=True)) as store:
                 checkpoint = run.load()
@@ -49,7 +48,7 @@ class ComparedRadius(ComparedCurves):
             for bound in found:
                 if bound.name in lines:
                     lines[bound.name].append(_line(i, radii, bound))
-        panels = [OverlayPanel(name, LABELS[name], tuple(lines[name])) for name in LABELS]
+        panels = [OverlayPanel(name, self.labels[name], tuple(lines[name])) for name in self.labels]
         return tuple(panel for panel in panels if panel.lines)
 
     def how(self, line: RunLine) -> str:
@@ -60,8 +59,8 @@ class ComparedRadius(ComparedCurves):
     def shown(self, options: Mapping[str, str]) -> str:
         """What the curves are."""
         return (
-            "Accuracy on held-out samples against the radius of the ball: under PGD, an upper bound of robust accuracy, "
-            "and certified, a lower bound (where there is a certificate); bands are 95% Wilson intervals."
+            "Accuracy on held-out samples against the radius of the ball: under PGD, an upper bound of robust accuracy"
+            ", and certified, a lower bound (where there is a certificate); bands are 95% Wilson intervals."
         )
 
 

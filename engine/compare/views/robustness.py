@@ -49,5 +49,3 @@ def _lines(compared: ComparedRuns, name: str) -> tuple[RunLine, ...]:
             x = curve.steps.astype(np.float64)
             lines.append(RunLine(i, x, curve.values, curve.low, curve.high, curve.protocols))
     return tuple(lines)
-
-

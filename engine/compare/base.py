@@ -163,5 +163,5 @@ def protocol_lines(
     return lines or ["Protocol: computed from the weights, no attack enters."]
 
 
-comparisons: Registry[type[ComparedView]] = Registry("comparison", "engine.compare.views")
+comparisons: Registry[type[ComparedView]] = Registry("view", "engine.compare.views")
 """By the name of the view that they compare."""

@@ -27,7 +27,7 @@ class OverlayPlot(TimePlot):
 
     def __init__(self, panel: OverlayPanel, names: Sequence[str], groups: Sequence[SeedGroup], axis: str) -> None:
         super().__init__(panel.label)
-        self.axis, self.groups, self.ticks = axis, tuple(groups), tuple[str, ...]()
+        self.axis, self.groups, self.layers = axis, tuple(groups), tuple[str, ...]()
         self._of = {run: group for group in groups for run in group.members}
         self.switches: list[pg.InfiniteLine] = []
         self.plot.getPlotItem().setLabel("bottom", {STEP: axis, LAYER: "layer"}.get(axis, "radius of the ball"))
@@ -59,7 +59,7 @@ class OverlayPlot(TimePlot):
 
     def show_ends(self, end: float, spans: Sequence[tuple[Span, ...]], ticks: Sequence[str]) -> None:
         """How far x goes; the phases, shaded if all runs share them, else a line at each run's switches."""
-        self.ticks = tuple(ticks)
+        self.layers = tuple(ticks)
         self.phases = common_phases(spans) if self.axis == STEP else ()
         for line in self.switches:
             self.plot.removeItem(line)
@@ -71,7 +71,7 @@ class OverlayPlot(TimePlot):
                     self.plot.addItem(line, ignoreBounds=True)
                     self.switches.append(line)
         if self.axis == LAYER:
-            self.plot.getPlotItem().getAxis("bottom").setTicks([list(enumerate(self.ticks))])
+            self.plot.getPlotItem().getAxis("bottom").setTicks([list(enumerate(self.layers))])
         if end != self.x_end:
             self.x_end = end
             if self.follow:
@@ -82,7 +82,7 @@ class OverlayPlot(TimePlot):
         """Show all steps, radii or layers."""
         super().fit()
         if self.axis == LAYER:
-            self.box.setXRange(-0.5, len(self.ticks) - 0.5, padding=0)
+            self.box.setXRange(-0.5, len(self.layers) - 0.5, padding=0)
 
     def _colour(self, curve: TimeCurve) -> None:
         super()._colour(curve)
@@ -95,7 +95,7 @@ class OverlayPlot(TimePlot):
         super()._move(position)
         if self.axis != STEP and self.cross.isVisible():
             x = float(self.cross.value())
-            near = self.ticks[min(max(round(x), 0), len(self.ticks) - 1)] if self.ticks else f"radius {x:.3g}"
+            near = self.layers[min(max(round(x), 0), len(self.layers) - 1)] if self.layers else f"radius {x:.3g}"
             self.readout.setText(f"{near}: " + " · ".join(self.values_at(x)))
 
 

@@ -360,9 +360,12 @@ class ComparePanel(Tool):
         if chosen:
             self.export_to(Path(chosen))
 
-    def export_to(self, out: Path) -> None:
-        """Draw what is shown into ``out``, in another process; the open run is saved for it first."""
-        self._run(self.arguments(out), lambda: self.main.banner.notice(f"Exported to {out}"))
+    def export_to(self, out: Path, formats: Sequence[str] = ()) -> None:
+        """Draw what is shown into ``out``, in another process; the open run is saved for it first. All formats if none.
+
+        It is what :meth:`arguments` says.
+        """
+        self._run(self.arguments(out, formats), lambda: self.main.banner.notice(f"Exported to {out}"))
 
     @Slot()
     def _measure(self) -> None:

@@ -53,11 +53,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     base = tmp_path_factory.mktemp("networks")
+    few = {"schedule.clean_steps": 4, "schedule.second_steps": 4, "evaluation.every": 4}
     for seed in range(2):
-        run(
-            tiny_images(seed=seed, **{"schedule.clean_steps": 4, "schedule.second_steps": 4, "evaluation.every": 4}),
-            base / f"n{seed}",
-        )  # type: ignore[arg-type]
+        run(tiny_images(seed=seed, **few), base / f"n{seed}")
     return [base / "n0", base / "n1"]
 
 
@@ -224,17 +222,9 @@ def test_the_command_writes_figures_data_and_recipe(runs: dict[str, Path], tmp_p
     assert (done.returncode, done.stderr) == (0, "")
     assert "seed  0       1" in done.stdout.splitlines()
     out = tmp_path / "out"
-    assert sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()) == sorted(
-        [
-            "knobs.csv",
-            "recipe.json",
-            *(
-                f"{v}/{f}"
-                for v in ("mixtures", "robustness")
-                for f in (f"{v}.svg", f"{v}.csv", f"{v}.mean.csv", "caption.txt")
-            ),
-        ]  # fmt: skip
-    )
+    found = {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()}
+    each = [f"{v}/{v}{end}" for v in ("mixtures", "robustness") for end in (".svg", ".csv", ".mean.csv")]
+    assert found == {"knobs.csv", "recipe.json", "mixtures/caption.txt", "robustness/caption.txt", *each}
     with (out / "robustness/robustness.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     drawn = {
@@ -274,7 +264,7 @@ def test_refusals_are_one_line(call: Call, runs: dict[str, Path], networks: list
         ((a, b, a, "--view", "robustness"), "is given twice; allowed: each run once"),
         ((a, networks[0], "--view", "robustness"), "is on sparse_coding and"),
         ((a, tmp_path, "--view", "robustness"), "is not a run folder"),
-        ((a, b, "--view", "race"), "comparison: got 'race'; allowed: neurons, mixtures, filters, layers, robustness, radius"),
+        ((a, b, "--view", "race"), "view: got 'race'; allowed: neurons, mixtures, filters, layers, robustness"),
         ((a, b, "--view", "layers"), "allowed for runs on sparse_coding: neurons, mixtures, robustness, radius"),
         ((a, b, "--view", "neurons", "--option", "radius.n=9"), "option: got 'radius.n'; allowed: neurons.count"),
         ((a, b, "--view", "neurons", "--option", "moment=late"), "moment: got 'late'; allowed: now, clean, start"),
@@ -301,7 +291,7 @@ def test_reading_records_imports_neither_torch_nor_matplotlib(runs: dict[str, Pa
         "for view in ('robustness', 'mixtures', 'neurons'):\n"
         "    drawer = comparisons[view]()\n"
         "    runs = read_runs([Path(each) for each in sys.argv[1:]], drawer.wants)\n"
-        "    find = drawer.panels if view == 'robustness' else drawer.collect\n"  # torch's files say what attacks are called
+        "    find = drawer.panels if view == 'robustness' else drawer.collect\n"  # torch's files name attacks
         "    find(ComparedRuns.of(runs, mean=True), drawer.complete({}))\n"
         f"print([name for name in {ROOM} if name in sys.modules])"
     )

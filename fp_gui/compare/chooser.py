@@ -21,6 +21,7 @@ class RunChooser(QListWidget):
         self.setAccessibleName("Runs to compare")
         self.setToolTip("Runs to compare: check two or more. Space checks the one that has the focus.")
         self.setMinimumSize(110, 60)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)  # what is cut, the tooltip tells
         self.itemChanged.connect(lambda _: self.chosen_changed.emit())
 
     def chosen(self) -> tuple[Path, ...]:

@@ -80,6 +80,8 @@ class GalleryRow(QWidget):
         if self.data is None:
             return
         columns = self._columns()
+        for column in range(max(columns, self.grid.columnCount())):
+            self.grid.setColumnStretch(column, int(column < columns))
         for widget in (*self.galleries, self.bar):
             self.grid.removeWidget(widget)
         shown = self.galleries[: len(self.data.runs)]

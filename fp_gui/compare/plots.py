@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from PySide6.QtCore import QEvent, QPointF, Qt
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from engine.compare.naming import SeedGroup
 from engine.compare.overlay import LAYER, STEP, Overlay, OverlayPanel, common_phases, look_of
@@ -26,7 +26,12 @@ class OverlayPlot(TimePlot):
     """One quantity of all runs; the text under it tells each run's value under the mouse."""
 
     def __init__(self, panel: OverlayPanel, names: Sequence[str], groups: Sequence[SeedGroup], axis: str) -> None:
-        super().__init__(panel.label)
+        super().__init__("")
+        self.title = FoldingLabel(panel.label, folds=False, wraps=False)
+        layout = self.layout()
+        assert isinstance(layout, QVBoxLayout)
+        layout.insertWidget(0, self.title)
+        self._thin: frozenset[str] = frozenset()  # the curves that are a seed of a mean
         self.axis, self.groups, self.layers = axis, tuple(groups), tuple[str, ...]()
         self._of = {run: group for group in groups for run in group.members}
         self.switches: list[pg.InfiniteLine] = []
@@ -44,12 +49,10 @@ class OverlayPlot(TimePlot):
         for key in self.curves:
             self.set_curve(key, (), ())
         means = {group: found for group in self.groups if (found := panel.mean(group)) is not None}
+        self._thin = frozenset(str(run) for group in means for run in group.members)
         for line in panel.lines:
-            group = self._of.get(line.run)
-            band = (None, None) if group in means else (line.low, line.high)
+            band = (None, None) if str(line.run) in self._thin else (line.low, line.high)
             self.set_curve(str(line.run), line.x, line.y, *band)
-            if group in means:
-                self.curves[str(line.run)].marks.clear()  # a seed is a thin line: the marker is the mean's
         for group, found in means.items():
             self.set_curve(group.name, found.x, found.mean, found.low, found.high)
         if panel.share:
@@ -90,6 +93,16 @@ class OverlayPlot(TimePlot):
             curve.line.setPen(pen_of(curve.look, self.theme, THICK))
         elif any(curve is self.curves.get(str(run)) for run in self._of):
             curve.line.setPen(pg.mkPen(colour_of(curve.look, self.theme), width=1, style=DASHES["solid"]))
+
+    def _draw(self, curve: TimeCurve) -> None:
+        super()._draw(curve)
+        if any(curve is self.curves[key] for key in self._thin):
+            curve.marks.clear()  # the marker is the mean's
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take new colours."""
+        super().set_theme(theme)
+        tint(self.title, theme.text)
 
     def _move(self, position: QPointF) -> None:
         super()._move(position)
@@ -151,8 +164,10 @@ class OverlayPlots(QWidget):
 
     def _lay(self) -> None:
         columns = max(1, min(len(self.plots), self.width() // LEAST_WIDTH))
+        for column in range(self.grid.columnCount()):
+            self.grid.setColumnStretch(column, int(column < columns))
         for i, plot in enumerate(self.plots):
-            plot.setMinimumHeight(LEAST_PLOT + 20)
+            plot.setMinimumHeight(LEAST_PLOT + 70)
             self.grid.addWidget(plot, *divmod(i, columns))
         if self.key is not None:
             self.grid.addWidget(self.key, -(-len(self.plots) // columns), 0, 1, columns)

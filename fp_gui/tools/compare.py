@@ -43,6 +43,7 @@ from fp_gui.views.base import Place
 from fp_gui.views.widgets import Choice, Pages, Switch, tint
 
 LIVE_MS = 500  # between two readings while the run that is open goes on
+SWITCHES = {"normalise": "Normalise each neuron", "scaled": "Each filter scaled", "signed": "Blue–orange"}
 SCALE = 1000  # steps of the progress bar
 CHOOSE = "Check two or more runs on the left: their curves are overlaid, their galleries stand side by side."
 MEASURE = "Accuracy against the radius is measured anew, at the same radii for all runs: press Measure."
@@ -188,7 +189,7 @@ class ComparePanel(Tool):
         self.boxes = {}
         for option in drawer.options:
             if set(option.choices) == {"true", "false"}:
-                box: Choice | Switch = Switch.of(option.name, option)
+                box: Choice | Switch = Switch.of(SWITCHES[option.name], option)
                 box.toggled.connect(self.ask)  # type: ignore[union-attr]
             elif option.choices:
                 box = Choice.of(option)

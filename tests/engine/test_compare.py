@@ -20,11 +20,12 @@ from engine.compare.base import ComparedRuns, comparisons
 from engine.compare.export import config_hash
 from engine.compare.galleries import GalleriesData
 from engine.compare.naming import differences
-from engine.compare.overlay import MOST_LOOKS, Overlay, common_phases, look_of
+from engine.compare.overlay import MOST_LOOKS, Overlay, common_phases, look_of, panels_of_csv
 from engine.compare.record import read_runs
 from engine.core import metrics
 from engine.core.errors import ConfigError
 from engine.core.measurement import wilson
+from engine.figures.export import table_csv
 from engine.figures.radius import measure
 from engine.figures.style import STYLE
 from engine.run.commands import SetKnob, SwitchPhase
@@ -200,7 +201,7 @@ def test_networks_layer_by_layer_and_their_filters(networks: list[Path]) -> None
     assert filters.starts == (0, 1)
 
 
-def test_radius_is_measured_at_the_same_radii_for_all(runs: dict[str, Path]) -> None:
+def test_radius_is_measured_at_the_same_radii_for_all(runs: dict[str, Path], tmp_path: Path) -> None:
     data = collect("radius", runs["seed0"], runs["weak"], n="60")
     assert isinstance(data, Overlay)
     assert [panel.key for panel in data.panels] == ["pgd", "certified"]
@@ -211,6 +212,11 @@ def test_radius_is_measured_at_the_same_radii_for_all(runs: dict[str, Path]) -> 
     alone = measure(store.load(), line.x, 60, clean=False)
     store.close()
     assert line.y.tolist() == alone[0].values.tolist()
+    (tmp_path / "radius.csv").write_bytes(table_csv(data.tables[""]))
+    for again, panel in zip(panels_of_csv(tmp_path / "radius.csv", data.run_names, {}), data.panels, strict=True):
+        for line, first in zip(again.lines, panel.lines, strict=True):
+            for part in ("x", "y", "low", "high"):
+                assert np.array_equal(getattr(line, part), getattr(first, part))
     assert "accuracy under PGD: PGD-20 × 2 restarts, ℓ2 radii 0 to 0.3, n = 60" in data.caption
 
 

@@ -57,7 +57,7 @@ def recorded(folder: Path, metric: str) -> dict[int, float]:
 
 
 def plot_of(panel: ComparePanel, label: str):  # type: ignore[no-untyped-def]
-    return next(p for p in panel.plots.plots if label in p.plot.getPlotItem().getAxis("left").labelText)
+    return next(p for p in panel.plots.plots if label in p.title.text())
 
 
 def curve(panel: ComparePanel, label: str, key: str) -> dict[int, float]:
@@ -83,6 +83,9 @@ def test_stored_runs_are_overlaid_with_their_mean(panel: ComparePanel, stored: l
     mean = plot_of(panel, "PGD").curves["tau 0.2, seeds 0, 1"]
     assert np.array_equal(mean.low, seeds.min(0))
     assert np.array_equal(mean.high, seeds.max(0))
+    seed, other = (plot_of(panel, "PGD").curves[key] for key in "02")
+    assert (len(seed.marks.data), seed.low) == (0, None)  # a thin line; the marks are the mean's
+    assert len(other.marks.data) > 0
     panel.set_theme(DARK)
     assert mean.line.opts["pen"].width() == 3  # and is thick in the dark, too
     panel.view.value = "mixtures"

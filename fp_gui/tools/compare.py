@@ -107,7 +107,6 @@ class ComparePanel(Tool):
 
     def _make_controls(self) -> None:
         self.view = Choice({}, "", "What is compared.")
-        self.options = QWidget()
         self.boxes: dict[str, Choice | Switch] = {}
         self.mean = Switch(
             "Mean and range", "Draw runs that differ in the seed alone as their mean; the band is their range."
@@ -123,7 +122,6 @@ class ComparePanel(Tool):
         self.cancel = QPushButton("Cancel")
         self.controls = ControlRow()
         self.controls.add(self.view)
-        self.controls.add(self.options)
         self.controls.add(self.mean)
         self.controls.add(self.measure)
         self.controls.add(self.refresh)
@@ -185,8 +183,7 @@ class ComparePanel(Tool):
     @Slot()
     def _view_changed(self) -> None:
         drawer = comparisons[self.view.value]
-        row = ControlRow()
-        self.boxes = {}
+        before, self.boxes = list(self.boxes.values()), {}
         for option in drawer.options:
             if set(option.choices) == {"true", "false"}:
                 box: Choice | Switch = Switch.of(SWITCHES[option.name], option)
@@ -197,9 +194,7 @@ class ComparePanel(Tool):
             else:
                 continue
             self.boxes[option.name] = box
-            row.add(box)
-        self.controls.replace(self.options, row)
-        self.options = row
+        self.controls.put_after(self.view, list(self.boxes.values()), before)
         self.measure.setVisible(drawer.slow)
         self.mean.setVisible(issubclass(drawer, ComparedCurves))
         self.ask()

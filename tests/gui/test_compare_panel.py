@@ -127,6 +127,9 @@ def test_galleries_share_one_contrast_and_mark_the_neuron_of_one_start(
     assert data is not None
     assert [gallery.title.text() for gallery in shown] == list(data.panels)
     assert panel.galleries.bar.scale == data.level
+    assert list(panel.boxes) == ["moment", "sort", "count", "normalise"]
+    least = panel.minimumSizeHint()  # it is to fit into the lower right of a small window
+    assert (least.width() < 420, least.height() < 260) == (True, True), least
     neuron = int(data.order[0][2])
     grid = shown[0].grid
     assert grid is not None

@@ -365,16 +365,15 @@ class ControlRow(QWidget):
         self.updateGeometry()
 
     def put_after(self, place: QWidget, widgets: Sequence[QWidget], gone: Sequence[QWidget] = ()) -> None:
-        """Set each of ``widgets`` as a group behind that of ``place``; those that are ``gone`` are deleted."""
+        """Set each of ``widgets`` as a group behind that of ``place``, and delete those that are ``gone``."""
         for widget in gone:
-            widget.hide()
             widget.deleteLater()
         for widget in widgets:
             widget.setParent(self)
             widget.show()
         kept = [group for group in self._groups if not set(group[0]) & set(gone)]
         at = next(i for i, (group, _) in enumerate(kept, 1) if place in group)
-        self._groups = [*kept[:at], *(((widget,), 0) for widget in widgets), *kept[at:]]
+        self._groups = kept[:at] + [((widget,), 0) for widget in widgets] + kept[at:]
         self.updateGeometry()
 
     def add_stretch(self) -> None:

@@ -113,7 +113,7 @@ class OverlayPlot(TimePlot):
 
 
 class OverlayPlots(QWidget):
-    """The plots of an :class:`Overlay`, in as many columns as there is room for, over what tells the runs apart."""
+    """The plots of an :class:`Overlay`, in as many columns as there is room for, under what tells the runs apart."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -168,9 +168,9 @@ class OverlayPlots(QWidget):
             self.grid.setColumnStretch(column, int(column < columns))
         for i, plot in enumerate(self.plots):
             plot.setMinimumHeight(LEAST_PLOT + 70)
-            self.grid.addWidget(plot, *divmod(i, columns))
+            self.grid.addWidget(plot, 1 + i // columns, i % columns)
         if self.key is not None:
-            self.grid.addWidget(self.key, -(-len(self.plots) // columns), 0, 1, columns)
+            self.grid.addWidget(self.key, 0, 0, 1, columns)
 
     def event(self, event: QEvent) -> bool:
         """Another width may have room for another number of columns."""

@@ -7,7 +7,7 @@ room that there is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import Enum
 
 from PySide6.QtCore import QCoreApplication, QEvent, QObject, QRect, QSize, Qt, QTimer, Signal, Slot
@@ -362,18 +362,6 @@ class ControlRow(QWidget):
         for widget in widgets:
             widget.setParent(self)
         self._groups.append((widgets, stretch))
-        self.updateGeometry()
-
-    def put_after(self, place: QWidget, widgets: Sequence[QWidget], gone: Sequence[QWidget] = ()) -> None:
-        """Set each of ``widgets`` as a group behind that of ``place``, and delete those that are ``gone``."""
-        for widget in gone:
-            widget.deleteLater()
-        for widget in widgets:
-            widget.setParent(self)
-            widget.show()
-        kept = [group for group in self._groups if not set(group[0]) & set(gone)]
-        at = next(i for i, (group, _) in enumerate(kept, 1) if place in group)
-        self._groups = kept[:at] + [((widget,), 0) for widget in widgets] + kept[at:]
         self.updateGeometry()
 
     def add_stretch(self) -> None:

@@ -31,10 +31,11 @@ from engine.figures.base import FigureData
 from engine.run.snapshot import Snapshot
 from fp_gui.bridge.requests import Answer, RunInfo
 from fp_gui.compare.chooser import RunChooser
+from fp_gui.compare.controls import ChangingRow
 from fp_gui.compare.galleries import GalleryRow
 from fp_gui.compare.plots import OverlayPlots
 from fp_gui.compare.reader import CompareAnswer, CompareRequest, Reading
-from fp_gui.folding import ControlRow, FoldingLabel
+from fp_gui.folding import FoldingLabel
 from fp_gui.shell import Shell
 from fp_gui.tasks import EngineProcess
 from fp_gui.theme import LIGHT, Theme
@@ -120,7 +121,7 @@ class ComparePanel(Tool):
         self.bar = QProgressBar(textVisible=True)
         self.bar.setFixedWidth(150)
         self.cancel = QPushButton("Cancel")
-        self.controls = ControlRow()
+        self.controls = ChangingRow()
         self.controls.add(self.view)
         self.controls.add(self.mean)
         self.controls.add(self.measure)

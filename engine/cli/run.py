@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from engine.cli.app import INTERRUPTED, Data, Device, RunFolder, app, interruptible, say
+from engine.cli.options import options_of
 from engine.config.assignments import assigned, parse_assignment
 from engine.config.experiment import Config, at_step, value_of, with_value, with_values
 from engine.config.experiment import knobs as all_knobs
@@ -240,12 +241,6 @@ def export(
     from engine.cli.studies import ProgressLines
     from engine.figures.export import export as write
 
-    options = {}
-    for text in option or []:
-        name, separator, value = text.partition("=")
-        if not separator:
-            raise ConfigError(f"--option: got {quote(text)}; allowed: name=value, e.g. neurons.space=dictionary")
-        options[name] = value
     with worlds.images_at(folder, data):
         write(
             folder,
@@ -253,7 +248,7 @@ def export(
             out,
             formats=tuple(format_ or ("png", "svg", "pdf")),
             step=checkpoint,
-            options=options,
+            options=options_of(option or []),
             width=width,
             progress=ProgressLines(),
         )

@@ -14,17 +14,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.config.experiment import Config
 from engine.config.objectives import objectives
-from engine.core.measurement import NORM_SIGN, Measurement, wilson
+from engine.core.history import Series
+from engine.core.measurement import NORM_SIGN, Measurement, wilson_bounds
 from engine.core.registry import Registry
 from engine.core.results import ALIVE, Mixture
 from engine.figures.declare import ViewDeclaration, phase
-from engine.run.timeline import Knot, Plan, events_of, knots, phases, plans, until
+from engine.run.timeline import Knot, Plan, Span, events_of, knots, phases, plans, until
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from engine.config.knobs import Origin
+    from engine.run.snapshot import Event
     from engine.run.store import Checkpoint, Store
 
 Array = NDArray[Any]
@@ -124,11 +127,15 @@ class Curve:
 def curve(store: Store, name: str, step: int) -> Curve:
     """The accuracy ``name`` up to ``step`` with 95% Wilson bounds; NaN bounds where no protocol was recorded."""
     series = until(store.series(name), step)
-    protocols = tuple(store.protocol(name, s) for s in series.steps.tolist())
+    return bounded(name, series, tuple(store.protocol(name, s) for s in series.steps.tolist()))
+
+
+def bounded(name: str, series: Series, protocols: tuple[Measurement | None, ...]) -> Curve:
+    """The accuracy ``name`` with 95% Wilson bounds, of the protocol of every point; NaN where there is none."""
+    n = np.array([np.nan if protocol is None else protocol.n for protocol in protocols], np.float64)
+    known = np.isfinite(n) & np.isfinite(series.values)
     bounds = np.full((2, len(series)), np.nan)
-    for i, (value, protocol) in enumerate(zip(series.values.tolist(), protocols, strict=True)):
-        if protocol is not None and np.isfinite(value):
-            bounds[:, i] = wilson(value * protocol.n, protocol.n)
+    bounds[:, known] = wilson_bounds(series.values[known] * n[known], n[known])
     return Curve(name, series.steps, series.values, bounds[0], bounds[1], protocols)
 
 
@@ -174,13 +181,16 @@ def short(protocol: Measurement) -> str:
 
 def training(store: Store, checkpoint: Checkpoint) -> str:
     """How the weights came about, in two sentences: world, network, seed, phases, radius."""
-    config = checkpoint.config
-    spans = phases(store, checkpoint)
-    trained = ", then ".join(f"{s.end - s.start} steps of {phase(s.objective).training}" for s in spans)
-    how = [objectives[name].how for name in dict.fromkeys(s.objective for s in spans)]
-    details = "".join(f" {say(config)}" for say in how if say is not None)
-    found = planned(plans(config, events_of(store, checkpoint)))
-    return f"{config.describe()}, seed {config.seed}; {trained}.{details}{' ' if found else ''}{found}"
+    return trained(checkpoint.config, events_of(store, checkpoint), phases(store, checkpoint))
+
+
+def trained(config: Config, events: tuple[Event, ...], spans: tuple[Span, ...]) -> str:
+    """The same of a run with these knobs, changes and phases."""
+    how = ", then ".join(f"{s.end - s.start} steps of {phase(s.objective).training}" for s in spans)
+    says = [objectives[name].how for name in dict.fromkeys(s.objective for s in spans)]
+    details = "".join(f" {say(config)}" for say in says if say is not None)
+    found = planned(plans(config, events))
+    return f"{config.describe()}, seed {config.seed}; {how}.{details}{' ' if found else ''}{found}"
 
 
 def planned(found: tuple[Plan, ...]) -> str:

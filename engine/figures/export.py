@@ -112,8 +112,7 @@ def export(
             content[out / WEIGHT] = npz(weights(checkpoint.arrays))
     finally:
         store.close()
-    for path, file in content.items():
-        _write(path, file)
+    write_files(content)
     if failures:
         raise ExportError(failures, list(content))
     return list(content)
@@ -214,9 +213,11 @@ def npz(arrays: Mapping[str, Any]) -> bytes:
     return file.getvalue()
 
 
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
-    except OSError as error:
-        raise refusal(f"out: {path} cannot be written", error) from None
+def write_files(content: Mapping[Path, bytes]) -> None:
+    """Write every file whole, with the folders that it lies in. Raises :class:`StoreError` naming the first refused."""
+    for path, file in content.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, file)
+        except OSError as error:
+            raise refusal(f"out: {path} cannot be written", error) from None

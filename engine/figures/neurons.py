@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.config.experiment import SPARSE_CODING
-from engine.core.results import ALIVE, Mixture
+from engine.core.results import ALIVE, BoolArray, Mixture
 from engine.figures.base import (
     Array,
     Drawer,
@@ -53,6 +53,24 @@ def space_name(space: str) -> str:
     return "pixel space" if space == "pixel" else "the dictionary"
 
 
+def level_of(arrays: Mapping[str, Array], alive: BoolArray, options: Mapping[str, str]) -> float:
+    """The view's contrast for the neurons ``alive`` (m,) of a checkpoint's arrays; 0 where all weights are."""
+    contrast = VIEW.contrast
+    assert contrast is not None
+    rows = contrast.sample(np.flatnonzero(alive) if alive.any() else np.arange(len(alive)))
+    keys = [key for moment in contrast.moments if (key := KEYS[moment]) in arrays]
+    return contrast.level(*(contrast.size(shown(arrays[k][rows], arrays["dictionary"], options)) for k in keys))
+
+
+def shown(weights: Array, dictionary: Array, options: Mapping[str, str]) -> Array:
+    """The weights (n, d) as the options ``space`` and ``normalise`` show them."""
+    found = weights @ dictionary if options["space"] == "dictionary" else weights
+    if options["normalise"] == "true":
+        norms = np.linalg.norm(found, axis=1, keepdims=True)
+        found = found / np.maximum(norms, np.finfo(np.float32).tiny)
+    return np.asarray(found, np.float32)
+
+
 @figures.register(VIEW.name, order=VIEW.order)
 class Neurons(Drawer):
     """Weights of the hidden neurons as pictures, the same neurons in the same order at each moment."""
@@ -68,11 +86,11 @@ class Neurons(Drawer):
         now = now_name(checkpoint)
         titles = {"start": "start", "clean": AFTER_CLEAN, "now": now}
         panels = {
-            titles[moment]: as_pictures(self._shown(arrays[key][order], arrays["dictionary"], options))
+            titles[moment]: as_pictures(shown(arrays[key][order], arrays["dictionary"], options))
             for moment, key in KEYS.items()
             if key in arrays
         }
-        level = self._level(arrays, found, options) or 1.0
+        level = level_of(arrays, found.alive, options) or 1.0
         keep = ("weight", "weight_init", "weight_clean", "bias", "dictionary", "target")
         kind = "weight / neuron's norm" if options["normalise"] == "true" else "weight"
         return PicturePanels(
@@ -84,23 +102,6 @@ class Neurons(Drawer):
             label=f"{kind} in {space_name(options['space'])}",
             signed=True,
         )
-
-    def _level(self, arrays: Mapping[str, Array], found: Mixture, options: Mapping[str, str]) -> float:
-        contrast = VIEW.contrast
-        assert contrast is not None
-        rows = contrast.sample(np.flatnonzero(found.alive) if found.alive.any() else np.arange(len(found.alive)))
-        keys = [key for moment in contrast.moments if (key := KEYS[moment]) in arrays]
-        return contrast.level(
-            *(contrast.size(self._shown(arrays[k][rows], arrays["dictionary"], options)) for k in keys)
-        )
-
-    @staticmethod
-    def _shown(weights: Array, dictionary: Array, options: Mapping[str, str]) -> Array:
-        shown = weights @ dictionary if options["space"] == "dictionary" else weights
-        if options["normalise"] == "true":
-            norms = np.linalg.norm(shown, axis=1, keepdims=True)
-            shown = shown / np.maximum(norms, np.finfo(np.float32).tiny)
-        return np.asarray(shown, np.float32)
 
     @staticmethod
     def _caption(

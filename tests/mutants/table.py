@@ -321,7 +321,7 @@ MUTANTS = (
         "engine/figures/perturbation.py", "= -float(found.y[sample])", "= float(found.y[sample])", drawn("perturbation")
     ),
     # --- figures and export
-    Mutant("engine/figures/neurons.py", "shown = shown / np.maximum(", "shown = shown * np.maximum(", FIGURES),
+    Mutant("engine/figures/neurons.py", "found = found / np.maximum(", "found = found * np.maximum(", FIGURES),
     Mutant(
         "engine/figures/radius.py",
         'found["pgd" + suffix], found["certified" + suffix]',

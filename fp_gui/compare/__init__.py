@@ -1,0 +1,1 @@
+"""Runs beside each other: what the Compare panel is made of."""

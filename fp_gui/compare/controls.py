@@ -1,0 +1,26 @@
+"""A row of controls of which some are of the comparison that is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtWidgets import QWidget
+
+from fp_gui.folding import ControlRow
+
+
+class ChangingRow(ControlRow):
+    """Controls that come and go."""
+
+    def put_after(self, place: QWidget, widgets: Sequence[QWidget], gone: Sequence[QWidget] = ()) -> None:
+        """Set each of ``widgets`` as a group behind that of ``place``; those that are ``gone`` are deleted."""
+        for widget in gone:
+            widget.hide()
+            widget.deleteLater()
+        for widget in widgets:
+            widget.setParent(self)
+            widget.show()
+        kept = [group for group in self._groups if not set(group[0]) & set(gone)]
+        at = next(i for i, (group, _) in enumerate(kept, 1) if place in group)
+        self._groups = [*kept[:at], *(((widget,), 0) for widget in widgets), *kept[at:]]
+        self.updateGeometry()

@@ -91,11 +91,31 @@ class Config(Group):
         """World and network in words, for captions."""
         raise NotImplementedError
 
+    def in_force(self, moment: Moment) -> dict[str, float]:
+        """What the step at ``moment`` uses where that is not simply the knob's value: by the knob's path.
+
+        ``self`` is the config of that moment, its curves followed by :func:`at_step`.
+        """
+        return {}
+
     def expect(self, kind: type[C], refusal: str) -> C:
         """This config as one of ``kind``; else :class:`ConfigError`, ``refusal`` saying what was needed."""
         if self.kind != kind.kind:
             raise ConfigError(f"{refusal}; world.name of this run is {self.world.name!r}")
         return cast(C, self)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A step about to be taken, after ``step`` others: its objective ``phase`` came into force after ``start`` steps.
+
+    ``redrawn``: a layer was drawn again before, and trains alone.
+    """
+
+    step: int
+    phase: str
+    start: int = 0
+    redrawn: bool = False
 
 
 kinds: Registry[type[Config]] = Registry("kind of experiment", "engine.theory.config", "engine.images.config")

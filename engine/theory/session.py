@@ -16,11 +16,11 @@ from engine.models.symmetric_relu import SymmetricRelu
 from engine.run.session import Session
 from engine.run.state import Arrays, tensor
 from engine.run.store import Checkpoint
-from engine.theory.config import SparseCodingConfig
+from engine.theory.config import SparseCodingConfig, bias_at
 from engine.theory.evaluation import HeldOut, Request, evaluate
 from engine.theory.layout import GENERATORS
 from engine.theory.state import clean_bias, clean_step, pack_factors, pack_requests, unpack_factors, unpack_requests
-from engine.theory.training import Trainer, bias_at, initial_weight
+from engine.theory.training import Trainer, initial_weight
 
 
 class TheorySession(Session):

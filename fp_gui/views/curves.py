@@ -82,6 +82,7 @@ class TimeCurve:
     y: Floats = field(default_factory=lambda: NONE)
     low: Floats | None = None
     high: Floats | None = None
+    unit: float = 1.0  # what 1 on the axis means of the quantity, where curves of several share an axis
 
 
 class TimePlot(QWidget):
@@ -150,10 +151,12 @@ class TimePlot(QWidget):
         self._colour(curve)
 
     def set_curve(
-        self, key: str, x: ArrayLike, y: ArrayLike, low: ArrayLike | None = None, high: ArrayLike | None = None
-    ) -> None:
-        """Give a curve its raw points, and a band around it."""
+        self, key: str, x: ArrayLike, y: ArrayLike, low: ArrayLike | None = None, high: ArrayLike | None = None,
+        unit: float = 1.0,
+    ) -> None:  # fmt: skip
+        """Give a curve its raw points, and a band around it; told are the values times ``unit``."""
         curve = self.curves[key]
+        curve.unit = unit
         curve.x, curve.y = np.asarray(x, np.float64), np.asarray(y, np.float64)
         curve.low = None if low is None else np.asarray(low, np.float64)
         curve.high = None if high is None else np.asarray(high, np.float64)
@@ -246,7 +249,8 @@ class TimePlot(QWidget):
         for curve in self.curves.values():
             if len(curve.x) and curve.line.isVisible():
                 i = int(np.abs(curve.x - step).argmin())
-                text = f"{curve.label} {curve.y[i]:.3f}"
+                value = curve.y[i] * curve.unit
+                text = f"{curve.label} {value:.3f}" if curve.unit == 1.0 else f"{curve.label} {value:.4g}"
                 if curve.low is not None and curve.high is not None:
                     text += f" [{curve.low[i]:.3f}, {curve.high[i]:.3f}]"
                 found.append(text)

@@ -90,7 +90,9 @@ class StatusBar(QStatusBar):
             self._show_phase(objectives[snapshot.phase].title, snapshot.phase)
         total = snapshot.config.schedule.total
         by_hand = "" if snapshot.scheduled or snapshot.finished else " · schedule off"
-        self.step.setText(f"step {snapshot.step:,} of {total:,}{by_hand}".replace(",", "\u2009"))
+        beyond = snapshot.step - total
+        where = f" of {total:,}" if beyond <= 0 else f" · {beyond:,} after the schedule's end"
+        self.step.setText(f"step {snapshot.step:,}{where}{by_hand if beyond <= 0 else ''}".replace(",", "\u2009"))
         self.progress.setRange(0, max(1, total))
         self.progress.setValue(min(snapshot.step, max(1, total)))
         threads = f"{snapshot.threads} thread{'s' if snapshot.threads != 1 else ''}"

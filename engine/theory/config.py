@@ -27,11 +27,11 @@ class SymmetricReluModel(Model):
     )
     rho_per_bias: float = knob(
         0.0, "The same noise as a multiple of the bias, sigma_rho = rho_per_bias · b; 0: as sigma_rho says.",
-        low=0, high=10, live=True,
+        low=0, high=10, live=True, zero="off",
     )  # fmt: skip
     bias: float = knob(
         0.0, "Bias b of every neuron, by hand or by a curve over steps; 0: the ramp of b_end and bias_ramp.",
-        low=0, high=5, live=True,
+        low=0, high=5, live=True, zero="ramp",
     )  # fmt: skip
     b_end: float = knob(
         0.3, "Bias at the end of its ramp; it starts at sigma_0·√(2 ln d) and grows linearly.", low=0, high=5, live=True
@@ -56,7 +56,7 @@ class CertifiedEvaluation(Evaluation):
 
     certify_every: int = knob(
         1000, "Certified accuracy at tau every this many steps, and in reports; 0 never.", low=0, high=100_000,
-        unit="steps", live=True,
+        unit="steps", live=True, zero="never",
     )  # fmt: skip
 
 
@@ -96,6 +96,18 @@ class SparseCodingConfig(Config):
     def variants(cls) -> Mapping[str, Mapping[str, type[Group]]]:
         """One world, one network."""
         return {"world": {"sparse_coding": SparseCodingWorld}, "model": {"symmetric_relu": SymmetricReluModel}}
+
+    def unused(self) -> dict[str, str]:
+        """The ramp of a bias that is given by hand or by a curve, and noise that is given by the bias."""
+        model = self.model
+        curve = self.schedule.curve("model.bias")
+        found: dict[str, str] = {}
+        if model.bias if curve is None else all(value for _, value in curve.points):
+            found |= dict.fromkeys(("model.b_end", "model.bias_ramp"), "model.bias")
+        follows = self.schedule.curve("model.rho_per_bias")
+        if model.rho_per_bias if follows is None else all(value for _, value in follows.points):
+            found["model.sigma_rho"] = "model.rho_per_bias"
+        return found
 
     def in_force(self, moment: Moment) -> dict[str, float]:
         """The learning rate as it is, and the bias and the noise, which may follow from other knobs."""

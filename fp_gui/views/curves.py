@@ -22,13 +22,14 @@ from engine.run.snapshot import Event
 from engine.run.timeline import Knot, Span, knots, plans
 from fp_gui.folding import FoldingLabel
 from fp_gui.theme import LIGHT, Theme
+from fp_gui.views.event_marks import KEY, SHOWN, EventMarks
 from fp_gui.views.plots import NONE, SYMBOLS, Floats, add_items, colour_of, new_plot, pen_of, theme_plot, translucent
 from fp_gui.views.widgets import tint
 
 # Painting a band costs far more than computing it: an outline of many spikes is slow to fill.
-CURVE_POINTS, BAND_POINTS, MARKS, EVENTS = 2000, 160, 10, 500
+CURVE_POINTS, BAND_POINTS, MARKS = 2000, 160, 10
 NAME_WIDTH = 90  # pixels a phase must be wide to carry its name
-HINT = "Hover for values · wheel zooms time, drag pans, double-click shows all"
+HINT = f"Hover for values · wheel zooms time, drag pans, double-click shows all\n{KEY}"
 
 
 def event_text(event: Event) -> str:
@@ -118,11 +119,11 @@ class TimePlot(QWidget):
         self.knots: tuple[Knot, ...] = ()  # of the knobs that follow a curve, those to come as well
         self._planned: object = None  # the curves that the knots are of
         self._step = 0
-        self.ticks = pg.PlotCurveItem(connect="pairs")
+        self.marks = EventMarks(self.plot)
         self.stars = pg.ScatterPlotItem(symbol=SYMBOLS[KNOT_LOOK.marker], size=11)
         self.cross = pg.InfiniteLine(angle=90)
         self.cross.hide()
-        add_items(self.plot, (self.ticks, self.stars, self.cross))
+        add_items(self.plot, (self.stars, self.cross))
         self.y_range = (0.0, 1.0)
         self.x_end = 0.0
         self.follow = True
@@ -234,7 +235,7 @@ class TimePlot(QWidget):
         """Take new colours."""
         self.theme = theme
         theme_plot(self.plot, theme)
-        self.ticks.setPen(pg.mkPen(theme.text, width=1))
+        self.marks.set_theme(theme)
         self.stars.setPen(pg.mkPen(colour_of(KNOT_LOOK, theme), width=1.5))
         self.stars.setBrush(pg.mkBrush(theme.base))
         self.cross.setPen(pg.mkPen(theme.muted, width=1))
@@ -300,6 +301,7 @@ class TimePlot(QWidget):
     def _redraw(self) -> None:
         for curve in self.curves.values():
             self._draw(curve)
+        self.marks.place_names()
 
     def _draw_time(self) -> None:
         low, high = self.y_range
@@ -322,8 +324,7 @@ class TimePlot(QWidget):
             if (p.end - p.start) / max(self.x_end, 1.0) * self.plot.width() > NAME_WIDTH  # else names would overlap
         ]
         self.plot.getPlotItem().getAxis("top").setTicks([names])
-        at = np.array([e.step for e in self.events[-EVENTS:]], float)
-        self.ticks.setData(np.repeat(at, 2), np.tile([low, low + 0.06 * span], len(at)))
+        self.marks.show(self.events, low, high)
         bends = np.array(sorted({knot.step for knot in self.knots}), float)
         self.stars.setData(bends, np.full(len(bends), low + KNOT_PLACE * span))
 
@@ -335,7 +336,7 @@ class TimePlot(QWidget):
         self.cross.show()
         self.readout.setText(f"step {max(0, round(step)):,}: " + " · ".join(self.values_at(step)))
         near = self.box.viewPixelSize()[0] * 5
-        texts = [event_text(e) for e in self.events[-EVENTS:] if abs(e.step - step) <= near]
+        texts = [event_text(e) for e in self.events[-SHOWN:] if abs(e.step - step) <= near]
         texts += [knot_text(knot, self._step) for knot in self.knots if abs(knot.step - step) <= near]
         told = "\n".join(texts[-12:])
         self.plot.setToolTip(told or HINT)  # what Qt shows once the mouse rests

@@ -46,7 +46,7 @@ class NeuronsView(GalleryView[TileGallery]):
         self.controls |= {"space": self.space, "alive": self.alive, "normalise": self.normalise}
         self.freeze = Switch("Freeze", "Keep every neuron in its tile, whatever its values become.")
         self.amplify = Switch(
-            f"Start × {AMPLIFY}", "Draw the small start weights ten times stronger; the title says so."
+            f"Enlarge start × {AMPLIFY}", "Draw the small start weights ten times stronger; the title says so."
         )
         self.fixed = Switch("Fixed scale", "Set the colour scale by hand instead of letting it grow with the weights.")
         self.limit = DecimalBox()
@@ -216,8 +216,7 @@ class NeuronsView(GalleryView[TileGallery]):
 
     def _write(self, snapshot: Snapshot, mixture: Mixture) -> None:
         normalise, amplify = self.normalise.isChecked(), self._factor
-        factor = "" if normalise else f" × {amplify}"
-        self.galleries[0].title.setText(f"Start{factor}" + (", drawn stronger than it is" if amplify > 1 else ""))
+        self.galleries[0].title.setText(f"Start × {amplify}, drawn stronger than it is" if amplify > 1 else "Start")
         self.galleries[2].title.setText(f"Now: step {snapshot.step:,}, {phase(snapshot.phase).name}")
         self.bar.set_scale(self.scale(), " norm" if normalise else "")
         if normalise:

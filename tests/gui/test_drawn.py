@@ -191,7 +191,7 @@ def robustness(read, folder):
     assert (second.rect().left(), second.rect().right()) == (1500, 2000)
     assert clean.brush().color().name() != second.brush().color().name()
     assert [name for _, name in axis._tickLevels[0]] == ["clean training", "adversarial training"]
-    np.testing.assert_array_equal(view.plot.ticks.getData()[0], [1500, 1500])
+    np.testing.assert_array_equal(view.plot.marks.ticks.getData()[0], [1500, 1500])
 
 
 def write_config(folder, config):

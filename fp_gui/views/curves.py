@@ -37,10 +37,7 @@ from fp_gui.views.widgets import tint
 # Painting a band costs far more than computing it: an outline of many spikes is slow to fill.
 CURVE_POINTS, BAND_POINTS, MARKS = 2000, 160, 10
 NAME_WIDTH = 90  # pixels a phase must be wide to carry its name
-HINT = (
-    f"Hover for values · a click looks at that step · wheel zooms time, drag pans, double-click shows all
-{KEY}"
-)
+HINT = "Hover for values · a click looks at that step · wheel zooms time, drag pans, double-click shows all\n" + KEY
 
 
 def event_text(event: Event) -> str:

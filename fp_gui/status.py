@@ -36,7 +36,9 @@ class StatusBar(QStatusBar):
         self.show_data("")
         self.folder.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.folder.setContentsMargins(6, 0, 6, 0)
-        for widget in (self.phase, self.step, self.progress, self.speed):
+        self.neuron = self._label("The chosen neuron, marked in every view that shows neurons; Esc lets it go")
+        self.neuron.hide()
+        for widget in (self.phase, self.step, self.progress, self.speed, self.neuron):
             self.addWidget(widget)
         for widget in (self.display, self.late, self.device, self.folder):
             self.addPermanentWidget(widget)
@@ -98,6 +100,11 @@ class StatusBar(QStatusBar):
         threads = f"{snapshot.threads} thread{'s' if snapshot.threads != 1 else ''}"
         self.device.setText(f"{snapshot.device} · {threads}")
         self.folder.setText(snapshot.folder.name)
+
+    def show_neuron(self, neuron: int) -> None:
+        """Name the chosen neuron; −1 for none."""
+        self.neuron.setText(f"neuron {neuron}" if neuron >= 0 else "")
+        self.neuron.setVisible(neuron >= 0)
 
     def show_stats(self, stats: Stats, playing: bool) -> None:
         """Speed, display share and lateness."""

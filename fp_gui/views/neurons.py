@@ -257,9 +257,14 @@ class NeuronsView(GalleryView[TileGallery]):
         self.neuron_selected.emit(unit)
 
     def select(self, neuron: int) -> None:
-        """Open the inspector on one neuron, because it was clicked in another view."""
-        if not self.inspect.isChecked() or neuron != self.inspector.neuron:
+        """Open the inspector on one neuron, because it was clicked in another view; −1 closes it."""
+        if neuron < 0:
+            self.inspect.setChecked(False)
+        elif self.weights is not None and neuron >= len(self.weights.now):
+            return  # this network has no such neuron
+        elif not self.inspect.isChecked() or neuron != self.inspector.neuron:
             self.choose(neuron)
+        self.highlight(neuron)
 
     def _toggle(self, shown: bool) -> None:
         if shown and self.inspector.neuron < 0 and len(self.order):
@@ -267,6 +272,8 @@ class NeuronsView(GalleryView[TileGallery]):
         if shown or self._inspector is not None:
             self.inspector.setVisible(shown)
         self.redraw()
+        if self._snapshot is not None:
+            self.neuron_selected.emit(self.selected)
 
     def set_theme(self, theme: Theme) -> None:
         """Recolour the inspector, too."""

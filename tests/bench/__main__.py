@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import torch
 
-from tests.bench import certificate, images, training, window
+from tests.bench import certificate, images, training, views, window
 from tests.bench.measure import FULL, TINY, Result, Sizes
 
 GROUPS: dict[str, Callable[[Sizes], list[Result]]] = {
@@ -21,6 +21,7 @@ GROUPS: dict[str, Callable[[Sizes], list[Result]]] = {
     "start": window.start,
     "window": window.speed,
     "live": window.live_cost,
+    "views": views.run,
     "memory": window.memory,
 }
 

@@ -423,8 +423,8 @@ def local(read, folder):
     assert ([0.28, 0.28], [0.46, 0.54], (c(BLUE), SOLID)) in [each[:3] for each in found]
     first = read.plots(view.scatter.getPlotItem())[0]
     mean = np.mean([np.hypot(*pair) for pair in zip((3.0, 2.0, 1.0), (0.5, 0.4, 2.0), strict=True)])
-    np.testing.assert_allclose(np.array(first[0]) / np.array([0.5, 0.4, 2.0]), 1 / mean, rtol=1e-4)
-    np.testing.assert_allclose(np.array(first[1]) / np.array([3.0, 2.0, 1.0]), 1 / mean, rtol=1e-4)
+    np.testing.assert_allclose(np.array(first[0]) / np.array([3.0, 2.0, 1.0]), 1 / mean, rtol=1e-4)
+    np.testing.assert_allclose(np.array(first[1]) / np.array([0.5, 0.4, 2.0]), 1 / mean, rtol=1e-4)
     assert first[3:] == ("o", c(BLUE))
 
 

@@ -59,6 +59,7 @@ ACTIONS = {
     "reveal": ("Reveal run folder", "", "Open the run's folder in the file manager"),
     "copy_path": ("Copy path of run folder", "", "Copy the run folder's path to the clipboard"),
     "quit": ("Quit", "Ctrl+Q", "Close the window; the run stays on disk and can be opened again"),
+    "unmark": ("Unmark neuron", "Esc", "Let the chosen neuron go, which every view marks"),
     "reset_layout": ("Reset layout", "", "Bring every panel back to where it was at first"),
     "keys": ("Keys", "?", "Show the keys"),
 }

@@ -47,7 +47,7 @@ def _curves(plot: TimePlot) -> Rows:
         if curve.line.isVisible():
             low = curve.low if curve.low is not None else [""] * len(curve.x)
             high = curve.high if curve.high is not None else [""] * len(curve.x)
-            rows += [(curve.label, *values) for values in zip(curve.x, curve.y, low, high, strict=True)]
+            rows += [(curve.label, *values) for values in zip(curve.x, curve.y * curve.unit, low, high, strict=True)]
     return rows
 
 

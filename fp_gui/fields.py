@@ -125,11 +125,13 @@ class LineField(Field):
     def value(self) -> object:
         """See :class:`Field`."""
         text = self._edit.text()
+        if self.knob.zero and text.strip() == self.knob.zero:
+            return 0
         return self._value if text == self._shown else read_value(text, self.knob.kind)
 
     def set_value(self, value: object) -> None:
         """See :class:`Field`."""
-        self._show(value, show(value))
+        self._show(value, self.knob.zero if self.knob.zero and value == 0 else show(value))
 
     def set_moving(self, value: object) -> None:
         """The same for a value that changes by itself: no more digits than one can read, though it is kept exactly."""

@@ -42,6 +42,8 @@ def _printable(event: QKeyEvent) -> bool:
 
 
 def _text_keeps(widget: QWidget, event: QKeyEvent) -> bool | None:
+    if event.key() == Qt.Key.Key_Escape:
+        return True  # it puts the old text back
     if event.matches(QKeySequence.StandardKey.Undo) or event.matches(QKeySequence.StandardKey.Redo):
         back = event.matches(QKeySequence.StandardKey.Undo)
         edit = widget.findChild(QLineEdit) if isinstance(widget, QAbstractSpinBox) else widget

@@ -245,8 +245,15 @@ class Form(QWidget):
                 self.schedules.show_curve(path, curve)
             own = path in presets and not (new and not chooses(knob))
             param.show_default(setting_of(self._preset, path) if own else knob.default)
+        self._show_unused(self._next)
         self._show_pending()
         self._tell_about()
+
+    def _show_unused(self, config: Config) -> None:
+        """Grey the knobs that have no effect as ``config`` has the others."""
+        unused = config.unused()
+        for path, param in self.parameters.items():
+            param.show_unused(unused.get(path, ""))
 
     # -- what the user does --------------------------------------------------------------------------------------
 
@@ -268,6 +275,7 @@ class Form(QWidget):
             curve = self._config.schedule.curve(path)
             param.show_value(value_of(self._config, path), False, curve)
             self.schedules.show_curve(path, curve)
+            self._show_unused(self._config)
             self._tell_about()
             if value != old:
                 self.live_edited.emit(path, old, value)

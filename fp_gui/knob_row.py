@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from pyqtgraph.parametertree import Parameter, ParameterItem  # type: ignore[import-untyped]
 from PySide6.QtCore import QPoint, QSize, Qt, Signal
+from PySide6.QtGui import QBrush, QPalette
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QPushButton, QWidget
 
 from engine.config.curves import Curve
@@ -16,15 +17,17 @@ from fp_gui.folding import FoldingLabel
 from fp_gui.theme import restyle
 
 
-def tooltip(knob: KnobInfo, default: object, curve: Curve | None = None) -> str:
-    """What one reads on hovering over a knob that follows ``curve``, if any."""
+def tooltip(knob: KnobInfo, default: object, curve: Curve | None = None, unused: str = "") -> str:
+    """What one reads on hovering over a knob that follows ``curve``, or that ``unused`` decides in its place."""
     plan = f"<br>Right click: {EDIT} a curve over steps" if knob.follows_curves else ""
     if curve is not None:
         plan = f"<br><b>Follows a schedule</b>: {escaped(curve.brief())}. A value typed here ends it."
     unit = f" ({knob.unit})" if knob.unit else ""
+    idle = f"<p><b>Not used now</b>: {unused} decides in its place.</p>" if unused else ""
+    zero = f" 0 reads “{knob.zero}”." if knob.zero else ""
     when = "live: applies between two steps" if knob.live else "restarts: applies with the next reset"
     return (
-        f"<p style='white-space:normal'><b>{knob.path}</b>{unit}<br>{escaped(knob.doc)}</p>"
+        f"<p style='white-space:normal'><b>{knob.path}</b>{unit}<br>{escaped(knob.doc)}{zero}</p>{idle}"
         f"<p>Allowed: {escaped(knob.allowed)}<br>Preset: {escaped(show(default))}<br>{when}{plan}</p>"
     )
 
@@ -111,7 +114,7 @@ class KnobItem(ParameterItem):  # type: ignore[misc]
         """Show again whether the value is the preset's, live or pending."""
         param: KnobParameter = self.param
         knob, pending = param.knob, param.pending
-        self.badge.setText("pending" if pending else "live" if knob.live else "restarts")
+        self.badge.setText("pending" if pending else "unused" if param.unused else "live" if knob.live else "restarts")
         self.badge.setProperty("badge", self.badge.text())
         restyle(self.badge)
         changed = param.setting != param.defaultValue()
@@ -121,7 +124,11 @@ class KnobItem(ParameterItem):  # type: ignore[misc]
         font = self.font(0)
         font.setBold(pending)
         self.setFont(0, font)
-        tip = tooltip(knob, param.defaultValue(), param.curve)
+        muted = self.row.palette().brush(QPalette.ColorGroup.Disabled, QPalette.ColorRole.WindowText)
+        self.setForeground(0, muted if param.unused else QBrush())
+        self.field.control.setProperty("muted", bool(param.unused))
+        restyle(self.field.control)
+        tip = tooltip(knob, param.defaultValue(), param.curve, param.unused)
         for part in (self.field.control, self.badge):
             part.setToolTip(tip)
         self.setToolTip(0, tip)
@@ -186,6 +193,7 @@ class KnobParameter(Parameter):  # type: ignore[misc]
         self.knob = knob
         self.pending = False
         self.curve: Curve | None = None
+        self.unused = ""  # the path of the knob that decides in its place
         self.total, self.step = 1, 0
         super().__init__(name=knob.path, title=knob.name, type="knob", value=value, default=value)
 
@@ -211,6 +219,13 @@ class KnobParameter(Parameter):  # type: ignore[misc]
         self.opts["value"] = value
         for item in items:
             item.valueChanged(self, value)
+
+    def show_unused(self, by: str) -> None:
+        """Whether the knob at the path ``by`` decides in this one's place; empty: none does."""
+        if by != self.unused:
+            self.unused = by
+            for item in list(self.items.keys()):
+                item.refresh()
 
     def show_default(self, value: object) -> None:
         """Make ``value`` the one to go back to."""

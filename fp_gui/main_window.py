@@ -134,7 +134,7 @@ class MainWindow(Shell):
     @Slot(object)
     def _take_view(self, view: View) -> None:
         """Connect a view that was just made, and show it in its panel."""
-        view.neuron_hovered.connect(self._highlight)
+        view.neuron_hovered.connect(self.shelf.hover)
         view.neuron_selected.connect(self.shelf.choose)
         view.command_requested.connect(self.controller.send)
         if isinstance(view, TaskView):
@@ -295,11 +295,6 @@ class MainWindow(Shell):
     @Slot()
     def _show_stats(self) -> None:
         self.status.show_stats(self.controller.stats(), self._playing)
-
-    @Slot(int)
-    def _highlight(self, neuron: int) -> None:
-        for view in self.views:
-            view.highlight(neuron)
 
     # -- files ---------------------------------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ def add_menus(
     view = menu(window, "&View", [*views, None])
     view.addMenu(menu(window, "Panels", (dock.toggleViewAction() for dock in docks)))
     view.addMenu(menu(window, "Theme", actions.themes.values()))
-    view.addAction(actions["reset_layout"])
+    view.addActions([actions["reset_layout"], actions["unmark"]])
     bar = window.menuBar()
     bar.addMenu(menu(window, "&File", (actions[name] if name else None for name in files)))
     bar.addMenu(menu(window, "&Edit", (undo, redo, None, actions["copy_view"])))

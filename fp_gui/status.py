@@ -36,7 +36,9 @@ class StatusBar(QStatusBar):
         self.show_data("")
         self.folder.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.folder.setContentsMargins(6, 0, 6, 0)
-        for widget in (self.phase, self.step, self.progress, self.speed):
+        self.neuron = self._label("The chosen neuron, marked in every view that shows neurons; Esc lets it go")
+        self.neuron.hide()
+        for widget in (self.phase, self.step, self.progress, self.speed, self.neuron):
             self.addWidget(widget)
         for widget in (self.display, self.late, self.device, self.folder):
             self.addPermanentWidget(widget)
@@ -91,12 +93,19 @@ class StatusBar(QStatusBar):
             self._show_phase(objectives[phase].title, phase)
         total = snapshot.config.schedule.total
         by_hand = "" if snapshot.scheduled or snapshot.finished else " · schedule off"
-        self.step.setText(f"step {snapshot.newest:,} of {total:,}{by_hand}".replace(",", "\u2009"))
+        beyond = snapshot.newest - total
+        where = f" of {total:,}" if beyond <= 0 else f" · {beyond:,} after the schedule's end"
+        self.step.setText(f"step {snapshot.newest:,}{where}{by_hand if beyond <= 0 else ''}".replace(",", "\u2009"))
         self.progress.setRange(0, max(1, total))
         self.progress.setValue(min(snapshot.newest, max(1, total)))
         threads = f"{snapshot.threads} thread{'s' if snapshot.threads != 1 else ''}"
         self.device.setText(f"{snapshot.device} · {threads}")
         self.folder.setText(snapshot.folder.name)
+
+    def show_neuron(self, neuron: int) -> None:
+        """Name the chosen neuron; −1 for none."""
+        self.neuron.setText(f"neuron {neuron}" if neuron >= 0 else "")
+        self.neuron.setVisible(neuron >= 0)
 
     def show_stats(self, stats: Stats, playing: bool) -> None:
         """Speed, display share and lateness."""

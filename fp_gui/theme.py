@@ -139,6 +139,8 @@ def stylesheet(theme: Theme) -> str:
     QFrame#pending {{ background: {warn}; border: 1px solid {ORANGE}; border-radius: 5px; }}
     QLabel[muted="true"] {{ color: {theme.muted}; }}
     QLabel[badge="live"] {{ color: {mix(GREEN, theme.text, 0.25)}; }}
+    QLabel[badge="unused"] {{ color: {theme.muted}; font-style: italic; }}
+    QLineEdit[muted="true"] {{ color: {theme.muted}; }}
     QLabel[badge="restarts"] {{ color: {theme.muted}; }}
     QLabel[badge="pending"] {{ color: {mix(ORANGE, theme.text, 0.35)}; font-weight: bold; }}
     QLabel#phase {{ font-weight: bold; padding: 1px 9px; border-radius: 8px; background: {line}; }}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QSettings, Signal
+from PySide6.QtCore import QObject, QSettings, Signal, Slot
 from PySide6.QtWidgets import QWidget
 
 from engine.core.history import Series
@@ -18,6 +18,7 @@ class ViewShelf(QObject):
     """Holds views of ``types``, in display order; most are made late, because most stand behind others at first."""
 
     made = Signal(object)  # View
+    chosen_changed = Signal(int)  # the neuron that is marked everywhere, −1 for none
 
     def __init__(self, types: Sequence[type[View]], settings: QSettings, theme: Theme, parent: QObject) -> None:
         super().__init__(parent)
@@ -26,6 +27,8 @@ class ViewShelf(QObject):
         self._theme = theme
         self._made: dict[str, View] = {}
         self._playing = False
+        self.chosen = -1
+        self._told: dict[str, tuple[str, int]] = {}  # view → its run and the chosen neuron when it was told last
         self._wheel = Wheel(self)
 
     def names(self, kind: str) -> list[str]:
@@ -58,11 +61,30 @@ class ViewShelf(QObject):
         for view in self._made.values():
             view.forget()
 
-    def choose(self, neuron: int) -> None:
-        """A neuron was clicked in one of the views: show it in all that show the run."""
+    @Slot(int)
+    def hover(self, neuron: int) -> None:
+        """A neuron is pointed at in one of the views: mark it in all; −1: none is, so mark the chosen one again."""
         for view in self._made.values():
-            if view.run:
-                view.select(neuron)
+            view.highlight(neuron if neuron >= 0 else self.chosen)
+
+    @Slot(int)
+    def choose(self, neuron: int) -> None:
+        """A neuron was clicked in one of the views: it stays marked in all until another is chosen; −1: none is."""
+        if neuron != self.chosen:
+            self.chosen = neuron
+            self.chosen_changed.emit(neuron)
+        self.follow()
+
+    @Slot()
+    def follow(self) -> None:
+        """Tell the chosen neuron to each view that shows a run and was not told, as one seen for the first time."""
+        for name, view in self._made.items():
+            told, now = self._told.get(name, ("", -1)), (view.run, self.chosen)
+            if not view.run or told == now:
+                continue
+            self._told[name] = now
+            if now[1] >= 0 or told[1] >= 0:
+                view.select(self.chosen)
 
     def set_playing(self, playing: bool) -> None:
         """Training goes on or pauses: for the views that are made, and those to come."""

@@ -69,7 +69,10 @@ def parts_text(parts: Iterable[Part]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A claim with what this run says of it; ``view`` is the view that shows it, ``about`` what it means."""
+    """A claim with what this run says of it.
+
+    ``view`` is the view that shows it, ``beside`` another that shows a part of it, ``about`` what it means.
+    """
 
     id: int
     title: str
@@ -81,6 +84,7 @@ class Claim:
     applies: bool = True  # False where the claim is about another kind of run than this one
     waits: str = ""  # which phase's end it waits for, if it is not decided for that reason
     parts: tuple[Part, ...] = ()
+    beside: str = ""
 
     def record(self) -> dict[str, Any]:
         """The object that ``claims.json`` holds."""
@@ -275,6 +279,7 @@ class Rule:
     decide: Callable[[Facts], Outcome]
     kinds: tuple[str, ...]
     needs: Needs
+    beside: str = ""
 
     def about_runs_of(self, kind: str) -> bool:
         """Whether the rule is for runs of this kind of experiment."""
@@ -286,13 +291,13 @@ rules: Registry[Rule] = Registry("claim", "engine.claims")
 
 
 def claim_rule(
-    id: int, title: str, rule: str, about: str, view: str, *kinds: str, needs: Needs
+    id: int, title: str, rule: str, about: str, view: str, *kinds: str, needs: Needs, beside: str = ""
 ) -> Callable[[Callable[[Facts], Outcome]], None]:
     """Enter a rule for a claim on runs of ``kinds``; on the others, without a rule of its own, it is not measured."""
 
     def add(decide: Callable[[Facts], Outcome]) -> None:
         where = ", ".join(kinds) or "every kind"
-        rules.register(f"{id} on {where}")(Rule(id, title, rule, about, view, decide, kinds, needs))
+        rules.register(f"{id} on {where}")(Rule(id, title, rule, about, view, decide, kinds, needs, beside))
 
     return add
 
@@ -330,7 +335,7 @@ def check(source: FigureSource) -> list[Claim]:
         claims.append(
             Claim(
                 rule.id, rule.title, verdict_of(outcome.holds), rule.rule, found, rule.about, rule.view, here, waits,
-                outcome.parts,
+                outcome.parts, rule.beside,
             )
         )  # fmt: skip
     return claims

@@ -80,6 +80,7 @@ def _dense_weights(facts: Facts) -> Outcome:
     "mixtures",
     SPARSE_CODING,
     needs="adversarial",
+    beside="feature_fates",
 )  # fmt: skip
 def _purification(facts: Facts) -> Outcome:
     pure = (facts.at_clean_end(DENSE_ALIGNMENT), facts.now(DENSE_ALIGNMENT), facts.now(PURITY))

@@ -56,7 +56,9 @@ class Config(Group):
     device: Literal["auto", "cpu", "cuda", "mps"] = knob(
         "auto", "Where the tensors live; auto takes cuda, then mps, then cpu."
     )
-    threads: int = knob(0, "CPU threads of the training thread; 0 chooses.", low=0, high=256, unit="threads")
+    threads: int = knob(
+        0, "CPU threads of the training thread; 0 chooses.", low=0, high=256, unit="threads", zero="auto"
+    )
     world: World
     model: Model
     training: Training = Field(default_factory=Training)
@@ -93,11 +95,35 @@ class Config(Group):
         """World and network in words, for captions."""
         raise NotImplementedError
 
+    def unused(self) -> dict[str, str]:
+        """Knobs that have no effect as the others are set: path → the path of the knob that decides in their place."""
+        return {}
+
+    def in_force(self, moment: Moment) -> dict[str, float]:
+        """What the step at ``moment`` uses where that is not simply the knob's value: by the knob's path.
+
+        ``self`` is the config of that moment, its curves followed by :func:`at_step`.
+        """
+        return {}
+
     def expect(self, kind: type[C], refusal: str) -> C:
         """This config as one of ``kind``; else :class:`ConfigError`, ``refusal`` saying what was needed."""
         if self.kind != kind.kind:
             raise ConfigError(f"{refusal}; world.name of this run is {self.world.name!r}")
         return cast(C, self)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A step about to be taken, after ``step`` others: its objective ``phase`` came into force after ``start`` steps.
+
+    ``redrawn``: a layer was drawn again before, and trains alone.
+    """
+
+    step: int
+    phase: str
+    start: int = 0
+    redrawn: bool = False
 
 
 kinds: Registry[type[Config]] = Registry("kind of experiment", "engine.theory.config", "engine.images.config")
@@ -123,7 +149,8 @@ class KnobInfo:
 
     ``path`` is its full name (``attack.tau``); ``kind`` one of ``int``, ``float``, ``bool``, ``choice``, ``text``, or
     ``curve`` for the curve of a knob (:mod:`engine.config.curves`), which is no knob of the form's own;
-    ``choices`` is filled for ``choice`` only; ``low`` and ``high`` are inclusive or None.
+    ``choices`` is filled for ``choice`` only; ``low`` and ``high`` are inclusive or None; ``zero`` is a word for what 0
+    means, if that is no number of the others' kind.
     """
 
     path: str
@@ -137,6 +164,7 @@ class KnobInfo:
     unit: str
     doc: str
     live: bool
+    zero: str = ""
 
     def expect_live(self) -> None:
         """Raise :class:`ConfigError` unless the knob may change while a run trains."""
@@ -205,6 +233,7 @@ def _info(field: FieldInfo, path: str, group: str, name: str) -> KnobInfo:
     return KnobInfo(
         path=path, group=group, name=name, kind=kind, default=field.default, low=low, high=high, choices=choices,
         unit=str(extra.get("unit", "")), doc=field.description or "", live=bool(extra.get("live", False)),
+        zero=str(extra.get("zero", "")),
     )  # fmt: skip
 
 

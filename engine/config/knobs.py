@@ -45,15 +45,19 @@ def knob(
     unit: str = "",
     live: bool = False,
     alias: str | None = None,
+    zero: str = "",
 ) -> Any:
-    """Declare a knob. ``low`` and ``high`` are inclusive; ``doc`` may hold the formula it enters."""
+    """Declare a knob. ``low`` and ``high`` are inclusive; ``doc`` may hold the formula it enters.
+
+    ``zero`` is what 0 means in a word where it is no number of the others' kind, e.g. ``all``.
+    """
     return Field(
         default=default,
         ge=low,
         le=high,
         description=doc,
         alias=alias,
-        json_schema_extra={"unit": unit, "live": live},
+        json_schema_extra={"unit": unit, "live": live, "zero": zero},
     )
 
 
@@ -132,6 +136,7 @@ class LowRankKnobs(Group):
         low=0,
         high=4096,
         live=True,
+        zero="full",
     )
 
 

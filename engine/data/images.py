@@ -33,7 +33,7 @@ class ImageWorld(World):
 
     train_size: int = knob(
         0, "Training images, the same number of each class, chosen by the seed; 0: all.", low=0, high=2_000_000,
-        unit="images",
+        unit="images", zero="all",
     )  # fmt: skip
 
 

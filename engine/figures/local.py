@@ -114,11 +114,11 @@ class LocalFigure(FigureData):
             rest, pure = scaled(each)
             look = LAYER_LOOKS[i % len(LAYER_LOOKS)]
             axes.plot(
-                rest, pure, ls="", marker=MARKERS[look.marker], ms=2.2, color=look.light, mew=0, alpha=0.7,
+                pure, rest, ls="", marker=MARKERS[look.marker], ms=2.2, color=look.light, mew=0, alpha=0.7,
                 label=each.name,
             )  # fmt: skip
             top = max(top, *rest.tolist(), *pure.tolist(), 0.0)
-        diagonal(axes, top, "‖w − βw′‖ / mean ‖w‖", "‖βw′‖ / mean ‖w‖")
+        diagonal(axes, top, "kept ‖βw′‖ / mean ‖w‖", "dropped ‖w − βw′‖ / mean ‖w‖")
 
 
 def scaled(layer: LocalLayer) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], ...]:
@@ -190,7 +190,7 @@ def _caption(store: Store, checkpoint: Checkpoint, study: LocalResult) -> str:
             "Local purification: from the weights at the end of clean training one layer is drawn again (w⁰) and "
             "trained alone, clean (w), then adversarially (w′), all others frozen. First panel: mean cosines over "
             "alive units. Second: accuracy of the whole network before and after the adversarial phase, bars 95% "
-            "intervals. Third: alive units, in units of the layer's mean ‖w‖; above the dotted line more of w is kept "
+            "intervals. Third: alive units, in units of the layer's mean ‖w‖; below the dotted line more of w is kept "
             "than dropped.",
             f"{steps}.",
             f"Protocol: {study.protocol}; from the clean weights of step {study.clean_step}.",

@@ -114,10 +114,8 @@ class RaceFigure(FigureData):
         axes.set_axisbelow(True)
 
     def _curves(self, axes: Axes) -> None:
-        best = {name: entry.trained_by for name, entry in self.race.best().items()}
-        for curve in self.race.curves:
-            if best.get(curve.name, curve.objective) == curve.objective:
-                self._line(axes, curve.name, curve.steps, curve.robust)
+        for curve in self.race.shown_curves():
+            self._line(axes, curve.name, curve.steps, curve.robust)
         axes.axhline(self.race.network.robust, color=VIEW.looks["network"].light, lw=0.7, ls=":", zorder=0)
         axes.set_xlabel("training step of the baseline")
         unit_axis(axes, "robust accuracy")
@@ -205,6 +203,7 @@ class RaceDrawer(Drawer):
             parts.append("The NTK of now has the trained network's gates, so its features are learned.")
         if race.curves:
             parts.append("Second panel: the baselines over their training steps, the network's accuracy dotted.")
+            parts.append(race.curves_note())
         if race.swept():
             scaled = race.scaling()
             parts.append(f"Last panel: the same race in worlds of other dimension d{f' ({scaled})' if scaled else ''}.")

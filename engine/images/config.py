@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from engine.config.experiment import IMAGES, Config, kinds
+from engine.config.experiment import IMAGES, Config, Moment, kinds
 from engine.config.knobs import Evaluation, Group, LowRankKnobs, Training, knob
 from engine.data.images import ImageWorld, sources
 from engine.models.base import networks
 
 if TYPE_CHECKING:
     import torch
+
+PEAK = 0.3  # share of a phase at which the one-cycle rate is highest
+AFTER = 0.1  # rate behind a phase's end, in units of training.lr
 
 
 class ImageTraining(Training):
@@ -35,6 +39,17 @@ class ImageTraining(Training):
     )  # fmt: skip
     bf16: bool = knob(False, "Compute in bfloat16 where the device is cuda (autocast); elsewhere without effect.")
     channels_last: bool = knob(True, "Keep images and kernels in channels-last memory order; it is usually faster.")
+
+
+def rate(knobs: ImageTraining, share: float) -> float:
+    """The learning rate where ``share`` of a phase is done; a phase that goes on beyond its end has ``AFTER`` · lr."""
+    if share >= 1:
+        return AFTER * knobs.lr
+    if knobs.lr_schedule == "one_cycle":
+        return knobs.lr * (share / PEAK if share < PEAK else (1 - share) / (1 - PEAK))
+    if knobs.lr_schedule == "cosine":
+        return knobs.lr * 0.5 * (1 + math.cos(share * math.pi))
+    return knobs.lr
 
 
 class LayerLowRank(LowRankKnobs):
@@ -105,6 +120,23 @@ class ImageConfig(Config):
             "world": {name: sources[name].knobs for name in sources},
             "model": {name: networks[name].knobs for name in networks},
         }
+
+    def phase_share(self, moment: Moment) -> float:
+        """How much of the phase is done; a phase that trains one layer begins where that was drawn again."""
+        schedule, local = self.schedule, self.local
+        clean = moment.phase == "clean"
+        length = schedule.clean_steps if clean else schedule.second_steps
+        if schedule.second == "clean":
+            length = schedule.total  # one long clean phase
+        if clean and local.layer and moment.start <= local.redraw_at:
+            length = local.redraw_at - moment.start
+        if clean and moment.redrawn:
+            length = schedule.clean_steps - local.redraw_at
+        return (moment.step - moment.start) / length if length > 0 else 1.0
+
+    def in_force(self, moment: Moment) -> dict[str, float]:
+        """The learning rate where the schedule of the phase has come to."""
+        return {"training.lr": rate(self.training, self.phase_share(moment))}
 
     def describe(self) -> str:
         """Data and network in words, for captions."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.config.experiment import from_dict, resolve, to_dict, with_value
+from engine.config.experiment import Moment, from_dict, resolve, to_dict, with_value
 from engine.core.arrays import frozen
 from engine.core.generators import number
 from engine.data.images import HeldOutImages
@@ -97,19 +97,8 @@ class ImageSession(ImageMoment, Session):
         if local.layer and not self.redrawn and self.phase == "clean" and self.steps_done >= local.redraw_at:
             self._redraw()
         seed = number(self.config.seed, f"dropout {self.steps_done}")
-        self._trainer.step(self.config, self.phase, self._share(), seed, loss, accuracy)
-
-    def _share(self) -> float:
-        """How much of the phase is done; a phase that trains one layer begins where that was drawn again."""
-        schedule, local = self.config.schedule, self.config.local
-        length = schedule.clean_steps if self.phase == "clean" else schedule.second_steps
-        if schedule.second == "clean":
-            length = schedule.total  # one long clean phase
-        if self.phase == "clean" and local.layer and self.phase_start <= local.redraw_at:
-            length = local.redraw_at - self.phase_start
-        if self.phase == "clean" and self.redrawn:
-            length = schedule.clean_steps - local.redraw_at
-        return (self.steps_done - self.phase_start) / length if length > 0 else 1.0
+        moment = Moment(self.steps_done, self.phase, self.phase_start, self.redrawn)
+        self._trainer.step(self.config, self.phase, self.config.phase_share(moment), seed, loss, accuracy)
 
     def _redraw(self) -> None:
         """Local purification begins: one layer from a new start, the others as they are now (SPEC.md section 8)."""

@@ -18,26 +18,12 @@ from engine.core.generators import number
 from engine.core.quoting import quote
 from engine.data.augment import ImageStream
 from engine.data.images import BOX, Images
-from engine.images.config import ImageConfig, ImageTraining, in_memory_order
+from engine.images.config import ImageConfig, ImageTraining, in_memory_order, rate
 from engine.images.data import describe
 from engine.models.base import DataFacts
 from engine.models.classifier import ImageClassifier
 from engine.models.layers import Layer, build, drawn, layers
 from engine.models.low_rank import Factors
-
-PEAK = 0.3  # share of a phase at which the one-cycle rate is highest
-AFTER = 0.1  # rate behind a phase's end, in units of training.lr
-
-
-def rate(knobs: ImageTraining, share: float) -> float:
-    """The learning rate where ``share`` of a phase is done; a phase that goes on beyond its end has ``AFTER`` · lr."""
-    if share >= 1:
-        return AFTER * knobs.lr
-    if knobs.lr_schedule == "one_cycle":
-        return knobs.lr * (share / PEAK if share < PEAK else (1 - share) / (1 - PEAK))
-    if knobs.lr_schedule == "cosine":
-        return knobs.lr * 0.5 * (1 + float(torch.cos(torch.tensor(share * torch.pi))))
-    return knobs.lr
 
 
 def start(config: ImageConfig, data: Images | DataFacts, device: torch.device) -> nn.Module:

@@ -43,7 +43,17 @@ class Event:
             return f"{path}: schedule {read_curve(path, json.loads(self.new)).brief()}"
         if self.name == BRANCH:
             return f"branched from {self.new}"
+        if self.name == "checkpoint":
+            return "checkpoint saved"
         return f"{self.name} {self.old} → {self.new}" if self.old or self.new else self.name
+
+    @property
+    def brief(self) -> str:
+        """The same in a word or two, to stand beside its mark, e.g. ``tau 0.3``, ``saved``."""
+        knob = self.name.rpartition(".")[2]
+        if self.name.startswith(PREFIX):
+            return f"{knob} by schedule" if self.new != str(None) else f"{knob} by hand"
+        return {"checkpoint": "saved", "phase": "switched"}.get(self.name, f"{knob} {self.new}".rstrip())
 
     @classmethod
     def now(cls, step: int, name: str, old: str, new: str) -> Event:

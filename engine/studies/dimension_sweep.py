@@ -25,10 +25,10 @@ from engine.studies.baseline_training import (
     draw_world,
     run_baselines,
 )
-from engine.theory.config import SparseCodingConfig, sparse_coding
+from engine.theory.config import SparseCodingConfig, bias_at, sparse_coding
 from engine.theory.evaluation import HeldOut
 from engine.theory.layout import GENERATORS
-from engine.theory.training import Trainer, bias_at, initial_weight
+from engine.theory.training import Trainer, initial_weight
 
 SLICE = 4  # training steps of the network in one slice
 

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.core import metrics
-from engine.core.results import LayerInfo, Principle1
+from engine.core.results import Principle1
 from engine.core.slices import Progress
 from engine.images.training import ImageTrainer
 from engine.models.layers import Layer, layer, redraw
 from engine.probes import principle1
 from engine.probes.robustness import Measured
 from engine.studies.clean_end import CleanEnd, Stages, steps_of
+from engine.studies.layer_ends import default_layers
 
 NAME = "local purification"  # of the random generators: every layer sees the same batches
 
@@ -39,13 +40,6 @@ class LayerAlone:
         """Cosines (means over alive units) and share, by the names of :data:`metrics.LAYER_PRINCIPLE1`."""
         found = principle1.scalars(self.units)
         return {short: found[name] for short, name in zip(metrics.LAYER_PRINCIPLE1, metrics.PRINCIPLE1, strict=True)}
-
-
-def default_layers(infos: Sequence[LayerInfo]) -> tuple[str, ...]:
-    """One early and one deep layer: the first and the last convolution; without any, the first layer of all."""
-    convolutions = [info.name for info in infos if info.kind == "conv"]
-    ends = (convolutions[0], convolutions[-1]) if convolutions else (infos[0].name,)
-    return tuple(dict.fromkeys(ends))
 
 
 def train_layers(

@@ -22,8 +22,8 @@ from engine.run.store import Store
 from engine.run.timeline import Span, phases
 from engine.studies.clean_end import CleanEnd, Stages, clean_end_of, protocols
 from engine.studies.other_seed import other_image_nets, other_theory_nets
+from engine.theory.config import bias_at
 from engine.theory.loading import TheoryNetwork
-from engine.theory.training import bias_at
 
 HIGHEST_SEED = 2**31 - 1
 MEASURING = "attacking every net, measuring all"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from engine.config.experiment import SPARSE_CODING, Config, kinds
+from engine.config.experiment import SPARSE_CODING, Config, Moment, kinds
 from engine.config.knobs import Evaluation, Group, Model, Training, knob
 from engine.core.arrays import picture_side
 from engine.data.sparse_coding import OVERCOMPLETE, SparseCodingWorld
@@ -26,11 +27,11 @@ class SymmetricReluModel(Model):
     )
     rho_per_bias: float = knob(
         0.0, "The same noise as a multiple of the bias, sigma_rho = rho_per_bias · b; 0: as sigma_rho says.",
-        low=0, high=10, live=True,
+        low=0, high=10, live=True, zero="off",
     )  # fmt: skip
     bias: float = knob(
         0.0, "Bias b of every neuron, by hand or by a curve over steps; 0: the ramp of b_end and bias_ramp.",
-        low=0, high=5, live=True,
+        low=0, high=5, live=True, zero="ramp",
     )  # fmt: skip
     b_end: float = knob(
         0.3, "Bias at the end of its ramp; it starts at sigma_0·√(2 ln d) and grows linearly.", low=0, high=5, live=True
@@ -55,7 +56,7 @@ class CertifiedEvaluation(Evaluation):
 
     certify_every: int = knob(
         1000, "Certified accuracy at tau every this many steps, and in reports; 0 never.", low=0, high=100_000,
-        unit="steps", live=True,
+        unit="steps", live=True, zero="never",
     )  # fmt: skip
 
 
@@ -96,6 +97,23 @@ class SparseCodingConfig(Config):
         """One world, one network."""
         return {"world": {"sparse_coding": SparseCodingWorld}, "model": {"symmetric_relu": SymmetricReluModel}}
 
+    def unused(self) -> dict[str, str]:
+        """The ramp of a bias that is given by hand or by a curve, and noise that is given by the bias."""
+        model = self.model
+        curve = self.schedule.curve("model.bias")
+        found: dict[str, str] = {}
+        if model.bias if curve is None else all(value for _, value in curve.points):
+            found |= dict.fromkeys(("model.b_end", "model.bias_ramp"), "model.bias")
+        follows = self.schedule.curve("model.rho_per_bias")
+        if model.rho_per_bias if follows is None else all(value for _, value in follows.points):
+            found["model.sigma_rho"] = "model.rho_per_bias"
+        return found
+
+    def in_force(self, moment: Moment) -> dict[str, float]:
+        """The learning rate as it is, and the bias and the noise, which may follow from other knobs."""
+        bias = bias_at(self, moment.step)
+        return {"training.lr": self.training.lr, "model.bias": bias, "model.sigma_rho": noise_of(self.model, bias)}
+
     def describe(self) -> str:
         """World and network in words, for captions."""
         world = self.world
@@ -106,6 +124,23 @@ class SparseCodingConfig(Config):
             f"Sparse-coding world ({dictionary} dictionary{size}, d = {world.d}, k = {world.k:g}{spread}), "
             f"symmetric ReLU network with m = {self.model.m} neurons"
         )
+
+
+def bias_at(config: SparseCodingConfig, step: int) -> float:
+    """The bias b in the step after ``step`` steps (SPEC.md section 2): by its curve, by hand, or by the ramp."""
+    model, schedule = config.model, config.schedule
+    curve = schedule.curve("model.bias")
+    given = model.bias if curve is None else curve.at(step)
+    if given:
+        return given
+    first = model.sigma_0 * math.sqrt(2 * math.log(config.world.d))
+    ramp = model.bias_ramp * schedule.clean_steps
+    return first + (model.b_end - first) * (min(1.0, step / ramp) if ramp else 1.0)
+
+
+def noise_of(model: SymmetricReluModel, bias: float) -> float:
+    """The standard deviation of the pre-activation noise ρ at this bias."""
+    return model.rho_per_bias * bias or model.sigma_rho
 
 
 def sparse_coding(config: Config, what: str) -> SparseCodingConfig:

@@ -9,9 +9,8 @@ from torch import Tensor
 from engine.data.sparse_stream import SparseCoding
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.run.moment import Moment
-from engine.theory.config import SparseCodingConfig
+from engine.theory.config import SparseCodingConfig, bias_at
 from engine.theory.evaluation import HeldOut
-from engine.theory.training import bias_at
 
 
 class TheoryMoment(Moment):

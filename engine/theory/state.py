@@ -13,9 +13,8 @@ from engine.core.arrays import frozen
 from engine.models.low_rank import Factors
 from engine.run.state import Arrays, tensor
 from engine.run.store import Checkpoint
-from engine.theory.config import sparse_coding
+from engine.theory.config import bias_at, sparse_coding
 from engine.theory.evaluation import Request
-from engine.theory.training import bias_at
 
 
 def pack_requests(requests: Iterable[Request]) -> tuple[Arrays, list[dict[str, Any]]]:

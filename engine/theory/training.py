@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Mapping
 
 import torch
@@ -15,20 +14,8 @@ from engine.core.generators import seeded
 from engine.data.sparse_stream import SparseCoding, Stream
 from engine.models.low_rank import Factors
 from engine.models.symmetric_relu import NoisyRelu, Partner, SymmetricRelu
-from engine.theory.config import SparseCodingConfig
+from engine.theory.config import SparseCodingConfig, bias_at, noise_of
 from engine.theory.layout import GENERATORS
-
-
-def bias_at(config: SparseCodingConfig, step: int) -> float:
-    """The bias b in the step after ``step`` steps (SPEC.md section 2): by its curve, by hand, or by the ramp."""
-    model, schedule = config.model, config.schedule
-    curve = schedule.curve("model.bias")
-    given = model.bias if curve is None else curve.at(step)
-    if given:
-        return given
-    first = model.sigma_0 * math.sqrt(2 * math.log(config.world.d))
-    ramp = model.bias_ramp * schedule.clean_steps
-    return first + (model.b_end - first) * (min(1.0, step / ramp) if ramp else 1.0)
 
 
 def initial_weight(config: SparseCodingConfig, seed: int) -> Tensor:
@@ -66,7 +53,7 @@ class Trainer:
         x, y = self._x, self._y
         self.model.bias = bias_at(config, steps_done)
         self.stream.fill(x, y, config.world.sigma_x)
-        rho = config.model.rho_per_bias * self.model.bias or config.model.sigma_rho
+        rho = noise_of(config.model, self.model.bias)
         self._noisy.draw(n, rho, self.generators["rho"])
         kind = objectives[objective]
         loss = kind.pair_loss(config)

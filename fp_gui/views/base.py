@@ -89,7 +89,7 @@ class View(QWidget):
         """Mark one neuron, because it is hovered here or in another view; −1 unmarks."""
 
     def select(self, neuron: int) -> None:
-        """One neuron was clicked, here or in another view."""
+        """One neuron was clicked, here or in another view, and stays marked; −1: none is chosen any more."""
         self.highlight(neuron)
 
     def set_theme(self, theme: Theme) -> None:

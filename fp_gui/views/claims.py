@@ -158,8 +158,9 @@ class Card(QFrame):
         self.ask.setCheckable(True)
         self.ask.setToolTip("Say in a sentence what the claim means")
         self.ask.toggled.connect(self.about.setVisible)
-        self.show_button = QPushButton("Show")
+        self.show_button, self.beside_button = QPushButton("Show"), QPushButton()
         self.show_button.clicked.connect(self._press)
+        self.beside_button.clicked.connect(self._press_beside)
         top = QHBoxLayout()
         top.setSpacing(8)
         top.addWidget(self.number, 0, Qt.AlignmentFlag.AlignTop)
@@ -168,7 +169,8 @@ class Card(QFrame):
         foot = QHBoxLayout()
         foot.addWidget(self.rule, 1)
         foot.addWidget(self.ask, 0, Qt.AlignmentFlag.AlignBottom)
-        foot.addWidget(self.show_button, 0, Qt.AlignmentFlag.AlignBottom)
+        for button in (self.show_button, self.beside_button):
+            foot.addWidget(button, 0, Qt.AlignmentFlag.AlignBottom)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(10, 8, 10, 8)
         layout.setSpacing(4)
@@ -182,6 +184,11 @@ class Card(QFrame):
     def _press(self) -> None:
         if self.shown is not None:
             self.show_pressed.emit(self.shown.claim.view)
+
+    @Slot()
+    def _press_beside(self) -> None:
+        if self.shown is not None:
+            self.show_pressed.emit(self.shown.claim.beside)
 
     def set_shown(self, shown: Shown) -> None:
         """Show a claim; nothing is done if it is as before."""
@@ -205,6 +212,10 @@ class Card(QFrame):
         self.show_button.setEnabled(claim.applies)
         self.show_button.setToolTip(f"Bring the {claim.view.replace('_', ' ').capitalize()} view, which shows it")
         self.show_button.setAccessibleName(f"Show claim {claim.id} in {claim.view}")
+        self.beside_button.setVisible(bool(claim.beside))
+        if claim.beside:
+            self.beside_button.setText(f"Show {views[claim.beside].title}")
+            self.beside_button.setToolTip(f"Bring the {views[claim.beside].title} view, which shows a part of it")
         self._paint()
 
     def set_theme(self, theme: Theme) -> None:

@@ -31,14 +31,15 @@ from engine.run.snapshot import Event
 from engine.run.timeline import Knot, Span, knots, plans
 from fp_gui.folding import FoldingLabel
 from fp_gui.theme import LIGHT, Theme
+from fp_gui.views.event_marks import KEY, SHOWN, EventMarks
 from fp_gui.views.inherited import Inherited
 from fp_gui.views.plots import NONE, SYMBOLS, Floats, add_items, colour_of, new_plot, pen_of, theme_plot, translucent
 from fp_gui.views.widgets import tint
 
 # Painting a band costs far more than computing it: an outline of many spikes is slow to fill.
-CURVE_POINTS, BAND_POINTS, MARKS, EVENTS = 2000, 160, 10, 500
+CURVE_POINTS, BAND_POINTS, MARKS = 2000, 160, 10
 NAME_WIDTH = 90  # pixels a phase must be wide to carry its name
-HINT = "Hover for values · a click looks at that step · wheel zooms time, drag pans, double-click shows all"
+HINT = "Hover for values · a click looks at that step · wheel zooms time, drag pans, double-click shows all\n" + KEY
 
 
 def event_text(event: Event) -> str:
@@ -92,6 +93,7 @@ class TimeCurve:
     y: Floats = field(default_factory=lambda: NONE)
     low: Floats | None = None
     high: Floats | None = None
+    unit: float = 1.0  # what 1 on the axis means of the quantity, where curves of several share an axis
 
 
 class TimePlot(QWidget):
@@ -128,13 +130,13 @@ class TimePlot(QWidget):
         self.knots: tuple[Knot, ...] = ()  # of the knobs that follow a curve, those to come as well
         self._planned: object = None  # the curves that the knots are of
         self._step = 0
-        self.ticks = pg.PlotCurveItem(connect="pairs")
+        self.marks = EventMarks(self.plot)
         self.stars = pg.ScatterPlotItem(symbol=SYMBOLS[KNOT_LOOK.marker], size=11)
         self.cross = pg.InfiniteLine(angle=90)
         self.cross.hide()
         self.looked = pg.InfiniteLine(angle=90)
         self.looked.hide()
-        add_items(self.plot, (self.ticks, self.stars, self.looked, self.cross))
+        add_items(self.plot, (self.stars, self.looked, self.cross))
         self.inherited = Inherited(self.plot)
         self._origin: Origin | None = None
         self.y_range = (0.0, 1.0)
@@ -168,10 +170,12 @@ class TimePlot(QWidget):
         self._colour(curve)
 
     def set_curve(
-        self, key: str, x: ArrayLike, y: ArrayLike, low: ArrayLike | None = None, high: ArrayLike | None = None
-    ) -> None:
-        """Give a curve its raw points, and a band around it."""
+        self, key: str, x: ArrayLike, y: ArrayLike, low: ArrayLike | None = None, high: ArrayLike | None = None,
+        unit: float = 1.0,
+    ) -> None:  # fmt: skip
+        """Give a curve its raw points, and a band around it; told are the values times ``unit``."""
         curve = self.curves[key]
+        curve.unit = unit
         curve.x, curve.y = np.asarray(x, np.float64), np.asarray(y, np.float64)
         curve.low = None if low is None else np.asarray(low, np.float64)
         curve.high = None if high is None else np.asarray(high, np.float64)
@@ -260,7 +264,7 @@ class TimePlot(QWidget):
         self.theme = theme
         theme_plot(self.plot, theme)
         self.inherited.set_theme(theme)
-        self.ticks.setPen(pg.mkPen(theme.text, width=1))
+        self.marks.set_theme(theme)
         self.stars.setPen(pg.mkPen(colour_of(KNOT_LOOK, theme), width=1.5))
         self.stars.setBrush(pg.mkBrush(theme.base))
         self.cross.setPen(pg.mkPen(theme.muted, width=1))
@@ -276,7 +280,8 @@ class TimePlot(QWidget):
         for curve in self.curves.values():
             if len(curve.x) and curve.line.isVisible():
                 i = int(np.abs(curve.x - step).argmin())
-                text = f"{curve.label} {curve.y[i]:.3f}"
+                value = curve.y[i] * curve.unit
+                text = f"{curve.label} {value:.3f}" if curve.unit == 1.0 else f"{curve.label} {value:.4g}"
                 if curve.low is not None and curve.high is not None:
                     text += f" [{curve.low[i]:.3f}, {curve.high[i]:.3f}]"
                 found.append(text)
@@ -326,6 +331,7 @@ class TimePlot(QWidget):
     def _redraw(self) -> None:
         for curve in self.curves.values():
             self._draw(curve)
+        self.marks.place_names()
 
     def _draw_time(self) -> None:
         low, high = self.y_range
@@ -348,8 +354,7 @@ class TimePlot(QWidget):
             if (p.end - p.start) / max(self.x_end, 1.0) * self.plot.width() > NAME_WIDTH  # else names would overlap
         ]
         self.plot.getPlotItem().getAxis("top").setTicks([names])
-        at = np.array([e.step for e in self.events[-EVENTS:]], float)
-        self.ticks.setData(np.repeat(at, 2), np.tile([low, low + 0.06 * span], len(at)))
+        self.marks.show(self.events, low, high)
         bends = np.array(sorted({knot.step for knot in self.knots}), float)
         self.stars.setData(bends, np.full(len(bends), low + KNOT_PLACE * span))
         self.inherited.show(self._origin, self.y_range, self.x_end)
@@ -362,7 +367,7 @@ class TimePlot(QWidget):
         self.cross.show()
         self.readout.setText(f"step {max(0, round(step)):,}: " + " · ".join(self.values_at(step)))
         near = self.box.viewPixelSize()[0] * 5
-        texts = [event_text(e) for e in self.events[-EVENTS:] if abs(e.step - step) <= near]
+        texts = [event_text(e) for e in self.events[-SHOWN:] if abs(e.step - step) <= near]
         texts += [knot_text(knot, self._step) for knot in self.knots if abs(knot.step - step) <= near]
         told = "\n".join(texts[-12:])
         self.plot.setToolTip(told or HINT)  # what Qt shows once the mouse rests

@@ -108,6 +108,12 @@ class ProbabilityBars(QWidget):
         """May be narrow, not low."""
         return QSize(60, self.sizeHint().height())
 
+    def fitted_title(self) -> str:
+        """The title with what the mark means, as far as there is room: never the mark without its meaning."""
+        whole = f"Classes of {self.title}; ✓ marks the true one"
+        shorter = (whole, f"{self.title}; ✓ true class", self.title)
+        return next((t for t in shorter if self.fontMetrics().horizontalAdvance(t) <= self.width()), self.title)
+
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the rows: name, bar, number; the true class bold and marked."""
         painter = QPainter(self)
@@ -117,9 +123,7 @@ class ProbabilityBars(QWidget):
         painter.setPen(text)
         left, number = Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignRight
         middle = Qt.AlignmentFlag.AlignVCenter
-        whole = f"{self.title} · ✓ true class"
-        title = whole if metrics.horizontalAdvance(whole) <= self.width() else self.title
-        painter.drawText(QRectF(0, 0, self.width(), height), left | middle, title)
+        painter.drawText(QRectF(0, 0, self.width(), height), left | middle, self.fitted_title())
         dark = theme is not None and theme.dark
         digits = metrics.horizontalAdvance("0.000") + 4
         names = min(

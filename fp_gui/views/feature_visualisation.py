@@ -76,7 +76,7 @@ class FeatureControls(QWidget):
         self.steps.setValue(NOTHING.steps)
         self.steps.setToolTip(options["steps"].doc)
         self.steps.setAccessibleName("Steps")
-        self.start = QPushButton("Start")
+        self.start = QPushButton("Make pictures")
         self.start.setToolTip(
             "Make the pictures beside training, as time allows. They are renewed while training goes on."
         )

@@ -303,6 +303,16 @@ class FiltersView(GalleryView[PictureGallery]):
         if self.linked:
             self.neuron_selected.emit(unit)
 
+    def select(self, neuron: int) -> None:
+        """Keep a unit of the first layer framed and in sight, because it was clicked in another view."""
+        if not self.linked or (self.facts is not None and neuron >= len(self.facts.norms["now"])):
+            return
+        if neuron != self._selected:
+            self._selected = neuron
+            self.keep_in_sight()
+            self.redraw()
+        self.mark(neuron)
+
     def set_theme(self, theme: Theme) -> None:
         """Recolour pictures and the message of the controls, too."""
         super().set_theme(theme)

@@ -52,7 +52,7 @@ class GalleryView(View, Generic[G]):
         self._sizes: dict[tuple[str, str], tuple[FloatArray, IntArray, float]] = {}
         self._kept: tuple[FloatArray | None, ...] = ()
         self._drawn: tuple[object, ...] = ()
-        self._neuron = -1
+        self._neuron = self._under = -1  # that is marked; that is under the mouse
 
     def connect_all(self) -> None:
         """Connect controls and galleries; call it when all of them are there."""
@@ -71,7 +71,7 @@ class GalleryView(View, Generic[G]):
         self._sizes.clear()
         self._kept, self._drawn = (), ()
         self.order = np.empty(0, np.int64)
-        self._neuron = -1
+        self._neuron = self._under = -1
         self.resort.setEnabled(False)
         for gallery, title in zip(self.galleries, MOMENTS.values(), strict=True):
             gallery.forget()
@@ -240,7 +240,8 @@ class GalleryView(View, Generic[G]):
         raise NotImplementedError
 
     def _hover(self, unit: int) -> None:
-        if unit != self._neuron:
+        if unit != self._under:
+            self._under = unit
             self.mark(unit)
             if self.linked:
                 self.neuron_hovered.emit(unit)

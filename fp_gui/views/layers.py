@@ -33,7 +33,7 @@ TERMS = (
     "w⁰, w, w′: a unit's weights at the start, after clean training, now; a kernel is one row.\n"
     "Markers: the median over the units alive after clean training; bars: from the 10% to the 90% quantile.\n"
     "β w′ with β = ⟨w,w′⟩/‖w′‖² is the part of w that w′ explains; v = w − βw′ is the rest, the mixture.\n"
-    "Below the diagonal ‖βw′‖ > ‖v‖: more of w stays than was taken away.\n"
+    "Below the diagonal ‖βw′‖ > ‖v‖: more of w is kept than was dropped.\n"
     "Active: the share of a layer's outputs that are above zero."
 )
 
@@ -77,7 +77,7 @@ class LayersView(View):
         self.swatches = {key: QLabel() for key in COSINE_LOOKS}
         self.legend = {key: line(look.label, wrap=False) for key, look in COSINE_LOOKS.items()}
         self.readout = line()
-        self.scatter = UnitScatter("‖βw′‖, what stays of w", "‖v‖, the rest", VIEW.looks["now"])
+        self.scatter = UnitScatter("‖βw′‖, kept of w", "‖v‖ = ‖w − βw′‖, dropped", VIEW.looks["now"])
         self.scatter.setToolTip(TERMS)
         self.diagonal = pg.PlotCurveItem()
         self.diagonal.setZValue(-1)

@@ -14,6 +14,7 @@ from engine.figures.declare import ACCURACY_LOOKS, COSINE_LOOKS, ViewDeclaration
 from engine.figures.local import LAYER_LOOKS, VIEW, scaled
 from engine.run.snapshot import Snapshot
 from engine.studies.base import Interval
+from engine.studies.layer_ends import default_layers
 from engine.studies.questions.local import LocalLayer, LocalResult, LocalStudy
 from fp_gui.tasks import Task
 from fp_gui.views.base import views
@@ -32,6 +33,7 @@ from fp_gui.views.study_view import (
 from fp_gui.views.widgets import line
 
 RUN = Task("local", "Purify single layers")
+EITHER = "an early and a deep layer"  # until it is known which the network has
 ENDS, ALL = "", "*"  # choices beside the layers' names; a star is in no name
 EMPTY = (
     "No layer of this run was trained alone yet.\n“Purify single layers” draws a layer again and freezes all others as "
@@ -62,7 +64,7 @@ class LocalView(StudyView[LocalResult]):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.layer = study_layers(
-            {ENDS: "first and last convolution", ALL: "all layers (slow)"},
+            {ENDS: EITHER, ALL: "all layers (slow)"},
             "Layers to purify. Each is drawn again and trained alone; a network without convolutions: its first layer.",
         )
         self.clean_steps = steps_box("half the run's", "Clean steps. How long the layer is trained on clean images.")
@@ -74,7 +76,7 @@ class LocalView(StudyView[LocalResult]):
         self.add_choice("adversarial", self.adversarial_steps)
         self.cosines = new_plot("", "mean cosine", auto=True)
         self.accuracies = new_plot("", "accuracy", auto=True)
-        self.scatter = new_plot("‖w − βw′‖, dropped", "‖βw′‖, kept", auto=True)
+        self.scatter = new_plot("‖βw′‖, kept", "‖w − βw′‖, dropped", auto=True)
         self.plots = [self.cosines, self.accuracies, self.scatter]
         for widget in self.plots:  # the stretches below share the height out, whatever the plots would like
             widget.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
@@ -121,6 +123,7 @@ class LocalView(StudyView[LocalResult]):
     def update_view(self, snapshot: Snapshot) -> None:
         """Draw the study if it is another one, and offer the network's layers."""
         self.layer.show_layers(layers_of(snapshot) or self.layer.layers)
+        self.layer.setItemText(self.layer.findData(ENDS), " and ".join(default_layers(self.layer.layers)) or EITHER)
         super().update_view(snapshot)
 
     def caption(self, found: LocalResult, step: int) -> str:
@@ -181,14 +184,14 @@ class LocalView(StudyView[LocalResult]):
             look = LAYER_LOOKS[i % len(LAYER_LOOKS)]
             rest, pure = scaled(each)  # layers differ in size, so each is drawn in units of its own
             symbol, colour = SYMBOLS[look.marker], colour_of(look, self.theme)
-            item.plot(rest, pure, pen=None, symbol=symbol, symbolSize=6, symbolPen=None, symbolBrush=colour)
+            item.plot(pure, rest, pen=None, symbol=symbol, symbolSize=6, symbolPen=None, symbolBrush=colour)
             top = max(top, *rest.tolist(), *pure.tolist(), 0.0)
             texts.append(f"{SIGNS[symbol]} {each.name}")
         item.addItem(pg.InfiniteLine((0, 0), angle=45, pen=pg.mkPen(self.theme.muted, style=Qt.PenStyle.DashLine)))
         item.setXRange(0, 1.05 * top or 1.0, padding=0)
         item.setYRange(0, 1.05 * top or 1.0, padding=0)
         self.parts.setText(
-            f"Right: the alive units of {', '.join(texts)}, in units of the layer's mean ‖w‖. Above the dashed line "
+            f"Right: the alive units of {', '.join(texts)}, in units of the layer's mean ‖w‖. Below the dashed line "
             "more of a clean unit is kept than dropped."
         )
 

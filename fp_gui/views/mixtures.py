@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
 from engine.core import metrics
 from engine.core.results import CleanMixture, Mixture
-from engine.figures.declare import ViewDeclaration, round_up
+from engine.figures.declare import DARK_ORANGE, ORANGE, Look, ViewDeclaration, round_up
 from engine.figures.mixtures import UNBOUNDED, VIEW
 from engine.run.snapshot import Snapshot
 from engine.run.timeline import spans
@@ -26,6 +26,8 @@ from fp_gui.views.widgets import Choice, Pages, Switch, line, restore, tint
 
 PURITIES = (0.2, 0.4, 0.6, 0.8, 0.95)
 BINS = np.linspace(0.0, 1.0, 41)
+COURSE = {name: "mixture" if name == "magnitude" else name for name in metrics.MIXTURE_QUANTITIES}  # fields of Mixture
+NEURON = Look("chosen neuron", DARK_ORANGE, ORANGE, "diamond", "dashed")
 TERMS = (
     "C = W M: each neuron written in the dictionary. Its feature j is where |C_ij| is largest.\n"
     "Pure magnitude: |C_ij|. Mixture v_i: all the other coordinates, magnitude ‖v_i‖ (ℓ2).\n"
@@ -66,6 +68,7 @@ class MixturesView(View):
         self.time = TimePlot("purity")
         self.time.clicked.connect(self.step_requested)
         self.time.add_curve("median", VIEW.looks["now"])
+        self.time.add_curve("neuron", NEURON)
         self.histogram = new_plot("dense alignment (1: the dense mixture)", "alive neurons")
         self.bars = pg.PlotCurveItem([0.0, 1.0], [0.0], stepMode="center", fillLevel=0)
         self.clean_bars = pg.PlotCurveItem([0.0, 1.0], [0.0], stepMode="center")
@@ -103,6 +106,10 @@ class MixturesView(View):
         self._snapshot: Snapshot | None = None
         self._key: tuple[object, ...] = ()
         self._time_key: tuple[object, ...] = ()
+        self._chosen = -1
+        self._course: dict[
+            int, tuple[float, ...]
+        ] = {}  # of the chosen neuron: step → its quantities, since it was chosen
         self._limits = [0.0, 0.0, 0.0]  # largest pure, mixture and bar so far in this run: axes only grow
         self.quantity.currentIndexChanged.connect(self._redraw_time)
         self.show_clean.toggled.connect(self._draw_clean)
@@ -124,6 +131,7 @@ class MixturesView(View):
                 self._key = key
                 self.mixture = mixture
                 self._draw_now(mixture)
+                self._remember(snapshot.step, mixture)
         self._draw_time(snapshot)
 
     def forget(self) -> None:
@@ -132,6 +140,8 @@ class MixturesView(View):
         self._snapshot = self.mixture = self.clean = None
         self._key = self._time_key = ()
         self._limits = [0.0, 0.0, 0.0]
+        self._chosen = -1
+        self._course.clear()
         self.time.clear()
         self.scatter.clear_points()
         self.bars.setData([0.0, 1.0], [0.0])
@@ -206,13 +216,15 @@ class MixturesView(View):
         phases = spans(snapshot.events, snapshot.phase, snapshot.newest)
         self.time.set_time(snapshot.newest, total, phases, snapshot.events, snapshot.config)
         self.time.set_looked(snapshot.step if snapshot.looking else None)
-        if (quantity, length) == self._time_key:
+        if (quantity, length, self._chosen, len(self._course)) == self._time_key:
             return
-        self._time_key = quantity, length
+        self._time_key = quantity, length, self._chosen, len(self._course)
+        self._draw_course(quantity)
         if length:
             median, low, high = (s.values[:length] for s in found)
             self.time.set_curve("median", found[0].steps[:length], median, low, high)
-            top = 1.0 if quantity not in UNBOUNDED else round_up(float(high.max()), 2)
+            own = float(self.time.curves["neuron"].y.max(initial=0.0))
+            top = 1.0 if quantity not in UNBOUNDED else round_up(max(float(high.max()), own), 2)
         else:
             self.time.set_curve("median", [], [])
             top = 1.0
@@ -223,6 +235,32 @@ class MixturesView(View):
     def highlight(self, neuron: int) -> None:
         """Ring the point of one neuron."""
         self.scatter.mark(neuron)
+
+    def select(self, neuron: int) -> None:
+        """Ring one neuron and draw how it goes on over time, beside where it was after clean training."""
+        if neuron != self._chosen:
+            self._chosen = neuron
+            self._course.clear()
+            if self._snapshot is not None and self.mixture is not None:
+                if self.clean is not None:
+                    self._remember(self._snapshot.clean_step, self.clean)
+                self._remember(self._key[1], self.mixture)  # type: ignore[arg-type]
+            self._redraw_time()
+        self.highlight(neuron)
+
+    def _remember(self, step: int, mixture: Mixture) -> None:
+        """Note the chosen neuron's quantities at ``step``, in the order of steps: an earlier one may be looked at."""
+        if not 0 <= self._chosen < len(mixture.norm):
+            return
+        last = next(reversed(self._course), -1)
+        self._course[step] = tuple(float(getattr(mixture, name)[self._chosen]) for name in COURSE.values())
+        if step < last:
+            self._course = dict(sorted(self._course.items()))
+
+    def _draw_course(self, quantity: str) -> None:
+        place = tuple(COURSE).index(quantity)
+        self.time.set_curve("neuron", list(self._course), [values[place] for values in self._course.values()])
+        self.time.curves["neuron"].label = f"neuron {self._chosen}, where it was seen"
 
     def _point(self, neuron: int) -> None:
         mixture = self.mixture

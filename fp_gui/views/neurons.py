@@ -46,7 +46,7 @@ class NeuronsView(GalleryView[TileGallery]):
         self.controls |= {"space": self.space, "alive": self.alive, "normalise": self.normalise}
         self.freeze = Switch("Freeze", "Keep every neuron in its tile, whatever its values become.")
         self.amplify = Switch(
-            f"Start × {AMPLIFY}", "Draw the small start weights ten times stronger; the title says so."
+            f"Enlarge start × {AMPLIFY}", "Draw the small start weights ten times stronger; the title says so."
         )
         self.fixed = Switch("Fixed scale", "Set the colour scale by hand instead of letting it grow with the weights.")
         self.limit = DecimalBox()
@@ -216,8 +216,7 @@ class NeuronsView(GalleryView[TileGallery]):
 
     def _write(self, snapshot: Snapshot, mixture: Mixture) -> None:
         normalise, amplify = self.normalise.isChecked(), self._factor
-        factor = "" if normalise else f" × {amplify}"
-        self.galleries[0].title.setText(f"Start{factor}" + (", drawn stronger than it is" if amplify > 1 else ""))
+        self.galleries[0].title.setText(f"Start × {amplify}, drawn stronger than it is" if amplify > 1 else "Start")
         self.galleries[2].title.setText(f"{moment_name(snapshot)}, {phase(snapshot.phase).name}")
         self.bar.set_scale(self.scale(), " norm" if normalise else "")
         if normalise:
@@ -258,9 +257,14 @@ class NeuronsView(GalleryView[TileGallery]):
         self.neuron_selected.emit(unit)
 
     def select(self, neuron: int) -> None:
-        """Open the inspector on one neuron, because it was clicked in another view."""
-        if not self.inspect.isChecked() or neuron != self.inspector.neuron:
+        """Open the inspector on one neuron, because it was clicked in another view; −1 closes it."""
+        if neuron < 0:
+            self.inspect.setChecked(False)
+        elif self.weights is not None and neuron >= len(self.weights.now):
+            return  # this network has no such neuron
+        elif not self.inspect.isChecked() or neuron != self.inspector.neuron:
             self.choose(neuron)
+        self.highlight(neuron)
 
     def _toggle(self, shown: bool) -> None:
         if shown and self.inspector.neuron < 0 and len(self.order):
@@ -268,6 +272,8 @@ class NeuronsView(GalleryView[TileGallery]):
         if shown or self._inspector is not None:
             self.inspector.setVisible(shown)
         self.redraw()
+        if self._snapshot is not None:
+            self.neuron_selected.emit(self.selected)
 
     def set_theme(self, theme: Theme) -> None:
         """Recolour the inspector, too."""

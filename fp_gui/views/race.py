@@ -62,7 +62,8 @@ class RaceView(StudyView[Comparison]):
         self.steps = new_plot("training step of the baseline", "robust accuracy", auto=True)
         self.sweep = new_plot("dimension d", "robust accuracy", auto=True)
         self.plots = [self.dots, self.steps, self.sweep]
-        self.table = study_table(COLUMNS, "Accuracies of all models")
+        self.over_steps = line()
+        self.table = study_table(COLUMNS, "Accuracies of all models", notes=True)
         below = QWidget()
         lower = QHBoxLayout(below)
         lower.setContentsMargins(0, 0, 0, 0)
@@ -72,6 +73,7 @@ class RaceView(StudyView[Comparison]):
         self.content.addWidget(self.verdict)
         self.content.addWidget(self.dots, 4)
         self.content.addWidget(below, 3)
+        self.content.addWidget(self.over_steps)
         self.content.addWidget(self.table, 3)
         self.set_theme(self.theme)
 
@@ -144,10 +146,9 @@ class RaceView(StudyView[Comparison]):
     def _draw_curves(self, race: Comparison) -> None:
         item = self.steps.getPlotItem()
         item.clear()
-        best = {name: entry.trained_by for name, entry in race.best().items()}
-        for curve in race.curves:
-            if best.get(curve.name, curve.objective) == curve.objective:
-                self._curve(item, curve.name, list(curve.steps), list(curve.robust))
+        for curve in race.shown_curves():
+            self._curve(item, curve.name, list(curve.steps), list(curve.robust))
+        self.over_steps.setText(race.curves_note())
         item.addItem(self._level(0, race.network.robust))
         item.setYRange(0, 1, padding=0.02)
         self.steps.setVisible(bool(race.curves))

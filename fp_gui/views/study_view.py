@@ -7,6 +7,7 @@ from typing import ClassVar, Generic, TypeVar
 
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -65,9 +66,27 @@ def draw_points(item: pg.PlotItem, look: Look, theme: Theme, points: Sequence[Po
     )  # fmt: skip
 
 
-def study_table(columns: Sequence[str], name: str) -> QTableWidget:
-    """An empty table that is read only; ``name`` says what it holds."""
-    table = QTableWidget(0, len(columns))
+class NotedTable(QTableWidget):
+    """A table whose last column holds sentences: it is wide enough to read them, wrapped, and scrolls beyond."""
+
+    LEAST = 220  # pixels of the last column
+
+    def fit(self) -> None:
+        """Share the width out anew, and give every row the lines that its sentence needs."""
+        last = self.columnCount() - 1
+        others = sum(self.columnWidth(column) for column in range(last))
+        self.setColumnWidth(last, max(self.LEAST, self.viewport().width() - others))
+        self.resizeRowsToContents()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Another width wraps otherwise."""
+        super().resizeEvent(event)
+        self.fit()
+
+
+def study_table(columns: Sequence[str], name: str, *, notes: bool = False) -> QTableWidget:
+    """An empty table that is read only; ``name`` says what it holds, ``notes`` that its last column is text."""
+    table = NotedTable(0, len(columns)) if notes else QTableWidget(0, len(columns))
     table.setHorizontalHeaderLabels(columns)
     table.verticalHeader().hide()
     table.verticalHeader().setDefaultSectionSize(22)
@@ -78,7 +97,10 @@ def study_table(columns: Sequence[str], name: str) -> QTableWidget:
     table.setAccessibleName(name)
     header = table.horizontalHeader()
     header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-    header.setStretchLastSection(True)
+    header.setStretchLastSection(not notes)
+    if notes:
+        header.setSectionResizeMode(len(columns) - 1, QHeaderView.ResizeMode.Interactive)
+        table.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
     header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
     return table
 
@@ -92,6 +114,8 @@ def fill_row(table: QTableWidget, row: int, texts: Sequence[str], *, bold: bool 
         font.setBold(bold)
         cell.setFont(font)
         table.setItem(row, column, cell)
+    if isinstance(table, NotedTable):
+        table.fit()
 
 
 def steps_box(otherwise: str, tip: str) -> WholeBox:

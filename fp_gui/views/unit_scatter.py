@@ -30,7 +30,8 @@ class UnitScatter(pg.PlotWidget):  # type: ignore[misc]
         self.ring = pg.ScatterPlotItem(symbol="o", size=15)
         self.x: FloatArray = np.empty(0, np.float32)
         self.y: FloatArray = np.empty(0, np.float32)
-        self.unit = -1
+        self.unit = -1  # that is ringed
+        self._under = -1  # that is under the mouse
         add_items(self, (self.dead, self.alive, self.ring))
         self.scene().sigMouseMoved.connect(self._move)
         self.scene().sigMouseClicked.connect(self._click)
@@ -45,7 +46,7 @@ class UnitScatter(pg.PlotWidget):  # type: ignore[misc]
 
     def clear_points(self) -> None:
         """There are no units."""
-        self.unit = -1
+        self.unit = self._under = -1
         none = np.empty(0, np.float32)
         self.show_points(none, none, np.empty(0, bool))
         self.setToolTip("")
@@ -82,7 +83,8 @@ class UnitScatter(pg.PlotWidget):  # type: ignore[misc]
 
     def _move(self, position: QPointF) -> None:
         unit = self.unit_at(position)
-        if unit != self.unit:
+        if unit != self._under:
+            self._under = unit
             self.mark(unit)
             self.pointed.emit(unit)
 
@@ -93,7 +95,8 @@ class UnitScatter(pg.PlotWidget):  # type: ignore[misc]
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Unmark when the mouse leaves the points."""
-        if event.type() == QEvent.Type.Leave and self.unit >= 0:
+        if event.type() == QEvent.Type.Leave and self._under >= 0:
+            self._under = -1
             self.mark(-1)
             self.pointed.emit(-1)
         return bool(super().eventFilter(watched, event))

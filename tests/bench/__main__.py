@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import torch
 
-from tests.bench import certificate, images, run_lists, training, window
+from tests.bench import certificate, images, run_lists, training, views, window
 from tests.bench.measure import FULL, TINY, Result, Sizes
 
 GROUPS: dict[str, Callable[[Sizes], list[Result]]] = {
@@ -22,6 +22,7 @@ GROUPS: dict[str, Callable[[Sizes], list[Result]]] = {
     "start": window.start,
     "window": window.speed,
     "live": window.live_cost,
+    "views": views.run,
     "memory": window.memory,
     "runs": run_lists.listing,
 }

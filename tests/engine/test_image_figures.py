@@ -42,7 +42,7 @@ TINY: dict[str, Any] = {
     "storage": {"checkpoint_every": 12},
 }
 CHEAP = {"n": "40", "steps": "4"}  # options that make every figure quick
-OF_IMAGES = ("filters", "layers", "cosines", "spectrum", "examples", "features", "radius", "robustness")
+OF_IMAGES = ("filters", "layers", "cosines", "spectrum", "examples", "features", "radius", "robustness", "training")
 
 
 @pytest.fixture(scope="module")

@@ -13,16 +13,15 @@ import torch
 from torch import nn
 
 from engine import worlds
-from engine.config.experiment import with_value
+from engine.config.experiment import Moment, with_value
 from engine.config.presets import load_preset
 from engine.core import metrics
 from engine.core.errors import ConfigError, ExplorerError
 from engine.core.results import Examples, FeatureRequest, Features, Filters, LayersPrinciple1, RadiusCurves, Weights
 from engine.data.images import Images
-from engine.images.config import ImageConfig
+from engine.images.config import AFTER, ImageConfig, rate
 from engine.images.loading import ImageNetwork
 from engine.images.session import ImageSession
-from engine.images.training import AFTER, rate
 from engine.models.layers import layer, layers
 from engine.run.commands import Command, EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase, Visualise
 from engine.run.session import Session
@@ -269,7 +268,7 @@ def test_a_knob_that_no_longer_fits_is_refused_when_it_is_typed(new_session: Cre
 def test_clean_training_to_the_end_is_one_phase(new_session: Create) -> None:
     session = opened(new_session(tiny_images(**{"schedule.second": "clean"})))
     advance(session, 30)
-    assert session._share() == pytest.approx(30 / 40)
+    assert session.config.phase_share(Moment(30, session.phase, session.phase_start)) == pytest.approx(30 / 40)
 
 
 def test_divergence_is_told_and_names_knobs_that_images_have(new_session: Create) -> None:

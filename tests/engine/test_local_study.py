@@ -28,7 +28,8 @@ from engine.probes.principle1 import principle1
 from engine.run.store import Store
 from engine.studies.base import NotMeasured, write_record
 from engine.studies.clean_end import CleanEnd, Stages
-from engine.studies.layer_alone import NAME, default_layers, train_alone
+from engine.studies.layer_alone import NAME, train_alone
+from engine.studies.layer_ends import default_layers
 from engine.studies.questions.local import LocalResult, LocalStudy
 from tests.tiny_runs import drain
 

@@ -23,8 +23,8 @@ from engine.figures.style import render
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes import certificate, oracle, perturbation, robustness
 from engine.run.store import Store
+from engine.theory.config import bias_at
 from engine.theory.loading import TheoryNetwork
-from engine.theory.training import bias_at
 
 N = 60
 

@@ -164,6 +164,24 @@ def test_each_area_of_the_radius_figure_lies_between_its_own_two_curves() -> Non
         assert [t.get_text() for t in axes.figure.legends[0].get_texts()] == [name.upper() for name in values]  # type: ignore[union-attr]
 
 
+def test_training_draws_every_step_and_what_it_used(finished_store: Store) -> None:
+    data = collect(finished_store, "training", smooth="10")
+    loss, accuracy, settings = draw(data)
+    for axes, name, colour in ((loss, metrics.LOSS, VERMILION), (accuracy, metrics.TRAIN_ACCURACY, "#007a5a")):
+        raw, mean = [line for line in lines(axes, marked=False) if len(line[0]) > 2][:2]
+        series = finished_store.series(name)
+        assert raw[:3] == (series.steps.tolist(), np.round(series.values, 9).tolist(), colour)
+        assert mean[1][-1] == pytest.approx(series.values[-10:].mean(), abs=1e-8)
+        assert mean[2] == INK
+    columns = {column.header: column.values for column in data.tables["settings"]}
+    config, steps = finished_store.load().config, columns["step [steps]"]
+    assert columns["training.lr [1]"][-1] == config.training.lr  # type: ignore[attr-defined]
+    drawn = [line for line in lines(settings, marked=False) if len(line[0]) == len(steps)]
+    assert len(drawn) >= 3
+    assert max(drawn[0][1]) == 1.0
+    assert [c.header for c in data.tables[""]][:3] == ["step [steps]", "loss [nats]", "loss mean of 10 [nats]"]
+
+
 def test_robustness_draws_each_accuracy_with_its_interval(finished_store: Store) -> None:
     data = collect(finished_store, "robustness", alignment="true")
     upper, lower = draw(data)

@@ -388,11 +388,12 @@ def test_views_are_offered_only_with_something_to_draw(qapp: QApplication, qtbot
 
     shelf = ViewShelf(view_types(), QSettings(), LIGHT, qapp)
     empty = shelf.missing("sparse_coding", tmp_path, History())
-    assert set(empty) == {"robustness", "race", "low_rank", "objectives", "transfer", "claims"}
+    assert set(empty) == {"robustness", "training", "race", "low_rank", "objectives", "transfer", "claims"}
     history = History()
     history.append(0, metrics.PGD, 0.5)
     (tmp_path / "claims.json").write_text("[]")
-    assert set(shelf.missing("sparse_coding", tmp_path, history)) == {"race", "low_rank", "objectives", "transfer"}
+    unmeasured = {"training", "race", "low_rank", "objectives", "transfer"}
+    assert set(shelf.missing("sparse_coding", tmp_path, history)) == unmeasured
     assert ROBUSTNESS.missing(tmp_path, lambda name: name == metrics.REPORT + metrics.CLEAN) == ""
     titles = {name: shelf.types[name].title for name in shelf.names("sparse_coding")}
     dialog = ExportDialog(titles, list(titles), empty, tmp_path)

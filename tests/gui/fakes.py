@@ -153,6 +153,7 @@ class FakeView(View):
         self.chosen = {"sort": "purity"}
 
     def render(self, snapshot: Snapshot) -> None:  # type: ignore[override]
+        self.run = snapshot.run
         self.seen.append(snapshot)
 
     def highlight(self, neuron: int) -> None:

@@ -131,6 +131,12 @@ def test_show_asks_for_the_view_of_the_claim(qtbot: QtBot, tmp_path: Path) -> No
         card.show_button.click()
     assert asked == [c.view for c in check(Live(make(tmp_path))) if c.applies]
     assert set(asked) <= {"neurons", "mixtures", "robustness", "radius", "perturbation", "race", "transfer"}
+    (features,) = [card for card in view.cards if not card.beside_button.isHidden()]
+    assert features.number.text() == "4"
+    assert features.beside_button.text() == "Show Features"
+    with qtbot.waitSignal(view.view_requested) as brought:
+        features.beside_button.click()
+    assert brought.args == ["feature_fates"]
 
 
 def test_verify_asks_for_the_slow_command(qtbot: QtBot, tmp_path: Path) -> None:

@@ -14,12 +14,15 @@ import numpy as np
 import pytest
 from PySide6.QtGui import QColor
 
+from engine.config.experiment import from_dict, to_dict, with_value
 from engine.core import metrics
 from engine.core.history import History
 from engine.core.measurement import Z95
 from engine.core.results import CleanExamples, Mixture, Weights
 from engine.core.spectra import LayersSpectrum, Spectrum
 from engine.figures import figures
+from engine.run.schema import FORMAT
+from engine.run.snapshot import Event
 from fp_gui.theme import DARK, LIGHT
 from fp_gui.views.base import view_types, views
 from tests.engine.test_race_figure import CLAIMS, RACE
@@ -188,7 +191,61 @@ def robustness(read, folder):
     assert (second.rect().left(), second.rect().right()) == (1500, 2000)
     assert clean.brush().color().name() != second.brush().color().name()
     assert [name for _, name in axis._tickLevels[0]] == ["clean training", "adversarial training"]
-    np.testing.assert_array_equal(view.plot.ticks.getData()[0], [1500, 1500])
+    np.testing.assert_array_equal(view.plot.marks.ticks.getData()[0], [1500, 1500])
+
+
+def write_config(folder, config):
+    """What says with which config a run was started."""
+    record = {"format": FORMAT, "run": "a" * 32, "created": 1.0, "config": to_dict(config)}
+    (folder / "config.json").write_text(json.dumps(record))
+
+
+SETTINGS = {  # path → colour, dash
+    "training.lr": (BLUE, SOLID), "model.bias": (DARK_ORANGE, DASHED), "model.sigma_rho": (PURPLE, DOTTED),
+}  # fmt: skip
+
+
+def training(read, folder):
+    view = read.view
+    curve, tau = "[[600, 1.0], [1000, 2.0]]", Event(1200, 0.0, "attack.tau", "0.2", "0.4")
+    events = (Event(400, 0.0, "schedule.knobs.training.lr", "None", curve), tau, of_theory.SWITCH)
+    history = History()
+    for step in range(1, 2001):
+        history.append(step, metrics.LOSS, 0.7 / step**0.5)
+        history.append(step, metrics.TRAIN_ACCURACY, 1 - 0.5 / step**0.5)
+    start = from_dict({"schedule": {"clean_steps": 1500}})
+    write_config(folder, start)
+    config = with_value(with_value(start, "training.lr", json.loads(curve)), "attack.tau", 0.4)
+    view.render(dataclasses.replace(of_theory.make(events=events, history=history), folder=folder, config=config))
+    for name, pair in ((metrics.LOSS, VERMILION), (metrics.TRAIN_ACCURACY, GREEN)):
+        read.line(view.measured[name].curves[name].line, history[name].steps, history[name].values, pair)
+        assert not len(view.measured[name].curves["smooth"].x)
+    assert view.measured[metrics.LOSS].y_range == (0.0, 0.72)
+    k = np.arange(2000.0)  # steps taken before
+    first = 0.01 * np.sqrt(2 * np.log(start.world.d))
+    used = {
+        "training.lr": np.where(k < 400, 1.5, np.interp(k, [600, 1000], [1, 2])),
+        "model.bias": first + (0.3 - first) * np.minimum(k / 900, 1),
+        "model.sigma_rho": np.full(2000, 0.1),
+        "other 0": np.where(k < 1200, 0.2, 0.4),
+    }
+    for key, values in used.items():
+        drawn = view.settings.curves[key]
+        at = drawn.x.astype(int)
+        assert {1, 400, 401, 600, 1000, 1200, 1201, 2000} <= set(at.tolist())
+        np.testing.assert_allclose(drawn.y * drawn.unit, values[at - 1], rtol=1e-6)
+        assert drawn.y.max() == 1.0
+        pair, dash = SETTINGS.get(key, (GREEN, DASH_DOT))
+        read.line(drawn.line, drawn.x, drawn.y, pair, dash)
+    assert "learning rate 1 to 2, now 2" in view.now.text()
+    assert "attack.tau 0.2 to 0.4, now 0.4" in view.now.text()
+    assert "learning rate 1.5" in " ".join(view.settings.values_at(400))
+    view.set_options({"smooth": "100"})
+    mean = np.convolve(history[metrics.LOSS].values, np.full(100, 0.01), "valid")
+    smooth = view.measured[metrics.LOSS].curves["smooth"]
+    read.line(smooth.line, *smooth.line.getData(), INK, DASHED)
+    np.testing.assert_allclose(smooth.y[99:], mean, rtol=1e-9)
+    view.set_options({"smooth": "1"})
 
 
 RADIUS = {
@@ -366,8 +423,8 @@ def local(read, folder):
     assert ([0.28, 0.28], [0.46, 0.54], (c(BLUE), SOLID)) in [each[:3] for each in found]
     first = read.plots(view.scatter.getPlotItem())[0]
     mean = np.mean([np.hypot(*pair) for pair in zip((3.0, 2.0, 1.0), (0.5, 0.4, 2.0), strict=True)])
-    np.testing.assert_allclose(np.array(first[0]) / np.array([0.5, 0.4, 2.0]), 1 / mean, rtol=1e-4)
-    np.testing.assert_allclose(np.array(first[1]) / np.array([3.0, 2.0, 1.0]), 1 / mean, rtol=1e-4)
+    np.testing.assert_allclose(np.array(first[0]) / np.array([3.0, 2.0, 1.0]), 1 / mean, rtol=1e-4)
+    np.testing.assert_allclose(np.array(first[1]) / np.array([0.5, 0.4, 2.0]), 1 / mean, rtol=1e-4)
     assert first[3:] == ("o", c(BLUE))
 
 
@@ -642,7 +699,7 @@ CASES: dict[str, Callable[[Reader, Path], None]] = {
     "neurons": neurons, "mixtures": mixtures, "robustness": robustness, "radius": radius, "perturbation": perturbation,
     "race": race, "low_rank": low_rank, "local": local, "claims": claims, "filters": filters, "layers": layers,
     "examples": examples, "objectives": objectives, "transfer": transfer, "cosines": cosines, "spectrum": spectrum,
-    "feature_fates": feature_fates, "sparse_code": sparse_code,
+    "feature_fates": feature_fates, "sparse_code": sparse_code, "training": training,
 }  # fmt: skip
 
 
@@ -666,7 +723,7 @@ def test_what_is_drawn_of_the_clean_net_are_its_numbers(qtbot, tmp_path, name, t
 
 RECOLOURED = (
     "mixtures", "robustness", "radius", "feature_fates", "race", "low_rank", "layers", "cosines", "spectrum",
-    "sparse_code",
+    "sparse_code", "training",
 )  # fmt: skip
 
 

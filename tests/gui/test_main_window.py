@@ -92,6 +92,23 @@ def test_play_pause_step(window: MainWindow, factory: FakeFactory, qtbot: QtBot)
     assert f"step {steps + 1}" in window.status.step.text()
 
 
+def test_escape_lets_the_chosen_neuron_go_and_the_status_bar_names_it(window: MainWindow, qtbot: QtBot) -> None:
+    assert window.status.neuron.isHidden()
+    window.views[0].neuron_selected.emit(5)
+    assert window.status.neuron.text() == "neuron 5"
+    window.views[0].neuron_hovered.emit(7)
+    window.views[0].neuron_hovered.emit(-1)
+    assert [v.highlighted[-1] for v in views(window)] == [5, 5, 5]
+    window.form.search.setFocus()
+    qtbot.keyClick(window.form.search, Qt.Key.Key_Escape)  # the field's own key
+    assert window.shelf.chosen == 5
+    window.setFocus()
+    qtbot.keyClick(window, Qt.Key.Key_Escape)
+    qtbot.waitUntil(lambda: window.shelf.chosen == -1)
+    assert window.status.neuron.isHidden()
+    assert [v.highlighted[-1] for v in views(window)] == [-1, -1, -1]
+
+
 def test_phase_switch_shows_what_is_in_force(window: MainWindow, factory: FakeFactory, qtbot: QtBot) -> None:
     assert window.toolbar.objectives["clean"].isChecked()
     window.actions_["toggle_phase"].trigger()

@@ -512,7 +512,7 @@ def test_the_points_of_curves_are_marked_those_to_come_too(
     plot: TimePlot = view.plot if isinstance(view, RobustnessView) else view.time
     marks = plot.stars.getData()
     assert marks[0].tolist() == [0, 200, 1600, 1650, 1651]
-    assert not len(plot.ticks.xData)  # nothing was changed by hand
+    assert not len(plot.marks.ticks.xData)  # nothing was changed by hand
     assert plot.stars.opts["symbol"] == "star"
     said: list[str] = []
     monkeypatch.setattr(QToolTip, "showText", lambda place, text, *more: said.append(text))
@@ -532,7 +532,7 @@ def test_the_points_of_curves_are_marked_those_to_come_too(
         Event(1700, 0.0, "model.bias", "0.074", "0.1"),
     )
     view.render(planned(1720, with_value(THEOREM, "model.bias", 0.1), hand))
-    assert plot.ticks.xData.tolist() == [1700] * 4
+    assert plot.marks.ticks.xData.tolist() == [1700] * 4
     assert plot.stars.getData()[0].tolist() == [0, 200, 1600, 1650, 1651]
     plot.box.setXRange(1690, 1710, padding=0)
     plot._move(plot.box.mapViewToScene(QPointF(1700, 0.5)))

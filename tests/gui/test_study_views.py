@@ -172,7 +172,7 @@ def test_local_shows_cosines_accuracies_and_units(qtbot: QtBot, tmp_path: Path) 
     assert [0.46, 0.54] in bars
     first, second = view.scatter.getPlotItem().listDataItems()
     x, y = first.getData()
-    assert (y > x).tolist() == [True, True, False]  # the dead unit is left out
+    assert (x > y).tolist() == [True, True, False]  # the dead unit is left out
     assert second.getData()[0] is None or len(second.getData()[0]) == 0
     cells = [view.table.item(0, c) for c in range(view.table.columnCount())]
     texts = [cell.text() for cell in cells if cell is not None]

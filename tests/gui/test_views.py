@@ -289,7 +289,7 @@ def test_dictionary_space_shows_coefficients(qtbot):
 def test_amplify_and_normalise_are_off_and_say_so_when_on(qtbot):
     view = shown(qtbot, NeuronsView)
     view.render(make())
-    assert view.galleries[0].title.text() == "Start × 1"
+    assert view.galleries[0].title.text() == "Start"
     view.amplify.setChecked(True)
     assert "× 10" in view.galleries[0].title.text()
     assert view.galleries[0].scale == pytest.approx(view.scale() / 10)
@@ -644,12 +644,12 @@ def test_another_run_leaves_no_event_and_no_phase_of_the_one_before(qtbot, kind)
     view = shown(qtbot, kind)
     plot = view.plot if kind is RobustnessView else view.time
     view.render(make())
-    assert plot.ticks.xData.tolist() == [1500, 1500]
+    assert plot.marks.ticks.xData.tolist() == [1500, 1500]
     empty = make(0, run="b", phase="clean", clean=False, events=())
     view.render(dataclasses.replace(empty, history=History(), results={}))
-    assert not len(plot.ticks.xData)
+    assert not len(plot.marks.ticks.xData)
     view.render(make(1700, run="c", events=(dataclasses.replace(SWITCH, step=1600),)))  # as many as in the run before
-    assert plot.ticks.xData.tolist() == [1600, 1600]
+    assert plot.marks.ticks.xData.tolist() == [1600, 1600]
 
 
 def test_alignment_is_drawn_only_when_asked_for(qtbot):
@@ -672,7 +672,7 @@ def test_phases_come_from_the_events(qtbot):
     view.render(make(events=events, phase="clean"))
     found = [s.rect() for s in view.plot.shades if s.isVisible()]
     assert [(r.left(), r.right()) for r in found] == [(a, b) for a, b, _ in expected]
-    np.testing.assert_array_equal(view.plot.ticks.xData, [40, 40, 1500, 1500, 1800, 1800])
+    np.testing.assert_array_equal(view.plot.marks.ticks.xData, [40, 40, 1500, 1500, 1800, 1800])
     assert curves.event_text(events[0]) == "step 40: training.lr 1 → 2"
 
 

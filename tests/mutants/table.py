@@ -164,9 +164,9 @@ MUTANTS = (
         ("tests/engine/test_curves.py", "-k", "piecewise"),
     ),
     Mutant(
-        "engine/theory/training.py",
-        "config.model.rho_per_bias * self.model.bias or",
-        "config.model.rho_per_bias or",
+        "engine/theory/config.py",
+        "model.rho_per_bias * bias or",
+        "model.rho_per_bias or",
         ("tests/engine/test_curves.py", "-k", "multiple"),
     ),
     # --- what a run records
@@ -222,7 +222,7 @@ MUTANTS = (
     ),
     Mutant("engine/run/timeline.py", "keep = steps <= step", "keep = steps < step", ("tests/engine/test_figures.py",)),
     Mutant(
-        "engine/theory/training.py",
+        "engine/theory/config.py",
         "min(1.0, step / ramp)",
         "min(1.0, (step + 1) / ramp)",
         ("tests/engine/test_session.py", "-k", "ramp"),
@@ -289,7 +289,18 @@ MUTANTS = (
         "np.float32(-127.0 / max(scale, 1e-12))",
         drawn("filters"),
     ),
-    Mutant("fp_gui/views/race.py", "== curve.objective:", "!= curve.objective:", drawn("race")),
+    Mutant(
+        "engine/studies/questions/comparison.py",
+        "c.objective != best.get(c.name)",
+        "c.objective == best.get(c.name)",
+        drawn("race"),
+    ),
+    Mutant(
+        "engine/figures/training.py",
+        "first = np.maximum(at - n, 0)",
+        "first = np.maximum(at - n - 1, 0)",
+        drawn("training"),
+    ),
     Mutant("fp_gui/views/race.py", "self._level(0, race.network.robust)", "self._level(0, race.tau)", drawn("race")),
     Mutant(
         "fp_gui/views/low_rank.py",
@@ -343,7 +354,6 @@ MUTANTS = (
         "found.pure[found.alive], found.norm[found.alive]",
         FIGURES,
     ),
-    Mutant("engine/figures/race.py", "== curve.objective:", "!= curve.objective:", FIGURES),
     Mutant(
         "engine/figures/order.py",
         "np.argsort(-by[neurons]",

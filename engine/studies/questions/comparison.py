@@ -13,6 +13,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from engine.config.experiment import IMAGES
 from engine.core.errors import ConfigError
+from engine.core.labels import MODELS, TRAINED_BY
 from engine.core.measurement import Measurement
 from engine.core.slices import Progress, finish, silent
 from engine.run.store import Store
@@ -112,6 +113,27 @@ class Comparison:
     def rivals(self) -> dict[str, Entry]:
         """As :meth:`best`, without the NTK of now."""
         return {name: entry for name, entry in self.best().items() if name != LEARNED}
+
+    def shown_curves(self) -> tuple[ComparisonCurve, ...]:
+        """One curve a baseline: that of its best training if there is one, else the first that was recorded."""
+        found: dict[str, ComparisonCurve] = {}
+        best = {name: entry.trained_by for name, entry in self.best().items()}
+        for curve in sorted(self.curves, key=lambda c: c.objective != best.get(c.name)):
+            found.setdefault(curve.name, curve)
+        return tuple(found.values())
+
+    def curves_note(self) -> str:
+        """By what each curve's baseline was trained, and which baselines have none and why; empty without curves."""
+        shown = self.shown_curves()
+        if not shown:
+            return ""
+        trained: dict[str, list[str]] = {}
+        for curve in shown:
+            trained.setdefault(TRAINED_BY.get(curve.objective, curve.objective), []).append(curve.name)
+        parts = [f"{', '.join(MODELS.get(n, n) for n in names)} by {how} training" for how, names in trained.items()]
+        without = [MODELS.get(name, name) for name in self.best() if name not in {curve.name for curve in shown}]
+        none = f" No curve of {', '.join(without)}: not recorded over steps." if without else ""
+        return f"Over steps: {'; '.join(parts)}.{none}"
 
     def swept(self) -> dict[str, tuple[list[float], list[float]]]:
         """Model → dimensions d and its robust accuracies at them, as far as they were measured."""

@@ -102,7 +102,7 @@ def test_progress_follows_the_process_and_cancel_ends_it(
     assert progress.bar.value() / progress.bar.maximum() == 0.25
     window.controller.play()  # training goes on meanwhile
     qtbot.waitUntil(lambda: window.controller.last is not None and window.controller.last.step > 3)
-    window._ask_export()
+    window.actions_["export"].trigger()
     assert "under way" in window.banner.text
     with qtbot.waitSignal(window.exporter.failed) as met:
         progress.cancel.click()

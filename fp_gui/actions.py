@@ -42,14 +42,22 @@ ACTIONS = {
     "attack": ("Attack now", "A", "Measure clean and robust accuracy of the present weights now"),
     "export": ("Export", "Ctrl+E", "Write figures, their data and the recipe of this run to a folder"),
     "back": ("Back to the run before", "Alt+Left", "Open the run again that was left last"),
+    "questions": ("Questions…", "Ctrl+N", "Choose what to ask: the presets with pictures of how they ended"),
     "open": ("Open run…", "Ctrl+O", "Go on with an earlier run"),
     "data": ("Data…", "Ctrl+D", "Image data sets: what is installed and where, choose a folder, download"),
     "reveal": ("Reveal run folder", "", "Open the run's folder in the file manager"),
     "copy_path": ("Copy path of run folder", "", "Copy the run folder's path to the clipboard"),
     "quit": ("Quit", "Ctrl+Q", "Close the window; the run stays on disk and can be opened again"),
     "reset_layout": ("Reset layout", "", "Bring every panel back to where it was at first"),
+    "larger": ("Larger text", "Ctrl++", "Larger text in the window and in its plots, for a projector"),
+    "smaller": ("Smaller text", "Ctrl+-", "Smaller text in the window and in its plots"),
+    "normal": ("Normal text", "Ctrl+0", "Text of the system's own size"),
+    "present": ("Full screen", "F11", "Show the view that has the keys on the whole screen; Esc leaves"),
+    "palette": ("Commands…", "Ctrl+Shift+P", "Find every action, view, preset, parameter and run by its name"),
+    "what": ("What is this?", "Shift+F1", "Explain the view that has the keys: formula, place in the paper, surprises"),
     "keys": ("Keys", "?", "Show the keys"),
 }
+MORE_KEYS = {"keys": ("F1",), "larger": ("Ctrl+=",)}  # of the same actions
 
 
 @dataclass(slots=True)
@@ -86,7 +94,7 @@ def make_actions(window: QMainWindow) -> Actions:
     for name, (text, keys, tip) in ACTIONS.items():
         action = QAction(text, window)
         if keys:
-            action.setShortcuts([QKeySequence(keys)] + ([QKeySequence("F1")] if name == "keys" else []))
+            action.setShortcuts([QKeySequence(each) for each in (keys, *MORE_KEYS.get(name, ()))])
         action.setToolTip(_tip(tip, keys))
         action.setStatusTip("")
         action.setAutoRepeat(name == "step")

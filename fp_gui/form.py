@@ -218,6 +218,17 @@ class Form(QWidget):
         """The running values with what is pending. Raises :class:`ConfigError` if they do not fit together."""
         return with_values(self._config, self.pending)
 
+    def go_to(self, path: str) -> None:
+        """Bring the row of a knob into view and give its editor the keys; nothing for a knob that is not there."""
+        if (param := self.parameters.get(path)) is None:
+            return
+        if not param.opts.get("visible", True):
+            self.search.clear()
+        for item in list(param.items.keys()):
+            item.parent().setExpanded(True)
+            self.tree.scrollToItem(item, ParameterTree.ScrollHint.PositionAtCenter)
+            item.field.control.setFocus(Qt.FocusReason.ShortcutFocusReason)
+
     @Slot()
     def discard(self) -> None:
         """Forget what is pending."""

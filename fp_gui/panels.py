@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from PySide6.QtCore import QByteArray, QObject, QSettings, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QAction, QGuiApplication
-from PySide6.QtWidgets import QDockWidget, QMainWindow, QWidget
+from PySide6.QtWidgets import QApplication, QDockWidget, QMainWindow, QWidget
 
 from fp_gui.folding import ViewArea
 from fp_gui.theme import named
@@ -67,6 +67,14 @@ class Panels(QObject):
     def _seen(self) -> list[str]:
         """The names of the views' panels that can be seen."""
         return [dock.objectName() for dock in self.shown()[1:] if not dock.visibleRegion().isEmpty()]
+
+    def attended(self) -> str:
+        """The view's panel that has the keys, else the first that can be seen; empty if there is none."""
+        focus = QApplication.focusWidget()
+        for dock in self.shown()[1:]:
+            if focus is not None and (dock is focus or dock.isAncestorOf(focus)):
+                return dock.objectName()
+        return next(iter(self._seen()), "")
 
     @Slot()
     def _look_soon(self) -> None:

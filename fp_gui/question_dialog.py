@@ -57,7 +57,7 @@ def page(name: str, about: About) -> str:
     return "".join(parts)
 
 
-class Questions(QDialog):
+class QuestionDialog(QDialog):
     """The chooser: a list of questions with their pictures, a search, and all about the one that is marked."""
 
     chosen = Signal(str)  # a preset's name
@@ -98,7 +98,9 @@ class Questions(QDialog):
         self.mark(present)
 
     def _list(self) -> QListWidget:
-        found = QListWidget(wordWrap=True, iconSize=SMALL)
+        found = QListWidget()
+        found.setWordWrap(True)
+        found.setIconSize(SMALL)
         found.setAccessibleName("Questions")
         found.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         found.setVerticalScrollMode(QListWidget.ScrollMode.ScrollPerPixel)
@@ -188,8 +190,8 @@ class Questions(QDialog):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """The arrows go through the list while one types in the search."""
-        if watched is self.search and isinstance(event, QKeyEvent) and event.key() in MOVES:
-            if event.type() == QEvent.Type.KeyPress:
-                self.list.event(event)
-                return True
+        moves = isinstance(event, QKeyEvent) and event.key() in MOVES and event.type() == QEvent.Type.KeyPress
+        if watched is self.search and moves:
+            self.list.event(event)
+            return True
         return False

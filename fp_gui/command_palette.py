@@ -1,6 +1,6 @@
 """The command palette: everything that can be done, found by a few letters of its name.
 
-It knows no command itself: :func:`entries` asks the window for its actions, panels, presets, knobs and runs.
+It knows no command itself: :mod:`fp_gui.parts.palette` asks the window for its actions, panels, presets, knobs, runs.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def of_action(action: QAction, text: str = "") -> Entry:
     return Entry(text or action.text().replace("&", ""), keys, action.trigger)
 
 
-class Palette(QDialog):
+class CommandPalette(QDialog):
     """A field and the commands that fit what is typed; Return does the marked one, Esc nothing."""
 
     def __init__(self, entries: Sequence[Entry], parent: QWidget | None = None) -> None:
@@ -143,8 +143,8 @@ class Palette(QDialog):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """The arrows go through the list while one types."""
-        if watched is self.field and isinstance(event, QKeyEvent) and event.key() in MOVES:
-            if event.type() == QEvent.Type.KeyPress:
-                self.list.event(event)
-                return True
+        moves = isinstance(event, QKeyEvent) and event.key() in MOVES and event.type() == QEvent.Type.KeyPress
+        if watched is self.field and moves:
+            self.list.event(event)
+            return True
         return False

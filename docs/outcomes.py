@@ -3,9 +3,9 @@
     .venv/bin/python docs/outcomes.py RUNS [PRESET ...]
 
 RUNS/PRESET is a run of the preset as it stands: where it is not there, it is trained first. A run of other settings is
-refused, so that no picture promises what its preset does not give. Above are clean accuracy (dashed) and accuracy under
-PGD over the steps, the phases shaded; below the same hidden neurons, those with the largest weights now, after clean
-training and now, on one contrast. The picture's own text says which run it is of.
+refused, so that no picture promises what its preset does not give. Above are accuracy without attack (dashed), under
+FGM (dotted) and under PGD over the steps, the phases shaded; below the same hidden neurons, those with the largest
+weights now, after clean training and now, on one contrast. The picture's own text says which run it is of.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from engine.config.presets import load_preset, preset_names
 from engine.core import metrics
 from engine.core.errors import ConfigError
 from engine.core.files import write_atomically
-from engine.figures.declare import ACCURACY_LOOKS, SHADE, phase
+from engine.figures.declare import ACCURACY_LOOKS, SHADE, VERMILION, phase
 from engine.figures.style import signed_colours
 from engine.run.store import Store
 
@@ -34,6 +34,10 @@ OUT = Path(__file__).parent.parent / "resources" / "outcomes"
 SIZE, DPI = (2.4, 1.6), 200  # inches; twice the points at which the chooser shows it
 NEURONS = 8
 FIRST_LAYERS = ("conv1.weight", "hidden.weight")
+CURVES = (
+    (metrics.CLEAN, ACCURACY_LOOKS["clean"].light, "--"), (metrics.FGM, VERMILION, ":"),
+    (metrics.PGD, ACCURACY_LOOKS["robust"].light, "-"),
+)  # fmt: skip
 QUANTILE = 0.995  # of the weights' sizes at both moments: the strongest colour
 HERE = ("about", "device", "threads", "storage")  # knobs that decide nothing of what a run gives
 
@@ -82,9 +86,9 @@ def draw(store: Store) -> bytes:
     switch = config.schedule.clean_steps
     axes.axvspan(0, switch, color=phase("clean").colour, alpha=SHADE, lw=0)
     axes.axvspan(switch, last, color=phase(config.schedule.second).colour, alpha=2 * SHADE, lw=0)
-    for name, look in ((metrics.CLEAN, ACCURACY_LOOKS["clean"]), (metrics.PGD, ACCURACY_LOOKS["robust"])):
+    for name, colour, dash in CURVES:
         series = store.series(name)
-        axes.plot(series.steps, series.values, color=look.light, ls="--" if look.dash == "dashed" else "-", lw=1.4)
+        axes.plot(series.steps, series.values, color=colour, ls=dash, lw=1.4)
     axes.set(xlim=(0, last), ylim=(-0.03, 1.05), xticks=[], yticks=[0, 0.5, 1], yticklabels=[])
     axes.tick_params(length=2)
     axes.grid(axis="y", lw=0.4)

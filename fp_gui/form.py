@@ -83,6 +83,7 @@ class Form(QWidget):
         self._about.setTextFormat(Qt.TextFormat.RichText)
         self._about.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.search = QLineEdit(clearButtonEnabled=True, placeholderText="Filter parameters")
+        self.search.setAccessibleName("Filter parameters")
         self.search.setToolTip("Show only the parameters whose name or description holds this text")
         self.search.textChanged.connect(self._filter)
         self.tree = ParameterTree(showHeader=False)

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from PySide6.QtCore import QByteArray, QObject, QSettings, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QAction, QGuiApplication
-from PySide6.QtWidgets import QApplication, QDockWidget, QMainWindow, QWidget
+from PySide6.QtWidgets import QApplication, QDockWidget, QMainWindow, QTabBar, QWidget
 
 from fp_gui.folding import ViewArea
 from fp_gui.theme import named
@@ -82,6 +82,8 @@ class Panels(QObject):
 
     @Slot()
     def _look(self) -> None:
+        for tabs in self._window.findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly):
+            tabs.setAccessibleName("Panels")  # Qt makes them as panels come to stand behind each other
         self.looked.emit()
         if not self._raising.isActive():  # else the right ones are still to come to the front
             for name in self._seen():

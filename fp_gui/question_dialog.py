@@ -25,8 +25,8 @@ from fp_gui.knob_row import escaped
 SMALL, LARGE = QSize(150, 100), QSize(360, 240)  # logical pixels of the picture in the list and beside it
 SIZE = QSize(900, 600)
 KEY = (
-    "Accuracy over training steps: clean dashed, under PGD solid; phases shaded. Below, eight hidden neurons with the "
-    "largest weights: after clean training, and at the end."
+    "Accuracy over training steps: clean dashed, under FGM dotted, under PGD solid; phases shaded. Below, eight hidden "
+    "neurons with the largest weights: after clean training, and at the end."
 )
 NO_PICTURE = "No run of this preset has been brought to its end for a picture yet."
 MOVES = (Qt.Key.Key_Up, Qt.Key.Key_Down, Qt.Key.Key_PageUp, Qt.Key.Key_PageDown)

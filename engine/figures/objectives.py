@@ -63,7 +63,8 @@ VIEW = ViewDeclaration(
         "adversarial, smoothed, TRADES with β = {training.beta}.",
         place="Abstract, result (2) is about adversarial training with FGM; the other objectives are for "
         "comparison and are not in the theorems.",
-        surprise="Gaussian noise or more clean training as robust as adversarial training at the same radius.",
+        surprise="Gaussian noise of norm τ, or more clean training, as robust as adversarial training at the same "
+        "radius.",
     ),
 )  # fmt: skip
 SPREAD = 0.6  # of the room between two rows that the marks of one take

@@ -203,7 +203,7 @@ def test_text_grows_in_the_window_and_in_plots_and_stays_so(
     view = window.shelf.get("robustness")
     assert isinstance(view, RobustnessView)
     axis = view.plot.plot.getPlotItem().getAxis("left")
-    shown = {"control": window.toolbar.play, "form": window.form.search, "view": view.protocol}
+    shown = {"control": window.toolbar.play, "form": window.form.search, "view": view.plot.readout}
     before = {name: each.font().pointSizeF() for name, each in shown.items()}
     label = axis.label.font().pointSizeF()
     qtbot.keyClick(window, Qt.Key.Key_Plus, Qt.KeyboardModifier.ControlModifier)

@@ -44,7 +44,7 @@ class Exporting(Part):
         dialog = self.sender()
         if isinstance(dialog, ExportDialog):
             options = {name: self.window.shelf.get(name).options() for name in dialog.chosen}
-            self.window.exporter.request(ExportRequest(options, dialog.out, dialog.chosen_formats))
+            self.window.exporter.request(ExportRequest(options, dialog.out, dialog.chosen_formats, dialog.chosen_width))
 
     @Slot(str)
     def _done(self, folder: str) -> None:

@@ -83,15 +83,18 @@ def test_all_that_takes_the_keys_has_a_name(window: MainWindow, qtbot: QtBot) ->
 
 
 def test_the_focus_can_be_seen(window: MainWindow, qtbot: QtBot) -> None:
-    """A control looks different with the focus than without; its caret is not waited for."""
+    """Whatever Tab goes to looks otherwise than before and after."""
     window.activateWindow()
     qtbot.waitUntil(window.isActiveWindow)
-    window.setAttribute(Qt.WidgetAttribute.WA_KeyboardFocusChange)  # as Tab does: a click shows less
-    field = next(iter(window.form.parameters["attack.tau"].items.keys())).field.control
-    objective = next(iter(window.toolbar.objectives.values()))
-    for control in (window.toolbar.play, objective, window.toolbar.preset, window.form.search, field):
-        window.keys.release()
-        before = control.grab().toImage()
-        control.setFocus(Qt.FocusReason.TabFocusReason)
-        qtbot.waitUntil(control.hasFocus)
-        assert control.grab().toImage() != before, says(control)
+    unseen, kinds = [], set()
+    for _ in range(30):
+        qtbot.keyClick(QApplication.focusWidget() or window, Qt.Key.Key_Tab)
+        control = QApplication.focusWidget()
+        assert control is not None
+        focused = control.grab().toImage()
+        qtbot.keyClick(control, Qt.Key.Key_Tab)
+        if control.grab().toImage() == focused:
+            unseen.append(f"{type(control).__name__} {says(control)}")
+        kinds.add(type(control).__name__)
+    assert unseen == []
+    assert len(kinds) >= 4

@@ -13,11 +13,10 @@ from PySide6.QtCore import QEvent, QObject, QSize, Qt, QTimer, Slot
 from PySide6.QtGui import QAction, QKeyEvent
 from PySide6.QtWidgets import (
     QDialog,
-    QHBoxLayout,
-    QLabel,
+    QHeaderView,
     QLineEdit,
-    QListWidget,
-    QListWidgetItem,
+    QTreeWidget,
+    QTreeWidgetItem,
     QVBoxLayout,
     QWidget,
 )
@@ -95,10 +94,16 @@ class CommandPalette(QDialog):
         self.field.textChanged.connect(self._filter)
         self.field.returnPressed.connect(self.do)
         self.field.installEventFilter(self)
-        self.list = QListWidget()
+        self.list = QTreeWidget()
+        self.list.setColumnCount(2)
+        self.list.setHeaderHidden(True)
+        self.list.setRootIsDecorated(False)
         self.list.setAccessibleName("Commands")
         self.list.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the arrows reach it from the field
-        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        header = self.list.header()
+        header.setStretchLastSection(False)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
         self.list.itemClicked.connect(self.do)
         layout = QVBoxLayout(self)
         layout.addWidget(self.field)
@@ -115,27 +120,13 @@ class CommandPalette(QDialog):
     def _filter(self, typed: str) -> None:
         self._shown = found(self._entries, typed)[:SHOWN]
         self.list.clear()
-        for entry in self._shown:
-            item = QListWidgetItem(self.list)
-            item.setData(Qt.ItemDataRole.AccessibleTextRole, f"{entry.text}, {entry.more}")
-            row = QWidget()
-            line = QHBoxLayout(row)
-            line.setContentsMargins(8, 3, 8, 3)
-            text, more = QLabel(entry.text), QLabel(entry.more)
-            for label in (text, more):
-                label.setTextFormat(Qt.TextFormat.PlainText)
-            text.setMinimumWidth(1)
-            more.setProperty("muted", True)
-            line.addWidget(text, 1)
-            line.addWidget(more)
-            item.setSizeHint(row.sizeHint())
-            self.list.setItemWidget(item, row)
-        self.list.setCurrentRow(0)
+        self.list.addTopLevelItems([QTreeWidgetItem([entry.text, entry.more]) for entry in self._shown])
+        self.list.setCurrentItem(self.list.topLevelItem(0))
 
     @Slot()
     def do(self) -> None:
         """Close, then do what is marked: it may open a window of its own."""
-        row = self.list.currentRow()
+        row = self.list.indexOfTopLevelItem(self.list.currentItem())
         if 0 <= row < len(self._shown):
             entry = self._shown[row]
             self.accept()

@@ -108,7 +108,10 @@ class QuestionDialog(QDialog):
         blank.fill(Qt.GlobalColor.transparent)
         for name, about in preset_abouts().items():
             shown = picture(name)
-            item = QListWidgetItem(QIcon(blank if shown.isNull() else shown), f"{about.question}\n{name}", found)
+            icon = QIcon()
+            for mode in (QIcon.Mode.Normal, QIcon.Mode.Selected):  # not tinted where it is marked
+                icon.addPixmap(blank if shown.isNull() else shown, mode)
+            item = QListWidgetItem(icon, f"{about.question}\n{name}", found)
             item.setData(Qt.ItemDataRole.UserRole, name)
             item.setToolTip(about.title)
             item.setSizeHint(QSize(0, SMALL.height() + 14))

@@ -165,6 +165,9 @@ def test_the_palette_jumps_to_a_parameter(window: MainWindow, qtbot: QtBot) -> N
     assert isinstance(palette, CommandPalette)
     qtbot.keyClicks(palette.field, "report_st")
     assert palette.shown[0].text == "evaluation.report_steps"
+    assert (palette.list.currentItem().text(0), palette.list.currentItem().text(1)) == (
+        "evaluation.report_steps", "parameter",
+    )  # fmt: skip
     qtbot.keyClick(palette.field, Qt.Key.Key_Return)
     control = next(iter(window.form.parameters["evaluation.report_steps"].items.keys())).field.control
     qtbot.waitUntil(lambda: window.focusWidget() is control)
@@ -213,6 +216,9 @@ def test_text_grows_in_the_window_and_in_plots_and_stays_so(
     assert axis.label.font().pointSizeF() == pytest.approx(1.3 * label)
     assert axis.style["tickFont"].pointSizeF() == pytest.approx(1.3 * label)
     assert float(str(window.settings.value(KEY))) == 1.3
+    root, group = (next(iter(each.items.keys())) for each in (window.form._root, window.form._groups["attack"]))
+    qtbot.waitUntil(lambda: group.font(0).pointSizeF() == window.form.tree.font().pointSizeF())
+    assert root.text(0) == ""  # it is hidden
     other = open_window(factory, qapp, (*BOTH_KINDS, RobustnessView))  # the next start
     try:
         part = other.parts["text_size"]

@@ -121,12 +121,13 @@ class CommandPalette(QDialog):
         self._shown = found(self._entries, typed)[:SHOWN]
         self.list.clear()
         self.list.addTopLevelItems([QTreeWidgetItem([entry.text, entry.more]) for entry in self._shown])
-        self.list.setCurrentItem(self.list.topLevelItem(0))
+        if (first := self.list.topLevelItem(0)) is not None:
+            self.list.setCurrentItem(first)
 
     @Slot()
     def do(self) -> None:
         """Close, then do what is marked: it may open a window of its own."""
-        row = self.list.indexOfTopLevelItem(self.list.currentItem())
+        row = self.list.currentIndex().row()  # -1: there is none
         if 0 <= row < len(self._shown):
             entry = self._shown[row]
             self.accept()

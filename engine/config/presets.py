@@ -19,8 +19,8 @@ DOTS = 200  # in a line: a key of thousands of parts, a.a.a.a, would take tomlli
 def preset_names() -> tuple[str, ...]:
     """Names of the presets that come with the explorer, in the order in which they are offered."""
     first = (
-        "small", "theorem", "few-steps", "gaussian-noise", "one-step", "theorem-low-rank", "theorem-simple", "standard",
-        "wide", "digits", "mnist5k", "cifar10-filters",
+        "small", "theorem", "theorem-simple", "standard", "wide", "few-steps", "gaussian-noise", "theorem-low-rank",
+        "one-step", "digits", "mnist5k", "cifar10-filters",
     )  # fmt: skip
     found = sorted(
         p.name.removesuffix(".toml")

@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
     QLabel,
     QMainWindow,
     QMenu,
+    QScrollArea,
     QSizePolicy,
     QToolBar,
     QToolButton,
@@ -338,6 +339,9 @@ class Toolbar(QToolBar):
             choice.setChecked(choice.text() == config.device)
 
 
+HIGHEST, SCROLL = 640, 70  # pixels: of the sheet of keys; that its margins and scroll bar take
+
+
 class KeySheet(QDialog):
     """The keys, as a list."""
 
@@ -345,7 +349,8 @@ class KeySheet(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Keys")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        grid = QGridLayout()
+        inner = QWidget()
+        grid = QGridLayout(inner)
         grid.setHorizontalSpacing(24)
         grid.setVerticalSpacing(7)
         for i, (keys, text) in enumerate(rows):
@@ -357,8 +362,13 @@ class KeySheet(QDialog):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(20, 18, 20, 14)
         layout.setSpacing(16)
-        layout.addLayout(grid)
+        area = QScrollArea(widgetResizable=True)  # there are more keys than a small screen has lines
+        area.setAccessibleName("Keys")
+        area.setFrameShape(QScrollArea.Shape.NoFrame)
+        area.setWidget(inner)
+        layout.addWidget(area)
         layout.addWidget(buttons)
+        self.resize(inner.sizeHint().width() + SCROLL, HIGHEST)
 
 
 def key_rows(view_titles: list[str]) -> list[tuple[str, str]]:

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QImage
-from PySide6.QtWidgets import QApplication, QDialog, QLabel, QWidget
+from PySide6.QtWidgets import QApplication, QDialog, QLabel, QScrollArea, QWidget
 from pytestqt.qtbot import QtBot
 
 from engine.config.experiment import IMAGES, SPARSE_CODING, from_dict, with_values
 from engine.config.presets import load_preset, outcome_picture, preset_abouts, preset_names
+from fp_gui.actions import KeySheet, key_rows
 from fp_gui.command_palette import CommandPalette, Entry, found
 from fp_gui.main_window import MainWindow
 from fp_gui.parts.palette import Palette
@@ -305,3 +306,15 @@ def test_a_panel_explains_itself(window: MainWindow, qtbot: QtBot) -> None:
     for part_of_it in ("What one sees", "In the paper", "A surprise would be", f"τ = {SMALL.attack.tau:g}"):
         assert part_of_it in text.text()
     shown.close()
+
+
+def test_the_key_sheet_fits_a_small_screen(window: MainWindow, qtbot: QtBot) -> None:
+    sheet = KeySheet(key_rows(["View"] * 9), window)
+    qtbot.addWidget(sheet)
+    sheet.show()
+    assert sheet.width() <= 1024
+    assert sheet.height() <= 700
+    texts = {label.text() for label in sheet.findChildren(QLabel)}
+    assert {"<b>Ctrl+Shift+P</b>", "<b>Ctrl+N</b>", "<b>F11</b>", "<b>Shift+F1</b>", "<b>Ctrl++</b>"} <= texts
+    area = sheet.findChildren(QScrollArea)[0]
+    assert area.horizontalScrollBar().maximum() == 0  # no text is cut

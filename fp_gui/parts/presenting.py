@@ -37,6 +37,7 @@ class Presenting(Part):
         self.dock = dock = self.window.panels.docks[name]
         self._floated, self._geometry = dock.isFloating(), dock.saveGeometry()
         dock.setFloating(True)
+        dock.setGeometry(self.window.screen().geometry())  # also where no window manager does it
         dock.showFullScreen()
         dock.installEventFilter(self)
         dock.activateWindow()

@@ -248,6 +248,7 @@ def test_a_view_takes_the_screen_and_goes_back(window: MainWindow, qtbot: QtBot)
     assert part.dock is dock
     assert dock.isFullScreen()
     assert dock.isWindow()
+    assert dock.geometry() == window.screen().geometry()
     qtbot.keyClick(dock, Qt.Key.Key_Escape)
     assert part.dock is None
     assert not dock.isFloating()

@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
     QLabel,
     QMainWindow,
     QMenu,
+    QScrollArea,
     QSizePolicy,
     QToolBar,
     QToolButton,
@@ -54,6 +55,7 @@ ACTIONS = {
         "Copy the view with the keys, or under the mouse: picture and numbers",
     ),
     "back": ("Back to the run before", "Alt+Left", "Open the run again that was left last"),
+    "questions": ("Questions…", "Ctrl+N", "Choose what to ask: the presets with pictures of how they ended"),
     "open": ("Open run…", "Ctrl+O", "Go on with an earlier run"),
     "data": ("Data…", "Ctrl+D", "Image data sets: what is installed and where, choose a folder, download"),
     "reveal": ("Reveal run folder", "", "Open the run's folder in the file manager"),
@@ -61,8 +63,15 @@ ACTIONS = {
     "quit": ("Quit", "Ctrl+Q", "Close the window; the run stays on disk and can be opened again"),
     "unmark": ("Unmark neuron", "Esc", "Let the chosen neuron go, which every view marks"),
     "reset_layout": ("Reset layout", "", "Bring every panel back to where it was at first"),
+    "larger": ("Larger text", "Ctrl++", "Larger text in the window and in its plots, for a projector"),
+    "smaller": ("Smaller text", "Ctrl+-", "Smaller text in the window and in its plots"),
+    "normal": ("Normal text", "Ctrl+0", "Text of the system's own size"),
+    "present": ("Full screen", "F11", "Show the view that has the keys on the whole screen; Esc leaves"),
+    "palette": ("Commands…", "Ctrl+Shift+P", "Find every action, view, preset, parameter and run by its name"),
+    "what": ("What is this?", "Shift+F1", "Explain the view that has the keys: formula, place in the paper, surprises"),
     "keys": ("Keys", "?", "Show the keys"),
 }
+MORE_KEYS = {"keys": ("F1",), "larger": ("Ctrl+=",)}  # of the same actions
 
 
 @dataclass(slots=True)
@@ -99,7 +108,7 @@ def make_actions(window: QMainWindow) -> Actions:
     for name, (text, keys, tip) in ACTIONS.items():
         action = QAction(text, window)
         if keys:
-            action.setShortcuts([QKeySequence(keys)] + ([QKeySequence("F1")] if name == "keys" else []))
+            action.setShortcuts([QKeySequence(each) for each in (keys, *MORE_KEYS.get(name, ()))])
         action.setToolTip(_tip(tip, keys))
         action.setStatusTip("")
         action.setAutoRepeat(name in ("step", "earlier", "later"))
@@ -338,6 +347,9 @@ class Toolbar(QToolBar):
             choice.setChecked(choice.text() == config.device)
 
 
+HIGHEST, SCROLL = 640, 70  # pixels: of the sheet of keys; that its margins and scroll bar take
+
+
 class KeySheet(QDialog):
     """The keys, as a list."""
 
@@ -345,7 +357,8 @@ class KeySheet(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Keys")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        grid = QGridLayout()
+        inner = QWidget()
+        grid = QGridLayout(inner)
         grid.setHorizontalSpacing(24)
         grid.setVerticalSpacing(7)
         for i, (keys, text) in enumerate(rows):
@@ -357,8 +370,13 @@ class KeySheet(QDialog):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(20, 18, 20, 14)
         layout.setSpacing(16)
-        layout.addLayout(grid)
+        area = QScrollArea(widgetResizable=True)  # there are more keys than a small screen has lines
+        area.setAccessibleName("Keys")
+        area.setFrameShape(QScrollArea.Shape.NoFrame)
+        area.setWidget(inner)
+        layout.addWidget(area)
         layout.addWidget(buttons)
+        self.resize(inner.sizeHint().width() + SCROLL, HIGHEST)
 
 
 def key_rows(view_titles: list[str]) -> list[tuple[str, str]]:

@@ -74,7 +74,7 @@ class Banner(QFrame):
         self._label = FoldingLabel(folds=False)
         self._label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._label.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
-        self.offer_button = QPushButton()
+        self.offer_button = QPushButton("Do it")
         self.offer_button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.offer_button.clicked.connect(self._take_offer)
         self.details_button = QPushButton("Details")

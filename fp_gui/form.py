@@ -15,7 +15,7 @@ from contextlib import suppress
 import shiboken6
 from pyqtgraph.parametertree import ParameterTree  # type: ignore[import-untyped]
 from pyqtgraph.parametertree.parameterTypes import GroupParameter  # type: ignore[import-untyped]
-from PySide6.QtCore import QEvent, QObject, Qt, Signal, Slot
+from PySide6.QtCore import QEvent, QObject, QSize, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import (
     QFrame,
@@ -83,6 +83,7 @@ class Form(QWidget):
         self._about.setTextFormat(Qt.TextFormat.RichText)
         self._about.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.search = QLineEdit(clearButtonEnabled=True, placeholderText="Filter parameters")
+        self.search.setAccessibleName("Filter parameters")
         self.search.setToolTip("Show only the parameters whose name or description holds this text")
         self.search.textChanged.connect(self._filter)
         self.tree = ParameterTree(showHeader=False)
@@ -218,6 +219,17 @@ class Form(QWidget):
         """The running values with what is pending. Raises :class:`ConfigError` if they do not fit together."""
         return with_values(self._config, self.pending)
 
+    def go_to(self, path: str) -> None:
+        """Bring the row of a knob into view and give its editor the keys; nothing for a knob that is not there."""
+        if (param := self.parameters.get(path)) is None:
+            return
+        if not param.opts.get("visible", True):
+            self.search.clear()
+        for item in list(param.items.keys()):
+            item.parent().setExpanded(True)
+            self.tree.scrollToItem(item, ParameterTree.ScrollHint.PositionAtCenter)
+            item.field.control.setFocus(Qt.FocusReason.ShortcutFocusReason)
+
     @Slot()
     def discard(self) -> None:
         """Forget what is pending."""
@@ -321,6 +333,18 @@ class Form(QWidget):
         self._bar.setVisible(n > 0)
         self.pending_changed.emit(n)
 
+    @Slot()
+    def _take_font(self) -> None:
+        """The text has another size: so have the groups' titles; pyqtgraph names the hidden root again, which goes."""
+        font = self.tree.font()
+        font.setBold(True)
+        for group in self._groups.values():
+            for item in list(group.items.keys()):
+                item.setFont(0, font)
+        for item in list(self._root.items.keys()):
+            item.setText(0, "")
+            item.setSizeHint(0, QSize(1, 1))
+
     @Slot(str)
     def _filter(self, text: str) -> None:
         needle = text.strip().lower()
@@ -333,7 +357,9 @@ class Form(QWidget):
             group.setOpts(visible=any_shown)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Leave letters and arrows to the window's keys while the tree has the focus."""
+        """Leave letters and arrows to the window's keys while the tree has the focus; follow its font."""
+        if watched is self.tree and event.type() == QEvent.Type.FontChange:
+            QTimer.singleShot(0, self, self._take_font)  # after the tree itself
         if watched is self.tree and event.type() == QEvent.Type.KeyPress and isinstance(event, QKeyEvent):
             event.ignore()
             return True

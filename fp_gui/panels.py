@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from PySide6.QtCore import QByteArray, QObject, QSettings, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QAction, QGuiApplication
-from PySide6.QtWidgets import QDockWidget, QMainWindow, QWidget
+from PySide6.QtWidgets import QApplication, QDockWidget, QMainWindow, QTabBar, QWidget
 
 from fp_gui.folding import ViewArea
 from fp_gui.theme import named
@@ -68,12 +68,22 @@ class Panels(QObject):
         """The names of the views' panels that can be seen."""
         return [dock.objectName() for dock in self.shown()[1:] if not dock.visibleRegion().isEmpty()]
 
+    def attended(self) -> str:
+        """The view's panel that has the keys, else the first that can be seen; empty if there is none."""
+        focus = QApplication.focusWidget()
+        for dock in self.shown()[1:]:
+            if focus is not None and (dock is focus or dock.isAncestorOf(focus)):
+                return dock.objectName()
+        return next(iter(self._seen()), "")
+
     @Slot()
     def _look_soon(self) -> None:
         self._looking.start()  # not at once: while a layout is taken up, panels come and go
 
     @Slot()
     def _look(self) -> None:
+        for tabs in self._window.findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly):
+            tabs.setAccessibleName("Panels")  # Qt makes them as panels come to stand behind each other
         self.looked.emit()
         if not self._raising.isActive():  # else the right ones are still to come to the front
             for name in self._seen():

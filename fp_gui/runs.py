@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from itertools import islice
 from pathlib import Path
 
 from engine.config.experiment import IMAGES, Config, from_dict, knobs, to_dict, value_of, with_value
@@ -22,6 +23,17 @@ def new_run_folder(root: Path, name: str) -> Path:
     while folder.exists():
         folder, n = root / f"{base}-{n}", n + 1
     return folder
+
+
+def recent_runs(root: Path, most: int) -> list[Path]:
+    """The runs in ``root`` whose folders changed last, the newest first, ``most`` at most."""
+    try:
+        with os.scandir(root) as entries:
+            dated = sorted(((e.stat().st_mtime, e.path) for e in entries if e.is_dir()), reverse=True)
+    except OSError:
+        return []
+    found = (Path(path) for _, path in dated)
+    return list(islice((folder for folder in found if (folder / "config.json").is_file()), most))
 
 
 def preset_label(name: str) -> str:

@@ -152,6 +152,9 @@ def stylesheet(theme: Theme) -> str:
     QCheckBox::indicator:checked {{ background: {theme.accent}; border-color: {theme.accent}; image: url("{check}"); }}
     QCheckBox::indicator:disabled {{ border-color: {line}; }}
     QCheckBox:focus {{ color: {theme.accent}; }}
+    QPushButton[flat="true"] {{ border: 1px solid transparent; border-radius: 3px; }}
+    QPushButton[flat="true"]:hover {{ background: {hover}; }}
+    QPushButton[flat="true"]:focus {{ border-color: {theme.accent}; }}
     QStatusBar {{ border-top: 1px solid {line}; }}
     QStatusBar::item {{ border: 0; }}
     QLabel#about-title {{ font-weight: bold; }}

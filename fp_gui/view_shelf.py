@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QWidget
 
 from engine.core.history import Series
 from fp_gui.focus import Wheel
+from fp_gui.named_plots import name_plots
 from fp_gui.theme import Theme
 from fp_gui.views.base import View
 
@@ -46,6 +47,7 @@ class ViewShelf(QObject):
             view.set_theme(self._theme)
             view.set_playing(self._playing)
             self.tame(view)
+            name_plots(view, view.title)
             stored = self._settings.value(f"view/{name}")
             if isinstance(stored, dict):
                 view.set_options({str(k): str(v) for k, v in stored.items()})

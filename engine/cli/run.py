@@ -13,9 +13,9 @@ from rich.console import Console
 from engine.cli.app import INTERRUPTED, Data, Device, RunFolder, app, interruptible, say
 from engine.cli.options import options_of
 from engine.config.assignments import assigned, parse_assignment
-from engine.config.experiment import Config, at_step, value_of, with_value, with_values
+from engine.config.experiment import at_step, value_of, with_value, with_values
 from engine.config.experiment import knobs as all_knobs
-from engine.config.presets import load_preset, preset_names
+from engine.config.presets import load_preset, preset_abouts, preset_names
 from engine.core.cores import check_threads
 from engine.core.errors import ConfigError, DivergedError, ExplorerError
 from engine.core.measurement import Norm
@@ -257,11 +257,12 @@ def export(
 
 @app.command
 def presets() -> int:
-    """List the presets and the question that each answers."""
+    """List the presets: the question that each answers, what to expect, how long it takes, what the paper says."""
     console = Console()
-    for name in preset_names():
-        config: Config = load_preset(name)
-        console.print(f"[bold]{name}[/]  {config.about.question}\n    {config.about.expect} ({config.about.time})")
+    for name, about in preset_abouts().items():
+        console.print(f"[bold]{name}[/]  {about.question}\n    {about.expect} ({about.time})")
+        if about.claim:
+            console.print(f"    The paper: {about.claim}", highlight=False)
     return 0
 
 

@@ -72,7 +72,8 @@ class About(Group):
 
     title: str = knob("Untitled experiment", "Name shown in the window.")
     question: str = knob("", "The question this preset answers.")
-    expect: str = knob("", "What one should see, and the paper's claim.")
+    expect: str = knob("", "What one should see, in figures of a real run.")
+    claim: str = knob("", "What the paper says of it, and where.")
     time: str = knob("", "Measured running time, and on what.")
 
 

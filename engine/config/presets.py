@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from engine.config.experiment import Config, from_dict
+from engine.config.knobs import About
 from engine.core.errors import ConfigError
 from engine.core.quoting import plain, quote
 
@@ -17,7 +18,10 @@ DOTS = 200  # in a line: a key of thousands of parts, a.a.a.a, would take tomlli
 
 def preset_names() -> tuple[str, ...]:
     """Names of the presets that come with the explorer, in the order in which they are offered."""
-    first = ("small", "theorem", "theorem-simple", "standard", "wide", "digits", "mnist5k", "cifar10-filters")
+    first = (
+        "small", "theorem", "theorem-simple", "standard", "wide", "few-steps", "gaussian-noise", "theorem-low-rank",
+        "one-step", "digits", "mnist5k", "cifar10-filters",
+    )  # fmt: skip
     found = sorted(
         p.name.removesuffix(".toml")
         for p in files("resources").joinpath("presets").iterdir()
@@ -27,10 +31,21 @@ def preset_names() -> tuple[str, ...]:
 
 
 @cache
+def preset_abouts() -> dict[str, About]:
+    """Name → what each preset that comes with the explorer asks and promises; quicker than to load them all."""
+    return {name: About.model_validate(tomllib.loads(_text(name))["about"]) for name in preset_names()}
+
+
+@cache
 def preset_titles() -> dict[str, str]:
-    """Title → name of the presets that come with the explorer; quicker than to load them all."""
-    texts = {name: _text(name) for name in preset_names()}
-    return {tomllib.loads(text)["about"]["title"]: name for name, text in texts.items()}
+    """Title → name of the presets that come with the explorer."""
+    return {about.title: name for name, about in preset_abouts().items()}
+
+
+def outcome_picture(name: str) -> bytes | None:
+    """The PNG of how a preset ended, drawn from a real run of it by ``docs/outcomes.py``; None if there is none."""
+    place = files("resources").joinpath("outcomes", f"{name}.png")
+    return place.read_bytes() if place.is_file() else None
 
 
 def _text(name: str) -> str:

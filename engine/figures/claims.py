@@ -22,6 +22,7 @@ from engine.figures.declare import (
     Look,
     ViewDeclaration,
 )
+from engine.figures.meaning import Meaning
 from engine.figures.style import narrow
 from engine.studies.questions.claims import ClaimRecord, ClaimsStudy, checked_at, read_claims
 
@@ -41,6 +42,15 @@ VIEW = ViewDeclaration(
         "not measured": Look("–", GREY, PALE_GREY),
     },
     file=ClaimsStudy.file,
+    meaning=Meaning(
+        drawn="The paper's claims, each with what this run measured and the rule that decided. A claim that "
+        "does not hold is said to not hold.",
+        formula="Each rule compares measured figures of this run (seed {seed}, {attack.norm} radius τ = "
+        "{attack.tau}, {schedule.clean_steps} clean and {schedule.second_steps} further steps) with a "
+        "threshold that stands beside it.",
+        place="Abstract; each card names its part.",
+        surprise="Claims 1, 4 and 5 not holding on a preset of the sparse-coding world.",
+    ),
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from engine.core.results import ALIVE, LayerInfo, Principle1
 from engine.figures.base import Column, Drawer, FigureData, Table, figures, provenance, training
 from engine.figures.declare import COSINE_LOOKS, ViewDeclaration
 from engine.figures.layers import summary
+from engine.figures.meaning import Meaning
 from engine.figures.pictures import layer_named
 from engine.figures.style import DASHES, MARKERS, legend_above, narrow
 from engine.figures.weights import layer_option, weights_of
@@ -26,6 +27,17 @@ if TYPE_CHECKING:
 VIEW = ViewDeclaration(
     "cosines", "Cosines", 45, "Histograms over neurons of the cosines of principle 1 (SPEC.md section 4).",
     options=(layer_option("Whose units are counted"),), looks=COSINE_LOOKS,
+    meaning=Meaning(
+        drawn="How many units have which cosine: between start and clean weights, start and present ones, "
+        "clean and present ones.",
+        formula="cos(a,b) = ⟨a,b⟩/(‖a‖‖b‖) for (w⁰,w), (w⁰,w′), (w,w′), one count for each unit alive after "
+        "{schedule.clean_steps} clean steps. Two random directions of many dimensions have a cosine "
+        "near 0.",
+        place="The feature purification principle (section 1): clean training already finds most of what "
+        "adversarial training keeps.",
+        surprise="(w,w′) no larger than (w⁰,w′): then adversarial training did not build on what clean "
+        "training found.",
+    ),
 )  # fmt: skip
 BINS = np.linspace(-1.0, 1.0, 51)
 # Heights above the highest bar, as shares of it: where each median is marked, where the reference is named, the end.

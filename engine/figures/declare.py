@@ -19,6 +19,7 @@ from engine.config.experiment import EVERY_KIND
 from engine.config.objectives import objectives
 from engine.core.errors import ConfigError
 from engine.core.quoting import quote
+from engine.figures.meaning import Meaning
 
 # Okabe and Ito's palette, told apart by the colour-blind; a marker or a dash goes with each colour all the same.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -146,7 +147,7 @@ class ViewDeclaration:
 
     Views are shown and listed by ``order``. ``looks`` are by the quantity's name. ``contrast`` is set where weights are
     pictures. ``file`` is the study's file that is drawn, ``metrics`` those of which one at least must be recorded:
-    without them there is nothing to draw (:meth:`missing`).
+    without them there is nothing to draw (:meth:`missing`). ``meaning`` answers “What is this?”.
     """
 
     name: str
@@ -159,6 +160,7 @@ class ViewDeclaration:
     contrast: Contrast | None = None
     file: str = ""
     metrics: tuple[str, ...] = ()
+    meaning: Meaning | None = None
 
     def missing(self, folder: Path, recorded: Callable[[str], bool]) -> str:
         """Why there is nothing to draw of the run in ``folder``, in a clause; empty if there is something.

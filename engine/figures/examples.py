@@ -28,6 +28,7 @@ from engine.figures.declare import (
     factor_option,
     phase,
 )
+from engine.figures.meaning import Meaning
 from engine.figures.pictures import colours, network_of
 from engine.figures.style import narrow
 
@@ -50,6 +51,15 @@ VIEW = ViewDeclaration(
         beside_option("perturbations and answers"),
     ),
     looks={"before": Look("x", BLUE, SKY), "after": Look("x + δ", VERMILION, ORANGE)},
+    meaning=Meaning(
+        drawn="Test images, the perturbation that fools the network, enlarged, their sum, and what the "
+        "network answers before and after.",
+        formula="δ found by PGD inside ‖δ‖ ≤ τ = {attack.tau} ({attack.norm}), {evaluation.steps} steps, x + "
+        "δ kept in [0, 1]; pictures of {world.name}.",
+        place="Section 1 and the experiments: perturbations of clean nets look like noise, those of robust "
+        "nets like parts of other classes.",
+        surprise="Noise that fools the purified network as easily as the clean one.",
+    ),
 )  # fmt: skip
 GREY = 0.5  # what is drawn where δ is zero
 SHOWN = 5  # classes of which probabilities are drawn

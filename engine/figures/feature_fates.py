@@ -52,6 +52,7 @@ from engine.figures.fate_counts import (
     winners_rule,
     winners_table,
 )
+from engine.figures.meaning import Meaning
 from engine.figures.panels import picture_size
 from engine.figures.style import MARKERS, knob_key, knob_marks, legend_above, narrow, time_axis
 from engine.run.timeline import Span, knob_events, phases, until
@@ -97,6 +98,15 @@ VIEW = ViewDeclaration(
         "gained": Look("gained", DARK_GREEN, GREEN, "triangle-up"),
         "now": MOMENT_LOOKS["now"],
     },
+    meaning=Meaning(
+        drawn="Which pattern of the dictionary each neuron stands for at the start, after clean training "
+        "and now, and how many keep theirs.",
+        formula="j(i) = argmax_j |C_ij| with C = W M, and its sign; counted over the alive of m = {model.m} "
+        "neurons and the {world.d} features of the dictionary.",
+        place="The proof's “lottery winners”: neurons whose start leads on one feature become its neurons; "
+        "adversarial training keeps feature and sign.",
+        surprise="Many neurons that change feature in adversarial training: it should purify, not relearn.",
+    ),
 )  # fmt: skip
 ARRAYS = ("weight_init", "weight", "dictionary", "target", "weight_clean")  # of a checkpoint
 METRICS = {"held": metrics.HELD, "kept": metrics.KEPT}  # by the option ``quantity``

@@ -15,6 +15,7 @@ from engine.core.quoting import quote
 from engine.core.results import FeatureRequest
 from engine.figures.base import Array, Column, Drawer, FigureData, figures, provenance, training
 from engine.figures.declare import Option, TextOption, ViewDeclaration
+from engine.figures.meaning import Meaning
 from engine.figures.pictures import colours, layer_named, moments_of, network_of
 from engine.figures.style import narrow
 
@@ -42,6 +43,15 @@ VIEW = ViewDeclaration(
                    meaning="a layer's name or number"),
         replace(ASCENT[0], doc="How many of the first units, or numbers and ranges, e.g. 0-8 or 3, 17."),
         *ASCENT[1:],
+    ),
+    meaning=Meaning(
+        drawn="For a few units, the picture that excites each most, found from noise by climbing the "
+        "gradient: at the start, after clean training, now.",
+        formula="max_z unit(z) over pictures z in [0, 1] within an ℓ2 ball, by gradient ascent on the input "
+        "alone, no smoothing; {model.name} on {world.name}, weights trained at τ = {attack.tau} "
+        "({attack.norm}).",
+        place="Section 5: deep layers purify, too, seen by visualising features.",
+        surprise="Pictures of the purified network as grainy as those of the clean one.",
     ),
 )  # fmt: skip
 MARGIN, GAP, TITLE, UNITS = 0.06, 0.05, 0.19, 0.18  # inches; UNITS is the line with the units' numbers

@@ -12,6 +12,7 @@ from engine.core.results import IntArray
 from engine.figures.base import Array, Column, Drawer, FigureData, Table, figures, provenance, training
 from engine.figures.declare import Contrast, Option, TextOption, ViewDeclaration, switch
 from engine.figures.features import ASCENT, feature_rows
+from engine.figures.meaning import Meaning
 from engine.figures.order import COUNTS, MOST, UNIT_SORTS, UnitFacts, count_of
 from engine.figures.panels import PicturePanels
 from engine.figures.pictures import layer_named, moments_of, network_of
@@ -39,6 +40,17 @@ VIEW = ViewDeclaration(
         *ASCENT,
     ),
     contrast=Contrast(0.995, ("start", "clean", "now")),
+    meaning=Meaning(
+        drawn="The first layer's weights as pictures, the same units in the same places at each moment, on "
+        "one scale. Of deeper layers: pictures that excite a unit most.",
+        formula="Unit i computes ReLU(⟨w_i, patch⟩ + b_i), w_i one of {model.width} filters ({model.name} on "
+        "{world.name}), drawn at {model.init_scale} of the usual scale. Shown as w_i / level, the "
+        "level the same for start, clean and now.",
+        place="Section 1 and the experiments on CIFAR-10: filters of clean nets are the purified ones under "
+        "noise.",
+        surprise="Filters that look alike at the start and at the end: then the start was drawn so large "
+        "(model.init_scale) that it hides what was learned.",
+    ),
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from engine.core.errors import ConfigError
 from engine.core.results import ALIVE, LayerInfo, Principle1
 from engine.figures.base import Array, Column, Drawer, FigureData, Table, figures, provenance, training
 from engine.figures.declare import COSINE_LOOKS, MOMENT_LOOKS, Option, TextOption, ViewDeclaration
+from engine.figures.meaning import Meaning
 from engine.figures.pictures import layer_named, moments_of, network_of
 from engine.figures.style import MARKERS, diagonal, legend_above, narrow, panels, unit_axis
 
@@ -34,6 +35,17 @@ VIEW = ViewDeclaration(
         Option("n", "500", {}, "Test images on which activity is measured.", number=True),
     ),
     looks={**COSINE_LOOKS, **MOMENT_LOOKS},
+    meaning=Meaning(
+        drawn="How far every unit of a layer moved, layer by layer: the three cosines between its weights "
+        "at the start, after clean training and now, and how much of the clean weights the purified "
+        "ones explain.",
+        formula="w⁰, w, w′: a unit's weights at the start, after clean training ({schedule.clean_steps} "
+        "steps), now; β = ⟨w,w′⟩/‖w′‖², v = w − βw′. Principle 1 counts the units with ‖βw′‖ > ‖v‖.",
+        place="The feature purification principle (section 1): clean training already finds most of what "
+        "adversarial training keeps.",
+        surprise="A cosine (w⁰,w) near 1, so that nothing was learned in this layer, or (w,w′) near 0, so that "
+        "adversarial training learned something else altogether.",
+    ),
 )  # fmt: skip
 NAMES = 22  # of layers that find room below an axis; of more, every second or third is named
 QUANTILES = (0.5, 0.1, 0.9)

@@ -27,6 +27,7 @@ from engine.figures.declare import (
     Look,
     ViewDeclaration,
 )
+from engine.figures.meaning import Meaning
 from engine.figures.style import DASHES, MARKERS, diagonal, legend_above, narrow, panels
 from engine.studies.questions.local import LocalLayer, LocalResult, LocalStudy
 
@@ -42,6 +43,14 @@ VIEW = ViewDeclaration(
         **{name: replace(look, dash="none") for name, look in COSINE_LOOKS.items()}, **ACCURACY_LOOKS
     },
     file=LocalStudy.file,
+    meaning=Meaning(
+        drawn="One layer at a time is drawn anew and trained alone, clean, then adversarially, while all "
+        "others are frozen.",
+        formula="Accuracy under PGD at {attack.norm} radius τ = {attack.tau}, and (w⁰,w), (w⁰,w′), (w,w′) of "
+        "the layer, before and after its own adversarial phase; network {model.name} on {world.name}.",
+        place="The paper's local purification: each layer's hidden weights purify given the others.",
+        surprise="No gain in any layer: then robustness would need all layers to change together.",
+    ),
 )  # fmt: skip
 LAYER_LOOKS = (  # of the layers' units, in turn
     Look("", BLUE, SKY, "circle"), Look("", VERMILION, BRIGHT_VERMILION, "triangle-up"),

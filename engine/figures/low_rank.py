@@ -11,6 +11,7 @@ import numpy as np
 from engine.core.measurement import NORM_SIGN
 from engine.figures.base import Column, Drawer, FigureData, figures, provenance, training
 from engine.figures.declare import ACCURACY_LOOKS, ViewDeclaration
+from engine.figures.meaning import Meaning
 from engine.figures.style import DASHES, MARKERS, legend_above, narrow, unit_axis
 from engine.studies.questions.low_rank import RankComparison, RankStudy
 
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
 VIEW = ViewDeclaration(
     "low_rank", "Low rank", 120, "How small a rank is enough for adversarial training (SPEC.md section 7).",
     looks=ACCURACY_LOOKS, file=RankStudy.file,
+    meaning=Meaning(
+        drawn="How robust the network gets if adversarial training may change its weights by a matrix of "
+        "small rank only.",
+        formula="W = W_clean + U V, U V of rank r; accuracy under PGD at {attack.norm} radius τ = "
+        "{attack.tau} against r, beside the unrestricted phase of {schedule.second_steps} steps. This "
+        "run itself: rank {low_rank.rank} (0: no limit).",
+        place="Version 4 of the paper: adversarial training can be done through low-rank updates.",
+        surprise="An accuracy that falls as the rank grows, beyond the intervals, or a rank-1 update that does "
+        "more than the full one.",
+    ),
 )  # fmt: skip
 CURVES = {"clean": ("clean", "clean_low", "clean_high"), "robust": ("robust", "low", "high")}
 COLUMNS = (

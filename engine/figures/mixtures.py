@@ -27,6 +27,7 @@ from engine.figures.base import (
     training,
 )
 from engine.figures.declare import MOMENT_LOOKS, Option, ViewDeclaration, switch
+from engine.figures.meaning import Meaning
 from engine.figures.style import (
     MARKERS,
     diagonal,
@@ -68,6 +69,18 @@ VIEW = ViewDeclaration(
         switch("clean", True, "Also show where the neurons were after clean training."),
     ),
     looks=MOMENT_LOOKS,
+    meaning=Meaning(
+        drawn="Each point is one neuron: to the right how strong its one largest feature is, upwards all "
+        "that is mixed into it. Below, the same over training, as median and the middle 80% of "
+        "neurons.",
+        formula="C = W M; j(i) = argmax_j |C_ij|; pure magnitude |C_i,j(i)|, mixture ‖v_i‖ with v_i = C_i "
+        "without j(i), over the alive of m = {model.m} neurons in d = {world.d} dimensions (‖w_i‖ "
+        "above 0.3 of the largest).",
+        place="Abstract and section 4: the accumulation of small dense mixtures. “Small” means below the "
+        "diagonal; of the presets, theorem and theorem-simple are in that regime.",
+        surprise="Points that stay above the diagonal after adversarial training, or a median mixture that "
+        "rises in it.",
+    ),
 )  # fmt: skip
 UNBOUNDED = ("pure", "magnitude")  # in weight units; the others lie in 0..1
 

@@ -20,6 +20,7 @@ from engine.figures.base import (
     training,
 )
 from engine.figures.declare import Contrast, Option, ViewDeclaration, phase, switch
+from engine.figures.meaning import Meaning
 from engine.figures.order import COUNTS, MOST, SORTS, count_of, neuron_order
 from engine.figures.panels import PicturePanels, as_pictures
 from engine.figures.pictures import AFTER_CLEAN, now_name
@@ -44,6 +45,18 @@ VIEW = ViewDeclaration(
                "shrinks looks unchanged,\nand one that loses its mixture looks brighter."),
     ),
     contrast=Contrast(0.995, ("clean", "now")),
+    meaning=Meaning(
+        drawn="Each square is one hidden neuron: its weights w_i arranged as a picture, blue below zero, "
+        "orange above, on one scale for all moments. Beside each other are the start, the end of "
+        "clean training and now.",
+        formula="f(x) = Σ_i [ReLU(⟨w_i,x⟩ − b) − ReLU(−⟨w_i,x⟩ − b)], i = 1 … {model.m}; w_i has {world.d} "
+        "numbers. In the dictionary M ({world.dictionary}) it is C_i = w_i M.",
+        place="Section 3 has the network; the abstract says what is seen: small dense mixtures pile up in "
+        "hidden weights and adversarial training removes them.",
+        surprise="Patterns that get noisier under adversarial training, or neurons that become other patterns "
+        "than they were after clean training: purification keeps the feature and takes away what is "
+        "mixed in.",
+    ),
 )  # fmt: skip
 KEYS = {"start": "weight_init", "clean": "weight_clean", "now": "weight"}  # moment → array of a checkpoint
 

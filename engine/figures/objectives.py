@@ -27,6 +27,7 @@ from engine.figures.declare import (
     Look,
     ViewDeclaration,
 )
+from engine.figures.meaning import Meaning
 from engine.figures.style import MARKERS, legend_above, narrow, panels
 from engine.studies.base import Interval
 from engine.studies.questions.objectives import (
@@ -55,6 +56,16 @@ VIEW = ViewDeclaration(
         "cosine": Look("cosine (w, w′)", GREY, PALE_GREY, "diamond", "none"),
     },
     file=ObjectivesStudy.file,
+    meaning=Meaning(
+        drawn="From the same clean weights, what each way to train makes of them: how robust, how pure.",
+        formula="The second phase of {schedule.second_steps} steps at {attack.norm} radius τ = {attack.tau}, "
+        "once for each objective: clean again, Gaussian noise of norm ≈ {training.noise}, "
+        "adversarial, smoothed, TRADES with β = {training.beta}.",
+        place="Abstract, result (2) is about adversarial training with FGM; the other objectives are for "
+        "comparison and are not in the theorems.",
+        surprise="Gaussian noise of norm τ, or more clean training, as robust as adversarial training at the same "
+        "radius.",
+    ),
 )  # fmt: skip
 SPREAD = 0.6  # of the room between two rows that the marks of one take
 

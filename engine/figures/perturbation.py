@@ -29,6 +29,7 @@ from engine.figures.declare import (
     factor_option,
     round_up,
 )
+from engine.figures.meaning import Meaning
 from engine.figures.panels import as_pictures
 from engine.figures.style import legend_above, narrow, signed_colours
 from engine.theory.config import sparse_coding
@@ -53,6 +54,17 @@ VIEW = ViewDeclaration(
         "dense": Look("−y·w*, same length", VERMILION, ORANGE),
         "clean": Look("Mᵀδ of the clean net", DARK_PURPLE, PURPLE, "triangle-up", "dashed"),
     },
+    meaning=Meaning(
+        drawn="One input, what the attack adds to it, and their sum; below, the perturbations of many "
+        "inputs written in the dictionary.",
+        formula="δ = τ·g/‖g‖ (ℓ∞: τ·sign g), g the gradient of the loss at x; τ = {attack.tau} ({attack.norm}). In the "
+        "dictionary Mᵀδ has {world.d} coordinates; an input itself uses about k = {world.k}. The "
+        "dense direction is −y·w*.",
+        place="Section 4: the perturbation of the clean network is the dense mixture −y·M w*, the same for "
+        "all inputs of a class.",
+        surprise="A perturbation of the clean network that is sparse or looks like the input's own features: "
+        "then it is fragile for another reason.",
+    ),
 )  # fmt: skip
 BINS = np.linspace(-1, 1, 41)
 

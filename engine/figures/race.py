@@ -27,6 +27,7 @@ from engine.figures.declare import (
     Look,
     ViewDeclaration,
 )
+from engine.figures.meaning import Meaning
 from engine.figures.style import DASHES, MARKERS, narrow, panels, unit_axis
 from engine.studies.questions.comparison import LEARNED, Comparison, ComparisonStudy, Entry
 
@@ -49,6 +50,17 @@ VIEW = ViewDeclaration(
     "race", "Race", 100, "The network against models that the paper proves cannot be robust (SPEC.md section 6).",
     looks={name: replace(look, label=MODELS[name]) for name, look in _LOOKS.items()},
     file=ComparisonStudy.file,
+    meaning=Meaning(
+        drawn="The network beside models that the paper proves cannot be robust, all trained on the same "
+        "data and attacked alike.",
+        formula="Share right under PGD at {attack.norm} radius τ = {attack.tau} of: a linear model, "
+        "polynomials, the neural tangent kernel of this very network, and the network; each with the "
+        "best of clean, FGM and PGD training.",
+        place="Theorem 5.4, a lower bound on complexity: models of low complexity cannot defend at this "
+        "radius, however they are trained.",
+        surprise="A linear model or the kernel ahead of the network in the sparse-coding world. On small "
+        "images it happens: there the theorem's assumptions do not hold.",
+    ),
 )  # fmt: skip
 NAN = float("nan")
 

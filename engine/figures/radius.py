@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.config.experiment import IMAGES
+from engine.config.experiment import IMAGES, SPARSE_CODING
 from engine.core.errors import ConfigError
 from engine.core.labels import MODELS
 from engine.core.measurement import NORM_SIGN, Measurement, wilson
@@ -26,6 +26,7 @@ from engine.figures.declare import (
     ViewDeclaration,
     switch,
 )
+from engine.figures.meaning import Meaning
 from engine.figures.pictures import AFTER_CLEAN, network_of
 from engine.figures.style import DASHES, MARKERS, narrow, unit_axis
 from engine.theory.config import sparse_coding
@@ -57,6 +58,25 @@ VIEW = ViewDeclaration(
         ),
         "oracle": Look(MODELS["oracle"], DARK_GREEN, GREEN, "diamond", "dash-dot"),
     },
+    meaning=Meaning(
+        drawn="How many answers stay right as the perturbation may grow: under attack, which bounds from "
+        "above, and certified, which bounds from below. The truth lies between.",
+        formula={
+            SPARSE_CODING: (
+                "For each radius r from 0 past τ = {attack.tau} ({attack.norm}): share right under "
+                "PGD with ‖δ‖ ≤ r, and share for which no δ with ‖δ‖₂ ≤ r can change the answer, by a "
+                "quadratic lower bound of y·f(x+δ) over m = {model.m} neurons."
+            ),
+            IMAGES: (
+                "For each radius r from 0 past τ = {attack.tau} ({attack.norm}): share right under "
+                "PGD with ‖δ‖ ≤ r, x + δ kept in [0, 1]. For these networks there is no certificate."
+            ),
+        },
+        place="Abstract, result (2): robust against ANY perturbation of the radius, not only those that "
+        "were trained on.",
+        surprise="A curve that rises with the radius, or certified above attacked: one of the measurements "
+        "would be wrong.",
+    ),
 )  # fmt: skip
 CACHE: dict[str, Any] = {}  # the ideal network's figures by all that decides them: many figures share one world
 

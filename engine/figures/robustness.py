@@ -42,6 +42,7 @@ from engine.figures.declare import (
     ViewDeclaration,
     switch,
 )
+from engine.figures.meaning import Meaning
 from engine.figures.style import (
     DASHES,
     MARKERS,
@@ -97,6 +98,18 @@ VIEW = ViewDeclaration(
         ),
     },
     metrics=(*SHARES, *(metrics.REPORT + name for name in SHARES)),
+    meaning=Meaning(
+        drawn="The share of held-out inputs that are answered right, over training steps: unperturbed, and "
+        "under attacks of one strength. Shading says which phase trains; bands are 95% intervals.",
+        formula="robust accuracy = share of (x, y) that stays right for the δ that the attack finds with ‖δ‖ "
+        "≤ τ; here {attack.norm}, τ = {attack.tau}, PGD with {evaluation.steps} steps on "
+        "{evaluation.size} inputs while training, {evaluation.report_steps} steps × "
+        "{evaluation.report_restarts} restarts on {evaluation.report_size} at a phase's end.",
+        place="Abstract, results (1) and (2): clean training is not robust, training with FGM is, against "
+        "any perturbation of that radius.",
+        surprise="PGD above FGM beyond the intervals (the attack is broken), FGM far above PGD (the network "
+        "has learned to hide its gradient), or certified above PGD (a bug).",
+    ),
 )  # fmt: skip
 MARKS = 9  # markers along a curve: enough to tell it by shape, few enough to see the line
 

@@ -29,6 +29,7 @@ from engine.figures.declare import (
     Option,
     ViewDeclaration,
 )
+from engine.figures.meaning import Meaning
 from engine.figures.pictures import layer_named
 from engine.figures.style import (
     DASHES,
@@ -79,6 +80,15 @@ VIEW = ViewDeclaration(
         metrics.REPRESENTED: Look("features", DARK_GREEN, GREEN, "square", "dashed", FEATURES_DOC),
         metrics.MIXED: Look("features in a neuron", DARK_ORANGE, ORANGE, "triangle-up", "dotted", FEATURES_DOC),
     },
+    meaning=Meaning(
+        drawn="The singular values of a layer's weights and of what training changed since the clean end, "
+        "and over time how many directions really count.",
+        formula="σ_1 ≥ σ_2 ≥ … of W and of W − W_clean; effective rank exp(−Σ p ln p) with p = σ/Σσ. The "
+        "second phase: {schedule.second_steps} steps, rank limit {low_rank.rank} (0: none).",
+        place="Version 4 of the paper: what adversarial training changes is of low rank; in the "
+        "sparse-coding world its first direction is the dense mixture.",
+        surprise="A change as flat as the weights themselves: then purification would not be a few directions.",
+    ),
 )  # fmt: skip
 MOMENTS = ("start", "clean", "now", "change")
 OVER_TIME = {

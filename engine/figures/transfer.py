@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from engine.figures.base import Column, Drawer, FigureData, figures, provenance, training
 from engine.figures.declare import ViewDeclaration
+from engine.figures.meaning import Meaning
 from engine.figures.style import narrow
 from engine.studies.questions.transfer import TransferMatrix, TransferNet, TransferStudy
 
@@ -23,6 +24,17 @@ VIEW = ViewDeclaration(
     "transfer", "Transfer", 85,
     "Perturbations made on each of several nets, and what every net says of them (SPEC.md sections 4 and 9).",
     file=TransferStudy.file,
+    meaning=Meaning(
+        drawn="What is made to fool one network, shown to another: rows are the network attacked, columns "
+        "the one that answers.",
+        formula="Entry (A, B): share that B answers right of x + δ_A, δ_A found on A at {attack.norm} radius "
+        "τ = {attack.tau}. Networks: start from seed {seed} and another one, after clean training and "
+        "now.",
+        place="Section 4: clean networks share the dense direction, so their perturbations transfer, and "
+        "purified ones lack it.",
+        surprise="Clean networks of two seeds that do not fool each other, or a purified network fooled by a "
+        "clean one's perturbations.",
+    ),
 )  # fmt: skip
 COLOURS = "cividis"  # readable without colour vision, and printed in grey; 0 is dark, 1 is bright
 BRIGHT = 0.48  # accuracy from which on the colour is so bright that black is read better on it than white

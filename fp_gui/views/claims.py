@@ -299,6 +299,7 @@ class ClaimsView(TaskView):
         self.area = QScrollArea(widgetResizable=True)
         self.area.setFrameShape(QFrame.Shape.NoFrame)
         self.area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.area.setAccessibleName("The claims")
         self.area.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # so that the arrow keys scroll
         self.area.setBackgroundRole(QPalette.ColorRole.Window)
         self.area.setWidget(self.body)

@@ -55,6 +55,7 @@ class NeuronsView(GalleryView[TileGallery]):
         self.limit.setValue(1.0)
         self.limit.setEnabled(False)
         self.limit.setToolTip("Weight at the end of the colour scale.")
+        self.limit.setAccessibleName("Weight at the end of the colour scale")
         self.inspect = QPushButton("Inspect")
         self.inspect.setCheckable(True)
         self.inspect.setToolTip("Look at one neuron from close by; clicking a tile does the same.")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import Lasso, orthogonal_mp
+from threadpoolctl import threadpool_info, threadpool_limits
 from torch import nn
 
 from engine.core.errors import ConfigError, StoreError
@@ -195,6 +196,20 @@ def test_the_same_again_and_the_share_done_only_grows(two_layer: Path, written: 
     assert {"attacking the clean network", "purified filters: matching pursuit", "start's filters: lasso"} <= {
         what for _, what in heard
     }
+
+
+def test_rebuilding_takes_one_core_and_gives_the_others_back(two_layer: Path) -> None:
+    """With two, the small products of a Lasso path took three times the CPU time."""
+
+    def of_blas() -> set[int]:
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    within: list[set[int]] = []
+    with threadpool_limits(2, user_api="blas"):
+        SparseStudy().run(two_layer, n=20, error=0.5, progress=lambda *_: within.append(of_blas()))
+        assert of_blas() == {2}
+    assert {1} in within
+    assert {2} in within
 
 
 def test_patches_of_a_convolution(tmp_path: Path) -> None:

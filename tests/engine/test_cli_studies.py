@@ -22,7 +22,10 @@ from tests.tiny_image_runs import tiny_images
 from tests.tiny_runs import read, run, table, values
 
 Call = Callable[..., tuple[int, str, str]]
-IMAGE_PRESETS = ("digits", "mnist5k", "cifar10-filters", "cifar10-local", "cifar10-low-rank", "cifar10-resnet18")
+IMAGE_PRESETS = (
+    "digits", "mnist5k", "cifar10-filters", "cifar10-local", "cifar10-low-rank", "cifar10-resnet18",
+    "cifar10-resnet18-small",
+)  # fmt: skip
 
 
 @pytest.fixture

@@ -267,7 +267,11 @@ def test_layers_of_a_deep_network_keep_their_names_apart(tmp_path: Path) -> None
     store = Store.open(tmp_path / "run", read_only=True)
     data, filters = collect(store, "layers", layer="net.layer1.0.conv2"), collect(store, "filters")
     assert next(iter(filters.panels)) == "start (net.conv1 redrawn)"
-    assert "layer net.layer4.1.conv2" in collect(store, "features", units="2", steps="1").caption
+    deep = collect(store, "features", units="2", steps="1")
+    assert "layer net.layer4.1.conv2" in deep.caption
+    made = [deep.rows[title] for title in ("start (net.conv1 redrawn)", *list(deep.rows)[1:])]
+    assert [each.shape for each in made] == [(2, 1, 8, 8)] * 3
+    assert not any(np.array_equal(one, other) for one, other in itertools.combinations(made, 2))
     store.close()
     assert len(data.layers) == 21
     for width in WIDTHS:

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from engine import worlds
-from engine.config.experiment import Moment, with_value
-from engine.config.presets import load_preset
+from engine.config.experiment import IMAGES, Moment, with_value
+from engine.config.presets import load_preset, preset_names
 from engine.core import metrics
 from engine.core.errors import ConfigError, ExplorerError
 from engine.core.results import Examples, FeatureRequest, Features, Filters, LayersPrinciple1, RadiusCurves, Weights
@@ -311,12 +311,13 @@ def test_a_run_folder_gives_its_network_at_every_moment(tmp_path: Path) -> None:
 
 
 def test_the_default_presets_of_images_are_whole() -> None:
-    for name in ("digits", "mnist5k", "cifar10-filters", "cifar10-resnet18", "cifar10-local", "cifar10-low-rank"):
-        config = load_preset(name)
+    configs = [config for config in map(load_preset, preset_names()) if config.kind == IMAGES]
+    assert len(configs) >= 7
+    for config in configs:
         assert isinstance(config, ImageConfig)
         for text in (config.about.title, config.about.question, config.about.expect, config.about.time):
             assert text
-            assert "tbd" not in text.lower()
+            assert not {"tbd", "to be measured"} & {text.lower()}
 
 
 def test_copies_of_a_run_can_be_moved(tmp_path: Path) -> None:

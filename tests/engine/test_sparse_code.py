@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import Lasso, orthogonal_mp
+from threadpoolctl import threadpool_info, threadpool_limits
 from torch import nn
 
 from engine.core.errors import ConfigError, StoreError
@@ -197,6 +198,20 @@ def test_the_same_again_and_the_share_done_only_grows(two_layer: Path, written: 
     }
 
 
+def test_rebuilding_takes_one_core_and_gives_the_others_back(two_layer: Path) -> None:
+    """With two, the small products of a Lasso path took three times the CPU time."""
+
+    def of_blas() -> set[int]:
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    within: list[set[int]] = []
+    with threadpool_limits(2, user_api="blas"):
+        SparseStudy().run(two_layer, n=20, error=0.5, progress=lambda *_: within.append(of_blas()))
+        assert of_blas() == {2}
+    assert {1} in within
+    assert {2} in within
+
+
 def test_patches_of_a_convolution(tmp_path: Path) -> None:
     folder = make(tmp_path / "conv")
     found = SparseStudy().run(folder, n=16)
@@ -209,7 +224,7 @@ def test_patches_of_a_convolution(tmp_path: Path) -> None:
     assert len(delta) == 1 + len(dictionary(layers(end.network.network("start"))[0].matrix, 1))
 
 
-def with_counts(record: SparseCodes, **medians: int) -> SparseCodes:
+def with_counts(record: SparseCodes, **medians: float) -> SparseCodes:
     """The record with other numbers of filters in the purified filters by matching pursuit."""
     curves = tuple(
         dataclasses.replace(c, count=FilterCount.of(np.full(20, float(medians[c.vectors]))))
@@ -233,6 +248,20 @@ def test_what_is_found_is_said_for_and_against_the_paper(written: SparseCodes) -
     undecided = with_counts(written, image=5, clean=5, now=5, random=4).findings()
     assert "cannot be told apart, against the paper" in undecided[1]
     assert "denser than random" in undecided[3]
+
+
+def test_an_error_that_nothing_reaches_decides_nothing(written: SparseCodes) -> None:
+    none = float("inf")
+    _, *words = with_counts(written, image=none, clean=none, now=none, random=none).findings()
+    (said,) = words
+    assert said.startswith(
+        "Where all filters leave both of two kinds above 50%, nothing is decided; another --error may"
+    )
+    curve = written.chosen("now", "omp")["image"]
+    assert f"leave: images {curve.median[-1]:.0%}, the clean network's" in said
+    _, *words = with_counts(written, image=5, clean=none, now=none, random=none).findings()
+    assert words[0].startswith("As in the paper")
+    assert (len(words), words[1][:9]) == (2, "Where all")
 
 
 @pytest.mark.parametrize("damage", ["missing", "short", "error", "atoms"])

@@ -143,25 +143,29 @@ class SparseCodes:
         texts = {name: curve.count.text(curve.most) for name, curve in curves.items()}
         listed = ", ".join(f"{VECTORS[name]} {text}" for name, text in texts.items())
         numbers = f"Filters for {self.error:.0%} error: {listed}."
-        if image.below(clean):
-            first = "As in the paper, images need fewer than the clean network's perturbations."
-        elif clean.below(image):
-            first = "Against the paper, images need more than the clean network's perturbations."
-        else:
-            first = "Images and the clean network's perturbations cannot be told apart, against the paper."
-        if now.below(clean):
-            second = "The purified network's need fewer than the clean one's."
-        elif clean.below(now):
-            second = "The purified network's need more than the clean one's."
-        else:
-            second = "The purified network's and the clean one's cannot be told apart."
-        if clean.below(noise):
-            third = "Even the clean network's are sparser than random vectors."
-        elif noise.below(clean):
-            third = "The clean network's are denser than random vectors."
-        else:
-            third = "The clean network's are as dense as random vectors."
-        return numbers, first, second, third
+        first = _compared(
+            image, clean, "As in the paper, images need fewer than the clean network's perturbations.",
+            "Against the paper, images need more than the clean network's perturbations.",
+            "Images and the clean network's perturbations cannot be told apart, against the paper.",
+        )  # fmt: skip
+        second = _compared(
+            now, clean, "The purified network's need fewer than the clean one's.",
+            "The purified network's need more than the clean one's.",
+            "The purified network's and the clean one's cannot be told apart.",
+        )  # fmt: skip
+        third = _compared(
+            clean, noise, "Even the clean network's are sparser than random vectors.",
+            "The clean network's are denser than random vectors.",
+            "The clean network's are as dense as random vectors.",
+        )  # fmt: skip
+        said = [each for each in (first, second, third) if each]
+        if len(said) < 3:
+            left = ", ".join(f"{VECTORS[name]} {curve.median[-1]:.0%}" for name, curve in curves.items())
+            said.append(
+                f"Where all filters leave both of two kinds above {self.error:.0%}, nothing is decided; "
+                f"another --error may tell. The median error that all of them leave: {left}."
+            )
+        return numbers, *said
 
     @property
     def what(self) -> str:
@@ -267,6 +271,15 @@ def _curve(found: Coded, error: float) -> SparseCurve:
     low, median, high = (tuple(row.tolist()) for row in np.quantile(errors, (QUANTILES[0], 0.5, QUANTILES[1]), axis=0))
     count = FilterCount.of(needed(found.errors, error))
     return SparseCurve(found.vectors, found.filters, found.method, len(found.errors), median, low, high, count)  # type: ignore[arg-type]
+
+
+def _compared(one: FilterCount, other: FilterCount, fewer: str, more: str, same: str) -> str:
+    """Which of the sentences is true; empty where half of neither kind reaches the error with all filters."""
+    if one.below(other):
+        return fewer
+    if other.below(one):
+        return more
+    return same if one.median is not None or other.median is not None else ""
 
 
 def _or_more(value: int | None, most: int) -> str:

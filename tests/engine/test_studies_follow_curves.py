@@ -93,11 +93,3 @@ def test_a_layer_alone_learns_clean_as_the_run_did(tmp_path: Path, rows: list[Ro
     rows.clear()
     train_alone(CleanEnd.load(tmp_path / "run", 16), "hidden", CLEAN, SECOND, Stages(silent, [1.0] * 4))
     assert rows == of_run
-
-
-@pytest.fixture(autouse=True)
-def gradients() -> Any:
-    grad, threads = torch.is_grad_enabled(), torch.get_num_threads()
-    yield
-    torch.set_grad_enabled(grad)
-    torch.set_num_threads(threads)

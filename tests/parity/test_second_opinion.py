@@ -7,7 +7,7 @@ and ``theorem``, at the preset's radius.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,7 +40,7 @@ pytestmark = [
 needs_art = pytest.mark.skipif(not find_spec("art"), reason="needs the extra verify")
 needs_secml = pytest.mark.skipif(not find_spec("secmlt"), reason="needs the extra verify")
 
-N, STEPS, RESTARTS, APGD_STEPS, QUERIES = 500, 40, 5, 100, 2000
+N, STEPS, RESTARTS, APGD_STEPS, QUERIES, FEW = 500, 40, 5, 100, 5000, 1000
 SLACK = 0.02
 WIDE = 1e3  # bounds of the input space that no sample comes near
 
@@ -172,9 +172,9 @@ def test_our_apgd(case: Case) -> None:
     assert_agrees(case.under(f"APGD-CE-{APGD_STEPS}", [case.x + delta]), case.pgd)
 
 
-def test_square_finds_nothing_that_gradients_miss(case: Case) -> None:
-    """It looks at margins alone, so it may find less in so many queries; more would mean masked gradients."""
-    assert case.by_protocol("square", QUERIES, 1) >= case.pgd - SLACK
+def test_square(case: Case) -> None:
+    """It looks at margins alone, and given time finds as much as those that follow gradients: none is masked."""
+    assert_agrees(case.by_protocol("square", QUERIES, 1), case.pgd)
 
 
 @needs_secml
@@ -210,7 +210,7 @@ class Pictures(torch.nn.Module):
 
 
 @pytest.fixture
-def art(case: Case, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[Tensor]]]:
+def art(case: Case, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Tensor]]:
     """``art(make, …)``: what ART's attacks ``make(classifier)``, … find, each (N, d)."""
     monkeypatch.setattr("tqdm.tqdm.monitor_interval", 0)  # its monitor is a thread that stays
     import numpy as np
@@ -229,7 +229,7 @@ def art(case: Case, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., l
             x, classes = case.x.view(-1, *shape).numpy(), case.classes.numpy()
             return [torch.from_numpy(make(classifier).generate(x, classes)).flatten(1) for make in makes]
 
-    yield run
+    return run
 
 
 @needs_art
@@ -260,7 +260,7 @@ def test_art_apgd(case: Case, art: Callable[..., list[Tensor]]) -> None:
             batch_size=N,
             loss_type="cross_entropy",
             verbose=False,
-        )  # fmt: skip
+        )
     )
     found = case.under("APGD-CE of ART", points)
     assert_agrees(found, case.pgd)
@@ -274,12 +274,12 @@ def test_art_square(case: Case, art: Callable[..., list[Tensor]]) -> None:
 
     points = art(
         lambda classifier: SquareAttack(
-            classifier, norm=2, eps=case.tau, max_iter=QUERIES, p_init=0.8, nb_restarts=1, batch_size=N, verbose=False
+            classifier, norm=2, eps=case.tau, max_iter=FEW, p_init=0.8, nb_restarts=1, batch_size=N, verbose=False
         )
     )
-    theirs = case.under(f"Square-{QUERIES} of ART", points)
-    attack: Attack = SquareImages(threats["l2"], case.tau, queries=QUERIES, box=(-WIDE, WIDE))
+    theirs = case.under(f"Square-{FEW} of ART", points)
+    attack: Attack = SquareImages(threats["l2"], case.tau, queries=FEW, box=(-WIDE, WIDE))
     pictures = case.x.view(-1, 1, case.side, case.side)
     delta = attack(ImageClassifier(Pictures(case.net)), pictures, case.classes, torch.Generator().manual_seed(0))
-    ours = case.under(f"Square-{QUERIES} on pictures", [case.x + delta.flatten(1)])
+    ours = case.under(f"Square-{FEW} on pictures", [case.x + delta.flatten(1)])
     assert case.pgd - SLACK <= ours <= theirs + SLACK

@@ -171,7 +171,7 @@ def test_an_objective_whose_weight_is_planned_and_changed_by_hand_is_replayed(
     config: Any = with_values(
         planned() if kind == "theory" else tiny_images(),
         {
-            "schedule.clean_steps": 8, "schedule.second": second, "schedule.second_steps": 16,
+            "evaluation.every": 100, "schedule.clean_steps": 8, "schedule.second": second, "schedule.second_steps": 16,
             "training.beta": [[0, 0.0], [10, 0.0], [14, 6.0]], "training.noise": [[8, 0.0], [20, 0.4]],
         },
     )  # fmt: skip

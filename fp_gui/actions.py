@@ -41,6 +41,11 @@ ACTIONS = {
     "toggle_phase": ("Switch phase", "T", "Switch training between clean and adversarial from the next step on"),
     "attack": ("Attack now", "A", "Measure clean and robust accuracy of the present weights now"),
     "export": ("Export", "Ctrl+E", "Write figures, their data and the recipe of this run to a folder"),
+    "copy_view": (
+        "Copy view",
+        "Ctrl+C",
+        "Copy the view with the keys, or under the mouse: picture and numbers",
+    ),
     "back": ("Back to the run before", "Alt+Left", "Open the run again that was left last"),
     "open": ("Open run…", "Ctrl+O", "Go on with an earlier run"),
     "data": ("Data…", "Ctrl+D", "Image data sets: what is installed and where, choose a folder, download"),

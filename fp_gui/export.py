@@ -13,16 +13,18 @@ from fp_gui.bridge.requests import Answer
 from fp_gui.tasks import EngineProcess, Save
 
 FORMATS = ("png", "svg", "pdf")
+WIDTHS = {"Two columns, 6.75 in": 6.75, "One column, 3.25 in": 3.25}
 SCALE = 1000  # steps of the progress bar
 
 
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
-    """Figures to draw into ``out``: the options of each view by its name, and the ``formats``."""
+    """Figures to draw into ``out``: the options of each view by its name, the ``formats``, the width in inches."""
 
     views: Mapping[str, Mapping[str, str]]
     out: Path
     formats: tuple[str, ...] = FORMATS
+    width: float = WIDTHS["Two columns, 6.75 in"]
 
 
 def arguments(run: Path, step: int, request: ExportRequest) -> list[str]:
@@ -35,7 +37,7 @@ def arguments(run: Path, step: int, request: ExportRequest) -> list[str]:
             line += ["--option", f"{view}.{name}={value}"]
     for name in request.formats:
         line += ["--format", name]
-    return [*line, "--out", str(request.out)]
+    return [*line, "--width", f"{request.width:g}", "--out", str(request.out)]
 
 
 def failures(errors: str, views: Mapping[str, object]) -> list[str]:

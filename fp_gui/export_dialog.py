@@ -8,6 +8,7 @@ from pathlib import Path
 from PySide6.QtCore import Slot
 from PySide6.QtWidgets import (
     QCheckBox,
+    QComboBox,
     QDialog,
     QDialogButtonBox,
     QFileDialog,
@@ -21,7 +22,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from fp_gui.export import FORMATS
+from fp_gui.export import FORMATS, WIDTHS
 
 COLUMNS = 4  # of views
 
@@ -56,6 +57,13 @@ class ExportDialog(QDialog):
         self.why.setProperty("muted", True)
         self.why.setVisible(bool(empty))
         self.formats = {name: self._box(name.upper(), True) for name in FORMATS}
+        self.everything = QPushButton("All views", autoDefault=False)
+        self.everything.setToolTip("Choose every view that has something to draw; once more: only those visible now")
+        self.everything.clicked.connect(self._choose_all)
+        self._visible = frozenset(visible) - frozenset(empty)
+        self.width_ = QComboBox()
+        self.width_.addItems(list(WIDTHS))
+        self.width_.setAccessibleName("Width of the figures")
         self.folder = QLineEdit(str(folder))
         self.folder.setMinimumWidth(380)
         self.browse = QPushButton("Browse…", autoDefault=False)  # Return exports, even while this has the focus
@@ -63,7 +71,9 @@ class ExportDialog(QDialog):
         form = QFormLayout()
         form.addRow("Views", self._rows([*self.views.values()]))
         form.addRow("", self.why)
+        form.addRow("", self._row([self.everything]))
         form.addRow("Formats", self._row([*self.formats.values()]))
+        form.addRow("Width", self._row([self.width_]))
         form.addRow("Folder", self._row([self.folder, self.browse], stretch=False))
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
         self.export_button = QPushButton("Export", default=True)
@@ -109,6 +119,13 @@ class ExportDialog(QDialog):
         return block
 
     @Slot()
+    def _choose_all(self) -> None:
+        able = {name for name, box in self.views.items() if box.isEnabled()}
+        chosen = self._visible if able == set(self.chosen) else able
+        for name, box in self.views.items():
+            box.setChecked(name in chosen)
+
+    @Slot()
     def _browse(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Folder for the figures", self.folder.text())
         if chosen:
@@ -131,6 +148,11 @@ class ExportDialog(QDialog):
     def chosen_formats(self) -> tuple[str, ...]:
         """The formats to draw them in."""
         return tuple(name for name, box in self.formats.items() if box.isChecked())
+
+    @property
+    def chosen_width(self) -> float:
+        """The width of the figures in inches."""
+        return WIDTHS[self.width_.currentText()]
 
     @property
     def out(self) -> Path:

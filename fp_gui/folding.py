@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 
-from PySide6.QtCore import QCoreApplication, QEvent, QObject, QRect, QSize, Qt, QTimer, Slot
-from PySide6.QtGui import QHelpEvent, QPainter, QPaintEvent, QPalette, QResizeEvent
+from PySide6.QtCore import QCoreApplication, QEvent, QObject, QRect, QSize, Qt, QTimer, Signal, Slot
+from PySide6.QtGui import QEnterEvent, QHelpEvent, QPainter, QPaintEvent, QPalette, QResizeEvent
 from PySide6.QtWidgets import QAbstractScrollArea, QFrame, QLabel, QScrollArea, QSizePolicy, QToolTip, QWidget
 
 from fp_gui.theme import named
@@ -316,6 +316,8 @@ class Folding(QObject):
 class ViewArea(QScrollArea):
     """The panel of one view; it scrolls where the view is larger, with all that can give way given way."""
 
+    visited = Signal(bool)  # the mouse is in the panel, or has left it
+
     def __init__(self, view: QWidget, folding: Folding) -> None:
         super().__init__(widgetResizable=True)
         folding.area = self
@@ -327,6 +329,16 @@ class ViewArea(QScrollArea):
         self.setWidget(view)
         for part in (self.viewport(), view):
             part.setAutoFillBackground(False)  # else nothing of a panel in a window of its own counts as visible
+
+    def enterEvent(self, event: QEnterEvent) -> None:
+        """Say so."""
+        super().enterEvent(event)
+        self.visited.emit(True)
+
+    def leaveEvent(self, event: QEvent) -> None:
+        """Say so."""
+        super().leaveEvent(event)
+        self.visited.emit(False)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Look for room, also where the view is at its least height already and keeps its size."""

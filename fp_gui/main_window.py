@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QSettings, Qt, QTimer, QUrl, Slot
+from PySide6.QtCore import QObject, QSettings, QTimer, QUrl, Slot
 from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication, QShowEvent, QUndoStack
-from PySide6.QtWidgets import QFileDialog, QMainWindow, QMenu
+from PySide6.QtWidgets import QFileDialog, QMenu
 
 from engine.config.experiment import Config, with_value
 from engine.config.presets import load_preset
@@ -18,9 +18,8 @@ from fp_gui.attack_now import AttackNow
 from fp_gui.banner import Banner
 from fp_gui.bridge.controller import Controller
 from fp_gui.bridge.requests import RunInfo
-from fp_gui.data_dialog import DataDialog, chosen_folder
-from fp_gui.export import Exporter, ExportProgress, ExportRequest
-from fp_gui.export_dialog import ExportDialog
+from fp_gui.data_dialog import chosen_folder
+from fp_gui.export import Exporter, ExportProgress
 from fp_gui.focus import KeyPolicy
 from fp_gui.form import Form
 from fp_gui.icons import icon
@@ -28,12 +27,16 @@ from fp_gui.leaving import Leaving
 from fp_gui.menus import add_menus, menu
 from fp_gui.moved_images import MovedImages
 from fp_gui.panels import Panels
-from fp_gui.runs import check_run, preset_label, preset_name, preset_of, with_data, with_folder
+from fp_gui.parts.base import parts
+from fp_gui.runs import check_run, preset_label, preset_name, preset_of, with_folder
+from fp_gui.shell import Shell
 from fp_gui.status import StatusBar
 from fp_gui.task_runner import Tasks
 from fp_gui.task_status import TaskStatus
 from fp_gui.tasks import Task
 from fp_gui.theme import Theme, ThemeManager, stylesheet
+from fp_gui.tools.base import Tool
+from fp_gui.tools.shelf import ToolShelf
 from fp_gui.undo import KnobChange
 from fp_gui.view_shelf import ViewShelf
 from fp_gui.views.base import View
@@ -43,7 +46,7 @@ from fp_gui.way_back import WayBack
 STATS_MS = 500
 
 
-class MainWindow(QMainWindow):
+class MainWindow(Shell):
     """The explorer's window over a :class:`Controller`; ``view_types`` in display order.
 
     It shows the views of the present kind of run. A view is made when it is first seen: most stand behind others.
@@ -64,10 +67,10 @@ class MainWindow(QMainWindow):
         self.controller = controller
         self.themes = themes
         self.settings = settings if settings is not None else QSettings()
-        self._label, self._config, self._opening = label, config, label
+        self.label, self._config, self._opening = label, config, label
         self._playing = False
-        self._data: DataDialog | None = None
         self.shelf = ViewShelf(view_types, self.settings, themes.theme, self)
+        self.tool_shelf = ToolShelf(self, themes.theme)
         self.undo_stack = QUndoStack(self)
         self.exporter = Exporter(controller.save_checkpoint, self)
         self.tasks = Tasks(controller.save_checkpoint, self.settings, self)
@@ -92,6 +95,8 @@ class MainWindow(QMainWindow):
         self.panels.looked.connect(self.keys.check)
         self.panels.looked.connect(self.banner.raise_)  # a panel that comes to the front comes in front of it
         self._connect()
+        self._parts = {name: parts[name](self) for name in parts}
+        self.parts = dict[str, QObject](self._parts)
         self._take_theme(themes.theme)
         self._show_views()
         self.restore()
@@ -102,19 +107,24 @@ class MainWindow(QMainWindow):
     # -- building ------------------------------------------------------------------------------------------------
 
     def _make_panels(self) -> Panels:
-        types = self.shelf.types
-        titles = {"parameters": "Parameters"} | {name: view.title for name, view in types.items()}
-        places = {name: view.place for name, view in types.items()}
+        types: dict[str, type[View] | type[Tool]] = {**self.shelf.types, **self.tool_shelf.types}
+        titles = {"parameters": "Parameters"} | {name: panel.title for name, panel in types.items()}
+        places = {name: panel.place for name, panel in types.items()}
         panels = Panels(self, titles, places, self._config.kind, self._present())
         panels.fill("parameters", self.form)
         panels.remember(self.settings)
-        panels.appeared.connect(self.shelf.get)
+        panels.appeared.connect(self._need)
         self.shelf.made.connect(self._take_view)
         return panels
 
     def _present(self) -> list[str]:
         """The names of the panels for the present kind of run."""
-        return ["parameters", *self.shelf.names(self._config.kind)]
+        return ["parameters", *self.shelf.names(self._config.kind), *self.tool_shelf.types]
+
+    @Slot(str)
+    def _need(self, name: str) -> None:
+        """The panel called ``name`` is seen for the first time."""
+        (self.tool_shelf if name in self.tool_shelf.types else self.shelf).get(name)
 
     @property
     def views(self) -> list[View]:
@@ -141,7 +151,7 @@ class MainWindow(QMainWindow):
         """Offer the views of the present kind of run, and make those that will be seen first."""
         self.goto.show(self.shelf.names(self._config.kind))
         for name in self.panels.front():
-            self.shelf.get(name)
+            self._need(name)
         self.controller.set_views(self.views)
 
     def _connect(self) -> None:
@@ -152,9 +162,7 @@ class MainWindow(QMainWindow):
             "reset": self.reset,
             "toggle_phase": self._toggle_phase,
             "attack": self.attack_now.ask,
-            "export": self._ask_export,
             "open": self._ask_open,
-            "data": self.show_data,
             "reveal": self._reveal,
             "copy_path": self._copy_path,
             "quit": lambda: self.leaving.close(self.close),
@@ -183,9 +191,6 @@ class MainWindow(QMainWindow):
         c.error.connect(self._show_failed)
         c.images_missing.connect(self.moved_images.ask)
         self.moved_images.found.connect(self.open_run)
-        self.exporter.done.connect(self._export_done)
-        self.exporter.failed.connect(lambda text, details: self.banner.error(text, details, "export"))
-        self.exporter.progressed.connect(lambda: self.banner.settle("export"))
         self.tasks.failed.connect(lambda text, details: self.banner.error(text, details, ""))
         self.tasks.notice.connect(lambda text: self.banner.notice(text, ""))
         self.themes.changed.connect(self._take_theme)
@@ -207,18 +212,19 @@ class MainWindow(QMainWindow):
         except ConfigError as error:
             self.banner.error(str(error))
             return
-        self._begin(config, self._label)
+        self.start(config, self.label)
 
     def begin(self, config: Config, label: str) -> None:
         """Start a new run of a preset's ``config``; a data folder that it leaves open is the one chosen last."""
-        self._begin(with_folder(config, chosen_folder(self.settings, config.world.name)), label)
+        self.start(with_folder(config, chosen_folder(self.settings, config.world.name)), label)
 
-    def _begin(self, config: Config, label: str) -> None:
+    def start(self, config: Config, label: str) -> None:
+        """Start a new run of ``config``, if the user agrees to leave what is under way."""
         run = self.controller.run
         self.leaving.open(None if run is None else run.folder, lambda: self._leave(config, label))
 
     def _leave(self, config: Config, label: str) -> None:
-        self._label = self._opening = label
+        self.label = self._opening = label
         self.controller.reset(config, label)
 
     @Slot(str)
@@ -232,7 +238,7 @@ class MainWindow(QMainWindow):
     @Slot(str)
     def _choose_device(self, device: str) -> None:
         try:
-            self._begin(with_value(self.form.next_config(), "device", device), self._label)
+            self.start(with_value(self.form.next_config(), "device", device), self.label)
         except ConfigError as error:
             self.banner.error(str(error))
 
@@ -271,7 +277,7 @@ class MainWindow(QMainWindow):
         self._config = info.config
         self.panels.show_kind(info.config.kind, self._present())
         self._show_views()
-        self._label = preset_name(info.config, info.label) if info.resumed else info.label
+        self.label = preset_name(info.config, info.label) if info.resumed else info.label
         self.form.start(info.config, preset_of(info.config))
         self.toolbar.show_run(info.label, info.config)
         self.setWindowTitle(f"{info.folder.name} — Feature Purification Explorer")
@@ -296,26 +302,6 @@ class MainWindow(QMainWindow):
             view.highlight(neuron)
 
     # -- files ---------------------------------------------------------------------------------------------------
-
-    @Slot()
-    def show_data(self) -> None:
-        """Show which data sets there are."""
-        if self._data is None:
-            self._data = DataDialog(self.settings, self)
-            self._data.set_theme(self.themes.theme)
-            self._data.chosen.connect(self.use_data)
-            self._data.notice.connect(self.banner.notice)
-        self._data.present()
-
-    @Slot(str, str)
-    def use_data(self, name: str, folder: str) -> None:
-        """Start a new run on the data set ``name`` in ``folder`` (empty: the default place)."""
-        try:
-            config, label = with_data(self.form.next_config(), self._label, name, folder)
-        except ConfigError as error:
-            self.banner.error(str(error))
-            return
-        self._begin(config, label)
 
     @Slot()
     def _ask_open(self) -> None:
@@ -349,32 +335,6 @@ class MainWindow(QMainWindow):
             QGuiApplication.clipboard().setText(str(self.controller.run.folder))
             self.banner.notice(f"Copied: {self.controller.run.folder}")
 
-    @Slot()
-    def _ask_export(self) -> None:
-        if self.exporter.busy or self.controller.run is None:
-            self.banner.notice("An export is under way." if self.exporter.busy else "No run is open yet.")
-            return
-        folder = self.controller.run.folder
-        titles = {name: self.shelf.types[name].title for name in self.shelf.names(self._config.kind)}
-        visible = [view.name for view in self.views if not view.visibleRegion().isEmpty()]
-        last = self.controller.last
-        empty = self.shelf.missing(self._config.kind, folder, last.history if last is not None else {})
-        dialog = ExportDialog(titles, visible, empty, folder / "figures", self)
-        dialog.accepted.connect(self._export_chosen)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.open()
-
-    @Slot()
-    def _export_chosen(self) -> None:
-        dialog = self.sender()
-        if isinstance(dialog, ExportDialog):
-            options = {name: self.shelf.get(name).options() for name in dialog.chosen}
-            self.exporter.request(ExportRequest(options, dialog.out, dialog.chosen_formats))
-
-    @Slot(str)
-    def _export_done(self, folder: str) -> None:
-        self.banner.notice(f"Exported to {folder}")
-
     @Slot(object)
     def _ask_task(self, task: Task) -> None:
         if self.controller.run is None:
@@ -402,9 +362,10 @@ class MainWindow(QMainWindow):
         self.actions_.set_theme(theme, self._playing)
         self.actions_.themes[self.themes.mode].setChecked(True)
         self.banner.set_theme(theme)
-        if self._data is not None:
-            self._data.set_theme(theme)
         self.shelf.set_theme(theme)
+        self.tool_shelf.set_theme(theme)
+        for part in self._parts.values():
+            part.set_theme(theme)
 
     def restore(self) -> None:
         """Take up the geometry and the layout of the last time."""
@@ -415,6 +376,8 @@ class MainWindow(QMainWindow):
         """Remember the geometry, layout and view options."""
         self.panels.save(self.settings)
         self.shelf.save()
+        for part in self._parts.values():
+            part.save()
         self.settings.sync()
 
     def showEvent(self, event: QShowEvent) -> None:
@@ -442,9 +405,10 @@ class MainWindow(QMainWindow):
         self.save()
         self._stats_timer.stop()
         self.hide()
+        for part in self._parts.values():
+            part.close()
+        self.tool_shelf.close()
         self.exporter.close()
         self.tasks.close()
-        if self._data is not None:
-            self._data.shut()
         self.controller.close()
         super().closeEvent(event)

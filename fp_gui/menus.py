@@ -38,7 +38,7 @@ def add_menus(
     view.addAction(actions["reset_layout"])
     bar = window.menuBar()
     bar.addMenu(menu(window, "&File", (actions[name] if name else None for name in files)))
-    bar.addMenu(menu(window, "&Edit", (undo, redo)))
+    bar.addMenu(menu(window, "&Edit", (undo, redo, None, actions["copy_view"])))
     bar.addMenu(menu(window, "&Run", (actions[name] if name else None for name in run)))
     bar.addMenu(view)
     bar.addMenu(menu(window, "&Help", (actions["keys"],)))

@@ -13,7 +13,7 @@ from fp_gui.folding import ViewArea
 from fp_gui.theme import named
 from fp_gui.views.base import Place, View
 
-LAYOUT_VERSION = 3  # a stored layout of another version is not restored
+LAYOUT_VERSION = 4  # a stored layout of another version is not restored
 FORM_WIDTH = 330  # pixels that the parameters get at first
 WIDE, HIGH = 1180, 620  # pixels of a window under which fewer stacks of views stand beside or below each other
 RAISE_MS = 30  # until the first tabs come to the front: Qt forgets them while it gives out the sizes

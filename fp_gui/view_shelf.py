@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QSettings, Signal
+from PySide6.QtWidgets import QWidget
 
 from engine.core.history import Series
 from fp_gui.focus import Wheel
@@ -41,12 +42,16 @@ class ViewShelf(QObject):
             self._made[name] = view = self.types[name]()
             view.set_theme(self._theme)
             view.set_playing(self._playing)
-            self._wheel.tame(view)
+            self.tame(view)
             stored = self._settings.value(f"view/{name}")
             if isinstance(stored, dict):
                 view.set_options({str(k): str(v) for k, v in stored.items()})
             self.made.emit(view)
         return self._made[name]
+
+    def tame(self, widget: QWidget) -> None:
+        """Let no turn of the wheel change a control of ``widget`` that has no focus."""
+        self._wheel.tame(widget)
 
     def forget(self) -> None:
         """Another run is open: no view, seen or not, shows anything of the one before."""

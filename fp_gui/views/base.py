@@ -37,6 +37,7 @@ class View(QWidget):
 
     neuron_hovered = Signal(int)
     neuron_selected = Signal(int)
+    step_requested = Signal(int)  # show the run as it was at the stored step nearest to this
     command_requested = Signal(object)  # engine.run.commands.Command, to be applied between two steps
 
     def __init_subclass__(cls, **keywords: Any) -> None:

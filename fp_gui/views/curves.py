@@ -11,9 +11,17 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from numpy.typing import ArrayLike, NDArray
-from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, Qt, Signal
+from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QCursor, QPainterPath, QPen
-from PySide6.QtWidgets import QGraphicsItem, QGraphicsPathItem, QGraphicsRectItem, QToolTip, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QApplication,
+    QGraphicsItem,
+    QGraphicsPathItem,
+    QGraphicsRectItem,
+    QToolTip,
+    QVBoxLayout,
+    QWidget,
+)
 
 from engine.config.experiment import Config
 from engine.figures.declare import KNOT_LOOK, KNOT_PLACE, SHADE, Look
@@ -28,7 +36,7 @@ from fp_gui.views.widgets import tint
 # Painting a band costs far more than computing it: an outline of many spikes is slow to fill.
 CURVE_POINTS, BAND_POINTS, MARKS, EVENTS = 2000, 160, 10, 500
 NAME_WIDTH = 90  # pixels a phase must be wide to carry its name
-HINT = "Hover for values · wheel zooms time, drag pans, double-click shows all"
+HINT = "Hover for values · a click looks at that step · wheel zooms time, drag pans, double-click shows all"
 
 
 def event_text(event: Event) -> str:
@@ -88,6 +96,7 @@ class TimePlot(QWidget):
     """Curves over steps. ``curves`` by key; the text under the plot tells the values under the mouse."""
 
     hovered = Signal(float)
+    clicked = Signal(int)  # a step of the run, to be looked at
 
     def __init__(self, y_label: str) -> None:
         super().__init__()
@@ -130,6 +139,9 @@ class TimePlot(QWidget):
         self.plot.scene().sigMouseMoved.connect(self._move)
         self.plot.scene().sigMouseClicked.connect(self._click)
         self.plot.viewport().installEventFilter(self)
+        self._clicked = 0
+        self._single = QTimer(self, singleShot=True, interval=QApplication.doubleClickInterval())
+        self._single.timeout.connect(self._tell_click)
 
     def add_curve(self, key: str, look: Look) -> None:
         """Declare a curve and how it looks: colour, dash and marker, never colour alone."""
@@ -341,7 +353,14 @@ class TimePlot(QWidget):
 
     def _click(self, event: pg.GraphicsScene.mouseEvents.MouseClickEvent) -> None:
         if event.double():
+            self._single.stop()
             self.fit()
+        elif event.button() == Qt.MouseButton.LeftButton:
+            self._clicked = round(float(self.box.mapSceneToView(event.scenePos()).x()))
+            self._single.start()  # unless it becomes a double click
+
+    def _tell_click(self) -> None:
+        self.clicked.emit(max(0, self._clicked))
 
     def _zoomed(self) -> None:
         self.follow = False

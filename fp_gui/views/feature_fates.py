@@ -90,6 +90,7 @@ class FeatureFatesView(View):
         self.ends = line(wrap=False), line(wrap=False)  # of the colour scale
         self.table = WinnersTable()
         self.time = TimePlot("features")
+        self.time.clicked.connect(self.step_requested)
         self.time.add_curve("now", VIEW.looks["now"])
         self.total = pg.InfiniteLine(angle=0)
         self.total.hide()

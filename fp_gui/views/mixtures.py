@@ -64,6 +64,7 @@ class MixturesView(View):
         add_items(self.scatter, self.ray_names)
         self.key = line()
         self.time = TimePlot("purity")
+        self.time.clicked.connect(self.step_requested)
         self.time.add_curve("median", VIEW.looks["now"])
         self.histogram = new_plot("dense alignment (1: the dense mixture)", "alive neurons")
         self.bars = pg.PlotCurveItem([0.0, 1.0], [0.0], stepMode="center", fillLevel=0)

@@ -115,6 +115,7 @@ class RobustnessView(View):
         )
         self.alignment = Switch.of("FGM alignment", VIEW.option("alignment"))
         self.plot = TimePlot("accuracy (share right)")
+        self.plot.clicked.connect(self.step_requested)
         for key, look in CURVES.items():
             self.plot.add_curve(key, look)
         figures = FiguresTable()

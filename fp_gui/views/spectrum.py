@@ -84,6 +84,7 @@ class SpectrumView(View):
         for name in CURVES:
             self.legend[name].setToolTip(VIEW.looks[name].tip)
         self.time = TimePlot(VIEW.option("over_time").choices[self.over_time.value])
+        self.time.clicked.connect(self.step_requested)
         for name in CURVES:
             self.time.add_curve(name, VIEW.looks[name])
         for plot in (self.values, self.time.plot):

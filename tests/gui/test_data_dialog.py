@@ -266,7 +266,7 @@ def test_window_starts_runs_on_the_data(fake: Fake, qapp: QApplication, qtbot: Q
     try:
         qtbot.waitUntil(lambda: window.controller.last is not None)
         window.actions_["data"].trigger()
-        dialog = window._data
+        dialog = window.parts["data"].dialog
         assert dialog is not None
         looked(dialog, qtbot)
         pick(dialog, "digits")
@@ -287,7 +287,7 @@ def test_window_starts_runs_on_the_data(fake: Fake, qapp: QApplication, qtbot: Q
             window.actions_["reset"].trigger()
         assert value_of(factory.last.config, "world.folder") == ""  # as the form says: the default place
         window.actions_["data"].trigger()
-        assert window._data is dialog
+        assert window.parts["data"].dialog is dialog
         looked(dialog, qtbot)
         dialog.settings.remove("data/cifar10")
         fake.survey = f"print({json.dumps(json.dumps(ROWS[:1]))})"

@@ -61,7 +61,7 @@ def test_command_line(tmp_path: Path) -> None:
     assert arguments(tmp_path, 70, request) == [
         "-m", "engine", "export", str(tmp_path), "--checkpoint", "70", "--view", "neurons", "--view", "claims",
         "--option", "neurons.count=9", "--option", "neurons.sort=purity", "--format", "png",
-        "--out", str(tmp_path / "out"),
+        "--width", "6.75", "--out", str(tmp_path / "out"),
     ]  # fmt: skip
 
 
@@ -102,7 +102,7 @@ def test_progress_follows_the_process_and_cancel_ends_it(
     assert progress.bar.value() / progress.bar.maximum() == 0.25
     window.controller.play()  # training goes on meanwhile
     qtbot.waitUntil(lambda: window.controller.last is not None and window.controller.last.step > 3)
-    window._ask_export()
+    window.actions_["export"].trigger()
     assert "under way" in window.banner.text
     with qtbot.waitSignal(window.exporter.failed) as met:
         progress.cancel.click()
@@ -225,3 +225,18 @@ def test_return_exports(window: MainWindow, qtbot: QtBot, monkeypatch: pytest.Mo
     ((run, _, request),) = started
     assert request.views == {view.name: view.options() for view in window.views}
     assert request.out == run / "figures"
+
+
+def test_the_dialog_chooses_all_views_and_a_width(qtbot: QtBot, tmp_path: Path) -> None:
+    titles = {"neurons": "Neurons", "mixtures": "Mixtures", "race": "Race"}
+    dialog = ExportDialog(titles, ["neurons"], {"race": "not measured"}, tmp_path)
+    qtbot.addWidget(dialog)
+    assert (dialog.chosen, dialog.chosen_width) == (["neurons"], 6.75)
+    dialog.everything.click()
+    assert dialog.chosen == ["neurons", "mixtures"]  # what has nothing to draw stays out
+    dialog.everything.click()
+    assert dialog.chosen == ["neurons"]
+    dialog.width_.setCurrentIndex(1)
+    assert dialog.chosen_width == 3.25
+    line = arguments(tmp_path, 1, ExportRequest({"neurons": {}}, tmp_path, ("png",), dialog.chosen_width))
+    assert line[line.index("--width") + 1] == "3.25"

@@ -1,8 +1,9 @@
 """Other libraries' ℓ2 attacks find what ours find, on the theory's networks after clean and adversarial training.
 
-Ours: PGD, APGD on the margin (what the theory's evaluations have), APGD-CE and Square. Theirs: PGD of secml-torch; PGD,
-APGD-CE and Square of ART (extra ``verify``; each is skipped without its library). All of them on the presets ``small``
-and ``theorem``, at the preset's radius.
+Ours: PGD, APGD on the margin (what the theory's evaluations have), APGD-CE and Square. Theirs: PGD of secml-torch; PGD
+and APGD-CE of ART (extra ``verify``; each is skipped without its library). All of them on the presets ``small`` and
+``theorem``, at the preset's radius. ART 1.20's ℓ2 Square is left out: its proposals divide 0 by 0, and many of the
+points that it returns are no numbers.
 """
 
 from __future__ import annotations
@@ -19,9 +20,7 @@ from torch import Tensor
 
 from engine import worlds
 from engine.attacks.apgd import Apgd
-from engine.attacks.base import Attack
 from engine.attacks.losses import cross_entropy
-from engine.attacks.square import SquareImages
 from engine.attacks.threat import threats
 from engine.config.experiment import with_value
 from engine.config.presets import load_preset
@@ -40,7 +39,7 @@ pytestmark = [
 needs_art = pytest.mark.skipif(not find_spec("art"), reason="needs the extra verify")
 needs_secml = pytest.mark.skipif(not find_spec("secmlt"), reason="needs the extra verify")
 
-N, STEPS, RESTARTS, APGD_STEPS, QUERIES, FEW = 500, 40, 5, 100, 5000, 1000
+N, STEPS, RESTARTS, APGD_STEPS, QUERIES = 500, 40, 5, 100, 5000
 SLACK = 0.02
 WIDE = 1e3  # bounds of the input space that no sample comes near
 
@@ -265,21 +264,3 @@ def test_art_apgd(case: Case, art: Callable[..., list[Tensor]]) -> None:
     found = case.under("APGD-CE of ART", points)
     assert_agrees(found, case.pgd)
     assert_agrees(found, case.by_protocol("apgd", APGD_STEPS, 1))
-
-
-@needs_art
-def test_art_square(case: Case, art: Callable[..., list[Tensor]]) -> None:
-    """Both on the samples as pictures; what ART leaves is a bound (see :mod:`tests.parity.test_autoattack`)."""
-    from art.attacks.evasion import SquareAttack
-
-    points = art(
-        lambda classifier: SquareAttack(
-            classifier, norm=2, eps=case.tau, max_iter=FEW, p_init=0.8, nb_restarts=1, batch_size=N, verbose=False
-        )
-    )
-    theirs = case.under(f"Square-{FEW} of ART", points)
-    attack: Attack = SquareImages(threats["l2"], case.tau, queries=FEW, box=(-WIDE, WIDE))
-    pictures = case.x.view(-1, 1, case.side, case.side)
-    delta = attack(ImageClassifier(Pictures(case.net)), pictures, case.classes, torch.Generator().manual_seed(0))
-    ours = case.under(f"Square-{FEW} on pictures", [case.x + delta.flatten(1)])
-    assert case.pgd - SLACK <= ours <= theirs + SLACK

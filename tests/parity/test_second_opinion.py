@@ -255,7 +255,7 @@ def test_art_apgd(case: Case, art: Callable[..., list[Tensor]]) -> None:
             eps=case.tau,
             eps_step=2 * case.tau,
             max_iter=APGD_STEPS,
-            nb_random_init=1,
+            nb_random_init=RESTARTS,
             batch_size=N,
             loss_type="cross_entropy",
             verbose=False,

@@ -29,6 +29,8 @@ def checkpoints(steps: int) -> list[int]:
 class Apgd(Attack):
     """Auto-PGD, Croce and Hein 2020 (arXiv 2003.01690, algorithm 1), on the loss −margin or on ``loss``.
 
+    The cross-entropy of one logit is a falling function of its margin: on the theory's networks this is APGD-CE.
+
     Momentum, a first step of 2·tau, and a halving of the step size, sample by sample, where progress has stopped; the
     search then goes on from the best point so far. The first start is x itself, or a random point with
     ``random_start``; further restarts are always random, and leave out samples that are fooled already. A loss

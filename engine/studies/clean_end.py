@@ -11,7 +11,7 @@ from torch import Tensor
 
 from engine.claims.base import Facts
 from engine.claims.source import StoreSource
-from engine.config.experiment import SPARSE_CODING, Config
+from engine.config.experiment import SPARSE_CODING, Config, at_step
 from engine.config.knobs import Objective
 from engine.core.device import available
 from engine.core.errors import ConfigError, ExplorerError
@@ -89,6 +89,11 @@ class CleanEnd:
         return int(self.network.checkpoint.state["clean_step"])
 
     @property
+    def clean_phase(self) -> range:
+        """The run's steps of clean training."""
+        return range(self.clean_step)
+
+    @property
     def protocols(self) -> tuple[Measurement, Measurement]:
         """How clean and robust accuracy are measured."""
         return protocols(self.config, len(self.y))
@@ -99,12 +104,22 @@ class CleanEnd:
         generators = {kind: seeded(self.config.seed, f"{name} {kind}", self.network.device) for kind in GENERATORS}
         return ImageTrainer(network, self.placed, generators, self.config)
 
-    def train(self, trainer: ImageTrainer, objective: Objective, steps: int, name: str, tell: Tell) -> None:
-        """A phase of ``steps`` steps at the run's knobs, the learning rate running through its whole schedule."""
+    def train(
+        self, trainer: ImageTrainer, objective: Objective, steps: int, name: str, tell: Tell,
+        phase: range | None = None,
+    ) -> None:  # fmt: skip
+        """A phase of ``steps`` steps at the run's knobs, in place of the run's steps ``phase``: its second by default.
+
+        The learning rate runs through its whole schedule, and a knob that follows a curve through all of it that lies
+        in ``phase``, stretched or shrunk where that has another length.
+        """
+        first, length = self.clean_step, self.config.schedule.second_steps
+        phase = phase or range(first, first + (length or steps))
         loss, right = self.x.new_empty(()), self.x.new_empty(())
         for step in range(steps):
             seed = number(self.config.seed, f"{name} {objective} dropout {step}")
-            trainer.step(self.config, objective, step / steps, seed, loss, right)
+            config = at_step(self.config, phase[step * len(phase) // steps])
+            trainer.step(config, objective, step / steps, seed, loss, right)
             tell((step + 1) / steps)
         if not bool(loss.isfinite()):
             raise ExplorerError(f"{name}: {objective} training diverged after {steps} steps: the loss is no number")

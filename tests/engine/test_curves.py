@@ -15,12 +15,12 @@ from engine.config.curves import Curve
 from engine.config.experiment import at_step, from_dict, resolve, to_dict, value_of, with_value, with_values
 from engine.core.errors import ConfigError
 from engine.figures.export import export
-from engine.run.commands import SetKnob
+from engine.run.commands import SetKnob, SwitchPhase
 from engine.studies.replay import replay
 from engine.theory.config import sparse_coding
 from engine.theory.training import bias_at
 from tests.tiny_image_runs import tiny_images
-from tests.tiny_runs import TINY, advance, assert_same, drain, read, tiny_config
+from tests.tiny_runs import TINY, Plan, advance, assert_same, drain, read, run, tiny_config
 
 LR = [[0, 2.0], [40, 2.0], [41, 0.5], [80, 0.1]]
 BIAS = [[0, 0.1], [20, 0.3], [40, 0.05]]
@@ -161,6 +161,37 @@ def test_a_planned_run_is_replayed_and_resumed_bit_for_bit(kind: str, tmp_path: 
     export(tmp_path / "run", ["robustness"], tmp_path / "out", formats=("png",))
     again = replay(tmp_path / "out" / "recipe.json", tmp_path / "again")
     assert again.equal, again.text()
+
+
+@pytest.mark.parametrize("second", ["trades", "smoothed_adversarial"])
+@pytest.mark.parametrize("kind", ["theory", "images"])
+def test_an_objective_whose_weight_is_planned_and_changed_by_hand_is_replayed(
+    kind: str, second: Any, tmp_path: Path
+) -> None:
+    config: Any = with_values(
+        planned() if kind == "theory" else tiny_images(),
+        {
+            "evaluation.every": 100, "schedule.clean_steps": 8, "schedule.second": second, "schedule.second_steps": 16,
+            "training.beta": [[0, 0.0], [10, 0.0], [14, 6.0]], "training.noise": [[8, 0.0], [20, 0.4]],
+        },
+    )  # fmt: skip
+    other = "trades" if second == "smoothed_adversarial" else "smoothed_adversarial"
+    plan: Plan = {
+        12: [SetKnob("attack.tau", [[12, 0.1], [24, 0.3]])],
+        15: [SetKnob("training.beta", 1.7351234567891234), SetKnob("training.noise", 0.3)],
+        18: [SwitchPhase(other)],
+        21: [SetKnob("training.beta", [[21, 1.0], [24, 9.0]])],
+    }
+    by_hand = run(config, tmp_path / "run", 24, plan)
+    names = ["schedule.knobs.training.beta", "training.beta"]
+    assert [name for step, name, *_ in by_hand.events if step == 15 and name in names] == names
+    left_alone = run(config, tmp_path / "alone", 24, {at: done for at, done in plan.items() if at != 15})
+    weight = {"theory": "weight", "images": "now.conv1.weight"}[kind]
+    assert not np.array_equal(left_alone.arrays[weight], by_hand.arrays[weight])
+    export(tmp_path / "run", ["robustness"], tmp_path / "out", formats=())
+    again = replay(tmp_path / "out" / "recipe.json", tmp_path / "again")
+    assert (again.equal, again.step) == (True, 24), again.text()
+    assert read(tmp_path / "again").events == by_hand.events
 
 
 def test_the_curve_of_a_knob_is_found_by_its_name() -> None:

@@ -14,6 +14,7 @@ from engine.claims.theory import BASELINES
 from engine.core.errors import ConfigError
 from engine.run.store import Store
 from engine.studies import baseline_training
+from engine.studies.clean_end import protocols
 from engine.studies.evidence import gather
 from engine.studies.questions import comparison
 from engine.studies.questions.claims import claims_of
@@ -55,6 +56,8 @@ def test_verification_decides_every_claim(folder: Path, monkeypatch: pytest.Monk
         assert protocol is not None
         assert protocol.n == 64
         assert not protocol.estimate
+    for name in ("robust", "robust_full", "robust_clean", "robust_removed"):  # attacked as the run's reports are
+        assert store.protocol(f"low_rank/{name}", 80) == protocols(store.config, 64)[1]
     store.close()
     assert isinstance(read_warnings(folder), tuple)
     session = worlds.resume(folder)  # what was recorded beside the run does not keep it from going on

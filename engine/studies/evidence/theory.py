@@ -20,6 +20,7 @@ from engine.probes.low_rank import without_direction
 from engine.probes.robustness import accuracy
 from engine.studies.base import Scalars, accuracies, part, record_scalars, write_record
 from engine.studies.baseline_training import run_baselines
+from engine.studies.clean_end import protocols
 from engine.studies.questions.comparison import baseline_scalars
 from engine.studies.rank_phases import robust_vs_rank
 from engine.studies.sanity import check, probe
@@ -89,10 +90,10 @@ def _transfer(
 def _low_rank(
     now: TheoryNetwork, clean: TheoryNetwork, clean_end: int, x: Tensor, y: Tensor, tell: Progress
 ) -> Scalars:
-    attack, schedule = now.config.attack, now.config.schedule
+    schedule = now.config.schedule
     if not schedule.second_steps or schedule.second != "adversarial":
         return []  # there is no adversarial phase to restrict: claim 9 stays unmeasured
-    protocol = Measurement("pgd", attack.norm, attack.tau, 40, 1, len(y))
+    _, protocol = protocols(now.config, len(y))  # as the reports of the run, and at every rank the same
     start, ranks = clean.model.weight, (RANK, 0)
     work = robust_vs_rank(now.config, now.held_out.world, start, clean_end, x, y, ranks, protocol)
     found = finish(work, lambda share: tell(0.9 * share, "low-rank adversarial training"))

@@ -23,7 +23,7 @@ os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()
 
 import torch  # noqa: F401  before Qt
 from PIL import Image
-from PySide6.QtCore import QEventLoop
+from PySide6.QtCore import QEventLoop, QSettings
 from PySide6.QtWidgets import QApplication, QDialog, QWidget
 
 from engine.config.experiment import Config
@@ -38,7 +38,7 @@ from fp_gui.question_dialog import QuestionDialog
 from fp_gui.theme import ThemeManager
 from fp_gui.views.base import view_types
 
-WINDOW, PANEL = (1600, 1000), (860, 560)  # pixels
+WINDOW, SMALLER, PANEL = (1600, 1000), (1280, 800), (860, 560)  # pixels
 MOST = 40.0  # seconds that a view may take to be measured
 PANELS = ("events", "runs", "compare")
 DEEP = "features"  # a view without a panel of its own
@@ -77,7 +77,10 @@ def config_of(folder: Path) -> Config:
 def opened(app: QApplication, folder: Path) -> MainWindow:
     """A window with the run in ``folder``, paused."""
     controller = Controller(Worlds(), runs=folder.parent)
-    window = MainWindow(controller, view_types(), ThemeManager(app, "light"), folder.name, config_of(folder))
+    settings = QSettings()
+    settings.setValue("tour/offered", True)  # else the offer of the first start is in the picture
+    themes = ThemeManager(app, "light")
+    window = MainWindow(controller, view_types(), themes, folder.name, config_of(folder), settings)
     window.show()
     window.resize(*WINDOW)
     window.panels.arrange()  # as in a window that was of this size from the start
@@ -117,7 +120,7 @@ def views(app: QApplication, window: MainWindow, folder: Path, done: set[str]) -
 
 
 def deep(app: QApplication, window: MainWindow, done: set[str]) -> None:
-    """Take the units of the last convolution by feature visualisation, which Neurons shows of networks that have one."""
+    """Take the units of the last convolution by feature visualisation, in the view Neurons."""
     view, dock = window.shelf.get("filters"), window.panels.docks["filters"]
     window.panels.bring("filters")
     dock.setFloating(True)
@@ -181,9 +184,12 @@ def whole(app: QApplication, folder: Path) -> None:
     schedule = last.config.schedule
     timeline = window.parts["timeline"]
     timeline.look(schedule.clean_steps + (schedule.total - schedule.clean_steps) // 15)  # type: ignore[attr-defined]
-    wait(app, 4)
-    take(window, "past", 128)
+    wait(app, 1)
     take(timeline.bar, "timeline")  # type: ignore[attr-defined]
+    window.resize(*SMALLER)
+    window.panels.size()
+    wait(app, 4)
+    take(window, "past", 96)
     window.close()
 
 

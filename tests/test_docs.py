@@ -11,18 +11,50 @@ from engine.figures import figures
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted([*DOCS.glob("*.md"), DOCS.parent / "README.md"])
-LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)|src=\"([^\"]+)\"")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_and_picture_is_there(page: Path) -> None:
-    links = [link for link in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
+    found = [link or source for link, source in LINK.findall(page.read_text(encoding="utf-8"))]
+    links = [link for link in found if "://" not in link]
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 def test_every_view_has_its_picture() -> None:
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     assert [name for name in figures if f"pictures/{name}.png" not in text] == []
+
+
+def test_every_panel_has_its_picture() -> None:
+    pytest.importorskip("PySide6")
+    from fp_gui.tools.base import tools
+
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert [name for name in tools if f"pictures/{name}.png" not in text] == []
+
+
+def test_pictures_are_small() -> None:
+    sizes = [each.stat().st_size for each in (DOCS / "pictures").glob("*.png")]
+    assert sum(sizes) / len(sizes) < 60_000
+    assert (DOCS / "purify.gif").stat().st_size < 1_000_000
+
+
+def test_no_picture_is_there_for_nothing() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert [each.name for each in (DOCS / "pictures").glob("*.png") if f"pictures/{each.name}" not in text] == []
+
+
+def test_the_key_sheet_has_every_key_that_is_named() -> None:
+    """Of the table of keys: what the pages promise is what the window does."""
+    pytest.importorskip("PySide6")
+    from fp_gui.actions import ACTIONS
+
+    known = {key for _, key, _ in ACTIONS.values()}
+    text = (DOCS / "time.md").read_text(encoding="utf-8") + (DOCS / "guidance.md").read_text(encoding="utf-8")
+    promised = set(re.findall(r"Ctrl\+(?:Shift\+)?[A-Z](?![\w+])|Shift\+F1|F11", text)) - {"Ctrl+Z", "Ctrl+Shift+Z"}
+    assert {"Ctrl+B", "Ctrl+Shift+P"} <= promised
+    assert promised <= known
 
 
 def test_every_page_is_in_the_contents() -> None:

@@ -4,7 +4,8 @@
 
 Writes docs/pictures/NAME.png: of every view, of the panels, of the dialogs and of the whole window. A view that several
 runs can show is taken of the first of them; one that needs a study is taken of the first run that has it. The whole
-window and the panels show the first run, and Compare all runs of its kind. It needs no screen.
+window shows the first run. Compare shows the runs of that preset of which there are most, Events the last of these: a
+run and a branch of it, say. It needs no screen.
 """
 
 from __future__ import annotations
@@ -142,8 +143,8 @@ def deep(app: QApplication, window: MainWindow, done: set[str]) -> None:
     take(view, DEEP, 160)
 
 
-def panels(app: QApplication, window: MainWindow, alike: list[Path]) -> None:
-    """Take the panels that are no views, ``alike`` being the runs to compare."""
+def panels(app: QApplication, window: MainWindow, compared: list[Path]) -> None:
+    """Take the panels that are no views, ``compared`` being the runs to compare."""
     for name in PANELS:
         window.panels.bring(name)
         dock = window.panels.docks[name]
@@ -151,7 +152,7 @@ def panels(app: QApplication, window: MainWindow, alike: list[Path]) -> None:
         dock.resize(*PANEL)
         wait(app, 2.0)
         if name == "compare":
-            window.tool_shelf.get(name).compare(alike)  # type: ignore[attr-defined]
+            window.tool_shelf.get(name).compare(compared)  # type: ignore[attr-defined]
             wait(app, 3.0)
         take(window.tool_shelf.get(name), name)
         dock.setFloating(False)
@@ -193,20 +194,27 @@ def whole(app: QApplication, folder: Path) -> None:
     window.close()
 
 
+def alike(folders: list[Path]) -> list[Path]:
+    """The runs of the preset of which there are most."""
+    groups: dict[str, list[Path]] = {}
+    for folder in folders:
+        groups.setdefault(config_of(folder).about.title, []).append(folder)
+    return max(groups.values(), key=len)
+
+
 def main(folders: list[Path]) -> None:
     """Take all pictures."""
     OUT.mkdir(exist_ok=True)
     app = make_app()
     done: set[str] = set()
     whole(app, folders[0])
-    kind = config_of(folders[0]).kind
-    for i, folder in enumerate(folders):
+    for folder in folders:
         window = opened(app, folder)
         views(app, window, folder, done)
         if "filters" in window.shelf.names(config_of(folder).kind):
             deep(app, window, done)
-        if i == 0:
-            panels(app, window, [each for each in folders if config_of(each).kind == kind])
+        if folder == (group := alike(folders))[-1]:
+            panels(app, window, group)
             dialogs(app, window)
         window.close()
 

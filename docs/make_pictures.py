@@ -40,7 +40,7 @@ from fp_gui.theme import ThemeManager
 from fp_gui.views.base import view_types
 
 WINDOW, SMALLER, PANEL = (1600, 1000), (1280, 800), (860, 560)  # pixels
-MOST = 40.0  # seconds that a view may take to be measured
+MOST = 180.0  # seconds that a view may take to be measured
 PANELS = ("events", "runs", "compare")
 DEEP = "features"  # a view without a panel of its own
 OUT = Path(__file__).parent / "pictures"
@@ -54,13 +54,13 @@ def wait(app: QApplication, seconds: float, until: Callable[[], bool] = lambda: 
         time.sleep(0.005)
 
 
-def shrink(file: Path, colours: int = 96) -> None:
+def shrink(file: Path, colours: int = 128) -> None:
     """Write the picture with so few colours that it is small."""
     with Image.open(file) as picture:
-        picture.convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(file, optimize=True)
+        picture.convert("RGB").quantize(colours, kmeans=2, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
-def take(widget: QWidget, name: str, colours: int = 96) -> None:
+def take(widget: QWidget, name: str, colours: int = 128) -> None:
     """Write what ``widget`` looks like to NAME.png."""
     file = OUT / f"{name}.png"
     widget.grab().save(str(file))
@@ -140,7 +140,7 @@ def deep(app: QApplication, window: MainWindow, done: set[str]) -> None:
     view.feature_controls.start.click()  # type: ignore[attr-defined]
     wait(app, MOST, lambda: view.features is not None and view.features.share >= 1)  # type: ignore[attr-defined]
     wait(app, 1.0)
-    take(view, DEEP, 160)
+    take(view, DEEP)
 
 
 def panels(app: QApplication, window: MainWindow, compared: list[Path]) -> None:
@@ -179,7 +179,7 @@ def whole(app: QApplication, folder: Path) -> None:
     for name in ("robustness", "neurons"):
         window.panels.bring(name)
     wait(app, 5)
-    take(window, "explorer", 128)
+    take(window, "explorer")
     last = window.controller.last
     assert last is not None
     schedule = last.config.schedule

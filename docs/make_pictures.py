@@ -178,7 +178,7 @@ def whole(app: QApplication, folder: Path) -> None:
     window = opened(app, folder)
     for name in ("robustness", "neurons"):
         window.panels.bring(name)
-    wait(app, 5)
+    wait(app, 45)  # the lateness in the status bar is of the last half minute: not of the opening
     take(window, "explorer")
     last = window.controller.last
     assert last is not None

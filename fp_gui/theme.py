@@ -137,6 +137,8 @@ def stylesheet(theme: Theme) -> str:
     QFrame[banner="error"] {{ background: {bad}; border: 1px solid {VERMILION}; border-radius: 5px; }}
     QFrame[banner="notice"] {{ background: {info}; border: 1px solid {theme.accent}; border-radius: 5px; }}
     QFrame#pending {{ background: {warn}; border: 1px solid {ORANGE}; border-radius: 5px; }}
+    QLabel[looking="false"] {{ color: {theme.muted}; padding: 1px 8px; }}
+    QLabel[looking="true"] {{ background: {warn}; border: 1px solid {ORANGE}; border-radius: 5px; padding: 0 7px; }}
     QLabel[muted="true"] {{ color: {theme.muted}; }}
     QLabel[badge="live"] {{ color: {mix(GREEN, theme.text, 0.25)}; }}
     QLabel[badge="unused"] {{ color: {theme.muted}; font-style: italic; }}

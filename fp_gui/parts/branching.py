@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from engine.run.branch import RATE
 from fp_gui.banner import Offer
 from fp_gui.bridge.requests import Answer
 from fp_gui.parts.base import Part, parts
+from fp_gui.run_actions import RunAction, run_actions
 from fp_gui.shell import Shell
 
 EXPLAINED = (
@@ -87,8 +89,9 @@ class Branching(Part):
             self.window.banner.error(str(error))
             return
         controller = self.window.controller
-        present = controller.run is not None and controller.run.folder == folder
-        now = controller.last.step if present and controller.last is not None else None
+        run = controller.run
+        present = run is not None and run.folder == folder and not run.watched
+        now = controller.last.newest if present and controller.last is not None else None
         dialog = BranchDialog(folder.name, steps, now, self.window)
         dialog.accepted.connect(lambda: self._chosen(folder, dialog.chosen))
         dialog.open()
@@ -105,10 +108,7 @@ class Branching(Part):
 
     def branch(self, folder: Path, step: int, settings: tuple[tuple[str, str], ...] = ()) -> None:
         """Go on from the checkpoint at ``step`` of the run in ``folder`` with live knobs set, as a new run, paused."""
-        run = self.window.controller.run
-        self.window.leaving.open(
-            None if run is None else run.folder, lambda: self.window.controller.branch(folder, step, settings)
-        )
+        self.window.leave(lambda: self.window.controller.branch(folder, step, settings))
 
     @Slot(object)
     def _diverged(self, error: DivergedError) -> None:
@@ -123,3 +123,14 @@ class Branching(Part):
         if self._offer is not None:
             self.window.banner.withdraw(self._offer)
             self._offer = None
+
+
+def _branch(window: Shell, folders: Sequence[Path]) -> None:
+    part = window.parts["branching"]
+    assert isinstance(part, Branching)
+    part.ask(folders[0])
+
+
+run_actions.register("branch", order=2)(
+    RunAction("Branch…", "Go on from one of its checkpoints as a new run; this one stays as it is", _branch)
+)

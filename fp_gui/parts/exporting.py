@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Qt, Slot
 
 from fp_gui.export import ExportRequest
-from fp_gui.export_dialog import ExportDialog
+from fp_gui.export_dialog import ExportDialog, LookedAt
 from fp_gui.parts.base import Part, parts
 from fp_gui.shell import Shell
 
@@ -34,17 +34,22 @@ class Exporting(Part):
         visible = [view.name for view in window.views if not view.visibleRegion().isEmpty()]
         last = window.controller.last
         empty = window.shelf.missing(kind, run.folder, last.history if last is not None else {})
-        dialog = ExportDialog(titles, visible, empty, run.folder / "figures", window)
+        looked = LookedAt.of(last.step, last.stored) if last is not None and last.looking else None
+        dialog = ExportDialog(titles, visible, empty, run.folder / "figures", window, looked)
         dialog.accepted.connect(self._chosen)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.open()
 
     @Slot()
     def _chosen(self) -> None:
-        dialog = self.sender()
-        if isinstance(dialog, ExportDialog):
+        dialog, run = self.sender(), self.window.controller.run
+        if isinstance(dialog, ExportDialog) and run is not None:
+            step = dialog.chosen_step
+            of = None if step is None else (run.folder, step)
             options = {name: self.window.shelf.get(name).options() for name in dialog.chosen}
-            self.window.exporter.request(ExportRequest(options, dialog.out, dialog.chosen_formats, dialog.chosen_width))
+            self.window.exporter.request(
+                ExportRequest(options, dialog.out, dialog.chosen_formats, dialog.chosen_width, of)
+            )
 
     @Slot(str)
     def _done(self, folder: str) -> None:

@@ -138,7 +138,9 @@ class FakeFactory:
     ) -> PastLike:
         raise StoreError(f"{folder} holds no checkpoint that can be read")
 
-    def branch(self, folder: Path, step: int, out: Path, settings: Sequence[tuple[str, str]] = ()) -> FakeSession:
+    def branch(
+        self, folder: Path, step: int, out: Path, settings: Sequence[tuple[str, str]] = (), *, data: Path | None = None
+    ) -> FakeSession:
         self.made.append(FakeSession(SparseCodingConfig(), out, steps=step))
         return self.last
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from engine.run.snapshot import StoredStep
+from engine.run.snapshot import Snapshot
 from fp_gui.export import FORMATS, WIDTHS
 
 COLUMNS = 4  # of views
@@ -31,16 +31,19 @@ COLUMNS = 4  # of views
 
 @dataclass(frozen=True, slots=True)
 class LookedAt:
-    """While the step ``step`` is looked at: the ``checkpoint`` that is drawn for it, its own or the nearest."""
+    """While the step ``step`` of ``run`` is looked at: the ``checkpoint`` drawn for it, its own or the nearest."""
 
+    run: Path
     step: int
     checkpoint: int
 
     @classmethod
-    def of(cls, step: int, stored: Iterable[StoredStep]) -> LookedAt | None:
-        """The nearest checkpoint in ``stored``, of two as near the earlier; None if there is none."""
-        known = sorted(each.step for each in stored if each.checkpoint)
-        return cls(step, min(known, key=lambda each: abs(each - step))) if known else None
+    def of(cls, snapshot: Snapshot) -> LookedAt | None:
+        """The nearest stored checkpoint, of two as near the earlier; None for the present, or if there is none."""
+        step, known = snapshot.step, sorted(each.step for each in snapshot.stored if each.checkpoint)
+        if not snapshot.looking or not known:
+            return None
+        return cls(snapshot.folder, step, min(known, key=lambda each: abs(each - step)))
 
     @property
     def choice(self) -> str:
@@ -100,7 +103,7 @@ class ExportDialog(QDialog):
         self.step.setAccessibleName("Step that is drawn")
         self.step.addItem("now", None)
         if looked is not None:
-            self.step.insertItem(0, looked.choice, looked.checkpoint)
+            self.step.insertItem(0, looked.choice, (looked.run, looked.checkpoint))
             self.step.setCurrentIndex(0)
         self.about_step = QLabel(looked.words if looked is not None else "", wordWrap=True)
         self.about_step.setProperty("muted", True)
@@ -191,10 +194,10 @@ class ExportDialog(QDialog):
         return [name for name, box in self.views.items() if box.isChecked()]
 
     @property
-    def chosen_step(self) -> int | None:
-        """The checkpoint to draw; None for the present."""
-        step: int | None = self.step.currentData()
-        return step
+    def chosen_checkpoint(self) -> tuple[Path, int] | None:
+        """The run and its checkpoint to draw; None for the present."""
+        found: tuple[Path, int] | None = self.step.currentData()
+        return found
 
     @property
     def chosen_formats(self) -> tuple[str, ...]:

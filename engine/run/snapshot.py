@@ -102,8 +102,8 @@ class Snapshot:
 
     The step may be an earlier one than the run's ``newest``: then ``looking`` says that somebody chose it. Phase,
     clean_step, config and results are those of the step; history, events, protocols, scheduled, finished and ``state``
-    are the run's, to its newest step. ``stored`` are the steps that can be looked at, ascending. ``holder`` is the number
-    of the process that trains a run that is watched, 0 if it did not say, None if none does or it cannot be told.
+    are the run's, to its newest step. ``stored`` are the steps that can be looked at, ascending. ``holder`` is the
+    number of the process that trains a run that is watched, 0 if it did not say, None if none does or nobody can tell.
     """
 
     run: str

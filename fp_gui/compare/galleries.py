@@ -16,7 +16,10 @@ LEAST_WIDTH = 180  # pixels of a gallery before another one stands beside it
 
 
 class GalleryRow(QWidget):
-    """The galleries of :class:`GalleriesData`. ``hovered`` and ``clicked`` tell the run's place and the neuron, −1 for none."""
+    """The galleries of :class:`GalleriesData`.
+
+    ``hovered`` and ``clicked`` tell the run's place and the neuron, −1 for none.
+    """
 
     hovered = Signal(int, int)
     clicked = Signal(int, int)

@@ -34,7 +34,7 @@ class Exporting(Part):
         visible = [view.name for view in window.views if not view.visibleRegion().isEmpty()]
         last = window.controller.last
         empty = window.shelf.missing(kind, run.folder, last.history if last is not None else {})
-        looked = LookedAt.of(last.step, last.stored) if last is not None and last.looking else None
+        looked = None if last is None else LookedAt.of(last)
         dialog = ExportDialog(titles, visible, empty, run.folder / "figures", window, looked)
         dialog.accepted.connect(self._chosen)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -42,13 +42,11 @@ class Exporting(Part):
 
     @Slot()
     def _chosen(self) -> None:
-        dialog, run = self.sender(), self.window.controller.run
-        if isinstance(dialog, ExportDialog) and run is not None:
-            step = dialog.chosen_step
-            of = None if step is None else (run.folder, step)
+        dialog = self.sender()
+        if isinstance(dialog, ExportDialog):
             options = {name: self.window.shelf.get(name).options() for name in dialog.chosen}
             self.window.exporter.request(
-                ExportRequest(options, dialog.out, dialog.chosen_formats, dialog.chosen_width, of)
+                ExportRequest(options, dialog.out, dialog.chosen_formats, dialog.chosen_width, dialog.chosen_checkpoint)
             )
 
     @Slot(str)

@@ -68,8 +68,10 @@ def _curve(path: str, text: str) -> str:
 
 @tools.register("events", order=2)
 class EventsPanel(Tool):
-    """A table, the newest change last. A row leads to its step; while one is looked at, the last change that led to it is
-    marked, and the later ones are greyed."""
+    """A table, the newest change last; a row leads to its step.
+
+    While a step is looked at, the last change that led to it is marked, and the later ones are greyed.
+    """
 
     name, title = "events", "Events"
     place: ClassVar[Place] = "lower"

@@ -125,6 +125,7 @@ def stylesheet(theme: Theme) -> str:
     QToolBar#main QToolButton#play {{ background: {theme.accent}; color: {on_accent}; font-weight: bold;
         padding: 6px 16px; min-width: 68px; }}
     QToolBar#main QToolButton#play:hover {{ background: {mix(theme.accent, theme.text, 0.2)}; }}
+    QToolBar#main QToolButton#play:disabled {{ background: {line}; color: {theme.muted}; }}
     QToolBar#main QToolButton#play:focus {{ border: 2px solid {theme.text}; }}
     QToolBar#main QToolButton[segment="true"] {{ border: 1px solid {line}; background: {theme.base};
         padding: 5px 11px; border-radius: 0; margin: 0; }}
@@ -148,6 +149,7 @@ def stylesheet(theme: Theme) -> str:
     QLabel#phase {{ font-weight: bold; padding: 1px 9px; border-radius: 8px; background: {line}; }}
     {phases}
     QLineEdit {{ background: {theme.base}; border: 1px solid {line}; border-radius: 3px; padding: 2px 4px; }}
+    QLineEdit:read-only {{ background: transparent; color: {theme.muted}; }}
     QLineEdit:focus {{ border-color: {theme.accent}; }}
     QCheckBox::indicator {{ width: 13px; height: 13px; border: 1px solid {theme.muted}; border-radius: 3px;
         background: {theme.base}; }}

@@ -247,6 +247,7 @@ class TimelineBar(QWidget):
         self.speed.setAccessibleName("Speed of playing")
         self.label = QLabel()
         self.label.setMinimumWidth(self.label.fontMetrics().horizontalAdvance("step 100,000 · checkpoint") + 16)
+        self.label.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self.now = QToolButton()
         self.now.setText("Now")
         self.now.setToolTip("Show the run as it is now")

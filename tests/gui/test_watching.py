@@ -1,4 +1,4 @@
-"""A run of another process in the window: it is offered, followed, plainly read-only, and taken over once it is free."""
+"""A run of another process in the window: it is offered, followed, plainly read-only, and taken over once free."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
-from PySide6.QtCore import QMimeData, QPoint, QRect, Qt, QTemporaryDir, QTimer, QUrl
+from PySide6.QtCore import QMimeData, QPoint, QRect, QSize, Qt, QTemporaryDir, QTimer, QUrl
 from PySide6.QtGui import QDrag, QImage, QMouseEvent, QPixmap
 from PySide6.QtWidgets import (
     QAbstractButton,
@@ -118,7 +118,16 @@ CONTROLS = (QAbstractButton, QComboBox, QLineEdit, QAbstractSpinBox, QAbstractSl
 LOOK_MS = 200  # between two looks for a free place, while the mouse is in the panel
 
 
-def free_place(area: QWidget) -> QPoint | None:
+def taken(area: QWidget) -> tuple[list[QRect], list[QRect]]:
+    """Where visible controls and texts of ``area`` are."""
+    found: tuple[list[QRect], list[QRect]] = ([], [])
+    for each in area.findChildren(QWidget):
+        if isinstance(each, (*CONTROLS, QLabel)) and each.isVisible() and not isinstance(each, DragHandle):
+            found[isinstance(each, QLabel)].append(QRect(each.mapTo(area, QPoint()), each.size()))
+    return found
+
+
+def free_place(area: QWidget, controls: Sequence[QRect], texts: Sequence[QRect]) -> QPoint | None:
     """Where in ``area`` a handle covers no control and, if there is such a place, no text; None if there is none.
 
     Along the upper edge from the right, then down the right and the left edge, and anywhere else at last.
@@ -128,14 +137,9 @@ def free_place(area: QWidget) -> QPoint | None:
     places = (
         [(x, EDGE) for x in xs] + [(right, y) for y in ys] + [(EDGE, y) for y in ys] + [(x, y) for y in ys for x in xs]
     )
-    for kinds in ((*CONTROLS, QLabel), CONTROLS):
-        taken = [
-            QRect(each.mapTo(area, QPoint()), each.size())
-            for each in area.findChildren(QWidget)
-            if isinstance(each, kinds) and each.isVisible() and not isinstance(each, DragHandle)
-        ]
+    for covered in ((*controls, *texts), controls):
         for place in places:
-            if not any(each.intersects(QRect(*place, SIDE, SIDE)) for each in taken):
+            if not any(each.intersects(QRect(*place, SIDE, SIDE)) for each in covered):
                 return QPoint(*place)
     return None
 
@@ -157,12 +161,14 @@ class DragHandle(QLabel):
         self.setAutoFillBackground(True)
         self.resize(SIDE, SIDE)
         self.hide()
+        self._seen: tuple[QSize, tuple[list[QRect], list[QRect]]] | None = None  # that its place was chosen by
         self._looking = QTimer(self, interval=LOOK_MS)  # a view shows other controls at any time
         self._looking.timeout.connect(self._place)
         area.visited.connect(self._visited)
 
     def _visited(self, inside: bool) -> None:
         if inside:
+            self._seen = None
             self._looking.start()
             self._place()
         else:
@@ -170,7 +176,11 @@ class DragHandle(QLabel):
             self.hide()
 
     def _place(self) -> None:
-        place = free_place(self._area)
+        seen = self._area.size(), taken(self._area)
+        if seen == self._seen:
+            return
+        self._seen = seen
+        place = free_place(self._area, *seen[1])
         if place is not None and place != self.pos():
             self.move(place)
         if self.isHidden() == (place is not None):

@@ -286,8 +286,7 @@ class Form(QWidget):
     def _edited(self, param: KnobParameter, value: object) -> None:
         path, knob = param.knob.path, param.knob
         if self._read_only:
-            param.show_value(param.value(), param.pending, param.curve)
-            return
+            return  # whoever asks: no control offers it
         live = knob.live and not self.renamed(knob.group)
         old = self.pending.get(path, setting_of(self._next if self.renamed(knob.group) else self._config, path))
         pending = self._pending_with(knob, value)

@@ -385,6 +385,9 @@ class Controller(QObject):
             self._switching = None
         for view in self._visible:
             self._render(view, snapshot)
+        if self.run is not None and self.run.watched and not snapshot.looking and snapshot.config != self.config:
+            self.config = snapshot.config  # changed by who trains it
+            self.config_changed.emit(snapshot.config)
         self.snapshot_rendered.emit(snapshot)
         if snapshot.stored != before:
             self.stored_changed.emit(snapshot.stored)

@@ -141,10 +141,6 @@ class Watching(Part):
         held = snapshot.state == "training"
         self.train.setEnabled(not held)
         self.train.setToolTip(HELD if held else FREE)
-        controller, config = self.window.controller, snapshot.config
-        if not snapshot.looking and config != controller.config:  # changed by who trains it
-            controller.config = config
-            self.window.form.sync(config)
 
     @Slot()
     def _train(self) -> None:

@@ -17,8 +17,6 @@ from PySide6.QtWidgets import (
     QPushButton,
     QScrollArea,
     QSplitter,
-    QTableWidget,
-    QTableWidgetItem,
     QVBoxLayout,
     QWidget,
 )
@@ -33,6 +31,7 @@ from fp_gui.bridge.requests import Answer, RunInfo
 from fp_gui.compare.chooser import RunChooser
 from fp_gui.compare.controls import ChangingRow
 from fp_gui.compare.galleries import GalleryRow
+from fp_gui.compare.knobs import DifferingKnobs
 from fp_gui.compare.plots import OverlayPlots
 from fp_gui.compare.reader import CompareAnswer, CompareRequest, Reading
 from fp_gui.folding import FoldingLabel
@@ -71,10 +70,7 @@ class ComparePanel(Tool):
         self._make_controls()
         self.chooser = RunChooser()
         self.plots, self.galleries = OverlayPlots(), GalleryRow()
-        self.knobs = QTableWidget()
-        self.knobs.setAccessibleName("Knobs that differ")
-        self.knobs.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
-        self.knobs.verticalHeader().hide()
+        self.knobs = DifferingKnobs()
         self.caption = FoldingLabel(folds=False)
         self.caption.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         body = QWidget()
@@ -87,6 +83,7 @@ class ComparePanel(Tool):
         inner.addWidget(self.caption)
         self.area = QScrollArea(widgetResizable=True)
         self.area.setFrameShape(QScrollArea.Shape.NoFrame)
+        self.area.setAccessibleName("Comparison")
         self.area.setWidget(body)
         self.pages = Pages(self.area, CHOOSE)
         self.pages.setMinimumSize(120, 60)
@@ -269,22 +266,9 @@ class ComparePanel(Tool):
             self.galleries.show_galleries(data)
             if not self.galleries.underMouse():
                 self.highlight(self.main.shelf.shown)
-        self._show_knobs(compared)
+        self.knobs.show_runs(compared)
         self.caption.setText(data.caption if data is not None else "")
         self.pages.show_content()
-
-    def _show_knobs(self, compared: ComparedRuns) -> None:
-        rows = [(path, *values) for path, values in compared.differing.items()]
-        self.knobs.setRowCount(len(rows))
-        self.knobs.setColumnCount(1 + len(compared.names))
-        self.knobs.setHorizontalHeaderLabels(["knob", *compared.names])
-        for i, row in enumerate(rows):
-            for k, text in enumerate(row):
-                self.knobs.setItem(i, k, QTableWidgetItem(text))
-        self.knobs.resizeColumnsToContents()
-        self.knobs.setVisible(bool(rows))
-        line = self.knobs.fontMetrics().height() + 12
-        self.knobs.setFixedHeight(line * (min(len(rows), 6) + 1) + 20)
 
     # --- the run that is open
 

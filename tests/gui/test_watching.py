@@ -108,6 +108,7 @@ def test_a_run_in_use_is_offered_to_be_watched_and_trained_here_once_it_is_free(
     edited: list[object] = []
     window.form.live_edited.connect(lambda *what: edited.append(what))
     qtbot.keyClick(tau, Qt.Key.Key_Up)
+    window.form.parameters["attack.tau"].ask(0.9)
     assert (tau.text(), edited) == ("0.2", [])
     window._show_stats()
     assert window.status.speed.text() == "watching"

@@ -88,11 +88,12 @@ class Branching(Part):
         except ExplorerError as error:
             self.window.banner.error(str(error))
             return
-        controller = self.window.controller
-        run = controller.run
-        present = run is not None and run.folder == folder and not run.watched
-        now = controller.last.newest if present and controller.last is not None else None
+        run, last = self.window.controller.run, self.window.controller.last
+        present = run is not None and run.folder == folder
+        now = last.newest if last is not None and run is not None and present and not run.watched else None
         dialog = BranchDialog(folder.name, steps, now, self.window)
+        if last is not None and present and last.looking and last.step in steps:
+            dialog.steps.setCurrentIndex(dialog.steps.findData(last.step))  # what one looks at is what one means
         dialog.accepted.connect(lambda: self._chosen(folder, dialog.chosen))
         dialog.open()
 

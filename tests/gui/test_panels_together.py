@@ -233,4 +233,11 @@ def test_a_chosen_run_is_branched(window: MainWindow, qtbot: QtBot) -> None:
     run_actions["branch"].do(window, [last(window).folder])
     dialog = next(each for each in window.findChildren(BranchDialog) if each.isVisible())
     assert [dialog.steps.itemData(i) for i in range(dialog.steps.count())] == [None, 10, 0]
+    assert dialog.steps.currentText() == "now, step 16"
+    dialog.reject()
+    look(window, qtbot, 10)
+    window.actions_["branch"].trigger()
+    dialog = next(each for each in window.findChildren(BranchDialog) if each.isVisible() and each is not dialog)
+    assert dialog.steps.itemText(0) == "now, step 16"
+    assert dialog.steps.currentText() == "checkpoint of step 10"
     dialog.reject()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from engine.config.experiment import Config
 from engine.run.commands import Command
-from engine.run.snapshot import Snapshot
+from engine.run.snapshot import Snapshot, StoredStep
 
 if TYPE_CHECKING:
     from engine.run.moment import Moment
@@ -37,6 +37,10 @@ class SessionLike(Protocol):
     @property
     def steps_done(self) -> int:
         """Training steps taken."""
+
+    @property
+    def stored(self) -> tuple[StoredStep, ...]:
+        """The steps that can be looked at, ascending."""
 
     @property
     def damaged(self) -> Sequence[str]:

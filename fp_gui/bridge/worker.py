@@ -13,7 +13,7 @@ from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
 
 from engine.core.errors import DivergedError, ExplorerError
 from engine.run.commands import Command, SaveCheckpoint
-from engine.run.snapshot import Snapshot
+from engine.run.snapshot import Snapshot, StoredStep
 from fp_gui.bridge.looking import Looking
 from fp_gui.bridge.mailbox import Mailbox
 from fp_gui.bridge.requests import (
@@ -30,6 +30,7 @@ from fp_gui.bridge.requests import (
     name_of,
 )
 
+SETTLE = 200  # milliseconds from when nothing goes on to a look at what has reached the disk meanwhile
 REFRESH = 500  # milliseconds between two looks at a run that another process writes
 WATCHED = "This run is only watched; File → Open run trains it."
 TICK = 0.008  # seconds of stepping per turn of the event loop; commands end a turn early
@@ -69,6 +70,9 @@ class Worker(QObject):
         self._refresh_timer = QTimer(self)
         self._refresh_timer.setInterval(REFRESH)
         self._refresh_timer.timeout.connect(self._refresh)
+        self._stored: tuple[StoredStep, ...] = ()  # in the newest snapshot
+        self._settle_timer = QTimer(self, singleShot=True, interval=SETTLE)
+        self._settle_timer.timeout.connect(self._settle)
 
     # -- requests ------------------------------------------------------------------------------------------------
 
@@ -238,8 +242,8 @@ class Worker(QObject):
     def shutdown(self) -> None:
         """Close the session and end the thread. Nothing is served afterwards."""
         self.stopping.set()
-        self._timer.stop()
-        self._refresh_timer.stop()
+        for timer in (self._timer, self._refresh_timer, self._settle_timer):
+            timer.stop()
         self._playing = False
         self._close_session()
         thread = self.thread()
@@ -306,7 +310,9 @@ class Worker(QObject):
         if session is None or self.stopping.is_set():
             return
         try:
-            self._mailbox.put(self._snapshot(session))
+            snapshot = self._snapshot(session)
+            self._stored = snapshot.stored
+            self._mailbox.put(snapshot)
         except Exception as error:
             self._end_training(error)
 
@@ -329,6 +335,13 @@ class Worker(QObject):
         else:
             self._timer.stop()
             self._flush(session)
+            self._settle_timer.start()
+
+    @Slot()
+    def _settle(self) -> None:
+        """The newest frames are written by a thread of their own: tell of those that came too late for a snapshot."""
+        if self._session is not None and not self._playing and self._session.stored != self._stored:
+            self._publish()
 
     def _flush(self, session: SessionLike) -> None:
         """Nothing goes on: who reads the run elsewhere is to see where it stands."""

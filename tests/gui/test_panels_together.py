@@ -48,6 +48,8 @@ def window(qapp: QApplication, qtbot: QtBot) -> Iterator[MainWindow]:
         if tau is not None:
             made.controller.set_knob("attack.tau", tau)
     qtbot.waitUntil(lambda: last(made).newest == 16 and len(last(made).events) == 2, timeout=WAIT)
+    qtbot.waitUntil(lambda: [each.step for each in last(made).stored] == [*range(17)], timeout=WAIT)  # by itself
+    qtbot.waitUntil((last(made).folder / "checkpoints" / "step-00000010.safetensors").exists, timeout=WAIT)
     yield made
     made.close()
     made.deleteLater()

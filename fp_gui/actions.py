@@ -57,6 +57,7 @@ ACTIONS = {
     "back": ("Back to the run before", "Alt+Left", "Open the run again that was left last"),
     "questions": ("Questions…", "Ctrl+N", "Choose what to ask: the presets with pictures of how they ended"),
     "open": ("Open run…", "Ctrl+O", "Go on with an earlier run"),
+    "watch": ("Watch a run…", "Ctrl+Shift+O", "Follow a run that another process trains; it is only read"),
     "data": ("Data…", "Ctrl+D", "Image data sets: what is installed and where, choose a folder, download"),
     "reveal": ("Reveal run folder", "", "Open the run's folder in the file manager"),
     "copy_path": ("Copy path of run folder", "", "Copy the run folder's path to the clipboard"),
@@ -96,6 +97,11 @@ class Actions:
         play.setText("Pause" if playing else "Play")
         play.setToolTip(_tip("Stop after the present step" if playing else ACTIONS["play"][2], "Space"))
         play.setIcon(icon("pause" if playing else "play", "#000000" if theme.dark else "#ffffff"))
+
+
+def action_tip(name: str) -> str:
+    """What the action called ``name`` does, and its keys."""
+    return _tip(ACTIONS[name][2], ACTIONS[name][1])
 
 
 def _tip(text: str, keys: str) -> str:
@@ -153,6 +159,11 @@ class Goto(QObject):
         sender = self.sender()
         if isinstance(sender, QAction):
             self.chosen.emit(str(sender.data()))
+
+
+def objective_tip(objective: str) -> str:
+    """What choosing an objective does."""
+    return f"{objectives[objective].doc} from the next step on (T switches between clean and adversarial)"
 
 
 def _about_tip(about: About) -> str:
@@ -312,9 +323,7 @@ class Toolbar(QToolBar):
             button.setText(objectives[objective].button)
             button.setProperty("segment", True)
             button.setProperty("objective", objective)
-            button.setToolTip(
-                f"{objectives[objective].doc} from the next step on (T switches between clean and adversarial)"
-            )
+            button.setToolTip(objective_tip(objective))
             button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
             button.clicked.connect(self._objective)
             self._group.addButton(button)
@@ -335,6 +344,12 @@ class Toolbar(QToolBar):
     def show_objective(self, objective: str) -> None:
         """Mark the segment of the objective in force."""
         self.objectives[objective].setChecked(True)
+
+    def show_trains(self, why: str) -> None:
+        """Offer the objectives, unless the run that is open is not trained here, and ``why``."""
+        for name, button in self.objectives.items():
+            button.setEnabled(not why)
+            button.setToolTip(why or objective_tip(name))
 
     def show_run(self, label: str, config: Config) -> None:
         """Show the preset and the device of the run that is open; a run from elsewhere shows its name."""

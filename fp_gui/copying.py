@@ -9,9 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
-from PySide6.QtCore import QMimeData, QPoint, Qt, QTemporaryDir, QUrl
+from PySide6.QtCore import QMimeData, QPoint, QRect, QSize, Qt, QTemporaryDir, QTimer, QUrl
 from PySide6.QtGui import QDrag, QImage, QMouseEvent, QPixmap
-from PySide6.QtWidgets import QApplication, QLabel, QTableView, QWidget
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractItemView,
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QLabel,
+    QLineEdit,
+    QTableView,
+    QWidget,
+)
 
 from fp_gui.folding import ViewArea
 from fp_gui.views.base import View
@@ -102,8 +113,42 @@ def copy(view: QWidget) -> bool:
     return found.hasText()
 
 
+SIDE, EDGE, STEP = 18, 2, 10  # pixels: of the handle; between it and the panel's edges; between places tried
+CONTROLS = (QAbstractButton, QComboBox, QLineEdit, QAbstractSpinBox, QAbstractSlider, QAbstractItemView)
+LOOK_MS = 200  # between two looks for a free place, while the mouse is in the panel
+
+
+def taken(area: QWidget) -> tuple[list[QRect], list[QRect]]:
+    """Where visible controls and texts of ``area`` are."""
+    found: tuple[list[QRect], list[QRect]] = ([], [])
+    for each in area.findChildren(QWidget):
+        if isinstance(each, (*CONTROLS, QLabel)) and each.isVisible() and not isinstance(each, DragHandle):
+            found[isinstance(each, QLabel)].append(QRect(each.mapTo(area, QPoint()), each.size()))
+    return found
+
+
+def free_place(area: QWidget, controls: Sequence[QRect], texts: Sequence[QRect]) -> QPoint | None:
+    """Where in ``area`` a handle covers no control and, if there is such a place, no text; None if there is none.
+
+    Along the upper edge from the right, then down the right and the left edge, and anywhere else at last.
+    """
+    right, low = area.width() - SIDE - EDGE, area.height() - SIDE - EDGE
+    xs, ys = range(right, EDGE - 1, -STEP), range(EDGE, low + 1, STEP)
+    places = (
+        [(x, EDGE) for x in xs] + [(right, y) for y in ys] + [(EDGE, y) for y in ys] + [(x, y) for y in ys for x in xs]
+    )
+    for covered in ((*controls, *texts), controls):
+        for place in places:
+            if not any(each.intersects(QRect(*place, SIDE, SIDE)) for each in covered):
+                return QPoint(*place)
+    return None
+
+
 class DragHandle(QLabel):
-    """In the corner of a view's panel while the mouse is there: the view is dragged out of the window by it."""
+    """In a view's panel while the mouse is there: the view is dragged out of the window by it.
+
+    It stands near the upper right corner, where it covers no control; where there is no such place there is none.
+    """
 
     def __init__(self, area: ViewArea, view: View) -> None:
         super().__init__("⠿", area)
@@ -114,14 +159,33 @@ class DragHandle(QLabel):
         self.setCursor(Qt.CursorShape.OpenHandCursor)
         self.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.setAutoFillBackground(True)
-        self.resize(18, 18)
+        self.resize(SIDE, SIDE)
         self.hide()
+        self._seen: tuple[QSize, tuple[list[QRect], list[QRect]]] | None = None  # that its place was chosen by
+        self._looking = QTimer(self, interval=LOOK_MS)  # a view shows other controls at any time
+        self._looking.timeout.connect(self._place)
         area.visited.connect(self._visited)
 
     def _visited(self, inside: bool) -> None:
-        self.move(self._area.width() - self.width() - 2, 2)
-        self.setVisible(inside)
-        self.raise_()
+        if inside:
+            self._seen = None
+            self._looking.start()
+            self._place()
+        else:
+            self._looking.stop()
+            self.hide()
+
+    def _place(self) -> None:
+        seen = self._area.size(), taken(self._area)
+        if seen == self._seen:
+            return
+        self._seen = seen
+        place = free_place(self._area, *seen[1])
+        if place is not None and place != self.pos():
+            self.move(place)
+        if self.isHidden() == (place is not None):
+            self.setVisible(place is not None)
+            self.raise_()
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         """A drag may begin here."""

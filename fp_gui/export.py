@@ -19,12 +19,16 @@ SCALE = 1000  # steps of the progress bar
 
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
-    """Figures to draw into ``out``: the options of each view by its name, the ``formats``, the width in inches."""
+    """Figures to draw into ``out``: the options of each view by its name, the ``formats``, the width in inches.
+
+    They are drawn of the present state, which is saved for them, or of the run and the checkpoint ``of`` it.
+    """
 
     views: Mapping[str, Mapping[str, str]]
     out: Path
     formats: tuple[str, ...] = FORMATS
     width: float = WIDTHS["Two columns, 6.75 in"]
+    of: tuple[Path, int] | None = None
 
 
 def arguments(run: Path, step: int, request: ExportRequest) -> list[str]:
@@ -69,8 +73,12 @@ class Exporter(QObject):
         return self._request is not None
 
     def request(self, request: ExportRequest) -> None:
-        """Save the present state, then draw it; another request must not be under way."""
+        """Draw it, the present state once it is saved; another request must not be under way."""
         self._request = request
+        if request.of is not None:
+            self.progressed.emit(-1.0, "starting")
+            self._process.start(arguments(*request.of, request))
+            return
         self.progressed.emit(-1.0, "saving a checkpoint")
         self._save(lambda answer: self._saved(request, answer))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from PySide6.QtCore import Slot
@@ -22,16 +23,52 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from engine.run.snapshot import Snapshot
 from fp_gui.export import FORMATS, WIDTHS
 
 COLUMNS = 4  # of views
+
+
+@dataclass(frozen=True, slots=True)
+class LookedAt:
+    """While the step ``step`` of ``run`` is looked at: the ``checkpoint`` drawn for it, its own or the nearest."""
+
+    run: Path
+    step: int
+    checkpoint: int
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> LookedAt | None:
+        """The nearest stored checkpoint, of two as near the earlier; None for the present, or if there is none."""
+        step, known = snapshot.step, sorted(each.step for each in snapshot.stored if each.checkpoint)
+        if not snapshot.looking or not known:
+            return None
+        return cls(snapshot.folder, step, min(known, key=lambda each: abs(each - step)))
+
+    @property
+    def choice(self) -> str:
+        """What is chosen."""
+        own = self.checkpoint == self.step
+        return f"step {self.step:,} (looked at)" if own else f"step {self.checkpoint:,}, the checkpoint nearest"
+
+    @property
+    def words(self) -> str:
+        """What that means."""
+        if self.checkpoint == self.step:
+            found = f"Step {self.step:,} is looked at, and is a checkpoint: figures are drawn of it. "
+        else:
+            found = (
+                f"Step {self.step:,} is looked at, of which there is a frame alone: figures are drawn from the nearest "
+                f"checkpoint, step {self.checkpoint:,}. "
+            )
+        return found + "Slow measurements and the claims' verifications are of the step at which they were made."
 
 
 class ExportDialog(QDialog):
     """Asks which views, which formats and which folder.
 
     ``titles`` are the views' by name, ``visible`` the names chosen at first, ``empty`` those with nothing to draw yet
-    and why.
+    and why. ``looked`` is what is drawn instead of the present while an earlier step is looked at.
     """
 
     def __init__(
@@ -41,6 +78,7 @@ class ExportDialog(QDialog):
         empty: Mapping[str, str],
         folder: Path,
         parent: QWidget | None = None,
+        looked: LookedAt | None = None,
     ) -> None:
         super().__init__(parent)
         self.setWindowTitle("Export figures")
@@ -61,6 +99,14 @@ class ExportDialog(QDialog):
         self.everything.setToolTip("Choose every view that has something to draw; once more: only those visible now")
         self.everything.clicked.connect(self._choose_all)
         self._visible = frozenset(visible) - frozenset(empty)
+        self.step = QComboBox()
+        self.step.setAccessibleName("Step that is drawn")
+        self.step.addItem("now", None)
+        if looked is not None:
+            self.step.insertItem(0, looked.choice, (looked.run, looked.checkpoint))
+            self.step.setCurrentIndex(0)
+        self.about_step = QLabel(looked.words if looked is not None else "", wordWrap=True)
+        self.about_step.setProperty("muted", True)
         self.width_ = QComboBox()
         self.width_.addItems(list(WIDTHS))
         self.width_.setAccessibleName("Width of the figures")
@@ -72,6 +118,9 @@ class ExportDialog(QDialog):
         form.addRow("Views", self._rows([*self.views.values()]))
         form.addRow("", self.why)
         form.addRow("", self._row([self.everything]))
+        if looked is not None:
+            form.addRow("Step", self._row([self.step]))
+            form.addRow("", self.about_step)
         form.addRow("Formats", self._row([*self.formats.values()]))
         form.addRow("Width", self._row([self.width_]))
         form.addRow("Folder", self._row([self.folder, self.browse], stretch=False))
@@ -143,6 +192,12 @@ class ExportDialog(QDialog):
     def chosen(self) -> list[str]:
         """The names of the views to draw."""
         return [name for name, box in self.views.items() if box.isChecked()]
+
+    @property
+    def chosen_checkpoint(self) -> tuple[Path, int] | None:
+        """The run and its checkpoint to draw; None for the present."""
+        found: tuple[Path, int] | None = self.step.currentData()
+        return found
 
     @property
     def chosen_formats(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from math import floor, inf, log10
 from PySide6.QtCore import QEvent, QSize, Qt, Signal, Slot
 from PySide6.QtGui import QFocusEvent, QKeyEvent, QWheelEvent
 from PySide6.QtWidgets import (
+    QAbstractButton,
     QCheckBox,
     QComboBox,
     QFileDialog,
@@ -74,6 +75,10 @@ class Field(QWidget):
     def set_value(self, value: object) -> None:
         """Show ``value`` without emitting :attr:`committed`."""
         raise NotImplementedError
+
+    def set_read_only(self, on: bool) -> None:
+        """The value can be read, and no more."""
+        self.setEnabled(not on)
 
 
 class _Edit(QLineEdit):
@@ -142,6 +147,12 @@ class LineField(Field):
         self._edit.setText(text)
         self._edit.setCursorPosition(0)
 
+    def set_read_only(self, on: bool) -> None:
+        """See :class:`Field`; a text can still be selected and copied."""
+        self._edit.setReadOnly(on)
+        for button in self.findChildren(QAbstractButton):
+            button.setEnabled(not on)
+
     @Slot()
     def _finish(self) -> None:
         if self._edit.text() != self._shown:
@@ -150,7 +161,7 @@ class LineField(Field):
     @Slot(int)
     def _nudge(self, steps: int) -> None:
         old, knob = self.value(), self.knob
-        if isinstance(old, (int, float)) and knob.kind in ("int", "float"):
+        if isinstance(old, (int, float)) and knob.kind in ("int", "float") and not self._edit.isReadOnly():
             self._edit.setText(show(nudged(old, knob, steps)))
             self._finish()
 

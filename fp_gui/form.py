@@ -38,6 +38,7 @@ from fp_gui.schedules import Schedules
 from fp_gui.theme import named
 
 GROUP_TITLES = {"": "Run"}
+READ_ONLY = "Read-only: this run is watched, and its parameters are shown as it has them."
 SKIPPED = "about"  # shown as the preset's description
 NEUTRAL_GROUPS = (SKIPPED, "storage")  # what they say changes no figure
 NEUTRAL = ("device", "threads", "world.folder")
@@ -77,6 +78,7 @@ class Form(QWidget):
         self.pending: dict[str, object] = {}
         self.parameters: dict[str, KnobParameter] = {}
         self._step = 0  # where the run stands, as far as the form was told
+        self._read_only = False
         self.schedules = Schedules(self)
         self._groups: dict[str, GroupParameter] = {}
         self._about = QLabel(wordWrap=True)
@@ -103,7 +105,11 @@ class Form(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 8, 4, 4)
         layout.setSpacing(6)
+        self.note = QLabel(READ_ONLY, wordWrap=True)
+        self.note.setProperty("badge", "pending")
+        self.note.hide()
         layout.addWidget(self._about)
+        layout.addWidget(self.note)
         layout.addWidget(self.search)
         layout.addWidget(self._bar)
         layout.addWidget(self.tree, 1)
@@ -148,6 +154,7 @@ class Form(QWidget):
             place = places[knob.group] = places.get(knob.group, -1) + 1
             if knob.path not in stay:
                 param = KnobParameter(knob, value_of(config, knob.path))
+                param.read_only = self._read_only
                 param.sigValueChanged.connect(self._edited)
                 param.schedule_asked.connect(self._edit_curve)
                 self.parameters[knob.path] = param
@@ -201,6 +208,13 @@ class Form(QWidget):
             if path in self.pending and own and value_of(config, path) == self.pending[path]:
                 del self.pending[path]
         self._show()
+
+    def set_read_only(self, on: bool) -> None:
+        """The knobs are those of a run that is only watched: they are shown, and none can be changed."""
+        self._read_only = on
+        self.note.setVisible(on)
+        for param in self.parameters.values():
+            param.show_read_only(on)
 
     @Slot(object)
     def follow(self, snapshot: Snapshot) -> None:
@@ -271,6 +285,8 @@ class Form(QWidget):
 
     def _edited(self, param: KnobParameter, value: object) -> None:
         path, knob = param.knob.path, param.knob
+        if self._read_only:
+            return  # whoever asks: no control offers it
         live = knob.live and not self.renamed(knob.group)
         old = self.pending.get(path, setting_of(self._next if self.renamed(knob.group) else self._config, path))
         pending = self._pending_with(knob, value)

@@ -118,7 +118,9 @@ class KnobItem(ParameterItem):  # type: ignore[misc]
         self.badge.setProperty("badge", self.badge.text())
         restyle(self.badge)
         changed = param.setting != param.defaultValue()
-        self.back.setVisible(changed)
+        self.back.setVisible(changed and not param.read_only)
+        self.field.set_read_only(param.read_only)
+        self.curve.setEnabled(not param.read_only)
         self.curve.show_curve(param.curve, param.total, param.step)
         self._share_room(param.curve is not None, changed)
         font = self.font(0)
@@ -173,8 +175,8 @@ class KnobItem(ParameterItem):  # type: ignore[misc]
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.addSeparator()
         draw, end = menu.addAction(EDIT), menu.addAction(END)
-        draw.setEnabled(not param.pending)
-        end.setEnabled(param.curve is not None)
+        draw.setEnabled(not param.pending and not param.read_only)
+        end.setEnabled(param.curve is not None and not param.read_only)
         draw.triggered.connect(self._edit_curve)
         end.triggered.connect(lambda: param.ask(param.value()))
         menu.popup(edit.mapToGlobal(place))
@@ -191,7 +193,7 @@ class KnobParameter(Parameter):  # type: ignore[misc]
 
     def __init__(self, knob: KnobInfo, value: object) -> None:
         self.knob = knob
-        self.pending = False
+        self.pending = self.read_only = False
         self.curve: Curve | None = None
         self.unused = ""  # the path of the knob that decides in its place
         self.total, self.step = 1, 0
@@ -224,6 +226,13 @@ class KnobParameter(Parameter):  # type: ignore[misc]
         """Whether the knob at the path ``by`` decides in this one's place; empty: none does."""
         if by != self.unused:
             self.unused = by
+            for item in list(self.items.keys()):
+                item.refresh()
+
+    def show_read_only(self, on: bool) -> None:
+        """Whether the value can be read alone."""
+        if on != self.read_only:
+            self.read_only = on
             for item in list(self.items.keys()):
                 item.refresh()
 

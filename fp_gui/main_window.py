@@ -17,7 +17,7 @@ from fp_gui.actions import Goto, KeySheet, Toolbar, key_rows, make_actions
 from fp_gui.attack_now import AttackNow
 from fp_gui.banner import Banner
 from fp_gui.bridge.controller import Controller
-from fp_gui.bridge.requests import RunInfo
+from fp_gui.bridge.requests import Request, RunInfo, name_of
 from fp_gui.data_dialog import chosen_folder
 from fp_gui.export import Exporter, ExportProgress
 from fp_gui.focus import KeyPolicy
@@ -67,7 +67,7 @@ class MainWindow(Shell):
         self.controller = controller
         self.themes = themes
         self.settings = settings if settings is not None else QSettings()
-        self.label, self._config, self._opening = label, config, label
+        self.label, self._config = label, config
         self._playing = False
         self.shelf = ViewShelf(view_types, self.settings, themes.theme, self)
         self.tool_shelf = ToolShelf(self, themes.theme)
@@ -125,6 +125,11 @@ class MainWindow(Shell):
     def _need(self, name: str) -> None:
         """The panel called ``name`` is seen for the first time."""
         (self.tool_shelf if name in self.tool_shelf.types else self.shelf).get(name)
+
+    def bring_tool(self, name: str) -> Tool:
+        """Bring the panel of the tool called ``name``; the tool."""
+        self.panels.bring(name)
+        return self.tool_shelf.get(name)
 
     @property
     def views(self) -> list[View]:
@@ -189,8 +194,8 @@ class MainWindow(Shell):
         c.snapshot_rendered.connect(self.form.follow)
         c.opening.connect(self._show_opening)
         c.error.connect(self._show_failed)
-        c.images_missing.connect(self.moved_images.ask)
-        self.moved_images.found.connect(self.open_run)
+        c.refused.connect(self.moved_images.ask)
+        self.moved_images.found.connect(self.ask)
         self.tasks.failed.connect(lambda text, details: self.banner.error(text, details, ""))
         self.tasks.notice.connect(lambda text: self.banner.notice(text, ""))
         self.themes.changed.connect(self._take_theme)
@@ -220,11 +225,10 @@ class MainWindow(Shell):
 
     def start(self, config: Config, label: str) -> None:
         """Start a new run of ``config``, if the user agrees to leave what is under way."""
-        run = self.controller.run
-        self.leaving.open(None if run is None else run.folder, lambda: self._leave(config, label))
+        self.leave(lambda: self._leave(config, label))
 
     def _leave(self, config: Config, label: str) -> None:
-        self.label = self._opening = label
+        self.label = label
         self.controller.reset(config, label)
 
     @Slot(str)
@@ -260,9 +264,9 @@ class MainWindow(Shell):
         self.actions_.show_playing(self.themes.theme, playing)
         self._show_stats()
 
-    @Slot()
-    def _show_opening(self) -> None:
-        self.status.show_loading(self._opening)
+    @Slot(object)
+    def _show_opening(self, request: Request) -> None:
+        self.status.show_loading(name_of(request))
 
     @Slot()
     def _show_failed(self) -> None:
@@ -280,7 +284,8 @@ class MainWindow(Shell):
         self.label = preset_name(info.config, info.label) if info.resumed else info.label
         self.form.start(info.config, preset_of(info.config))
         self.toolbar.show_run(info.label, info.config)
-        self.setWindowTitle(f"{info.folder.name} — Feature Purification Explorer")
+        watched = " (watched)" if info.watched else ""
+        self.setWindowTitle(f"{info.folder.name}{watched} — Feature Purification Explorer")
         self.status.show_data(info.data)
         for topic in ("run", "playing", "value", "attack"):
             self.banner.settle(topic)
@@ -312,12 +317,17 @@ class MainWindow(Shell):
         except ExplorerError as error:
             self.banner.error(f"{error}. The present run is kept.")
             return
-        run = self.controller.run
-        self.leaving.open(None if run is None else run.folder, lambda: self._load(folder, data))
+        self.leave(lambda: self.controller.load(folder, data=data))
 
-    def _load(self, folder: Path, data: Path | None) -> None:
-        self._opening = folder.name
-        self.controller.load(folder, data=data)
+    @Slot(object)
+    def ask(self, request: Request) -> None:
+        """Ask for another run, if the user agrees to leave what is under way."""
+        self.leave(lambda: self.controller.ask(request))
+
+    def leave(self, then: Callable[[], object]) -> None:
+        """Call ``then``, which opens another run, if the user agrees to leave what is under way."""
+        run = self.controller.run
+        self.leaving.open(None if run is None else run.folder, then)
 
     @Slot()
     def _reveal(self) -> None:

@@ -30,7 +30,9 @@ def add_menus(
     undo, redo = undo_stack.createUndoAction(window, "Undo"), undo_stack.createRedoAction(window, "Redo")
     undo.setShortcut(QKeySequence("Ctrl+Z"))
     redo.setShortcut(QKeySequence("Ctrl+Shift+Z"))
-    files = ("questions", "open", "back", "", "reveal", "copy_path", "", "data", "", "export", "animate", "", "quit")
+    files = (
+        "questions", "open", "watch", "back", "", "reveal", "copy_path", "", "data", "", "export", "animate", "", "quit"
+    )  # fmt: skip
     run = ("play", "step", "toggle_phase", "attack", "", "reset", "branch")
     time = ("earlier", "later", "now", "", "play_back", "play_forth")
     view = menu(window, "&View", [*views, None])

@@ -26,5 +26,5 @@ class RunAction:
     most: int = 1
 
 
-run_actions: Registry[RunAction] = Registry("action on runs")
+run_actions: Registry[RunAction] = Registry("action on runs", "fp_gui.parts", "fp_gui.tools")
 """The further actions, in the order in which they are offered."""

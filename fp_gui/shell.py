@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QSettings
+from PySide6.QtCore import QObject, QSettings, Signal
 from PySide6.QtGui import QUndoStack
-from PySide6.QtWidgets import QMainWindow
+from PySide6.QtWidgets import QMainWindow, QWidget
 
 from engine.config.experiment import Config
 from fp_gui.actions import Actions, Toolbar
@@ -43,9 +44,15 @@ class Shell(QMainWindow):
     leaving: Leaving
     parts: dict[str, QObject]
 
+    tool_made = Signal(object)  # fp_gui.tools.base.Tool: it is seen for the first time
+
     @property
     def views(self) -> list[View]:
         """The views of the present kind of run that are made, in display order."""
+        raise NotImplementedError
+
+    def bring_tool(self, name: str) -> QWidget:
+        """Bring the panel of the tool called ``name``; the tool."""
         raise NotImplementedError
 
     def start(self, config: Config, label: str) -> None:
@@ -54,6 +61,10 @@ class Shell(QMainWindow):
 
     def choose_preset(self, name: str) -> None:
         """Start a new run of a preset."""
+        raise NotImplementedError
+
+    def leave(self, then: Callable[[], object]) -> None:
+        """Call ``then``, which opens another run, if the user agrees to leave what is under way."""
         raise NotImplementedError
 
     def open_run(self, folder: Path, data: Path | None = None) -> None:

@@ -43,6 +43,7 @@ class StatusBar(QStatusBar):
         for widget in (self.display, self.late, self.device, self.folder):
             self.addPermanentWidget(widget)
         self.setContentsMargins(8, 2, 8, 2)
+        self.watching = False  # the run is trained elsewhere, if at all
         self._opening = ""  # the label of the run that is being opened
         self._soon = QTimer(self, singleShot=True, interval=LOADING_MS)
         self._soon.timeout.connect(self._loading)
@@ -95,7 +96,11 @@ class StatusBar(QStatusBar):
         by_hand = "" if snapshot.scheduled or snapshot.finished else " · schedule off"
         beyond = snapshot.newest - total
         where = f" of {total:,}" if beyond <= 0 else f" · {beyond:,} after the schedule's end"
-        self.step.setText(f"step {snapshot.newest:,}{where}{by_hand if beyond <= 0 else ''}".replace(",", "\u2009"))
+        if snapshot.looking:
+            text = f"looking at step {snapshot.step:,} · now {snapshot.newest:,}"
+        else:
+            text = f"step {snapshot.newest:,}{where}{by_hand if beyond <= 0 else ''}"
+        self.step.setText(text.replace(",", "\u2009"))
         self.progress.setRange(0, max(1, total))
         self.progress.setValue(min(snapshot.newest, max(1, total)))
         threads = f"{snapshot.threads} thread{'s' if snapshot.threads != 1 else ''}"
@@ -110,6 +115,7 @@ class StatusBar(QStatusBar):
     def show_stats(self, stats: Stats, playing: bool) -> None:
         """Speed, display share and lateness."""
         speed = stats.steps_per_second
-        self.speed.setText(f"{speed:.{0 if speed >= 10 else 1}f} steps/s" if playing else "paused")
+        still = "watching" if self.watching else "paused"
+        self.speed.setText(f"{speed:.{0 if speed >= 10 else 1}f} steps/s" if playing else still)
         self.display.setText(f"display {stats.display_share:.0%}")
         self.late.setText(f"lateness p99 {stats.lateness_ms:.0f} ms")

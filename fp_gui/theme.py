@@ -125,6 +125,7 @@ def stylesheet(theme: Theme) -> str:
     QToolBar#main QToolButton#play {{ background: {theme.accent}; color: {on_accent}; font-weight: bold;
         padding: 6px 16px; min-width: 68px; }}
     QToolBar#main QToolButton#play:hover {{ background: {mix(theme.accent, theme.text, 0.2)}; }}
+    QToolBar#main QToolButton#play:disabled {{ background: {line}; color: {theme.muted}; }}
     QToolBar#main QToolButton#play:focus {{ border: 2px solid {theme.text}; }}
     QToolBar#main QToolButton[segment="true"] {{ border: 1px solid {line}; background: {theme.base};
         padding: 5px 11px; border-radius: 0; margin: 0; }}
@@ -137,6 +138,8 @@ def stylesheet(theme: Theme) -> str:
     QFrame[banner="error"] {{ background: {bad}; border: 1px solid {VERMILION}; border-radius: 5px; }}
     QFrame[banner="notice"] {{ background: {info}; border: 1px solid {theme.accent}; border-radius: 5px; }}
     QFrame#pending {{ background: {warn}; border: 1px solid {ORANGE}; border-radius: 5px; }}
+    QLabel[looking="false"] {{ color: {theme.muted}; padding: 1px 8px; }}
+    QLabel[looking="true"] {{ background: {warn}; border: 1px solid {ORANGE}; border-radius: 5px; padding: 0 7px; }}
     QLabel[muted="true"] {{ color: {theme.muted}; }}
     QLabel[badge="live"] {{ color: {mix(GREEN, theme.text, 0.25)}; }}
     QLabel[badge="unused"] {{ color: {theme.muted}; font-style: italic; }}
@@ -146,6 +149,7 @@ def stylesheet(theme: Theme) -> str:
     QLabel#phase {{ font-weight: bold; padding: 1px 9px; border-radius: 8px; background: {line}; }}
     {phases}
     QLineEdit {{ background: {theme.base}; border: 1px solid {line}; border-radius: 3px; padding: 2px 4px; }}
+    QLineEdit:read-only {{ background: transparent; color: {theme.muted}; }}
     QLineEdit:focus {{ border-color: {theme.accent}; }}
     QCheckBox::indicator {{ width: 13px; height: 13px; border: 1px solid {theme.muted}; border-radius: 3px;
         background: {theme.base}; }}

@@ -10,15 +10,17 @@ from PySide6.QtGui import QColor, QHelpEvent, QKeyEvent, QMouseEvent, QPainter, 
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QToolTip, QWidget
 
 from engine.figures.declare import phase as phase_look
-from engine.run.snapshot import Event, StoredStep
+from engine.run.snapshot import BRANCH, Event, StoredStep
 from engine.run.timeline import Span
-from fp_gui.theme import LIGHT, Theme
+from fp_gui.theme import LIGHT, Theme, restyle
 from fp_gui.views.plots import translucent
 
 MARGIN = 10  # pixels left and right of the first and the last step
 NEAR = 6  # pixels within which the mouse is at an event
 SHADE = 70  # of 255: how strongly phases are coloured
+VEIL = 150  # of 255: how much of what another run trained is covered
 SPEEDS = (2, 5, 10, 20)  # stored steps a second
+LOOKING = "Every view shows the run as it was at this step; what is changed meanwhile changes the run as it is now"
 PLAYING, BACK = "▶", "◀"
 
 
@@ -40,6 +42,7 @@ class TimelineCanvas(QWidget):
         self.spans: tuple[Span, ...] = ()
         self.events: tuple[Event, ...] = ()
         self.newest, self.end = 0, 1
+        self.inherited = 0  # the step up to which another run, which this one is a branch of, trained it
         self.at: int | None = None  # the step looked at; None: now
 
     def sizeHint(self) -> QSize:
@@ -51,13 +54,17 @@ class TimelineCanvas(QWidget):
         return QSize(120, 30)
 
     def show_run(
-        self, newest: int, total: int, spans: Sequence[Span], events: Sequence[Event], stored: Sequence[StoredStep]
-    ) -> None:
-        """The run stands at step ``newest`` of ``total``; ``stored`` in the order of steps."""
-        found = (newest, max(newest, total, 1), tuple(spans), tuple(events), tuple(stored))
-        if found == (self.newest, self.end, self.spans, self.events, self.stored):
+        self, newest: int, total: int, spans: Sequence[Span], events: Sequence[Event], stored: Sequence[StoredStep],
+        inherited: int = 0,
+    ) -> None:  # fmt: skip
+        """The run stands at step ``newest`` of ``total``; ``stored`` in the order of steps.
+
+        It has taken over the steps up to ``inherited`` from another run.
+        """
+        found = (newest, max(newest, total, 1), tuple(spans), tuple(events), tuple(stored), inherited)
+        if found == (self.newest, self.end, self.spans, self.events, self.stored, self.inherited):
             return
-        self.newest, self.end, self.spans, self.events, self.stored = found
+        self.newest, self.end, self.spans, self.events, self.stored, self.inherited = found
         self.steps = [each.step for each in self.stored]
         self.update()
 
@@ -96,6 +103,8 @@ class TimelineCanvas(QWidget):
         kind = next((each.words for each in self.stored if each.step == step), "")
         phase = next((p.objective for p in self.spans if p.start < step <= p.end), "")
         first = " · ".join(filter(None, (f"step {step:,}", phase_look(phase).training if phase else "", kind)))
+        if step < self.inherited:
+            first += " · inherited from the run that this one is a branch of"
         changes = [f"step {e.step:,}: {e.words}" for e in self.events if abs(e.step - step) <= near]
         return "\n".join([first, *changes[-10:]])
 
@@ -170,6 +179,11 @@ class TimelineCanvas(QWidget):
         painter.setPen(QPen(QColor(theme.grid)))
         painter.drawRect(track)
         self._paint_stored(painter, track)
+        if self.inherited:
+            veiled = QRectF(
+                track.left() - 4, track.top() + 1, self.x_of(self.inherited) - track.left() + 4, track.height()
+            )
+            painter.fillRect(veiled, translucent(theme.base, VEIL))
         self._paint_events(painter, track)
         self._paint_here(painter, track)
         if self.hasFocus():
@@ -194,11 +208,12 @@ class TimelineCanvas(QWidget):
                 painter.drawPolygon(QPolygonF([QPointF(*corner) for corner in around]))
 
     def _paint_events(self, painter: QPainter, track: QRectF) -> None:
-        """A switch of phases is a line through the bar, another change a triangle above it."""
+        """A switch of phases is a line through the bar, the branch a dashed one, another change a triangle above it."""
         for each in self.events:
             x = self.x_of(each.step)
-            if each.name == "phase":
-                painter.setPen(QPen(QColor(self.theme.text), 1.5))
+            if each.name in ("phase", BRANCH):
+                style = Qt.PenStyle.DashLine if each.name == BRANCH else Qt.PenStyle.SolidLine
+                painter.setPen(QPen(QColor(self.theme.text), 1.5, style))
                 painter.drawLine(QPointF(x, track.top() - 3), QPointF(x, track.bottom() + 3))
             elif each.name != "checkpoint":  # which is marked as what is stored
                 painter.setPen(Qt.PenStyle.NoPen)
@@ -231,8 +246,8 @@ class TimelineBar(QWidget):
         self.speed.setToolTip("Stored steps a second while playing")
         self.speed.setAccessibleName("Speed of playing")
         self.label = QLabel()
-        self.label.setProperty("muted", True)
-        self.label.setMinimumWidth(self.label.fontMetrics().horizontalAdvance("step 100,000 · checkpoint"))
+        self.label.setMinimumWidth(self.label.fontMetrics().horizontalAdvance("step 100,000 · checkpoint") + 16)
+        self.label.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self.now = QToolButton()
         self.now.setText("Now")
         self.now.setToolTip("Show the run as it is now")
@@ -269,6 +284,9 @@ class TimelineBar(QWidget):
         self.canvas.show_step(step)
         kind = next((s.words for s in self.canvas.stored if s.step == step), "")
         self.label.setText("now" if step is None else f"step {step:,}" + (f" · {kind}" if kind else ""))
+        self.label.setProperty("looking", step is not None)
+        self.label.setToolTip("" if step is None else LOOKING)
+        restyle(self.label)
         self.now.setEnabled(step is not None)
 
     def set_theme(self, theme: Theme) -> None:

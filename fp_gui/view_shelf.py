@@ -20,6 +20,7 @@ class ViewShelf(QObject):
 
     made = Signal(object)  # View
     chosen_changed = Signal(int)  # the neuron that is marked everywhere, −1 for none
+    marked = Signal(int)  # the neuron that is pointed at or else chosen: for what marks neurons and is no view
 
     def __init__(self, types: Sequence[type[View]], settings: QSettings, theme: Theme, parent: QObject) -> None:
         super().__init__(parent)
@@ -28,7 +29,7 @@ class ViewShelf(QObject):
         self._theme = theme
         self._made: dict[str, View] = {}
         self._playing = False
-        self.chosen = -1
+        self.chosen = self._pointed = -1
         self._told: dict[str, tuple[str, int]] = {}  # view → its run and the chosen neuron when it was told last
         self._wheel = Wheel(self)
 
@@ -60,14 +61,23 @@ class ViewShelf(QObject):
 
     def forget(self) -> None:
         """Another run is open: no view, seen or not, shows anything of the one before."""
+        self._pointed = -1
         for view in self._made.values():
             view.forget()
+        self.marked.emit(self.shown)
 
     @Slot(int)
     def hover(self, neuron: int) -> None:
         """A neuron is pointed at in one of the views: mark it in all; −1: none is, so mark the chosen one again."""
+        self._pointed = neuron
         for view in self._made.values():
-            view.highlight(neuron if neuron >= 0 else self.chosen)
+            view.highlight(self.shown)
+        self.marked.emit(self.shown)
+
+    @property
+    def shown(self) -> int:
+        """The neuron that is marked: the one pointed at, else the chosen one; −1 for none."""
+        return self._pointed if self._pointed >= 0 else self.chosen
 
     @Slot(int)
     def choose(self, neuron: int) -> None:
@@ -75,6 +85,7 @@ class ViewShelf(QObject):
         if neuron != self.chosen:
             self.chosen = neuron
             self.chosen_changed.emit(neuron)
+            self.marked.emit(self.shown)
         self.follow()
 
     @Slot()

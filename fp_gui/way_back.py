@@ -51,6 +51,8 @@ def _words(info: RunInfo) -> str:
             f"{info.original.name} may only be read: opened for viewing at step {info.steps:,}. "
             f"Going on trains a copy of it: {info.folder}."
         )
+    elif info.watched:
+        words = f"Watching {info.folder.name} from step {info.steps:,}: it is only read."
     elif info.resumed:
         words = f"Opened {info.folder.name} at step {info.steps:,}."
     else:

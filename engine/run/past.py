@@ -14,7 +14,7 @@ from engine.config.experiment import Config
 from engine.core import metrics
 from engine.core.device import choose
 from engine.core.errors import ConfigError, DeviceError, StoreError, VersionError
-from engine.core.lock import held
+from engine.core.lock import held, holder
 from engine.core.notices import notice
 from engine.run.commands import Command, SaveCheckpoint
 from engine.run.live import source_of
@@ -51,6 +51,7 @@ class Past(Moment):
         self._at: StoredStep | None = None
         self._chosen: int | None = None
         self._state: RunState = "open"
+        self._holder: int | None = None
         self._list()
         loaded = self._first()
         super().__init__(loaded.config, beside.device.type if beside is not None else _device(device, loaded.config))
@@ -177,13 +178,13 @@ class Past(Moment):
         """
         if not self.folder.is_dir():
             raise StoreError(f"{self.folder} is gone: the run has been removed or moved")
-        before = (self._stored, self._state, self._at)
+        before = (self._stored, self._state, self._holder, self._at)
         grown = self._own is not None and self._own.refresh(self.config.evaluation.every)
         self._list()
         if self._chosen is None and self._stored and self._stored[-1] != self._at:
             self.go(None)
         self._tell_state()
-        return grown or before != (self._stored, self._state, self._at)
+        return grown or before != (self._stored, self._state, self._holder, self._at)
 
     def _list(self) -> None:
         kinds = dict.fromkeys(self._store.frames(), False) | dict.fromkeys(self._store.checkpoints(), True)
@@ -193,10 +194,11 @@ class Past(Moment):
     def _tell_state(self) -> None:
         if self._beside is not None:
             return
+        self._holder = holder(self.folder)
         losses = self.record.history.get(metrics.LOSS)
         if losses is not None and len(losses) and not np.isfinite(losses.values[-1]):
             self._state = "diverged"
-        elif held(self.folder):
+        elif self._holder is not None or held(self.folder):
             self._state = "training"
         else:
             self._state = "finished" if self.newest >= self.config.schedule.total else "interrupted"
@@ -248,7 +250,7 @@ class Past(Moment):
 
     def snapshot(self, wanted: frozenset[type] = frozenset()) -> Snapshot:
         """A picture of the step that is looked at, the run's record reaching to its newest step."""
-        found = replace(super().snapshot(wanted), looking=self._chosen is not None)
+        found = replace(super().snapshot(wanted), looking=self._chosen is not None, holder=self._holder)
         if (live := self._beside) is None:
             return found
         return replace(found, scheduled=live.scheduled, problems=(*live.problems, *self.problems))

@@ -102,7 +102,8 @@ class Snapshot:
 
     The step may be an earlier one than the run's ``newest``: then ``looking`` says that somebody chose it. Phase,
     clean_step, config and results are those of the step; history, events, protocols, scheduled, finished and ``state``
-    are the run's, to its newest step. ``stored`` are the steps that can be looked at, ascending.
+    are the run's, to its newest step. ``stored`` are the steps that can be looked at, ascending. ``holder`` is the
+    number of the process that trains a run that is watched, 0 if it did not say, None if none does or nobody can tell.
     """
 
     run: str
@@ -125,6 +126,7 @@ class Snapshot:
     looking: bool = False
     stored: tuple[StoredStep, ...] = ()
     state: RunState = "open"
+    holder: int | None = None
 
     def __post_init__(self) -> None:
         """The newest step is never before the present one."""

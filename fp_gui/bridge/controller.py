@@ -15,13 +15,13 @@ from PySide6.QtCore import QObject, Qt, QThread, QTimer, Signal, Slot
 
 from engine.config.experiment import Config
 from engine.config.knobs import Objective
-from engine.core.errors import DivergedError
+from engine.core.errors import DivergedError, ExplorerError
 from engine.core.folders import runs_root
 from engine.run.branch import new_folder, new_name
 from engine.run.commands import Command, EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase
 from engine.run.snapshot import Problem, Snapshot, StoredStep
 from fp_gui.bridge.mailbox import Mailbox
-from fp_gui.bridge.requests import Answer, BranchRun, NewRun, OpenRun, RunInfo, SessionFactory, WatchRun
+from fp_gui.bridge.requests import Answer, BranchRun, NewRun, OpenRun, Request, RunInfo, SessionFactory, WatchRun
 from fp_gui.bridge.worker import Worker
 from fp_gui.runs import new_run_folder
 
@@ -73,10 +73,10 @@ class Controller(QObject):
     playing_changed = Signal(bool)
     run_changed = Signal(object)  # RunInfo
     config_changed = Signal(object)  # Config, once every command sent so far was answered
-    opening = Signal()
+    opening = Signal(object)  # Request
     stored_changed = Signal(object)  # tuple of StoredStep: the steps of the run that can be looked at
     diverged = Signal(object)  # DivergedError
-    images_missing = Signal(object, str)  # folder of a run whose images are not where they were, and why
+    refused = Signal(object, object)  # Request for a stored run, and the ExplorerError: why it cannot be
 
     _open = Signal(object)
     _play = Signal()
@@ -147,7 +147,7 @@ class Controller(QObject):
         worker.failed.connect(self._on_failed, queued)
         worker.diverged.connect(self._on_diverged, queued)
         worker.schedule_done.connect(self._on_schedule_done, queued)
-        worker.images_missing.connect(self._on_images_missing, queued)
+        worker.refused.connect(self._on_refused, queued)
 
     def _timer(self, slot: object, *, precise: bool, single: bool) -> QTimer:
         timer = QTimer(self)
@@ -206,21 +206,21 @@ class Controller(QObject):
     def reset(self, config: Config, label: str = "") -> None:
         """Start a new run of ``config`` in a new folder, paused."""
         name = label or (self.run.label if self.run is not None and not self.run.resumed else "run")
-        self._begin(NewRun(config, new_run_folder(self.runs, name), name))
+        self.ask(NewRun(config, new_run_folder(self.runs, name), name))
 
     def load(self, folder: Path, device: str | None = None, data: Path | None = None) -> None:
         """Go on with the run in ``folder``, paused; with a copy of it, if it may only be read.
 
         ``data`` is where its images are now, if they were moved.
         """
-        self._begin(OpenRun(folder, device, data, new_run_folder(self.runs, folder.name)))
+        self.ask(OpenRun(folder, device, data, new_run_folder(self.runs, folder.name)))
 
     def watch(self, folder: Path, device: str | None = None, data: Path | None = None) -> None:
         """Follow the run in ``folder`` while another process writes it; it is only read: nothing trains or changes it.
 
         ``data`` is where its images are, if they were moved.
         """
-        self._begin(WatchRun(folder, device, data))
+        self.ask(WatchRun(folder, device, data))
 
     def look(self, step: int | None) -> None:
         """Show the stored step at or before ``step`` (the first, if there is none), whatever the run does meanwhile.
@@ -240,7 +240,7 @@ class Controller(QObject):
 
         ``settings`` are live knobs with their values as text.
         """
-        self._begin(BranchRun(new_folder(self.runs, new_name(parent, step)), parent, step, tuple(settings)))
+        self.ask(BranchRun(new_folder(self.runs, new_name(parent, step)), parent, step, tuple(settings)))
 
     def close(self) -> None:
         """Stop the training thread and wait for it. Idempotent; safe at any time."""
@@ -276,13 +276,14 @@ class Controller(QObject):
         self._worker.posted += 1  # makes the worker leave its loop after the present step
         signal.emit(*args)  # type: ignore[attr-defined]
 
-    def _begin(self, request: NewRun | OpenRun | BranchRun | WatchRun) -> None:
+    def ask(self, request: Request) -> None:
+        """Open another run, as by :meth:`reset`, :meth:`load`, :meth:`watch` or :meth:`branch`."""
         self.run = None  # snapshots of the old run are stale from here on
         self.last = self._switching = None
         self._frames.clear()
         self._broken.clear()
         self._problems.clear()
-        self.opening.emit()
+        self.opening.emit(request)
         self._send(self._open, request)
 
     @Slot(object)
@@ -330,10 +331,10 @@ class Controller(QObject):
         if not self._closed:
             self.diverged.emit(error)
 
-    @Slot(object, str)
-    def _on_images_missing(self, folder: Path, why: str) -> None:
+    @Slot(object, object)
+    def _on_refused(self, request: Request, error: ExplorerError) -> None:
         if not self._closed:
-            self.images_missing.emit(folder, why)
+            self.refused.emit(request, error)
 
     @Slot(int)
     def _on_schedule_done(self, step: int) -> None:
@@ -384,6 +385,9 @@ class Controller(QObject):
             self._switching = None
         for view in self._visible:
             self._render(view, snapshot)
+        if self.run is not None and self.run.watched and not snapshot.looking and snapshot.config != self.config:
+            self.config = snapshot.config  # changed by who trains it
+            self.config_changed.emit(snapshot.config)
         self.snapshot_rendered.emit(snapshot)
         if snapshot.stored != before:
             self.stored_changed.emit(snapshot.stored)

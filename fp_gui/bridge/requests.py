@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from engine.config.experiment import Config
 from engine.run.commands import Command
-from engine.run.snapshot import Snapshot
+from engine.run.snapshot import Snapshot, StoredStep
 
 if TYPE_CHECKING:
     from engine.run.moment import Moment
@@ -37,6 +37,10 @@ class SessionLike(Protocol):
     @property
     def steps_done(self) -> int:
         """Training steps taken."""
+
+    @property
+    def stored(self) -> tuple[StoredStep, ...]:
+        """The steps that can be looked at, ascending."""
 
     @property
     def damaged(self) -> Sequence[str]:
@@ -96,7 +100,9 @@ class SessionFactory(Protocol):
     ) -> PastLike:
         """The stored run in ``folder``, only to be read; ``beside`` is a session of it that goes on."""
 
-    def branch(self, folder: Path, step: int, out: Path, settings: Sequence[tuple[str, str]] = ()) -> SessionLike:
+    def branch(
+        self, folder: Path, step: int, out: Path, settings: Sequence[tuple[str, str]] = (), *, data: Path | None = None
+    ) -> SessionLike:
         """A new run in ``out`` that goes on from the checkpoint at ``step`` of the run in ``folder``."""
 
 
@@ -125,11 +131,13 @@ class Worlds:
 
         return worlds.past(folder, device, data, cast("Moment | None", beside))
 
-    def branch(self, folder: Path, step: int, out: Path, settings: Sequence[tuple[str, str]] = ()) -> SessionLike:
+    def branch(
+        self, folder: Path, step: int, out: Path, settings: Sequence[tuple[str, str]] = (), *, data: Path | None = None
+    ) -> SessionLike:
         """A new run in ``out`` that goes on from the checkpoint at ``step`` of the run in ``folder``."""
         from engine import worlds
 
-        return worlds.branch(folder, step, out, settings)
+        return worlds.branch(folder, step, out, settings, data=data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +178,23 @@ class WatchRun:
 class BranchRun:
     """Ask for a new run in ``folder`` that goes on from the checkpoint at ``step`` of the run in ``parent``.
 
-    ``settings`` are live knobs with their values as text, changed at that step.
+    ``settings`` are live knobs with their values as text, changed at that step; ``data`` is where the images are now.
     """
 
     folder: Path
     parent: Path
     step: int
     settings: tuple[tuple[str, str], ...] = ()
+    data: Path | None = None
+
+
+Stored = OpenRun | WatchRun | BranchRun  # what is asked of a run that there is
+Request = NewRun | Stored
+
+
+def name_of(request: Request) -> str:
+    """What the run that is asked for is called."""
+    return request.label if isinstance(request, NewRun) else request.folder.name
 
 
 @dataclass(frozen=True, slots=True)

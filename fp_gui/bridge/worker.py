@@ -12,9 +12,8 @@ from pathlib import Path
 from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
 
 from engine.core.errors import DivergedError, ExplorerError
-from engine.data.images import ImagesMissing
 from engine.run.commands import Command, SaveCheckpoint
-from engine.run.snapshot import Snapshot
+from engine.run.snapshot import Snapshot, StoredStep
 from fp_gui.bridge.looking import Looking
 from fp_gui.bridge.mailbox import Mailbox
 from fp_gui.bridge.requests import (
@@ -23,12 +22,15 @@ from fp_gui.bridge.requests import (
     NewRun,
     OpenRun,
     PastLike,
+    Request,
     RunInfo,
     SessionFactory,
     SessionLike,
     WatchRun,
+    name_of,
 )
 
+SETTLE = 200  # milliseconds from when nothing goes on to a look at what has reached the disk meanwhile
 REFRESH = 500  # milliseconds between two looks at a run that another process writes
 WATCHED = "This run is only watched; File → Open run trains it."
 TICK = 0.008  # seconds of stepping per turn of the event loop; commands end a turn early
@@ -43,7 +45,7 @@ class Worker(QObject):
     failed = Signal(str, str)  # text, details
     diverged = Signal(object)  # DivergedError: training has ended, and this can be done
     schedule_done = Signal(int)  # step
-    images_missing = Signal(object, str)  # folder of a run that cannot be opened without knowing where they are; why
+    refused = Signal(object, object)  # what was asked of a stored run, and the ExplorerError: why it cannot be
 
     def __init__(self, factory: SessionFactory, mailbox: Mailbox) -> None:
         super().__init__()
@@ -68,11 +70,14 @@ class Worker(QObject):
         self._refresh_timer = QTimer(self)
         self._refresh_timer.setInterval(REFRESH)
         self._refresh_timer.timeout.connect(self._refresh)
+        self._stored: tuple[StoredStep, ...] = ()  # in the newest snapshot
+        self._settle_timer = QTimer(self, singleShot=True, interval=SETTLE)
+        self._settle_timer.timeout.connect(self._settle)
 
     # -- requests ------------------------------------------------------------------------------------------------
 
     @Slot(object)
-    def open(self, request: NewRun | OpenRun | BranchRun | WatchRun) -> None:
+    def open(self, request: Request) -> None:
         """Open another run and leave the present one; if that fails the present one stays."""
         self._served += 1
         if self.stopping.is_set():
@@ -82,7 +87,7 @@ class Worker(QObject):
         left: Path | None = None
         watched: PastLike | None = None
         try:
-            if isinstance(request, OpenRun) and self._has_open(request.folder):
+            if isinstance(request, OpenRun) and self._watched is None and self._has_open(request.folder):
                 left = self._close_session()  # its last steps must be on disk before it is read
             session: SessionLike
             if isinstance(request, WatchRun):
@@ -92,8 +97,8 @@ class Worker(QObject):
         except ExplorerError as error:
             self._go_back()
             self.failed.emit(f"{error}. " + self._what_stays(), "")
-            if isinstance(error, ImagesMissing) and isinstance(request, OpenRun):
-                self.images_missing.emit(request.folder, str(error))
+            if not isinstance(request, NewRun):
+                self.refused.emit(request, error)
             return
         except Exception as error:
             self._go_back()
@@ -108,7 +113,6 @@ class Worker(QObject):
         left = self._close_session() or left
         self._session, self._watched = session, watched
         resumed = not isinstance(request, NewRun)
-        label = request.label if isinstance(request, NewRun) else request.folder.name
         original = None
         if isinstance(request, OpenRun) and Path(session.folder) == request.copy:
             original = request.folder
@@ -116,7 +120,7 @@ class Worker(QObject):
         self._reported.clear()
         self._mailbox.clear()
         self._info = RunInfo(
-            session.run, Path(session.folder), session.config, label, session.steps_done, resumed,
+            session.run, Path(session.folder), session.config, name_of(request), session.steps_done, resumed,
             left if left != Path(session.folder) else None, steps_left, tuple(session.damaged), original,
             session.data_words, watched is not None,
         )  # fmt: skip
@@ -172,8 +176,7 @@ class Worker(QObject):
             error, details = f"The command failed: {_brief(broken)}", traceback.format_exc()
         folder, step = Path(session.folder), session.steps_done
         if self._watched is not None:  # what others read of the run is a checkpoint, this may be a frame
-            saved = [each.step for each in session.snapshot().stored if each.checkpoint]
-            step = max((each for each in saved if each <= step), default=step)
+            step = max((each.step for each in session.snapshot().stored if each.checkpoint), default=step)
         self.applied.emit(Answer(serial, command, session.config, folder, step, error, details))
         if not self._playing:
             self._publish()
@@ -239,8 +242,8 @@ class Worker(QObject):
     def shutdown(self) -> None:
         """Close the session and end the thread. Nothing is served afterwards."""
         self.stopping.set()
-        self._timer.stop()
-        self._refresh_timer.stop()
+        for timer in (self._timer, self._refresh_timer, self._settle_timer):
+            timer.stop()
         self._playing = False
         self._close_session()
         thread = self.thread()
@@ -307,7 +310,9 @@ class Worker(QObject):
         if session is None or self.stopping.is_set():
             return
         try:
-            self._mailbox.put(self._snapshot(session))
+            snapshot = self._snapshot(session)
+            self._stored = snapshot.stored
+            self._mailbox.put(snapshot)
         except Exception as error:
             self._end_training(error)
 
@@ -330,6 +335,13 @@ class Worker(QObject):
         else:
             self._timer.stop()
             self._flush(session)
+            self._settle_timer.start()
+
+    @Slot()
+    def _settle(self) -> None:
+        """The newest frames are written by a thread of their own: tell of those that came too late for a snapshot."""
+        if self._session is not None and not self._playing and self._session.stored != self._stored:
+            self._publish()
 
     def _flush(self, session: SessionLike) -> None:
         """Nothing goes on: who reads the run elsewhere is to see where it stands."""
@@ -355,7 +367,9 @@ class Worker(QObject):
         if isinstance(request, OpenRun):
             return self._resume(request)
         if isinstance(request, BranchRun):
-            return self._factory.branch(request.parent, request.step, request.folder, request.settings)
+            return self._factory.branch(
+                request.parent, request.step, request.folder, request.settings, data=request.data
+            )
         request.folder.parent.mkdir(parents=True, exist_ok=True)
         return self._factory.create(request.config, request.folder)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from PySide6.QtCore import QEvent, Signal
+from PySide6.QtCore import QEvent, Signal, SignalInstance
 from PySide6.QtWidgets import QGridLayout, QWidget
 
 from engine.compare.galleries import GalleriesData
@@ -16,9 +16,13 @@ LEAST_WIDTH = 180  # pixels of a gallery before another one stands beside it
 
 
 class GalleryRow(QWidget):
-    """The galleries of :class:`GalleriesData`. ``hovered`` tells the run's place and the neuron, −1 for none."""
+    """The galleries of :class:`GalleriesData`.
+
+    ``hovered`` and ``clicked`` tell the run's place and the neuron, −1 for none.
+    """
 
     hovered = Signal(int, int)
+    clicked = Signal(int, int)
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +40,8 @@ class GalleryRow(QWidget):
         while len(self.galleries) < len(data.runs):
             gallery = PictureGallery("")
             place = len(self.galleries)
-            gallery.hovered.connect(lambda neuron, at=place: self._hovered(at, neuron))
+            gallery.hovered.connect(lambda neuron, at=place: self._tell(self.hovered, at, neuron))
+            gallery.clicked.connect(lambda neuron, at=place: self._tell(self.clicked, at, neuron))
             gallery.resized.connect(self._draw)
             gallery.set_theme(self.theme)
             gallery.setMinimumHeight(LEAST_PLOT + 40)
@@ -68,9 +73,9 @@ class GalleryRow(QWidget):
         for each, gallery in zip(self.data.runs, self.galleries, strict=False):
             gallery.mark(neuron if each in places else -1, -1)
 
-    def _hovered(self, place: int, neuron: int) -> None:
+    def _tell(self, signal: SignalInstance, place: int, neuron: int) -> None:
         if self.data is not None and place < len(self.data.runs):
-            self.hovered.emit(self.data.runs[place], neuron)
+            signal.emit(self.data.runs[place], neuron)
 
     def _columns(self) -> int:
         n = len(self.data.runs) if self.data is not None else 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from engine.run.branch import RATE
 from fp_gui.banner import Offer
 from fp_gui.bridge.requests import Answer
 from fp_gui.parts.base import Part, parts
+from fp_gui.run_actions import RunAction, run_actions
 from fp_gui.shell import Shell
 
 EXPLAINED = (
@@ -86,10 +88,12 @@ class Branching(Part):
         except ExplorerError as error:
             self.window.banner.error(str(error))
             return
-        controller = self.window.controller
-        present = controller.run is not None and controller.run.folder == folder
-        now = controller.last.step if present and controller.last is not None else None
+        run, last = self.window.controller.run, self.window.controller.last
+        present = run is not None and run.folder == folder
+        now = last.newest if last is not None and run is not None and present and not run.watched else None
         dialog = BranchDialog(folder.name, steps, now, self.window)
+        if last is not None and present and last.looking and last.step in steps:
+            dialog.steps.setCurrentIndex(dialog.steps.findData(last.step))  # what one looks at is what one means
         dialog.accepted.connect(lambda: self._chosen(folder, dialog.chosen))
         dialog.open()
 
@@ -105,10 +109,7 @@ class Branching(Part):
 
     def branch(self, folder: Path, step: int, settings: tuple[tuple[str, str], ...] = ()) -> None:
         """Go on from the checkpoint at ``step`` of the run in ``folder`` with live knobs set, as a new run, paused."""
-        run = self.window.controller.run
-        self.window.leaving.open(
-            None if run is None else run.folder, lambda: self.window.controller.branch(folder, step, settings)
-        )
+        self.window.leave(lambda: self.window.controller.branch(folder, step, settings))
 
     @Slot(object)
     def _diverged(self, error: DivergedError) -> None:
@@ -123,3 +124,14 @@ class Branching(Part):
         if self._offer is not None:
             self.window.banner.withdraw(self._offer)
             self._offer = None
+
+
+def _branch(window: Shell, folders: Sequence[Path]) -> None:
+    part = window.parts["branching"]
+    assert isinstance(part, Branching)
+    part.ask(folders[0])
+
+
+run_actions.register("branch", order=2)(
+    RunAction("Branch…", "Go on from one of its checkpoints as a new run; this one stays as it is", _branch)
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Qt, Slot
 
 from fp_gui.export import ExportRequest
-from fp_gui.export_dialog import ExportDialog
+from fp_gui.export_dialog import ExportDialog, LookedAt
 from fp_gui.parts.base import Part, parts
 from fp_gui.shell import Shell
 
@@ -34,7 +34,8 @@ class Exporting(Part):
         visible = [view.name for view in window.views if not view.visibleRegion().isEmpty()]
         last = window.controller.last
         empty = window.shelf.missing(kind, run.folder, last.history if last is not None else {})
-        dialog = ExportDialog(titles, visible, empty, run.folder / "figures", window)
+        looked = None if last is None else LookedAt.of(last)
+        dialog = ExportDialog(titles, visible, empty, run.folder / "figures", window, looked)
         dialog.accepted.connect(self._chosen)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.open()
@@ -44,7 +45,9 @@ class Exporting(Part):
         dialog = self.sender()
         if isinstance(dialog, ExportDialog):
             options = {name: self.window.shelf.get(name).options() for name in dialog.chosen}
-            self.window.exporter.request(ExportRequest(options, dialog.out, dialog.chosen_formats, dialog.chosen_width))
+            self.window.exporter.request(
+                ExportRequest(options, dialog.out, dialog.chosen_formats, dialog.chosen_width, dialog.chosen_checkpoint)
+            )
 
     @Slot(str)
     def _done(self, folder: str) -> None:

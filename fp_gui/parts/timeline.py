@@ -12,6 +12,7 @@ from fp_gui.parts.base import Part, parts
 from fp_gui.shell import Shell
 from fp_gui.theme import Theme, named
 from fp_gui.timeline_bar import TimelineBar
+from fp_gui.tools.base import Tool
 from fp_gui.views.base import View
 
 PATIENCE = 1000  # ms after which a step that was asked for and did not come is given up
@@ -27,6 +28,7 @@ class Timeline(Part):
         window.shelf.tame(self.bar)
         self._wanted: int | None = None  # what was chosen last
         self._sent: int | None = None
+        self._warned = False  # of changes that are made while an earlier step is looked at
         self._waiting = QTimer(self, singleShot=True, interval=PATIENCE)
         self._waiting.timeout.connect(self._send)
         toolbar = named(QToolBar("Timeline", window), "timeline")
@@ -38,7 +40,11 @@ class Timeline(Part):
         self.bar.live.connect(self.look_at_now)
         window.controller.snapshot_rendered.connect(self._show)
         window.controller.run_changed.connect(self._forget)
-        window.shelf.made.connect(self._take_view)
+        window.shelf.made.connect(self._take)
+        window.tool_made.connect(self._take)
+        window.form.live_edited.connect(self._changed)
+        window.toolbar.objective_chosen.connect(self._changed)
+        window.actions_["toggle_phase"].triggered.connect(self._changed)
         actions = window.actions_
         actions["earlier"].triggered.connect(lambda: self.bar.canvas.go(-1))
         actions["later"].triggered.connect(lambda: self.bar.canvas.go(1))
@@ -91,6 +97,7 @@ class Timeline(Part):
         self.bar.canvas.show_run(
             snapshot.newest, snapshot.config.schedule.total,
             spans(snapshot.events, snapshot.newest_phase, snapshot.newest), snapshot.events, snapshot.stored,
+            origin.step if (origin := snapshot.config.branch) is not None else 0,
         )  # fmt: skip
         if snapshot.looking and snapshot.step == self._sent:
             self._waiting.stop()
@@ -101,12 +108,24 @@ class Timeline(Part):
         """Another run is open: it is shown as it is."""
         self._waiting.stop()
         self._wanted = self._sent = None
+        self._warned = False
         self.bar.play(0)
         self.bar.show_step(None)
 
     @Slot(object)
-    def _take_view(self, view: View) -> None:
-        view.step_requested.connect(self._look_by_click)
+    def _take(self, panel: View | Tool) -> None:
+        panel.step_requested.connect(self._look_by_click)
+
+    @Slot()
+    def _changed(self) -> None:
+        """Say once of each run that what one changes is never the past."""
+        last = self.window.controller.last
+        if self._wanted is not None and last is not None and not self._warned:
+            self._warned = True
+            self.window.banner.notice(
+                f"You look at step {self._wanted:,}: the change is made to the run as it is now, "
+                f"step {last.newest:,}, and not to what you see. N shows the present."
+            )
 
     @Slot(int)
     def _look_by_click(self, step: int) -> None:

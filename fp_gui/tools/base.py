@@ -11,13 +11,14 @@ A new tool is one file in this package; once imported, the window offers it in V
             window.controller.snapshot_rendered.connect(self.show_snapshot)
 
 It is made when it is first seen. While it is hidden it should do nothing (:meth:`QWidget.isVisible`). What it asks of
-the window are its public methods, and ``window.parts``.
+the window are its public methods, and ``window.parts``. Its signals are those of views: the window answers them alike.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
 from engine.core.registry import Registry
@@ -33,9 +34,16 @@ class Tool(QWidget):
     title: ClassVar[str]
     place: ClassVar[Place] = "lower"
 
+    neuron_hovered = Signal(int)  # of the run that is open; −1: none is any more
+    neuron_selected = Signal(int)
+    step_requested = Signal(int)  # show the run as it was at the stored step nearest to this
+
     def __init__(self, window: Shell) -> None:
         super().__init__()
         self.main = window
+
+    def highlight(self, neuron: int) -> None:
+        """Mark one neuron of the run that is open, because it is hovered or chosen somewhere; −1 unmarks."""
 
     def set_theme(self, theme: Theme) -> None:
         """Take new colours at once; called when it is made, too."""

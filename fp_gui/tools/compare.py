@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from PySide6.QtCore import Qt, QTimer, Signal, Slot
+from PySide6.QtCore import Qt, QTimer, Slot
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import (
     QFileDialog,
@@ -17,8 +17,6 @@ from PySide6.QtWidgets import (
     QPushButton,
     QScrollArea,
     QSplitter,
-    QTableWidget,
-    QTableWidgetItem,
     QVBoxLayout,
     QWidget,
 )
@@ -33,6 +31,7 @@ from fp_gui.bridge.requests import Answer, RunInfo
 from fp_gui.compare.chooser import RunChooser
 from fp_gui.compare.controls import ChangingRow
 from fp_gui.compare.galleries import GalleryRow
+from fp_gui.compare.knobs import DifferingKnobs
 from fp_gui.compare.plots import OverlayPlots
 from fp_gui.compare.reader import CompareAnswer, CompareRequest, Reading
 from fp_gui.folding import FoldingLabel
@@ -52,13 +51,11 @@ MEASURE = "Accuracy against the radius is measured anew, at the same radii for a
 
 @tools.register("compare")
 class ComparePanel(Tool):
-    """The runs that are checked, in one of the comparisons; ``neuron_hovered`` tells a neuron of the open run."""
+    """The runs that are checked, in one of the comparisons."""
 
     name: ClassVar[str] = "compare"
     title: ClassVar[str] = "Compare"
     place: ClassVar[Place] = "lower"
-
-    neuron_hovered = Signal(int)
 
     def __init__(self, window: Shell) -> None:
         super().__init__(window)
@@ -73,10 +70,7 @@ class ComparePanel(Tool):
         self._make_controls()
         self.chooser = RunChooser()
         self.plots, self.galleries = OverlayPlots(), GalleryRow()
-        self.knobs = QTableWidget()
-        self.knobs.setAccessibleName("Knobs that differ")
-        self.knobs.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
-        self.knobs.verticalHeader().hide()
+        self.knobs = DifferingKnobs()
         self.caption = FoldingLabel(folds=False)
         self.caption.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         body = QWidget()
@@ -89,6 +83,7 @@ class ComparePanel(Tool):
         inner.addWidget(self.caption)
         self.area = QScrollArea(widgetResizable=True)
         self.area.setFrameShape(QScrollArea.Shape.NoFrame)
+        self.area.setAccessibleName("Comparison")
         self.area.setWidget(body)
         self.pages = Pages(self.area, CHOOSE)
         self.pages.setMinimumSize(120, 60)
@@ -145,6 +140,7 @@ class ComparePanel(Tool):
         self.measure.clicked.connect(self._measure)
         self.cancel.clicked.connect(self.process.cancel)
         self.galleries.hovered.connect(self._hovered)
+        self.galleries.clicked.connect(self._clicked)
         self._soon.timeout.connect(self.ask)
         self.process.progressed.connect(self._progressed)
         self.process.succeeded.connect(self._succeeded)
@@ -268,22 +264,11 @@ class ComparePanel(Tool):
             self.plots.show_overlay(data)
         if isinstance(data, GalleriesData):
             self.galleries.show_galleries(data)
-        self._show_knobs(compared)
+            if not self.galleries.underMouse():
+                self.highlight(self.main.shelf.shown)
+        self.knobs.show_runs(compared)
         self.caption.setText(data.caption if data is not None else "")
         self.pages.show_content()
-
-    def _show_knobs(self, compared: ComparedRuns) -> None:
-        rows = [(path, *values) for path, values in compared.differing.items()]
-        self.knobs.setRowCount(len(rows))
-        self.knobs.setColumnCount(1 + len(compared.names))
-        self.knobs.setHorizontalHeaderLabels(["knob", *compared.names])
-        for i, row in enumerate(rows):
-            for k, text in enumerate(row):
-                self.knobs.setItem(i, k, QTableWidgetItem(text))
-        self.knobs.resizeColumnsToContents()
-        self.knobs.setVisible(bool(rows))
-        line = self.knobs.fontMetrics().height() + 12
-        self.knobs.setFixedHeight(line * (min(len(rows), 6) + 1) + 20)
 
     # --- the run that is open
 
@@ -301,7 +286,6 @@ class ComparePanel(Tool):
 
     @Slot(object)
     def _run_changed(self, info: RunInfo) -> None:
-        self.galleries.mark(-1, -1)
         if not self.chooser.chosen():
             self._offer(info.config.kind)
         self._refresh()
@@ -335,10 +319,22 @@ class ComparePanel(Tool):
 
     @Slot(int, int)
     def _hovered(self, run: int, neuron: int) -> None:
-        self.galleries.mark(run, neuron)
+        if neuron < 0 or self._is_own(run):
+            self.neuron_hovered.emit(neuron)  # the window marks it here, too
+        else:
+            self.galleries.mark(run, neuron)
+
+    @Slot(int, int)
+    def _clicked(self, run: int, neuron: int) -> None:
+        if self._is_own(run):
+            self.neuron_selected.emit(neuron)
+
+    def _is_own(self, run: int) -> bool:
+        """Whether the run at place ``run`` is the open one, or began with the same neurons."""
         data, present = self.galleries.data, self._place_of_present()
-        if data is not None and present in data.runs and (neuron < 0 or present in data.places(neuron, run)):
-            self.neuron_hovered.emit(neuron)
+        if data is None or present not in data.runs:
+            return False
+        return data.starts[data.runs.index(run)] == data.starts[data.runs.index(present)]
 
     # --- the command
 

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import ClassVar
 
-from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtGui import QAction, QKeySequence, QShortcut, QShowEvent
+from PySide6.QtCore import Qt, Slot
+from PySide6.QtGui import QAction, QColor, QKeySequence, QShortcut, QShowEvent
 from PySide6.QtWidgets import QAbstractItemView, QTableWidget, QTableWidgetItem, QToolButton, QVBoxLayout
 
 from engine.config.curves import PREFIX, read_curve
@@ -16,11 +16,13 @@ from engine.config.objectives import objectives
 from engine.run.snapshot import BRANCH, Event, Snapshot
 from fp_gui.folding import ControlRow, FoldingLabel
 from fp_gui.shell import Shell
+from fp_gui.theme import Theme
 from fp_gui.tools.base import Tool, tools
 from fp_gui.views.base import Place
 
 HEADS = ("Step", "Time", "Change", "Before", "After")
 HINT = "Double-click or Enter goes to that step"
+HERE = "▸"  # before the last change that had been made at the step looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +68,19 @@ def _curve(path: str, text: str) -> str:
 
 @tools.register("events", order=2)
 class EventsPanel(Tool):
-    """A table, the newest change last; a row asks for its step by the signal that views have, too."""
+    """A table, the newest change last; a row leads to its step.
+
+    While a step is looked at, the last change that led to it is marked, and the later ones are greyed.
+    """
 
     name, title = "events", "Events"
     place: ClassVar[Place] = "lower"
 
-    step_requested = Signal(int)  # show the run as it was at the stored step nearest to this
-
     def __init__(self, window: Shell) -> None:
         super().__init__(window)
         self._events: tuple[Event, ...] = ()  # that are shown
+        self._looked: int | None = None  # the step that is looked at
+        self._theme = window.themes.theme
         top = ControlRow()
         self.undo = self._button(window.undo_stack.createUndoAction(self, "Undo"))
         self.redo = self._button(window.undo_stack.createRedoAction(self, "Redo"))
@@ -113,8 +118,17 @@ class EventsPanel(Tool):
     @Slot(object)
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Add what has changed since; a hidden panel waits until it is seen."""
-        if not self.isVisible() or snapshot.events is self._events:
+        if not self.isVisible():
             return
+        looked = snapshot.step if snapshot.looking else None
+        if snapshot.events is not self._events:
+            self._add(snapshot)
+        elif looked == self._looked:
+            return
+        self._looked = looked
+        self._mark()
+
+    def _add(self, snapshot: Snapshot) -> None:
         old, self._events = self._events, snapshot.events
         begun = len(old) if self._events[: len(old)] == old else 0
         self.table.setRowCount(len(self._events))
@@ -127,6 +141,28 @@ class EventsPanel(Tool):
             self.table.resizeColumnsToContents()
             self.table.scrollToBottom()
 
+    def _mark(self) -> None:
+        """Mark the last change before the step looked at, and grey those after it."""
+        done = sum(event.step <= self._looked for event in self._events) if self._looked is not None else -1
+        font = self.table.font()
+        for i, event in enumerate(self._events):
+            here = i == done - 1
+            font.setBold(here)
+            colour = self._theme.muted if 0 <= done <= i else self._theme.text
+            for j in range(len(HEADS)):
+                if (cell := self.table.item(i, j)) is not None:
+                    cell.setFont(font)
+                    cell.setForeground(QColor(colour))
+            if (cell := self.table.item(i, 0)) is not None:
+                cell.setText(f"{HERE} {event.step:,}" if here else f"{event.step:,}")
+        if done > 0 and (cell := self.table.item(done - 1, 0)) is not None:
+            self.table.scrollToItem(cell)
+
+    def set_theme(self, theme: Theme) -> None:
+        """Recolour the rows."""
+        self._theme = theme
+        self._mark()
+
     def showEvent(self, event: QShowEvent) -> None:
         """Catch up with what happened while it was hidden."""
         super().showEvent(event)
@@ -136,7 +172,7 @@ class EventsPanel(Tool):
     @Slot()
     def forget(self) -> None:
         """Another run opens: nothing of this one stays."""
-        self._events = ()
+        self._events, self._looked = (), None
         self.table.setRowCount(0)
 
     @Slot(int, int)

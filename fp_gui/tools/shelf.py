@@ -23,6 +23,7 @@ class ToolShelf:
             tool.set_theme(self._theme)
             self._window.shelf.tame(tool)
             self._window.panels.fill(name, tool)
+            self._window.tool_made.emit(tool)
         return self._made[name]
 
     def set_theme(self, theme: Theme) -> None:

@@ -58,7 +58,10 @@ class TaskBar(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(self._row)
+        self.past = FoldingLabel(stays=True)
+        self.past.hide()
         layout.addLayout(below)
+        layout.addWidget(self.past)
         self.state: TaskState | None = None
         self._show()
 
@@ -76,6 +79,11 @@ class TaskBar(QWidget):
         """Show how a task on the run that is open stands, one of this bar or of another; None: there was none."""
         self.state = state
         self._show()
+
+    def show_looked(self, step: int | None) -> None:
+        """An earlier step is looked at, which is not what is measured here; None: the present is shown."""
+        self.past.setText("" if step is None else f"Of the run as it is now, not of step {step:,}, which is looked at.")
+        self.past.setVisible(step is not None)
 
     def forget(self) -> None:
         """Another run is open: how a task on the one before has ended is no news of it."""
@@ -110,8 +118,9 @@ class TaskBar(QWidget):
         self.text.setVisible(bool(text))
 
     def set_theme(self, theme: Theme) -> None:
-        """Recolour the text."""
+        """Recolour the texts."""
         tint(self.text, theme.muted)
+        tint(self.past, ORANGE if theme.dark else VERMILION)
 
 
 class TaskView(View):
@@ -183,6 +192,7 @@ class TaskView(View):
         other = snapshot.run != self.run
         self.turn_to(snapshot)
         self.snapshot = snapshot
+        self.task_bar.show_looked(snapshot.step if snapshot.looking else None)
         if other:
             self.show_own_task(self._states.get(snapshot.folder))
         if not self._pause.isActive():

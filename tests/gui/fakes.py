@@ -15,7 +15,7 @@ from engine.core.errors import ConfigError, DeviceError, StoreError
 from engine.core.history import History
 from engine.core.results import Filters, LayersPrinciple1, Mixture, Weights
 from engine.run.commands import Command, SaveCheckpoint, SetKnob, SwitchPhase
-from engine.run.snapshot import Problem, Snapshot
+from engine.run.snapshot import Problem, Snapshot, StoredStep
 from engine.theory.config import SparseCodingConfig
 from fp_gui.bridge.requests import PastLike, SessionLike
 from fp_gui.views.base import Place, View
@@ -44,6 +44,7 @@ class FakeSession:
         self.delay = 0.001
         self.history = History()
         self.data_words = ""
+        self.stored: tuple[StoredStep, ...] = ()
 
     @property
     def measuring(self) -> bool:
@@ -138,7 +139,9 @@ class FakeFactory:
     ) -> PastLike:
         raise StoreError(f"{folder} holds no checkpoint that can be read")
 
-    def branch(self, folder: Path, step: int, out: Path, settings: Sequence[tuple[str, str]] = ()) -> FakeSession:
+    def branch(
+        self, folder: Path, step: int, out: Path, settings: Sequence[tuple[str, str]] = (), *, data: Path | None = None
+    ) -> FakeSession:
         self.made.append(FakeSession(SparseCodingConfig(), out, steps=step))
         return self.last
 

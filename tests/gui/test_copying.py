@@ -8,19 +8,33 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, QRect, Qt
 from PySide6.QtGui import QImage
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractItemView,
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QApplication,
+    QCheckBox,
+    QComboBox,
+    QLineEdit,
+    QWidget,
+)
 from pytestqt.qtbot import QtBot
 
 from engine import worlds
 from engine.core import metrics
 from fp_gui.copying import DragHandle, content, plotted
+from fp_gui.folding import ViewArea
 from fp_gui.main_window import MainWindow
-from fp_gui.views.base import views
+from fp_gui.views.base import View, views
+from fp_gui.views.widgets import Pages
 from tests.gui.test_main_window import open_window
 from tests.tiny_runs import tiny_config
+
+ACTIVE = (QAbstractButton, QComboBox, QLineEdit, QAbstractSpinBox, QAbstractSlider, QAbstractItemView)
 
 
 @pytest.fixture
@@ -88,3 +102,51 @@ def test_a_press_alone_is_no_drag(window: MainWindow, monkeypatch: pytest.Monkey
     QTest.mousePress(handle, Qt.MouseButton.LeftButton)
     QTest.mouseRelease(handle, Qt.MouseButton.LeftButton)
     assert begun == []
+
+
+@pytest.mark.parametrize("name", list(views))
+def test_the_handle_covers_no_control(qtbot: QtBot, name: str) -> None:
+    view = views[name]()
+    area = ViewArea(view, view.folding)
+    qtbot.addWidget(area)
+    area.resize(900, 420)
+    area.show()
+    for pages in view.findChildren(Pages):
+        pages.show_content()
+    for each in view.findChildren(QWidget):
+        if isinstance(each, ACTIVE) and each.parentWidget().isVisible() and not each.window().isHidden():
+            each.setVisible(True)  # whatever the run would have to show it
+    handle = DragHandle(area, view)
+    for width in (900, 560, 500, 440, 340):
+        area.resize(width, 420)
+        QApplication.processEvents()
+        area.visited.emit(True)
+        assert handle.isVisible()
+        assert area.rect().contains(handle.geometry())
+        for each in area.findChildren(QWidget):
+            if isinstance(each, ACTIVE) and each.isVisible():
+                place = QRect(each.mapTo(area, QPoint()), each.size())
+                assert not place.intersects(handle.geometry()), f"{type(each).__name__} {width}"
+
+
+def test_the_handle_makes_way_for_a_control_that_comes(qtbot: QtBot) -> None:
+    view = View()
+    area = ViewArea(view, view.folding)
+    qtbot.addWidget(area)
+    area.resize(300, 200)
+    area.show()
+    handle = DragHandle(area, view)
+    area.visited.emit(True)
+    before = handle.geometry()
+    assert before.right() > 270
+    box = QCheckBox("FGM alignment", view)
+    box.setGeometry(180, 0, 120, 24)
+    box.show()
+    qtbot.waitUntil(lambda: not handle.geometry().intersects(box.geometry()), timeout=2000)
+    assert handle.isVisible()
+    box.setGeometry(0, 0, 300, 200)  # no place at all
+    qtbot.waitUntil(handle.isHidden, timeout=2000)
+    box.hide()
+    qtbot.waitUntil(lambda: handle.geometry() == before and handle.isVisible(), timeout=2000)
+    area.visited.emit(False)
+    assert handle.isHidden()

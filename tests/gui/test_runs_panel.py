@@ -45,14 +45,14 @@ def root(tmp_path: Path, finished_run: Path, stopped_run: Path) -> Path:  # noqa
 
 @pytest.fixture
 def done() -> Iterator[Chosen]:
-    """What a further action was asked to do."""
+    """What a further action was asked to do, beside those that the window has."""
     asked: Chosen = []
-    compare = RunAction(
-        "Compare", "Both", lambda window, folders: asked.append((window.label, [f.name for f in folders])), 2, 3
+    weigh = RunAction(
+        "Weigh", "Both", lambda window, folders: asked.append((window.label, [f.name for f in folders])), 2, 3
     )
-    run_actions.register("compare")(compare)
+    run_actions.register("weigh")(weigh)
     yield asked
-    run_actions.remove("compare")
+    run_actions.remove("weigh")
 
 
 @pytest.fixture
@@ -215,18 +215,18 @@ def test_what_can_be_done_depends_on_what_is_chosen(panel: RunsPanel, window: Ma
     assert own is not None
     assert enabled(panel) == set()
     choose(panel, root, "a")
-    assert enabled(panel) == {"open", "rename", "delete", "reveal"}
+    assert enabled(panel) == {"open", "rename", "delete", "reveal", "branch", "watch"}
     choose(panel, root, "a", "b")
-    assert enabled(panel) == {"delete", "compare"}
+    assert enabled(panel) == {"delete", "compare", "weigh"}
     choose(panel, root, "broken")
     assert enabled(panel) == {"rename", "delete", "reveal"}
     choose(panel, root, own.folder.name)
-    assert enabled(panel) == {"reveal"}
+    assert enabled(panel) == {"reveal", "branch", "watch"}
 
 
 def test_a_further_action_gets_the_folders(panel: RunsPanel, root: Path, done: Chosen) -> None:
     choose(panel, root, "a", "b")
-    panel.actions_["compare"].trigger()
+    panel.actions_["weigh"].trigger()
     assert done == [("small", ["b", "a"])]
 
 

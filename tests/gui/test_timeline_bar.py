@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from PySide6.QtCore import QPoint, Qt
+from PySide6.QtGui import QColor, QImage
 from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
@@ -132,3 +133,44 @@ def test_without_stored_steps_it_stays_at_now(bar: TimelineBar) -> None:
     assert looker.seen == [None]
     assert not bar.playing
     assert not bar.forth.isChecked()
+
+
+def picture(bar: TimelineBar) -> QImage:
+    return bar.canvas.grab().toImage()
+
+
+def test_what_another_run_trained_is_dimmed_up_to_the_branch(bar: TimelineBar) -> None:
+    canvas = bar.canvas
+    before = picture(bar)
+    branch = Event(60, 0.0, "branch", "", "parent")
+    canvas.show_run(220, 400, SPANS, (*EVENTS, branch), STORED, 60)
+    after = picture(bar)
+    y = canvas.height() // 2 + 5  # beside what is drawn in the middle
+    ratio = after.devicePixelRatio()
+
+    def colours(step: int) -> tuple[str, str]:
+        at = (round(canvas.x_of(step) * ratio), round(y * ratio))
+        return before.pixelColor(*at).name(), after.pixelColor(*at).name()
+
+    plain, dimmed = (QColor(name) for name in colours(30))
+    base = QColor(canvas.theme.base)
+    assert plain != dimmed
+    assert abs(dimmed.green() - base.green()) < abs(plain.green() - base.green())  # what it is veiled with
+    assert len(set(colours(80))) == 1
+    line = [after.pixelColor(round(canvas.x_of(60) * ratio), row) for row in range(after.height())]
+    dark = [colour.lightness() < 110 for colour in line]
+    assert any(dark)
+    assert not all(dark[round(8 * ratio) : round(22 * ratio)])  # dashed, not as a switch of phases
+    words = canvas.words_at(60)
+    assert "step 60: branched from parent" in words
+    assert "inherited" in canvas.words_at(30)
+    assert "inherited" not in canvas.words_at(80)
+
+
+def test_the_step_looked_at_is_a_badge_beside_now(bar: TimelineBar) -> None:
+    bar.show_step(150)
+    assert bar.label.property("looking") is True
+    assert "what is changed meanwhile changes the run as it is now" in bar.label.toolTip()
+    bar.show_step(None)
+    assert bar.label.property("looking") is False
+    assert bar.label.toolTip() == ""

@@ -136,6 +136,9 @@ def stylesheet(theme: Theme) -> str:
     QMainWindow > QTabBar {{ qproperty-elideMode: ElideNone; qproperty-usesScrollButtons: true; }}
     QFrame[banner="error"] {{ background: {bad}; border: 1px solid {VERMILION}; border-radius: 5px; }}
     QFrame[banner="notice"] {{ background: {info}; border: 1px solid {theme.accent}; border-radius: 5px; }}
+    QFrame#welcome {{ background: {info}; border: 1px solid {theme.accent}; border-radius: 5px; }}
+    QFrame#tour {{ background: {theme.base}; border: 1px solid {line}; border-radius: 8px; }}
+    QFrame#tour:focus {{ border: 2px solid {theme.accent}; }}
     QFrame#pending {{ background: {warn}; border: 1px solid {ORANGE}; border-radius: 5px; }}
     QLabel[muted="true"] {{ color: {theme.muted}; }}
     QLabel[badge="live"] {{ color: {mix(GREEN, theme.text, 0.25)}; }}

@@ -123,7 +123,7 @@ def stylesheet(theme: Theme) -> str:
     QToolBar#main QToolButton:hover {{ background: {hover}; }}
     QToolBar#main QToolButton:focus {{ border: 1px solid {theme.accent}; }}
     QToolBar#main QToolButton#play {{ background: {theme.accent}; color: {on_accent}; font-weight: bold;
-        padding: 6px 16px; min-width: 68px; }}
+        padding: 6px 16px; min-width: 84px; }}
     QToolBar#main QToolButton#play:hover {{ background: {mix(theme.accent, theme.text, 0.2)}; }}
     QToolBar#main QToolButton#play:focus {{ border: 2px solid {theme.text}; }}
     QToolBar#main QToolButton[segment="true"] {{ border: 1px solid {line}; background: {theme.base};

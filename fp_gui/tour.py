@@ -228,10 +228,14 @@ class Spotlight:
         return not self.card.isHidden()
 
     def show(self) -> None:
-        """Come in front of everything in the window."""
+        """Come up at the next :meth:`follow`."""
         self._key = None
         for widget in (self.shade, self.card):
             widget.show()
+
+    def come_forward(self, message: QWidget) -> None:
+        """Come in front of the panels, of which one has come to the front; ``message`` stays in front of the shade."""
+        for widget in (self.shade, message, self.card):
             widget.raise_()
 
     def hide(self) -> None:

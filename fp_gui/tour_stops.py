@@ -78,6 +78,10 @@ class Stop:
         """The button that lets the training go on, while it rests."""
         return [] if self.window.controller.playing else [self.window.toolbar.play]
 
+    def adversarial(self) -> QWidget:
+        """The button that switches."""
+        return reachable(self.window.toolbar.objectives["adversarial"], self.window.toolbar.more)
+
     def accuracies(self) -> str:
         """The newest ones, in words."""
         found = points(self.snapshot) if self.snapshot is not None else []
@@ -147,7 +151,7 @@ class Fall(Stop):
             return ""
         step, clean, attacked = found
         rests = " Training rests, so that you can look." if self._pauses else ""
-        return f"At step {step:,} {clean:.0%} are right, and only {attacked:.0%} under attack.{rests}"
+        return f"At step {step:,}, {clean:.0%} are right, but {attacked:.0%} under attack.{rests}"
 
     def leave(self) -> None:
         """See :class:`Stop`. What the attack does is seen now, so the schedule is not to switch by itself meanwhile."""
@@ -169,7 +173,7 @@ class Switch(Stop):
 
     def targets(self) -> list[QWidget]:
         """See :class:`Stop`."""
-        return [reachable(self.window.toolbar.objectives["adversarial"], self.window.toolbar.more)]
+        return [self.adversarial()]
 
     def done(self) -> str:
         """See :class:`Stop`."""
@@ -189,6 +193,8 @@ class Melt(Stop):
     def text(self) -> str:
         """See :class:`Stop`."""
         play = "" if self.window.controller.playing else "Press Play. "
+        if self._clean():
+            play = f"Press Adversarial first. {play}"
         if self.images:
             return (
                 f"{play}Each picture is what one neuron looks for. Compare Now with After clean training, while "
@@ -205,12 +211,16 @@ class Melt(Stop):
 
     def targets(self) -> list[QWidget]:
         """See :class:`Stop`."""
-        return [self.window.panels.docks["filters" if self.images else "mixtures"], *self.running()]
+        found = [self.window.panels.docks["filters" if self.images else "mixtures"], *self.running()]
+        return [*found, self.adversarial()] if self._clean() else found
+
+    def _clean(self) -> bool:
+        return self.snapshot is not None and switched(self.snapshot) is None
 
     def done(self) -> str:
         """See :class:`Stop`."""
         found = recovered(self.snapshot) if self.snapshot is not None else None
-        return "" if found is None else f"At step {found[0]:,} {found[2]:.0%} are right under attack."
+        return "" if found is None else f"At step {found[0]:,}, {found[2]:.0%} are right under attack again."
 
 
 class Past(Stop):

@@ -42,6 +42,7 @@ class Tour(Part):
         window.controller.run_changed.connect(self._restart)
         window.undo_stack.indexChanged.connect(self._look)
         window.shelf.chosen_changed.connect(self._look)
+        window.panels.looked.connect(self._come_forward)
         window.exporter.done.connect(self._look_later)  # after the stop itself has heard of it
         self.welcome: Welcome | None = None
         if not window.settings.value(OFFERED, False, type=bool):
@@ -123,6 +124,7 @@ class Tour(Part):
             card.setFocus()
         self.stop = stop
         self._follow()
+        self._come_forward()
 
     @Slot()
     def _look(self) -> None:
@@ -145,6 +147,11 @@ class Tour(Part):
         if stop is not None:
             self.spotlight.card.show_words(stop.text(), stop.note(), bool(stop.done()))
             self.spotlight.follow(stop.targets(), self.window.banner)
+
+    @Slot()
+    def _come_forward(self) -> None:
+        if self.stop is not None:
+            self.spotlight.come_forward(self.window.banner)
 
     @Slot()
     def _restart(self) -> None:

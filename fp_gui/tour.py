@@ -140,6 +140,7 @@ class Card(QFrame):
     def __init__(self, window: QWidget) -> None:
         super().__init__(window)
         named(self, "tour")
+        self.setAccessibleName("Tour")
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.title, self.counter, self.said, self.text, self.note = (QLabel() for _ in range(5))
         named(self.title, "about-title")

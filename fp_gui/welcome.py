@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton, QVBoxLayout
 
+from fp_gui.folding import ControlRow
 from fp_gui.icons import icon
 from fp_gui.theme import Theme, named
 
@@ -28,15 +29,15 @@ class Welcome(QFrame):
         self.close_button.setAccessibleName("Dismiss the offer of a tour")
         for button in (self.tour, self.questions, self.close_button):
             button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        head, buttons, column = QHBoxLayout(), QHBoxLayout(), QVBoxLayout(self)
+        head, buttons, column = QHBoxLayout(), ControlRow(), QVBoxLayout(self)
         head.addWidget(text, 1)
         head.addWidget(self.close_button, 0, Qt.AlignmentFlag.AlignTop)
-        buttons.addWidget(self.tour)
-        buttons.addWidget(self.questions)
-        buttons.addStretch(1)
+        buttons.add(self.tour)
+        buttons.add(self.questions)
+        buttons.add_stretch()
         column.setContentsMargins(9, 5, 5, 7)
         column.addLayout(head)
-        column.addLayout(buttons)
+        column.addWidget(buttons)
         self.tour.clicked.connect(self.tour_asked)
         self.questions.clicked.connect(self.questions_asked)
         for each in (self.tour, self.questions, self.close_button):

@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 from engine import worlds
 from engine.config.experiment import with_values
 from engine.config.presets import load_preset
+from fp_gui.__main__ import _parser
 from fp_gui.export import ExportRequest
 from fp_gui.export_dialog import ExportDialog
 from fp_gui.main_window import MainWindow
@@ -23,7 +24,7 @@ from fp_gui.tour import FOLDED, place_for, shown_part
 from fp_gui.tour_stops import STOPS
 from fp_gui.views.base import views
 from fp_gui.views.neurons import NeuronsView
-from tests.gui.fakes import FakeFactory
+from tests.gui.fakes import BOTH_KINDS, FakeFactory
 from tests.gui.test_main_window import DIGITS, open_window
 
 TITLES = [stop.title for stop in STOPS]
@@ -104,6 +105,10 @@ def faults(window: MainWindow) -> list[str]:
     found += ["something is in front of the card"] * (middle is not card and not card.isAncestorOf(middle))
     found += ["the shade does not cover the window"] * (shade.geometry() != window.rect())
     return found
+
+
+def cut(widget: QWidget, window: MainWindow) -> bool:
+    return shown_part(widget, window).size() != widget.size()
 
 
 def knob(window: MainWindow) -> QLineEdit:
@@ -293,11 +298,17 @@ def test_the_shade_takes_no_click_and_another_run_begins_it_anew(quick: MainWind
     at_stop(quick, qtbot, "Let it learn")
 
 
-def test_on_images_it_speaks_of_images(qapp: QApplication, qtbot: QtBot) -> None:
-    from tests.gui.fakes import BOTH_KINDS
-
+@pytest.mark.parametrize("larger", [0, 3])
+def test_on_images_on_a_small_screen_it_speaks_of_images(qapp: QApplication, qtbot: QtBot, larger: int) -> None:
     made = open_window(FakeFactory(), qapp, BOTH_KINDS, DIGITS)
+    made.resize(1024, 768)
+    for _ in range(larger):
+        made.actions_["larger"].trigger()
     qtbot.waitUntil(lambda: made.controller.last is not None)
+    welcome = tour(made).welcome
+    assert welcome is not None
+    for button in (welcome.tour, welcome.questions):
+        qtbot.waitUntil(lambda b=button: b.width() >= b.minimumSizeHint().width() and not cut(b, made))
     made.actions_["tour"].trigger()
     texts = []
     for title in TITLES:
@@ -315,6 +326,7 @@ def test_it_is_offered_once_and_covers_nothing(quick: MainWindow, qapp: QApplica
     welcome = tour(quick).welcome
     assert welcome is not None
     assert welcome.isVisible()
+    assert _parser().parse_args([]).start == "small"
     assert quick.controller.run is not None  # ready: the offer waits for nothing and holds nothing up
     around = [
         w for w in quick.form.findChildren(QWidget) if w.isVisible() and not (w is welcome or welcome.isAncestorOf(w))

@@ -383,3 +383,15 @@ def test_without_a_run_it_says_so(qapp: QApplication, qtbot: QtBot) -> None:
     assert "No run is open yet" in made.banner.text
     made.close()
     made.deleteLater()
+
+
+def test_a_stored_size_of_the_text_holds_for_the_card_and_the_whole_window(qapp: QApplication, qtbot: QtBot) -> None:
+    own = qapp.font().pointSizeF()
+    QSettings().setValue("text_size", 1.5)
+    made = open_window(FakeFactory(), qapp)
+    labels = [tour(made).spotlight.card.text, made.form.search, made.toolbar.play, made.status.step]
+    try:
+        assert [label.font().pointSizeF() for label in labels] == pytest.approx([1.5 * own] * len(labels))
+    finally:
+        made.close()
+        made.deleteLater()

@@ -69,6 +69,7 @@ ACTIONS = {
     "normal": ("Normal text", "Ctrl+0", "Text of the system's own size"),
     "present": ("Full screen", "F11", "Show the view that has the keys on the whole screen; Esc leaves"),
     "palette": ("Commands…", "Ctrl+Shift+P", "Find every action, view, preset, parameter and run by its name"),
+    "tour": ("Tour", "", "Be shown around: play, switch, look back, change, mark, export; Esc leaves"),
     "what": ("What is this?", "Shift+F1", "Explain the view that has the keys: formula, place in the paper, surprises"),
     "keys": ("Keys", "?", "Show the keys"),
 }

@@ -46,4 +46,4 @@ def add_menus(
     bar.addMenu(menu(window, "&Run", (actions[name] if name else None for name in run)))
     bar.addMenu(menu(window, "&Time", (actions[name] if name else None for name in time)))
     bar.addMenu(view)
-    bar.addMenu(menu(window, "&Help", (actions[name] for name in ("what", "palette", "keys"))))
+    bar.addMenu(menu(window, "&Help", (actions[name] for name in ("tour", "what", "palette", "keys"))))

@@ -123,7 +123,7 @@ def stylesheet(theme: Theme) -> str:
     QToolBar#main QToolButton:hover {{ background: {hover}; }}
     QToolBar#main QToolButton:focus {{ border: 1px solid {theme.accent}; }}
     QToolBar#main QToolButton#play {{ background: {theme.accent}; color: {on_accent}; font-weight: bold;
-        padding: 6px 16px; min-width: 68px; }}
+        padding: 6px 16px; min-width: 84px; }}
     QToolBar#main QToolButton#play:hover {{ background: {mix(theme.accent, theme.text, 0.2)}; }}
     QToolBar#main QToolButton#play:disabled {{ background: {line}; color: {theme.muted}; }}
     QToolBar#main QToolButton#play:focus {{ border: 2px solid {theme.text}; }}
@@ -137,6 +137,9 @@ def stylesheet(theme: Theme) -> str:
     QMainWindow > QTabBar {{ qproperty-elideMode: ElideNone; qproperty-usesScrollButtons: true; }}
     QFrame[banner="error"] {{ background: {bad}; border: 1px solid {VERMILION}; border-radius: 5px; }}
     QFrame[banner="notice"] {{ background: {info}; border: 1px solid {theme.accent}; border-radius: 5px; }}
+    QFrame#welcome {{ background: {info}; border: 1px solid {theme.accent}; border-radius: 5px; }}
+    QFrame#tour {{ background: {theme.base}; border: 1px solid {line}; border-radius: 8px; }}
+    QFrame#tour:focus {{ border: 2px solid {theme.accent}; }}
     QFrame#pending {{ background: {warn}; border: 1px solid {ORANGE}; border-radius: 5px; }}
     QLabel[looking="false"] {{ color: {theme.muted}; padding: 1px 8px; }}
     QLabel[looking="true"] {{ background: {warn}; border: 1px solid {ORANGE}; border-radius: 5px; padding: 0 7px; }}

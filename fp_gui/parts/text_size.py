@@ -45,6 +45,7 @@ class TextSize(Part):
         window.shelf.made.connect(self._take_view)
         if self.scale != 1.0:
             QApplication.setFont(self.font())
+            window.setFont(QFont())  # takes the application's now; by itself not before it is shown, and only in part
 
     def font(self) -> QFont:
         """The application's font at the present scale."""

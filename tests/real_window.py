@@ -168,7 +168,7 @@ class RealWindow:
 
     def focus(self, title: str = TITLE) -> str:
         """Waits for the window of that title and gives it the keys; its number."""
-        self.wait(lambda: bool(self.found(title)), f"the window {title!r}")
+        self.wait(lambda: bool(self.found(title)), f"the window {title!r}", 120)
         number = self.found(title)
         self.xdo("windowfocus", "--sync", number)
         return number

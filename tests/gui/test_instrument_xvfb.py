@@ -15,7 +15,7 @@ import pytest
 
 from engine import worlds
 from engine.run.store import Store
-from tests.real_window import ROOT, TITLE, RealWindow, SeenTimeline, needs_a_screen, real_window, virtual_screen
+from tests.real_window import ROOT, RealWindow, SeenTimeline, needs_a_screen, real_window, virtual_screen
 from tests.tiny_runs import advance, run, table, tiny_config
 
 pytestmark = [pytest.mark.window, needs_a_screen, pytest.mark.timeout(400)]
@@ -95,7 +95,7 @@ def look(window: RealWindow, what: str, condition: object) -> SeenTimeline:
         seen.append(window.timeline())
         return bool(condition(seen[-1]))  # type: ignore[operator]
 
-    window.wait(met, what, 20)
+    window.wait(met, what)
     return seen[-1]
 
 
@@ -165,3 +165,162 @@ def changed(before: np.ndarray, after: np.ndarray, timeline: SeenTimeline) -> fl
     """The share of the pixels of the views that have changed."""
     views = slice(timeline.middle + 30, None), slice(timeline.left, None)
     return float((before[views] != after[views]).any(-1).mean())
+
+
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds "runs" with two finished runs that differ in a knob."""
+    folder = tmp_path_factory.mktemp("two")
+    for name, tau in (("first", 0.2), ("second", 0.1)):
+        run(tiny_config(**{"attack.tau": tau}), folder / "runs" / name)
+    return folder
+
+
+def test_compare_two_present_one_and_larger_text(screen: str, two_runs: Path) -> None:
+    out = two_runs / "compared"
+    out.mkdir()
+    with real_window(screen, two_runs, str(two_runs / "runs" / "first"), "--theme", "light") as window:
+        window.focus()
+        look(window, "the run", lambda seen: seen.now and seen.at > 0.99)
+        window.command("Go to Compare")
+        before = window.pixels()
+        window.xdo("key", *["Tab"] * 5)  # view, curve, mean, Refresh, the runs
+        window.xdo("key", "space", "Down", "space")
+        window.wait(lambda: len(colours(window.pixels()) - colours(before)) > 0, "the curves")
+        window.xdo("key", "shift+Tab", "space")  # Export…
+        window.focus("Export the comparison")
+        window.xdo("key", "ctrl+a")
+        window.xdo("type", str(out))
+        window.xdo("key", "Return")
+        window.wait((out / "robustness" / "robustness.pdf").exists, "the export")
+        window.wait(window.idle, "the end of the export")
+        window.focus()
+
+        window.command("Go to Neurons")
+        before = window.pixels()
+        place = look(window, "the timeline", lambda seen: True)
+        window.xdo("key", "F11")
+        window.wait(lambda: full(before, window.pixels()), "a view on the whole screen")
+        window.xdo("key", "Escape")
+        window.wait(lambda: changed(before, window.pixels(), place) < 0.02, "the view back in its place")
+        window.focus()
+        window.xdo("key", "ctrl+equal", "ctrl+equal")
+        window.wait(lambda: changed(before, window.pixels(), place) > 0.05, "larger text")
+        window.xdo("key", "ctrl+0")
+        window.wait(lambda: changed(before, window.pixels(), place) < 0.02, "text of its own size")
+        window.quit()
+    written = {file.name for file in (out / "robustness").iterdir()}
+    assert {"robustness.pdf", "robustness.svg", "robustness.png", "robustness.csv", "caption.txt"} <= written
+    rows_ = (out / "robustness" / "robustness.csv").read_text().splitlines()
+    assert {name for name in ("first", "second") if any(name in row for row in rows_)} == {"first", "second"}
+
+
+def colours(pixels: np.ndarray) -> set[int]:
+    """Those that are strong, each as a number, of at least 20 pixels."""
+    strong = pixels[(pixels.max(-1).astype(int) - pixels.min(-1)) > 100].astype(int)
+    values, counts = np.unique(strong @ [65536, 256, 1], return_counts=True)
+    return set(values[counts >= 20].tolist())
+
+
+def full(before: np.ndarray, now: np.ndarray) -> bool:
+    """Whether something stands where the window leaves the screen free: at the right and below."""
+    free = before[-20:, -20:]
+    return not free.any() and bool((now[-20:, -20:] > 0).mean() > 0.9)
+
+
+def writing(pid: int, folder: Path) -> list[str]:
+    """The files below ``folder`` that the process has open to write."""
+    return [f.path for f in psutil.Process(pid).open_files() if f.path.startswith(str(folder)) and f.mode != "r"]
+
+
+def test_watch_a_run_of_another_process(screen: str, tmp_path: Path, preset: str) -> None:
+    folder = tmp_path / "elsewhere"
+    engine = [sys.executable, "-m", "engine", "run"]
+    session = worlds.create(tiny_config(**{"schedule.clean_steps": 1500, "schedule.second_steps": 500}), folder)
+    advance(session, 100)
+    session.close()
+    with real_window(screen, tmp_path, str(folder), "--watch", "--theme", "light") as window:
+        window.focus()
+        first = look(window, "the run", lambda seen: seen.now)
+        assert abs(first.at - 100 / 2000) < 0.01
+        line = [*engine, "--out", str(folder), "--resume"]
+        with (tmp_path / "errors").open("w") as errors:
+            trainer = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=errors)
+        try:
+            seen = look(window, "steps of the other process", lambda seen: seen.now and seen.at > 0.2)
+            open_files = writing(window.process.pid, folder)
+            window.xdo("key", "bracketleft", "bracketleft")
+            back = look(window, "an earlier step", lambda seen: not seen.now)
+            assert trainer.wait(120) == 0, (tmp_path / "errors").read_text()
+            open_files += writing(window.process.pid, folder)
+            later = look(window, "the end of the run", lambda seen: seen.adversarial > 0.2)
+            assert not later.now
+            assert abs(later.at - back.at) < 0.002
+            assert later.clean > seen.clean
+            window.xdo("key", "n")
+            look(window, "its last step", lambda seen: seen.now and seen.at > 0.995)
+            assert not window.runs.exists() or not list(window.runs.iterdir())
+            names = sorted(str(file.relative_to(folder)) for file in folder.rglob("*"))
+            window.quit()
+        finally:
+            trainer.kill()
+            trainer.wait(10)
+    assert open_files == []
+    assert (tmp_path / "errors").read_text() == ""
+    assert names == sorted(str(file.relative_to(folder)) for file in folder.rglob("*"))
+    assert {name.split("/")[0] for name in names} <= {
+        "config.json",
+        "run.sqlite",
+        "summary.json",
+        "checkpoints",
+        "frames",
+    }
+    with closing(Store.open(folder)) as store:  # nothing holds it any more
+        assert store.load().step == 2000
+
+
+def test_close_while_everything_goes_on(screen: str, tmp_path: Path, preset: str) -> None:
+    with real_window(screen, tmp_path, preset, "--autoplay", "--theme", "light") as window:
+        window.focus()
+        folder = window.run_folder()
+        window.wait(lambda: step_of(folder) > 200, "200 steps")
+        window.command("Animate")
+        window.focus("Animate")
+        window.xdo("key", "Return")
+        window.focus()
+        window.xdo("key", "ctrl+e")
+        window.focus("Export figures")
+        window.xdo("key", "Return")
+        window.wait(lambda: len(children(window)) == 2, "an export and an animation")
+        window.focus()
+        window.xdo("key", "braceleft")  # plays the stored steps backwards
+        look(window, "earlier steps", lambda seen: not seen.now)
+        window.xdo("key", "ctrl+q")
+        window.focus("Close the window")
+        others = children(window)
+        window.xdo("key", "Return")  # Stay
+        window.wait(lambda: not window.found("Close the window"), "the end of the question")
+        before = step_of(folder)
+        window.wait(lambda: step_of(folder) > before, "training that goes on")
+        assert others, "both had ended before they were asked about"
+        window.focus()
+        window.xdo("key", "ctrl+q")
+        window.wait(lambda: bool(window.found("Close the window")), "the question again")
+        window.focus("Close the window")
+        window.xdo("key", "Tab", "space")  # Close
+        assert window.process.wait(60) == 0, window.said()
+        assert window.said() == ""
+    assert not [each for each in others if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    step = step_of(folder)
+    session = worlds.resume(folder)
+    try:
+        assert session.steps_done >= step > 200
+        session.step()
+    finally:
+        session.close()
+    assert json.loads((folder / "config.json").read_text())["config"]["schedule"]["clean_steps"] == 3000
+    assert not [file for file in folder.rglob("*") if file.suffix in (".tmp", ".part")]
+
+
+def children(window: RealWindow) -> list[psutil.Process]:
+    return psutil.Process(window.process.pid).children()

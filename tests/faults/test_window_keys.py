@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QPoint, QPointF, QSettings, Qt
@@ -24,8 +25,8 @@ from fp_gui.actions import KeySheet
 from fp_gui.bridge.controller import Controller
 from fp_gui.focus import RULES
 from fp_gui.main_window import MainWindow
-from fp_gui.tools.compare import ComparePanel
 from fp_gui.theme import ThemeManager
+from fp_gui.tools.compare import ComparePanel
 from fp_gui.undo import MERGE_SECONDS, KnobChange
 from fp_gui.views.base import view_types
 from tests.gui.conftest import _no_thread_left, isolated  # noqa: F401 - fixtures for all tests here

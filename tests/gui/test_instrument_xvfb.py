@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -213,8 +214,15 @@ def test_compare_two_present_one_and_larger_text(screen: str, two_runs: Path) ->
         window.quit()
     written = {file.name for file in (out / "robustness").iterdir()}
     assert {"robustness.pdf", "robustness.svg", "robustness.png", "robustness.csv", "caption.txt"} <= written
-    rows_ = (out / "robustness" / "robustness.csv").read_text().splitlines()
-    assert {name for name in ("first", "second") if any(name in row for row in rows_)} == {"first", "second"}
+    recipe = json.loads((out / "recipe.json").read_text())
+    folders = {each["name"]: Path(each["folder"]) for each in recipe["runs"]}
+    assert folders == {"tau 0.2": two_runs / "runs" / "first", "tau 0.1": two_runs / "runs" / "second"}
+    with (out / "robustness" / "robustness.csv").open(newline="") as file:
+        written_values = [row[:4] for row in csv.reader(file) if row[0] == "accuracy/pgd"]
+    for name, folder in folders.items():
+        stored = rows(folder, "SELECT step, value FROM metrics WHERE name = 'accuracy/pgd' ORDER BY step")
+        assert [(int(step), float(value)) for _, run, step, value in written_values if run == name] == stored
+    assert (out / "knobs.csv").read_text().splitlines()[1] == "attack.tau,0.2,0.1"
 
 
 def place_of(seen: SeenTimeline) -> tuple[int, int, int]:

@@ -270,7 +270,7 @@ def test_watch_a_run_of_another_process(screen: str, tmp_path: Path, preset: str
         try:
             seen = look(window, "steps of the other process", lambda seen: seen.now and seen.at > 0.2)
             open_files = writing(window.process.pid, folder)
-            window.xdo("key", "bracketleft", "bracketleft")
+            window.xdo("key", "bracketleft")
             back = look(window, "an earlier step", lambda seen: not seen.now)
             assert trainer.wait(120) == 0, (tmp_path / "errors").read_text()
             open_files += writing(window.process.pid, folder)

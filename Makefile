@@ -6,7 +6,7 @@ ARGS ?=
 WORKERS ?= -n auto --maxprocesses 8 --dist worksteal
 BIN := .venv/bin
 
-.PHONY: run test verify faults mutants bench docs lint format clean
+.PHONY: run test verify faults mutants audit bench docs lint format clean
 
 run: .venv/.run          ## set up, then open the explorer (without a display: the same preset headless, with figures)
 	$(BIN)/python -m fp_gui $(PRESET) $(ARGS)
@@ -23,6 +23,9 @@ faults: .venv/.dev       ## hundreds of random faults of every kind: kills, full
 
 mutants: .venv/.dev      ## small faults put into the code one at a time: which of them the tests catch
 	$(BIN)/python -m tests.mutants $(ARGS)
+
+audit: .venv/.dev        ## pictures of the views against the stored ones, side by side in audit/ (ARGS="--accept" stores the present ones)
+	$(BIN)/python -m tests.gui.audit $(ARGS)
 
 bench: .venv/.dev        ## measure speed and memory, as ratios within one run (about 20 minutes; ARGS="--help")
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -130,7 +130,7 @@ def make_actions(window: QMainWindow) -> Actions:
 
 
 class Goto(QObject):
-    """Actions that bring the views, whose ``titles`` are given by name; keys 1 to 9 belong to those that are shown."""
+    """Actions that bring the views and tools, whose ``titles`` are given by name; keys 1 to 9 belong to the first."""
 
     chosen = Signal(str)
 
@@ -145,11 +145,11 @@ class Goto(QObject):
             self._actions[name] = action
 
     def actions(self) -> list[QAction]:
-        """One a view, hidden ones included."""
+        """One a panel, hidden ones included."""
         return list(self._actions.values())
 
     def show(self, names: Sequence[str]) -> None:
-        """Offer the views called ``names``, with the keys in this order, and no others."""
+        """Offer the panels called ``names``, with the keys in this order, and no others."""
         for name, action in self._actions.items():
             number = names.index(name) + 1 if name in names else 0
             action.setShortcut(QKeySequence(str(number)) if 1 <= number <= 9 else QKeySequence())

@@ -16,6 +16,7 @@ from PySide6.QtCore import QEvent, QObject, Qt, Slot
 from PySide6.QtGui import QKeyEvent, QKeySequence
 from PySide6.QtWidgets import (
     QAbstractButton,
+    QAbstractItemView,
     QAbstractSlider,
     QAbstractSpinBox,
     QApplication,
@@ -73,6 +74,13 @@ def _slider_keeps(widget: QWidget, event: QKeyEvent) -> bool | None:
     return (not event.modifiers() & CHORDS and event.key() in ARROWS) or None
 
 
+def _list_keeps(widget: QWidget, event: QKeyEvent) -> bool | None:
+    if event.modifiers() & CHORDS or not isinstance(widget, QAbstractItemView):
+        return None
+    boxed = bool(widget.currentIndex().flags() & Qt.ItemFlag.ItemIsUserCheckable)
+    return event.key() in ARROWS or (boxed and event.key() == Qt.Key.Key_Space) or None
+
+
 @dataclass(frozen=True, slots=True)
 class KeyRule:
     """Of controls of ``types``: ``keeps`` says whether a key is theirs (True), the window's (False), or up to Qt."""
@@ -90,6 +98,7 @@ RULES = (
         (QAbstractButton,), _button_keeps, "On a button", "Space presses it, ← → go along a row that belongs together"
     ),
     KeyRule((QTabBar, QAbstractSlider), _slider_keeps, "On a tab", "← → go to the next"),
+    KeyRule((QAbstractItemView,), _list_keeps, "In a list", "Arrows go through it, Space checks a box"),
 )
 
 

@@ -88,7 +88,8 @@ class MainWindow(Shell):
         self.way_back = WayBack(self.banner, self.actions_["back"], self.open_run, self)
         self.form = Form(config)
         self.panels = self._make_panels()
-        self.goto = Goto(self, {name: view.title for name, view in self.shelf.types.items()})
+        brought: dict[str, type[View] | type[Tool]] = {**self.shelf.types, **self.tool_shelf.types}
+        self.goto = Goto(self, {name: panel.title for name, panel in brought.items()})
         self.goto.chosen.connect(self.panels.bring)
         add_menus(self, self.actions_, self.undo_stack, self.goto.actions(), self.panels.docks.values())
         self.keys = KeyPolicy(self)
@@ -154,7 +155,7 @@ class MainWindow(Shell):
 
     def _show_views(self) -> None:
         """Offer the views of the present kind of run, and make those that will be seen first."""
-        self.goto.show(self.shelf.names(self._config.kind))
+        self.goto.show([*self.shelf.names(self._config.kind), *self.tool_shelf.types])
         for name in self.panels.front():
             self._need(name)
         self.controller.set_views(self.views)

@@ -10,10 +10,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import psutil
 import pytest
+from PIL import Image
+
+from engine.config.objectives import objectives
 
 ROOT = Path(__file__).parents[1]
 TITLE = "Feature Purification Explorer"
@@ -60,6 +66,67 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60) -> N
         time.sleep(0.1)
 
 
+Pixels = np.ndarray[Any, Any]
+BAR, ACCENT = (247, 248, 249), (0, 114, 178)  # of the light theme: the toolbar, within 4, and what is marked
+HEIGHT, BELOW, MARGIN = 16, 4, 10  # of the timeline's track, how far the mark of the step reaches beyond, room beside
+SHADE = 70 / 255  # of a phase's colour
+
+
+def like(pixels: Pixels, colour: tuple[float, ...], by: float = 3) -> Pixels:
+    """Where ``pixels`` (…, 3) are of this colour."""
+    return (np.abs(pixels.astype(float) - colour) <= by).all(-1)
+
+
+def phase_colour(objective: str) -> tuple[float, ...]:
+    """That of a phase in the timeline."""
+    text = objectives[objective].colour.lstrip("#")
+    return tuple(255 - (255 - int(text[i : i + 2], 16)) * SHADE for i in (0, 2, 4))
+
+
+@dataclass(frozen=True)
+class SeenTimeline:
+    """The timeline as its pixels show it: its place, and where the mark is, as a share of its length."""
+
+    left: int
+    right: int
+    middle: int
+    at: float
+    now: bool  # the mark is filled: the views follow the run
+    clean: float  # shares of the length that are shaded as the phases
+    adversarial: float
+
+    def x(self, share: float) -> int:
+        """The column of that share."""
+        return round(self.left + share * (self.right - self.left))
+
+
+def seen_timeline(pixels: Pixels) -> SeenTimeline | None:
+    """The timeline in a picture of the light theme; None where there is none, or it is just being painted."""
+    shaded = like(pixels, phase_colour("clean"))
+    rows = np.flatnonzero(shaded.sum(1) > 8)
+    if not len(rows):
+        return None
+    top = int(rows[0])
+    row = pixels[top + 2]  # above the marks of what is stored
+    left = int(np.flatnonzero(shaded[top + 2])[0]) if shaded[top + 2].any() else 0
+    beyond = np.flatnonzero(np.convolve(like(row[left:], BAR, 4), np.ones(MARGIN - 4), "valid") > MARGIN - 5)
+    if not left or not len(beyond):
+        return None
+    right = left + int(beyond[0]) - 1
+    low = top + HEIGHT
+    mark = np.flatnonzero(like(pixels[low + 2 : low + BELOW, left - 4 : right + 5], ACCENT, 40).any(0))
+    if not len(mark) or right - left < 50:
+        return None
+    x = left - 4 + (mark[0] + mark[-1]) / 2
+    length = right - left
+    return SeenTimeline(
+        left, right, top + HEIGHT // 2, float(x - left) / length,
+        bool(like(pixels[low + 1, round(x)], ACCENT, 40)),
+        float(like(row[left:right], phase_colour("clean")).sum()) / length,
+        float(like(row[left:right], phase_colour("adversarial")).sum()) / length,
+    )  # fmt: skip
+
+
 class RealWindow:
     """The program on a screen; its runs and settings lie under `folder`."""
 
@@ -101,7 +168,7 @@ class RealWindow:
 
     def focus(self, title: str = TITLE) -> str:
         """Waits for the window of that title and gives it the keys; its number."""
-        self.wait(lambda: bool(self.found(title)), f"the window {title!r}")
+        self.wait(lambda: bool(self.found(title)), f"the window {title!r}", 120)
         number = self.found(title)
         self.xdo("windowfocus", "--sync", number)
         return number
@@ -119,6 +186,39 @@ class RealWindow:
     def picture(self, file: Path) -> None:
         """What a person sees, as a PNG."""
         subprocess.run(["import", "-window", "root", str(file)], env=self.environment, check=True)
+
+    def pixels(self) -> Pixels:
+        """The same as (height, width, 3)."""
+        file = self._said.with_name("seen.png")
+        self.picture(file)
+        with Image.open(file) as image:
+            return np.asarray(image.convert("RGB"))
+
+    def timeline(self) -> SeenTimeline:
+        """The timeline as a person sees it; the theme must be the light one."""
+        found: list[SeenTimeline] = []
+
+        def there() -> bool:
+            seen = seen_timeline(self.pixels())
+            found.extend([seen] if seen is not None else [])
+            return bool(found)
+
+        self.wait(there, "the timeline")
+        return found[-1]
+
+    def command(self, text: str) -> None:
+        """Does what the command palette finds first for ``text``."""
+        self.focus()
+        self.xdo("key", "ctrl+shift+p")
+        self.focus("Commands")
+        self.xdo("type", text)
+        self.xdo("key", "Return")
+        self.wait(lambda: not self.found("Commands"), "the end of the palette")
+        self.focus()
+
+    def click(self, x: int, y: int) -> None:
+        """A click at a place of the screen."""
+        self.xdo("mousemove", str(x), str(y), "click", "1")
 
     def idle(self) -> bool:
         """Whether no child process (an export, a study) is at work."""

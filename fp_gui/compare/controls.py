@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from PySide6.QtWidgets import QWidget
 
@@ -20,6 +21,8 @@ class ChangingRow(ControlRow):
         for widget in widgets:
             widget.setParent(self)
             widget.show()
+        for before, widget in pairwise((place, *widgets)):
+            self.setTabOrder(before, widget)
         kept = [group for group in self._groups if not set(group[0]) & set(gone)]
         at = next(i for i, (group, _) in enumerate(kept, 1) if place in group)
         self._groups = [*kept[:at], *(((widget,), 0) for widget in widgets), *kept[at:]]

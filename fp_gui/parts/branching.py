@@ -24,10 +24,15 @@ EXPLAINED = (
 
 
 class BranchDialog(QDialog):
-    """Asks from which of ``steps`` a branch of the run called ``name`` goes on; ``now`` is its present step, if it is
-    open."""
+    """Asks from which of ``steps`` a branch of the run called ``name`` goes on.
 
-    def __init__(self, name: str, steps: list[int], now: int | None, parent: QWidget) -> None:
+    ``now`` is its newest step, if it is open; ``looked_at`` the step that the window shows instead, if it does: the
+    last checkpoint up to it is chosen at first.
+    """
+
+    def __init__(
+        self, name: str, steps: list[int], now: int | None, parent: QWidget, looked_at: int | None = None
+    ) -> None:
         super().__init__(parent)
         self.setWindowTitle(f"Branch {name}")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -37,6 +42,8 @@ class BranchDialog(QDialog):
             self.steps.addItem(f"now, step {now:,}", None)
         for step in reversed(steps):
             self.steps.addItem(f"checkpoint of step {step:,}", step)
+        if looked_at is not None and (before := [step for step in steps if step <= looked_at]):
+            self.steps.setCurrentIndex(self.steps.findData(max(before)))
         words = QLabel(EXPLAINED)
         words.setWordWrap(True)
         form = QFormLayout()
@@ -88,12 +95,12 @@ class Branching(Part):
         except ExplorerError as error:
             self.window.banner.error(str(error))
             return
-        run, last = self.window.controller.run, self.window.controller.last
-        present = run is not None and run.folder == folder
-        now = last.newest if last is not None and run is not None and present and not run.watched else None
-        dialog = BranchDialog(folder.name, steps, now, self.window)
-        if last is not None and present and last.looking and last.step in steps:
-            dialog.steps.setCurrentIndex(dialog.steps.findData(last.step))  # what one looks at is what one means
+        controller = self.window.controller
+        run, present = controller.run, controller.run is not None and controller.run.folder == folder
+        shown = controller.last if present else None
+        now = None if shown is None or (run is not None and run.watched) else shown.newest
+        looked_at = shown.step if shown is not None and shown.looking else None
+        dialog = BranchDialog(folder.name, steps, now, self.window, looked_at)
         dialog.accepted.connect(lambda: self._chosen(folder, dialog.chosen))
         dialog.open()
 

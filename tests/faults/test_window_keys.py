@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QPoint, QPointF, QSettings, Qt
@@ -25,6 +26,7 @@ from fp_gui.bridge.controller import Controller
 from fp_gui.focus import RULES
 from fp_gui.main_window import MainWindow
 from fp_gui.theme import ThemeManager
+from fp_gui.tools.compare import ComparePanel
 from fp_gui.undo import MERGE_SECONDS, KnobChange
 from fp_gui.views.base import view_types
 from tests.gui.conftest import _no_thread_left, isolated  # noqa: F401 - fixtures for all tests here
@@ -308,3 +310,20 @@ def test_no_chooser_anywhere_reacts_to_the_wheel(factory: FakeFactory, qapp: QAp
     finally:
         window.close()
         window.deleteLater()
+
+
+def test_a_list_keeps_its_arrows_and_space_where_it_has_boxes(
+    window: MainWindow, factory: FakeFactory, tmp_path: Path, qtbot: QtBot
+) -> None:
+    window.panels.bring("compare")
+    panel = window.panels.docks["compare"].widget()
+    assert isinstance(panel, ComparePanel)
+    panel.chooser.show_runs([tmp_path / name for name in "abc"], None, [])
+    focus(qtbot, panel.chooser)
+    press(qtbot, Qt.Key.Key_Down, Qt.Key.Key_Space, Qt.Key.Key_Right)
+    assert [each.name for each in panel.chooser.chosen()] == ["b"]
+    assert not window.controller.playing
+    assert window.controller.last is not None
+    assert window.controller.last.step == 0
+    press(qtbot, Qt.Key.Key_Space)
+    assert panel.chooser.chosen() == ()

@@ -70,6 +70,18 @@ def texts(dialog: BranchDialog) -> list[str]:
     return [dialog.steps.itemText(i) for i in range(dialog.steps.count())]
 
 
+def test_of_a_step_that_is_looked_at_the_checkpoint_before_it_is_chosen(window: MainWindow, qtbot: QtBot) -> None:
+    take(window, qtbot, 12)
+    window.controller.look(11)
+    qtbot.waitUntil(lambda: window.controller.last is not None and window.controller.last.looking, timeout=WAIT)
+    assert step_of(window) < 12
+    window.actions_["branch"].trigger()
+    dialog = dialog_of(window)
+    assert texts(dialog)[0] == "now, step 12"
+    assert dialog.steps.currentText() == "checkpoint of step 10"
+    dialog.reject()
+
+
 def test_the_action_goes_on_from_the_present_step(window: MainWindow, qtbot: QtBot) -> None:
     take(window, qtbot, 12)
     parent = folder_of(window)

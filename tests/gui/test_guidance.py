@@ -184,6 +184,9 @@ def test_the_palette_plays_and_brings_views(window: MainWindow, qtbot: QtBot) ->
     window.panels.docks["robustness"].hide()
     by_text["Go to Robustness"].do()
     assert not window.panels.docks["robustness"].isHidden()
+    window.panels.docks["runs"].hide()
+    by_text["Go to Runs"].do()
+    assert not window.panels.docks["runs"].isHidden()
 
 
 def test_recent_runs_come_first(tmp_path: Path) -> None:

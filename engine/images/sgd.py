@@ -19,7 +19,7 @@ class MomentumSGD:
 
     def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
         self.parameters = list(parameters)
-        self.velocity: dict[nn.Parameter, Tensor] = {}
+        self.velocity: dict[Tensor, Tensor] = {}  # by parameter
 
     @torch.no_grad()
     def step(self, lr: float, momentum: float, weight_decay: float) -> None:
@@ -27,7 +27,7 @@ class MomentumSGD:
 
         Without momentum p moves by g + weight_decay·p alone, and v stays as it is.
         """
-        changed = [p for p in self.parameters if p.grad is not None]
+        changed: list[Tensor] = [p for p in self.parameters if p.grad is not None]
         if not changed:
             return
         change = [p.grad for p in changed if p.grad is not None]

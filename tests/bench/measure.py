@@ -12,6 +12,8 @@ class Sizes:
     """How much is measured: steps of a block, rounds of blocks, pairs of processes, minutes for the memory."""
 
     presets: tuple[str, ...] = ("small", "standard", "wide")  # of the live evaluation
+    watched: tuple[str, ...] = ("small", "standard", "theorem", "digits")  # with all live views
+    watched_steps: int = 100
     steps: int = 100
     rounds: int = 15
     image_steps: int = 10
@@ -33,7 +35,8 @@ class Sizes:
 
 FULL = Sizes()
 TINY = Sizes(  # shows that a measurement runs; its figures mean nothing
-    presets=("small",), steps=2, rounds=1, image_steps=1, image_rounds=1, image_phase=2, image_report=16, warm_steps=1,
+    presets=("small",), watched=("small",), watched_steps=2, steps=2, rounds=1,
+    image_steps=1, image_rounds=1, image_phase=2, image_report=16, warm_steps=1,
     certificate_steps=4, certificate_samples=8, certificate_rounds=1, window_preset="small",
     window_steps=20, window_pairs=1, start_pairs=1, minutes=0.02,
     listed_runs=3, list_rounds=1,

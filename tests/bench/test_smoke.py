@@ -25,7 +25,7 @@ LINES = {
     "start": "window painted / import torch",
     "window": "GUI heartbeat lateness",
     "live": "with Robustness and Radius open / headless",
-    "views": "live measurements wanted / none",
+    "views": "live measurements wanted / none, time",
     "memory": "steps trained in that time",
     "runs": "listed again by the same process",
 }

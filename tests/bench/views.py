@@ -2,40 +2,66 @@
 
 from __future__ import annotations
 
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from engine.config.experiment import SPARSE_CODING, with_value
+from engine.config.experiment import with_value
 from engine.config.presets import load_preset
 from engine.run.commands import SwitchPhase
 from engine.run.live import live_probes
+from engine.run.scheduler import Pace
 from engine.run.session import Session
 from tests.bench.measure import FULL, Result, Sizes, interleave
-from tests.bench.training import repeat, session
+from tests.bench.training import session
 
-PACE = 0.033  # seconds between two snapshots, as the window takes them at the fastest
-
-
-def watched(trained: Session, wanted: frozenset[type], pace: float = PACE) -> Callable[[], object]:
-    """A step of ``trained``, and a snapshot of all that is ``wanted`` once the last one is ``pace`` seconds old."""
-    taken = time.perf_counter()
-
-    def step() -> None:
-        nonlocal taken
-        trained.step()
-        if time.perf_counter() - taken >= pace:
-            trained.snapshot(wanted)
-            taken = time.perf_counter()
-
-    return step
+FRAME = 0.033  # seconds between two snapshots, as the window takes them at the fastest
 
 
-def run(sizes: Sizes = FULL, preset: str = "standard") -> list[Result]:
+class Watched:
+    """Steps of ``trained``, with snapshots of all that is ``wanted`` between them as the training thread makes them."""
+
+    def __init__(self, trained: Session, wanted: frozenset[type]) -> None:
+        self.trained, self.wanted = trained, wanted
+        self.pace, self.again = Pace(), 0.0
+        self.intervals: list[float] = []  # seconds between two snapshots
+        self.steps, self.cpu = 0, 0.0  # steps taken and this thread's seconds for them
+
+    def step(self) -> None:
+        """One step, and a snapshot if one is due."""
+        self.trained.step()
+        now = time.perf_counter()
+        if self.wanted and now >= self.again and self.pace.due():
+            self.trained.snapshot(self.wanted)
+            self.intervals.append(now - self.again + FRAME)
+            self.again = now + FRAME
+            self.pace.took(time.perf_counter() - now)
+
+    def block(self, steps: int) -> float:
+        """Seconds for so many steps."""
+        start, cpu = time.perf_counter(), time.thread_time()
+        for _ in range(steps):
+            self.step()
+        self.cpu += time.thread_time() - cpu
+        self.steps += steps
+        return time.perf_counter() - start
+
+
+def block(watched: Watched, steps: int) -> Callable[[], float]:
+    """For :func:`interleave`."""
+    return lambda: watched.block(steps)
+
+
+def run(sizes: Sizes = FULL) -> Iterator[Result]:
     """Time of training with every live probe wanted over that without, in both phases (aim ≤ 1.08)."""
-    known = live_probes[SPARSE_CODING]
-    wanted = frozenset(known[name].result for name in known)
+    for preset in sizes.watched:
+        yield from _of(preset, sizes)
+
+
+def _of(preset: str, sizes: Sizes) -> Iterator[Result]:
     config = with_value(with_value(load_preset(preset), "storage.checkpoint_every", 1_000_000), "device", "cpu")
-    results = []
+    known = live_probes[config.kind]
+    wanted = frozenset(known[name].result for name in known)
     for phase in ("clean", "adversarial"):
         both = [session(config, "clean", sizes.warm_steps) for _ in range(2)]
         for each in both:
@@ -43,11 +69,13 @@ def run(sizes: Sizes = FULL, preset: str = "standard") -> list[Result]:
                 each.apply(SwitchPhase("adversarial"))
             while each.measuring:
                 each.measure()
-        seen, alone = interleave(
-            [repeat(watched(both[0], wanted), sizes.steps), repeat(both[1].step, sizes.steps)], sizes.rounds
-        )
-        name = f"{preset}, {phase}: time with all {len(wanted)} live measurements wanted / none"
-        results.append(Result(name, seen.over(alone), aim="<= 1.08"))
+        watched, alone = Watched(both[0], wanted), Watched(both[1], frozenset())
+        steps = sizes.watched_steps
+        seen, bare = interleave([block(watched, steps), block(alone, steps)], sizes.rounds)
+        name = f"{preset}, {phase}: training with all {len(wanted)} live measurements wanted / none"
+        ratio = (watched.cpu / watched.steps) / (alone.cpu / alone.steps)
+        yield Result(f"{name}, time", seen.over(bare), aim="<= 1.08")
+        yield Result(f"{name}, CPU time of its thread", ratio, aim="<= 1.08")
+        yield Result(f"{preset}, {phase}: between two snapshots", statistics.median(watched.intervals), "s")
         for each in both:
             each.close()
-    return results

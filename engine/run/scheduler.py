@@ -18,7 +18,7 @@ PATIENCE = 3.0  # seconds without a question after which nobody looks any more
 SHARE = 0.08  # of the time while training goes on, for snapshots and slices together
 SNAPSHOTS = SHARE / 2  # of the time, for snapshots
 LONGEST = 2.0  # seconds between two snapshots at most, however long one took: the picture must not stand still
-DEBT = 0.5  # seconds that are owed at most, so that a pause is not made up for
+DEBT = 0.5  # seconds that are owed at most, or passed between two steps: a pause is not made up for
 
 T = TypeVar("T")
 
@@ -147,7 +147,7 @@ class Scheduler:
         if not any(probe.wanted for probe in self._probes.values()):
             return
         now = time.perf_counter()
-        earned = SHARE * (now - self._last)
+        earned = SHARE * min(now - self._last, DEBT)
         for_snapshots = min(self._charged, earned / 2)
         self._charged -= for_snapshots
         self._spare = min(self._spare + earned - for_snapshots, DEBT)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import torch
 
-from tests.bench import certificate, images, run_lists, training, views, window
+from tests.bench import certificate, images, looking, run_lists, training, views, window
 from tests.bench.measure import FULL, TINY, Result, Sizes
 
 GROUPS: dict[str, Callable[[Sizes], Iterable[Result]]] = {
@@ -23,6 +23,11 @@ GROUPS: dict[str, Callable[[Sizes], Iterable[Result]]] = {
     "window": window.speed,
     "live": window.live_cost,
     "views": views.run,
+    "all-views": window.all_views,
+    "scrub": looking.scrubbing,
+    "open": looking.opening,
+    "idle": looking.resting,
+    "draw": looking.drawing,
     "memory": window.memory,
     "runs": run_lists.listing,
 }

@@ -13,7 +13,7 @@ class Sizes:
 
     presets: tuple[str, ...] = ("small", "standard", "wide")  # of the live evaluation
     watched: tuple[str, ...] = ("small", "standard", "theorem", "digits")  # with all live views
-    watched_steps: int = 100
+    watched_seconds: float = 2.0  # of a block
     steps: int = 100
     rounds: int = 15
     image_steps: int = 10
@@ -28,6 +28,12 @@ class Sizes:
     window_steps: int = 1500  # of each phase
     window_pairs: int = 3
     start_pairs: int = 5
+    scrubbed: tuple[tuple[str, int], ...] = (("standard", 100), ("cifar10-filters", 200))  # preset, milliseconds
+    scrub_steps: int = 150  # of each phase of a run that is looked at
+    long_steps: int = 100_000
+    idle_seconds: float = 10.0
+    exported: tuple[str, ...] = ("neurons", "robustness", "mixtures")
+    frames: int = 60  # of an animation
     minutes: float = 10.0
     listed_runs: int = 1000
     list_rounds: int = 9
@@ -35,10 +41,11 @@ class Sizes:
 
 FULL = Sizes()
 TINY = Sizes(  # shows that a measurement runs; its figures mean nothing
-    presets=("small",), watched=("small",), watched_steps=2, steps=2, rounds=1,
+    presets=("small",), watched=("small",), watched_seconds=0.01, steps=2, rounds=1,
     image_steps=1, image_rounds=1, image_phase=2, image_report=16, warm_steps=1,
     certificate_steps=4, certificate_samples=8, certificate_rounds=1, window_preset="small",
     window_steps=20, window_pairs=1, start_pairs=1, minutes=0.02,
+    scrubbed=(("small", 100),), scrub_steps=20, long_steps=40, idle_seconds=0.2, exported=("neurons",), frames=2,
     listed_runs=3, list_rounds=1,
 )  # fmt: skip
 

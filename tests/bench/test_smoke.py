@@ -25,7 +25,12 @@ LINES = {
     "start": "window painted / import torch",
     "window": "GUI heartbeat lateness",
     "live": "with Robustness and Radius open / headless",
-    "views": "live measurements wanted / none, time",
+    "views": "time for them / training",
+    "all-views": "all views and panels open",
+    "scrub": "views are painted, median",
+    "open": "until the window has drawn it",
+    "idle": "window that rests",
+    "draw": "animation of 2 frames",
     "memory": "steps trained in that time",
     "runs": "listed again by the same process",
 }

@@ -311,6 +311,13 @@ class Store:
         query = "SELECT step, name, value FROM metrics WHERE step BETWEEN ? AND ? ORDER BY step, name"
         return schema.metrics(self._rows(query, (first, last)), self._path)
 
+    def columns(self) -> dict[str, Series]:
+        """All metrics by name."""
+        try:  # row by row: a list of all of them would take longer, for the garbage collector
+            return schema.columns(self._db.execute("SELECT step, name, value FROM metrics ORDER BY step"), self._path)
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{self._path} is damaged: {error}") from None
+
     def newest(self) -> int:
         """The newest step of any metric, 0 for none."""
         return int(next(iter(self._rows("SELECT coalesce(max(step), 0) FROM metrics")))[0])
@@ -348,7 +355,7 @@ class Store:
 
     def check(self) -> None:
         """Read all that is recorded. Raises :class:`StoreError` naming the first row that no run writes."""
-        self.metrics(), self.events(), self.protocols()
+        self.columns(), self.events(), self.protocols()
 
     def checkpoints(self) -> list[int]:
         """Steps of the checkpoints, ascending."""

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,30 @@ class Result:
         else:
             shown = f"{self.value:8.3f}  {self.unit}"
         return f"{self.name:<72}{shown:<28}{self.aim}"
+
+
+class Spent:
+    """Seconds by the clock, and of its thread's CPU time, within its blocks."""
+
+    def __init__(self) -> None:
+        self.seconds = self.cpu = 0.0
+
+    def __enter__(self) -> None:
+        self.seconds -= time.perf_counter()
+        self.cpu -= time.thread_time()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter()
+        self.cpu += time.thread_time()
+
+    def timed(self, function: Callable[P, R]) -> Callable[P, R]:
+        """The same function, a block each time."""
+
+        def block(*arguments: P.args, **how: P.kwargs) -> R:
+            with self:
+                return function(*arguments, **how)
+
+        return block
 
 
 def interleave(blocks: Sequence[Callable[[], float]], rounds: int) -> list[Times]:

@@ -17,7 +17,7 @@ from tests.bench.__main__ import GROUPS, main
 # What a line of each group's table says; a missing group fails the test that compares.
 LINES = {
     "training": "four matrix products",
-    "frames": "with frames / without",
+    "frames": "frames / of training",
     "images": "Session / plain loop, time",
     "images-whole": "PGD-10 accuracy",
     "evaluation": "with live evaluation / without",

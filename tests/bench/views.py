@@ -12,7 +12,7 @@ from engine.run.commands import SwitchPhase
 from engine.run.live import live_probes
 from engine.run.scheduler import Pace
 from engine.run.session import Session
-from tests.bench.measure import FULL, Result, Sizes, interleave
+from tests.bench.measure import FULL, Result, Sizes, Spent, interleave
 from tests.bench.training import session
 
 FRAME = 0.033  # seconds between two snapshots, as the window takes them at the fastest
@@ -61,21 +61,6 @@ class Watched:
                 self.step()
         self.left = time.perf_counter()
         return self.left - start
-
-
-class Spent:
-    """Seconds by the clock, and of this thread's CPU time, within its blocks."""
-
-    def __init__(self) -> None:
-        self.seconds = self.cpu = 0.0
-
-    def __enter__(self) -> None:
-        self.seconds -= time.perf_counter()
-        self.cpu -= time.thread_time()
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds += time.perf_counter()
-        self.cpu += time.thread_time()
 
 
 def block(watched: Watched, steps: int) -> Callable[[], float]:

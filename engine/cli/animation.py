@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from engine.cli.app import Data, RunFolder, app, say
+from engine.cli.options import images_at
 
 
 @app.command
@@ -26,11 +27,10 @@ def animate(
     data: Data = None,
 ) -> int:
     """Draw a view of a run at its stored steps as an animation, on one contrast."""
-    from engine import worlds
     from engine.cli.studies import ProgressLines
     from engine.figures.animation import animate as write
 
-    with worlds.images_at(folder, data):
+    with images_at(folder, data):
         steps = write(
             folder, view, out, frames=frames, fps=fps, first=from_, last=to, beside=beside, progress=ProgressLines()
         )

@@ -1,8 +1,10 @@
-"""The options of views as the command line takes them."""
+"""Options of several commands: those of views, and where a run's images are."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 from engine.core.errors import ConfigError
 from engine.core.quoting import quote
@@ -17,3 +19,12 @@ def options_of(texts: Sequence[str]) -> dict[str, str]:
             raise ConfigError(f"--option: got {quote(text)}; allowed: name=value, e.g. neurons.space=dictionary")
         found[name] = value
     return found
+
+
+def images_at(folder: Path, data: Path | None) -> AbstractContextManager[None]:
+    """:func:`engine.worlds.images_at`; without ``data`` nothing is imported for it: most figures do without torch."""
+    if data is None:
+        return nullcontext()
+    from engine import worlds
+
+    return worlds.images_at(folder, data)

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from engine.cli.app import INTERRUPTED, Data, Device, RunFolder, app, interruptible, say
-from engine.cli.options import options_of
+from engine.cli.options import images_at, options_of
 from engine.config.assignments import assigned, parse_assignment
 from engine.config.experiment import at_step, value_of, with_value, with_values
 from engine.config.experiment import knobs as all_knobs
@@ -237,11 +237,10 @@ def export(
 
     All views are drawn from one checkpoint. Those that fail are named at the end; the others are written.
     """
-    from engine import worlds
     from engine.cli.studies import ProgressLines
     from engine.figures.export import export as write
 
-    with worlds.images_at(folder, data):
+    with images_at(folder, data):
         write(
             folder,
             "all" if "all" in view else view,

@@ -29,10 +29,14 @@ class _Column:
 
     __slots__ = ("length", "steps", "values")
 
-    def __init__(self) -> None:
-        self.steps = np.empty(64, np.int64)
-        self.values = np.empty(64, np.float64)
-        self.length = 0
+    def __init__(self, recorded: Series | None = None) -> None:
+        self.length = 0 if recorded is None else len(recorded)
+        room = max(64, self.length)
+        self.steps = np.empty(room, np.int64)
+        self.values = np.empty(room, np.float64)
+        if recorded is not None:
+            self.steps[: self.length] = recorded.steps
+            self.values[: self.length] = recorded.values
 
     def append(self, step: int, value: float) -> None:
         if self.length and step <= self.steps[self.length - 1]:
@@ -70,6 +74,10 @@ class History(Mapping[str, Series]):
         if column is None:
             column = self._columns.setdefault(name, _Column())
         column.append(step, value)
+
+    def begin(self, name: str, recorded: Series) -> None:
+        """Start a metric with what was recorded of it before."""
+        self._columns[name] = _Column(recorded)
 
     def __getitem__(self, name: str) -> Series:
         return self._columns[name].view()

@@ -20,6 +20,7 @@ from engine.data.augment import ImageStream
 from engine.data.images import BOX, Images
 from engine.images.config import ImageConfig, ImageTraining, in_memory_order, rate
 from engine.images.data import describe
+from engine.images.sgd import MomentumSGD
 from engine.models.base import DataFacts
 from engine.models.classifier import ImageClassifier
 from engine.models.layers import Layer, build, drawn, layers
@@ -76,15 +77,12 @@ class ImageTrainer:
         self.factors: dict[str, Factors] = {}  # by layer name, while the rank is restricted
         self.unlimited: tuple[str, ...] = ()  # layers that then change freely all the same
         self._velocity: dict[str, Tensor] = {}  # of the layers in ``factors``, (units, …)
-        self._optimiser = self._new_optimiser()
+        self._optimiser = MomentumSGD(network.parameters())
         self._x, self._y = images.train_x.new_empty(0).float(), images.train_y.new_empty(0)
         self._shape = images.shape
         self._drops = any(isinstance(m, nn.Dropout) and m.p > 0 for m in network.modules())
         self._device_type = self._x.device.type
         network.train()
-
-    def _new_optimiser(self) -> torch.optim.SGD:
-        return torch.optim.SGD(self.network.parameters(), lr=0.0, momentum=0.9)
 
     # --- what may change
 
@@ -98,7 +96,7 @@ class ImageTrainer:
         self.factors = {name: factors for name, factors in ranks.items() if factors is not None}
         self.unlimited = tuple(name for name, factors in ranks.items() if factors is None)
         self._velocity = {}
-        self._optimiser = self._new_optimiser()
+        self._optimiser = MomentumSGD(self.network.parameters())
         for layer in self.layers:
             layer.module.weight.requires_grad_(not ranks or layer.name in ranks)
 
@@ -162,28 +160,21 @@ class ImageTrainer:
             new = factors.follow((velocity @ factors.V.T).mul_(-lr), (factors.U.T @ velocity).mul_(-lr))
             weight.detach().copy_(new.view(weight.shape))
             weight.grad = None  # the optimiser leaves it alone
-        for group in self._optimiser.param_groups:
-            group.update(lr=lr, momentum=knobs.momentum, weight_decay=knobs.weight_decay)
-        self._optimiser.step()
-        self._optimiser.zero_grad()
+        self._optimiser.step(lr, knobs.momentum, knobs.weight_decay)
 
     # --- what a checkpoint must hold beside the network
 
     def momenta(self) -> dict[str, Tensor]:
         """The optimiser's momentum by parameter name, and ``low_rank.<layer>`` where it is the factors'."""
-        state = self._optimiser.state
-        found = {
-            name: state[p]["momentum_buffer"]
-            for name, p in self.network.named_parameters()
-            if state.get(p, {}).get("momentum_buffer") is not None
-        }
-        return found | {f"low_rank.{name}": velocity for name, velocity in self._velocity.items()}
+        velocity = self._optimiser.velocity
+        found = {name: velocity[p] for name, p in self.network.named_parameters() if p in velocity}
+        return found | {f"low_rank.{name}": each for name, each in self._velocity.items()}
 
     def set_momenta(self, momenta: Mapping[str, Tensor]) -> None:
         """Inverse of :meth:`momenta`."""
         for name, p in self.network.named_parameters():
             if name in momenta:
-                self._optimiser.state[p]["momentum_buffer"] = momenta[name].contiguous(
+                self._optimiser.velocity[p] = momenta[name].contiguous(
                     memory_format=torch.channels_last if _is_channels_last(p) else torch.contiguous_format
                 )
         for name in self.factors:

@@ -13,9 +13,9 @@ from engine.core.results import FeatureFates, FeatureOf
 from engine.probes.mixture import alive
 
 
-def feature_of(weight: Tensor, dictionary: Tensor) -> FeatureOf:
-    """The features of the rows of ``weight`` (m, d) in ``dictionary`` (d, D)."""
-    coefficient = weight @ dictionary
+def feature_of(weight: Tensor, dictionary: Tensor, coefficient: Tensor | None = None) -> FeatureOf:
+    """The features of the rows of ``weight`` (m, d) in ``dictionary`` (d, D); ``coefficient`` (m, D) if it is known."""
+    coefficient = weight @ dictionary if coefficient is None else coefficient
     feature = coefficient.abs().argmax(dim=1, keepdim=True)
     sign = coefficient.gather(1, feature).sign().long()
     living = alive(torch.linalg.vector_norm(weight, dim=1))

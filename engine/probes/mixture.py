@@ -13,12 +13,13 @@ from engine.core.results import ALIVE, FloatArray, Mixture
 TINY = 1e-20
 
 
-def mixture(weight: Tensor, dictionary: Tensor, target: Tensor) -> Mixture:
+def mixture(weight: Tensor, dictionary: Tensor, target: Tensor, coefficient: Tensor | None = None) -> Mixture:
     """Measure every neuron of ``weight`` (m, d) against ``dictionary`` (d, D) and ``target`` (D,).
 
-    C = W M is the matched filter: see :class:`engine.data.sparse_stream.SparseCoding` for why.
+    C = W M is the matched filter: see :class:`engine.data.sparse_stream.SparseCoding` for why. Who has it already gives
+    it as ``coefficient`` (m, D).
     """
-    coefficient = weight @ dictionary
+    coefficient = weight @ dictionary if coefficient is None else coefficient
     size = torch.linalg.vector_norm(coefficient, dim=1)
     feature = coefficient.abs().argmax(dim=1, keepdim=True)
     top = coefficient.gather(1, feature).squeeze(1)

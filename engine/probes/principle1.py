@@ -20,23 +20,22 @@ TINY = 1e-20
 def principle1(start: Tensor, clean: Tensor, now: Tensor) -> Principle1:
     """Compare the rows of w⁰ ``start``, w ``clean`` and w′ ``now``, each (m, d)."""
 
-    def cosine(a: Tensor, b: Tensor) -> Tensor:
-        return (a * b).sum(1) / (norm(a) * norm(b)).clamp_min(TINY)
-
     def norm(a: Tensor) -> Tensor:
         size: Tensor = torch.linalg.vector_norm(a, dim=1)
         return size
 
-    beta = (clean * now).sum(1) / (now * now).sum(1).clamp_min(TINY)
+    clean_now = (clean * now).sum(1)
+    of_start, of_clean, of_now = norm(start), norm(clean), norm(now)
+    beta = clean_now / (now * now).sum(1).clamp_min(TINY)
     kept = beta.unsqueeze(1) * now
     return Principle1(
-        cos_start_clean=frozen(cosine(start, clean)),
-        cos_start_now=frozen(cosine(start, now)),
-        cos_clean_now=frozen(cosine(clean, now)),
+        cos_start_clean=frozen((start * clean).sum(1) / (of_start * of_clean).clamp_min(TINY)),
+        cos_start_now=frozen((start * now).sum(1) / (of_start * of_now).clamp_min(TINY)),
+        cos_clean_now=frozen(clean_now / (of_clean * of_now).clamp_min(TINY)),
         beta=frozen(beta),
         pure_part=frozen(norm(kept)),
         rest=frozen(norm(clean - kept)),
-        alive=frozen(alive(norm(clean))),
+        alive=frozen(alive(of_clean)),
     )
 
 

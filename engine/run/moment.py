@@ -7,12 +7,13 @@ of a moment, so that no view learns which of them it shows.
 
 from __future__ import annotations
 
+import time
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -26,6 +27,8 @@ from engine.run.scheduler import Scheduler
 from engine.run.snapshot import Event, Problem, ProtocolLog, RunState, Snapshot, StoredStep
 
 MOST_PROBLEMS = 100  # that are kept, should each have a text of its own
+
+T = TypeVar("T")
 
 
 class Record(Protocol):
@@ -63,6 +66,7 @@ class Moment(ABC):
         self._scheduler = Scheduler()
         self._failed_at: dict[type, object] = {}
         self._constant: dict[str, Any] = {}
+        self._of_step: dict[str, Any] = {}
 
     @property
     @abstractmethod
@@ -119,7 +123,9 @@ class Moment(ABC):
 
     def snapshot(self, wanted: frozenset[type] = frozenset()) -> Snapshot:
         """A picture of this moment with the results of the types in ``wanted`` (:mod:`engine.core.results`)."""
+        start = time.perf_counter()
         results = {kind: found for kind in wanted if (found := self._result(kind)) is not None}
+        self._scheduler.charge(time.perf_counter() - start)
         record = self.record
         return Snapshot(
             run=self.run,
@@ -170,7 +176,18 @@ class Moment(ABC):
 
     def frozen_once(self, name: str, tensor: Tensor) -> Any:
         """The frozen copy of a tensor that is never written again, made once; ``name`` is any of the caller's own."""
-        known = self._constant.get(name)
+        return self.once(name, tensor, lambda: frozen(tensor))
+
+    def once(self, name: str, tensor: Tensor, make: Callable[[], T]) -> T:
+        """What ``make`` makes of a tensor that is never written again, made once; ``name`` is any of the caller's."""
+        known: tuple[Tensor, T] | None = self._constant.get(name)
         if known is None or known[0] is not tensor:
-            known = self._constant[name] = (tensor, frozen(tensor))
+            known = self._constant[name] = (tensor, make())
+        return known[1]
+
+    def at_step(self, name: str, make: Callable[[], T]) -> T:
+        """What ``make`` makes of the present weights, made once a step; ``name`` is any of the caller's own."""
+        known: tuple[int, T] | None = self._of_step.get(name)
+        if known is None or known[0] != self.steps_done:
+            known = self._of_step[name] = (self.steps_done, make())
         return known[1]

@@ -154,6 +154,7 @@ class Past(Moment):
                 f"{self.folder}: step {loaded.step} does not fit: {' '.join(str(error).split())}"
             ) from None
         self._measured.clear()
+        self._of_step.clear()
         self._scheduler.close()
         self._scheduler = Scheduler()  # what was measured of another step says nothing of this one
         return True

@@ -39,8 +39,8 @@ class Recorder:
         self._failure: StoreError | None = None  # of the first write that failed; set by the writer's thread
         self._said = False
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
-        for step, name, value in store.metrics():
-            self.history.append(step, name, float("nan") if value is None else value)
+        for name, column in store.columns().items():
+            self.history.begin(name, column)
         for step, name, protocol in store.protocols():
             self._remember(step, name, protocol)
         marked = {event.step for event in self.events if event.name in ("phase", "checkpoint")}

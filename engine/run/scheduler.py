@@ -1,4 +1,7 @@
-"""When live probes that take long are measured: only while somebody looks, in a small share of the time.
+"""How much of the time goes into what somebody looks at: a small share while training goes on, all of it else.
+
+Snapshots are made as seldom as keeps what they measure at once within their share (:class:`Pace`); probes that take
+long are measured in slices, in what is left (:class:`Scheduler`).
 
 What they measure is registered in :mod:`engine.run.live`.
 """
@@ -12,10 +15,31 @@ from typing import Any, Generic, TypeVar
 from engine.run.live import ProbeTask
 
 PATIENCE = 3.0  # seconds without a question after which nobody looks any more
-SHARE = 0.08  # of the time while training goes on
-DEBT = 0.5  # seconds that are owed at most, so that a pause is not made up for
+SHARE = 0.08  # of the time while training goes on, for snapshots and slices together
+SNAPSHOTS = SHARE / 2  # of the time, for snapshots
+LONGEST = 2.0  # seconds between two snapshots at most, however long one took: the picture must not stand still
+DEBT = 0.5  # seconds that are owed at most, or passed between two steps: a pause is not made up for
 
 T = TypeVar("T")
+
+
+class Pace:
+    """When the next snapshot is due while training goes on."""
+
+    def __init__(self) -> None:
+        self._due = 0.0
+
+    def due(self) -> bool:
+        """Whether the time for the last one has been earned."""
+        return time.perf_counter() >= self._due
+
+    def took(self, seconds: float) -> None:
+        """A snapshot has just been made in so many seconds."""
+        self._due = time.perf_counter() + min(LONGEST, seconds * (1 / SNAPSHOTS - 1))
+
+    def now(self) -> None:
+        """Somebody looks at something else: that is due at once."""
+        self._due = 0.0
 
 
 class LiveProbe(Generic[T]):
@@ -94,6 +118,7 @@ class Scheduler:
     def __init__(self) -> None:
         self._probes: dict[type, LiveProbe[Any]] = {}
         self._spare = 0.0
+        self._charged = 0.0  # seconds that snapshots took and that slices still have to do without
         self._last = time.perf_counter()
 
     def ask(self, kind: type, present: Callable[[], ProbeTask[Any] | None], failed: Callable[[Exception], None]) -> Any:
@@ -108,6 +133,10 @@ class Scheduler:
         if kind in self._probes:
             self._probes[kind].drop()
 
+    def charge(self, seconds: float) -> None:
+        """A snapshot took so long: slices have the less, though never less than half of :data:`SHARE`."""
+        self._charged = min(self._charged + seconds, DEBT)
+
     @property
     def behind(self) -> bool:
         """Whether any probe has something to do."""
@@ -118,7 +147,10 @@ class Scheduler:
         if not any(probe.wanted for probe in self._probes.values()):
             return
         now = time.perf_counter()
-        self._spare = min(self._spare + SHARE * (now - self._last), DEBT)
+        earned = SHARE * min(now - self._last, DEBT)
+        for_snapshots = min(self._charged, earned / 2)
+        self._charged -= for_snapshots
+        self._spare = min(self._spare + earned - for_snapshots, DEBT)
         self._last = now
         if self._spare > 0:
             self.slice()

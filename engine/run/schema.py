@@ -332,6 +332,29 @@ def metrics(rows: Iterable[tuple[Any, ...]], path: Path) -> list[tuple[int, str,
     return found
 
 
+def columns(rows: Iterable[tuple[Any, ...]], path: Path) -> dict[str, Series]:
+    """The same by name, of rows in the order of steps; checked by columns, as a run has up to millions of rows."""
+    found: dict[Any, tuple[list[Any], list[Any]]] = {}
+    for step, name, value in rows:
+        column = found.get(name)
+        if column is None:
+            column = found[name] = ([], [])
+        column[0].append(step)
+        column[1].append(value)
+    return {name: _column(name, *column, path) for name, column in found.items()}
+
+
+def _column(name: Any, steps: list[Any], values: list[Any], path: Path) -> Series:
+    """One metric; only where it holds anything unusual it is read value by value."""
+    if isinstance(name, str) and set(map(type, steps)) == {int} and set(map(type, values)) == {float}:
+        at, found = np.array(steps, np.int64), np.array(values)
+        low, high = range_of(name).bounds
+        if at[0] >= 0 and at[-1] <= MOST_STEPS and ((found >= low) & (found <= high)).all():
+            return Series(at, found)
+    checked = metrics(((step, name, value) for step, value in zip(steps, values, strict=True)), path)
+    return Series(np.array([r[0] for r in checked], np.int64), np.array([r[2] for r in checked], np.float64))
+
+
 def _value(step: int, name: str, value: object, path: Path) -> float:
     allowed = range_of(name)
     number = math.nan if value is None else value
@@ -345,5 +368,5 @@ def _value(step: int, name: str, value: object, path: Path) -> float:
 
 def series(name: str, rows: Iterable[tuple[Any, Any]], path: Path) -> Series:
     """Rows (step, value) of one metric."""
-    found = metrics(((step, name, value) for step, value in rows), path)
-    return Series(np.array([r[0] for r in found], np.int64), np.array([r[2] for r in found], np.float64))
+    found = list(rows)
+    return _column(name, [step for step, _ in found], [value for _, value in found], path)

@@ -16,13 +16,12 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from safetensors.numpy import save as save_tensors
 
 from engine.config.experiment import Config, to_dict
 from engine.config.knobs import Objective
@@ -35,9 +34,10 @@ from engine.core.notices import notice
 from engine.core.reading import check_file
 from engine.run import creation, database, schema
 from engine.run.access import check_writable
-from engine.run.contents import CHECKPOINT_NAME, frame_layouts, layouts, read_checkpoint
+from engine.run.contents import frame_layouts, layouts
 from engine.run.schema import FORMAT
 from engine.run.snapshot import Event
+from engine.run.state_files import StateFiles
 
 _TABLES = """
 CREATE TABLE metrics (
@@ -84,6 +84,8 @@ class Store:
         self.damaged: list[str] = []
         self._db = connection
         self._lock = lock
+        self._checkpoints = StateFiles(folder / "checkpoints", run, layouts)
+        self._frames = StateFiles(folder / "frames", run, frame_layouts)
         self._new = False  # the folder was made by this store
         self._database = (folder / "run.sqlite").stat()
         self._version: object = None
@@ -233,36 +235,17 @@ class Store:
         self, step: int, arrays: Mapping[str, np.ndarray[Any, Any]], config: Config, phase: Objective, state: Any
     ) -> Path:
         """Write a checkpoint; all scalars and events up to it must have been written before."""
-        path = self._checkpoint_path(step)
         with self._writing():
-            write_atomically(path, self._packed(step, arrays, config, phase, state))
-        return path
+            self._checkpoints.write(step, arrays, config, phase, state, self._last_event())
+        return self._checkpoints.path(step)
 
     def save_frame(
         self, step: int, arrays: Mapping[str, np.ndarray[Any, Any]], config: Config, phase: Objective, state: Any
     ) -> int:
         """Write a frame; its size in bytes. A power cut may damage it, and with it nothing else."""
-        path = self._frame_path(step)
         with self._writing():
-            data = self._packed(step, arrays, config, phase, state)
-            path.parent.mkdir(exist_ok=True)
-            write_atomically(path, data, durable=False)
-        return len(data)
-
-    def _packed(
-        self, step: int, arrays: Mapping[str, np.ndarray[Any, Any]], config: Config, phase: Objective, state: Any
-    ) -> bytes:
-        metadata = {
-            "format": str(FORMAT),
-            "run": self.run,
-            "step": str(step),
-            "phase": phase,
-            "events": str(self._last_event()),
-            "config": json.dumps(to_dict(config), ensure_ascii=False),
-            "state": json.dumps(state),
-        }
-        contiguous = {name: np.ascontiguousarray(array).reshape(np.shape(array)) for name, array in arrays.items()}
-        return save_tensors(contiguous, metadata)
+            self._frames.folder.mkdir(exist_ok=True)
+            return self._frames.write(step, arrays, config, phase, state, self._last_event(), durable=False)
 
     def rewind(self, step: int, events: int) -> None:
         """Forget what was recorded after a checkpoint, so that going on from it records each thing once.
@@ -273,10 +256,10 @@ class Store:
         try:
             for later in self.frames():
                 if later > step:
-                    self._frame_path(later).unlink(missing_ok=True)
+                    self._frames.remove(later)
             for later in self.checkpoints():  # first: were this cut short, the record would still be whole
                 if later > step:
-                    path = self._checkpoint_path(later)
+                    path = self._checkpoints.path(later)
                     path.replace(path.with_name(f"{path.name}.damaged"))
             with self._transaction():
                 self._db.execute("DELETE FROM metrics WHERE step > ?", (step,))
@@ -288,12 +271,12 @@ class Store:
     def delete_checkpoint(self, step: int) -> None:
         """Remove one checkpoint, if it is there."""
         with self._writing():
-            self._checkpoint_path(step).unlink(missing_ok=True)
+            self._checkpoints.remove(step)
 
     def delete_frame(self, step: int) -> None:
         """Remove one frame, if it is there."""
         with self._writing():
-            self._frame_path(step).unlink(missing_ok=True)
+            self._frames.remove(step)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json``."""
@@ -329,6 +312,13 @@ class Store:
             return schema.metrics(self._rows("SELECT step, name, value FROM metrics ORDER BY step, name"), self._path)
         query = "SELECT step, name, value FROM metrics WHERE step BETWEEN ? AND ? ORDER BY step, name"
         return schema.metrics(self._rows(query, (first, last)), self._path)
+
+    def columns(self) -> dict[str, Series]:
+        """All metrics by name."""
+        try:  # row by row: a list of all of them would take longer, for the garbage collector
+            return schema.columns(self._db.execute("SELECT step, name, value FROM metrics ORDER BY step"), self._path)
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{self._path} is damaged: {error}") from None
 
     def newest(self) -> int:
         """The newest step of any metric, 0 for none."""
@@ -367,28 +357,15 @@ class Store:
 
     def check(self) -> None:
         """Read all that is recorded. Raises :class:`StoreError` naming the first row that no run writes."""
-        self.metrics(), self.events(), self.protocols()
+        self.columns(), self.events(), self.protocols()
 
     def checkpoints(self) -> list[int]:
         """Steps of the checkpoints, ascending."""
-        return sorted(self._steps_in("checkpoints"))
+        return self._checkpoints.steps()
 
     def frames(self) -> dict[int, int]:
         """Size in bytes of each frame by its step, ascending."""
-        found = {}
-        for step in sorted(self._steps_in("frames")):
-            with suppress(OSError):  # who trains this run has just thinned it out
-                found[step] = self._frame_path(step).stat().st_size
-        return found
-
-    def _steps_in(self, name: str) -> list[int]:
-        try:
-            names = [path.name for path in (self.folder / name).iterdir()]
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        except OSError as error:
-            raise StoreError(f"{self.folder / name} cannot be read: {error.strerror}") from None
-        return [int(found[1]) for each in names if (found := CHECKPOINT_NAME.fullmatch(each))]
+        return self._frames.sizes()
 
     def load(self, step: int | None = None) -> Checkpoint:
         """Read the checkpoint at ``step``, by default the newest that can be read.
@@ -403,12 +380,12 @@ class Store:
                 raise StoreError(
                     f"checkpoint: got {step}; allowed: {', '.join(map(str, known)) or 'none was written yet'}"
                 )
-            return self._read(step)
+            return _checkpoint(self._checkpoints, step)
         damaged: list[tuple[Path, str]] = []
         for newest in reversed(known):
-            path = self._checkpoint_path(newest)
+            path = self._checkpoints.path(newest)
             try:
-                checkpoint = self._read(newest)
+                checkpoint = _checkpoint(self._checkpoints, newest)
             except VersionError:
                 raise
             except StoreError as error:
@@ -435,18 +412,7 @@ class Store:
 
         Raises :class:`StoreError` if there is none, or if it is damaged.
         """
-        return self._read(step, frame=True)
-
-    def _read(self, step: int, *, frame: bool = False) -> Checkpoint:
-        path, kinds = (self._frame_path(step), frame_layouts) if frame else (self._checkpoint_path(step), layouts)
-        header, config, arrays = read_checkpoint(path, self.run, step, kinds)
-        return Checkpoint(header.step, arrays, config, header.phase, header.events, header.state)
-
-    def _checkpoint_path(self, step: int) -> Path:
-        return self.folder / "checkpoints" / f"step-{step:08d}.safetensors"
-
-    def _frame_path(self, step: int) -> Path:
-        return self.folder / "frames" / f"step-{step:08d}.safetensors"
+        return _checkpoint(self._frames, step)
 
     @property
     def _path(self) -> Path:
@@ -460,3 +426,8 @@ class Store:
             return cast(list[tuple[Any, ...]], self._db.execute(query, values).fetchall())
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{self._path} is damaged: {error}") from None
+
+
+def _checkpoint(files: StateFiles, step: int) -> Checkpoint:
+    header, config, arrays = files.read(step)
+    return Checkpoint(header.step, arrays, config, header.phase, header.events, header.state)

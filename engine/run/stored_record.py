@@ -52,7 +52,8 @@ class StoredRecord:
 
     def _read_all(self) -> None:
         self.history = History()
-        self._add(self._store.metrics())
+        for name, column in self._store.columns().items():
+            self.history.begin(name, column)
         self.events, self.newest = self._store.events(), self._store.newest()
         self._read_protocols()
 

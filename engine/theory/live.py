@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import replace
+from functools import partial
 
+import torch
 from torch import Tensor
 
 from engine.config.experiment import SPARSE_CODING
@@ -60,7 +62,13 @@ def weights(session: TheoryMoment) -> Weights:
 @at_once(Mixture, SPARSE_CODING)
 def mixtures(session: TheoryMoment) -> Mixture:
     """Pure part and dense mixture of each neuron."""
-    return mixture.mixture(session.model.weight, session.world.dictionary, session.world.target)
+    weight, world = session.model.weight, session.world
+    return mixture.mixture(weight, world.dictionary, world.target, _coefficients(session))
+
+
+def _coefficients(session: TheoryMoment) -> Tensor:
+    """C = W M (m, D), which several probes start from."""
+    return session.at_step("coefficients", lambda: session.model.weight @ session.world.dictionary)
 
 
 @at_once(CleanMixture, SPARSE_CODING)
@@ -69,18 +77,18 @@ def mixtures_after_clean(session: TheoryMoment) -> CleanMixture | None:
     clean, world = session.weight_clean, session.world
     if clean is None:
         return None
-    known: tuple[Tensor, CleanMixture] | None = session.memory.get("mixture after clean")
-    if known is None or known[0] is not clean:
-        known = (clean, CleanMixture(mixture.mixture(clean, world.dictionary, world.target)))
-        session.memory["mixture after clean"] = known
-    return known[1]
+    make = partial(mixture.mixture, clean, world.dictionary, world.target)
+    return session.once("mixture after clean", clean, lambda: CleanMixture(make()))
 
 
 @at_once(Principle1, SPARSE_CODING)
 def kept_directions(session: TheoryMoment) -> Principle1 | None:
     """What is kept of the clean neurons, once there are any."""
     clean = session.weight_clean
-    return None if clean is None else principle1.principle1(session.weight_init, clean, session.model.weight)
+    if clean is None:
+        return None
+    make = partial(principle1.principle1, session.weight_init, clean, session.model.weight)
+    return session.at_step(f"principle 1, {session.clean_step}", make)
 
 
 @at_once(LayersPrinciple1, SPARSE_CODING)
@@ -148,14 +156,21 @@ def _perturbed(
 def lottery_tickets(session: TheoryMoment) -> Winners:
     """Neurons that led on one feature from the start, and their fate."""
     world, sigma_0 = session.world, session.config.model.sigma_0
-    return winners.winners(session.weight_init, session.model.weight, world.dictionary, world.target, sigma_0)
+    start = session.weight_init
+    make = partial(winners.leads_at_start, start, world.dictionary, world.target, sigma_0)
+    living = mixture.alive(torch.linalg.vector_norm(session.model.weight, dim=1))
+    return winners.fate(session.once("leads", start, make), _coefficients(session), living, world.target)
 
 
 @at_once(FeatureFates, SPARSE_CODING)
 def features_of_neurons(session: TheoryMoment) -> FeatureFates:
     """Every neuron's feature at the start, after clean training and now."""
-    return feature_fates.feature_fates(
-        session.weight_init, session.weight_clean, session.model.weight, session.world.dictionary
+    start, clean, dictionary = session.weight_init, session.weight_clean, session.world.dictionary
+    of = feature_fates.feature_of
+    return FeatureFates(
+        session.once("features, start", start, partial(of, start, dictionary)),
+        None if clean is None else session.once("features, clean", clean, partial(of, clean, dictionary)),
+        of(session.model.weight, dictionary, _coefficients(session)),
     )
 
 

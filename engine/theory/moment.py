@@ -18,8 +18,9 @@ class TheoryMoment(Moment):
 
     What live probes read (:mod:`engine.theory.live`), besides ``config``, ``steps_done`` and ``phase``: those weights;
     :meth:`bias_at`; ``clean_step`` and ``clean_bias``, the step at which clean training ended and the bias there; the
-    ``world``, whose knobs are those of the start; ``held_out`` samples; :attr:`rank`; :meth:`frozen_once`; ``memory``,
-    where a probe keeps what it need not measure again, under a key that holds all that decides it.
+    ``world``, whose knobs are those of the start; ``held_out`` samples; :attr:`rank`; :meth:`frozen_once`,
+    :meth:`once` and :meth:`at_step`; ``memory``, where a probe keeps what it need not measure again, under a key that
+    holds all that decides it.
     """
 
     config: SparseCodingConfig

@@ -13,6 +13,7 @@ from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
 
 from engine.core.errors import DivergedError, ExplorerError
 from engine.run.commands import Command, SaveCheckpoint
+from engine.run.scheduler import Pace
 from engine.run.snapshot import Snapshot, StoredStep
 from fp_gui.bridge.looking import Looking
 from fp_gui.bridge.mailbox import Mailbox
@@ -53,6 +54,7 @@ class Worker(QObject):
         self._mailbox = mailbox
         self._session: SessionLike | None = None
         self._looking = Looking(factory)
+        self._pace = Pace()
         self._watched: PastLike | None = None  # the session, if it is one that is only read
         self._info: RunInfo | None = None
         self._keep = False  # a checkpoint was asked for: keep the folder even without a step
@@ -234,6 +236,7 @@ class Worker(QObject):
         if self._session is None or self._session.run != run or wanted == self._wanted:
             return
         self._wanted, self._stuck = wanted, False
+        self._pace.now()
         if not self._playing:
             self._publish()
             self._run_timer()  # what a view that just appeared asks for may have to be measured first
@@ -268,7 +271,7 @@ class Worker(QObject):
             return
         until = time.perf_counter() + TICK
         while self._guarded_step(session) if self._playing else self._guarded_measure(session):
-            if self._mailbox.wanted():
+            if self._mailbox.wanted() and (self._pace.due() or not self._playing):
                 self._publish()
             if self.posted != self._served or self.stopping.is_set() or time.perf_counter() >= until:
                 return
@@ -309,10 +312,12 @@ class Worker(QObject):
         session = self._session
         if session is None or self.stopping.is_set():
             return
+        start = time.perf_counter()
         try:
             snapshot = self._snapshot(session)
             self._stored = snapshot.stored
             self._mailbox.put(snapshot)
+            self._pace.took(time.perf_counter() - start)
         except Exception as error:
             self._end_training(error)
 

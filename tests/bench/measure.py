@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -12,6 +17,8 @@ class Sizes:
     """How much is measured: steps of a block, rounds of blocks, pairs of processes, minutes for the memory."""
 
     presets: tuple[str, ...] = ("small", "standard", "wide")  # of the live evaluation
+    watched: tuple[str, ...] = ("small", "standard", "theorem", "digits")  # with all live views
+    watched_seconds: float = 2.0  # of a block
     steps: int = 100
     rounds: int = 15
     image_steps: int = 10
@@ -26,6 +33,12 @@ class Sizes:
     window_steps: int = 1500  # of each phase
     window_pairs: int = 3
     start_pairs: int = 5
+    scrubbed: tuple[tuple[str, int], ...] = (("standard", 100), ("cifar10-filters", 200))  # preset, milliseconds
+    scrub_steps: int = 150  # of each phase of a run that is looked at
+    long_steps: int = 100_000
+    idle_seconds: float = 10.0
+    exported: tuple[str, ...] = ("neurons", "robustness", "mixtures")
+    frames: int = 60  # of an animation
     minutes: float = 10.0
     listed_runs: int = 1000
     list_rounds: int = 9
@@ -33,9 +46,11 @@ class Sizes:
 
 FULL = Sizes()
 TINY = Sizes(  # shows that a measurement runs; its figures mean nothing
-    presets=("small",), steps=2, rounds=1, image_steps=1, image_rounds=1, image_phase=2, image_report=16, warm_steps=1,
+    presets=("small",), watched=("small",), watched_seconds=0.01, steps=2, rounds=1,
+    image_steps=1, image_rounds=1, image_phase=2, image_report=16, warm_steps=1,
     certificate_steps=4, certificate_samples=8, certificate_rounds=1, window_preset="small",
     window_steps=20, window_pairs=1, start_pairs=1, minutes=0.02,
+    scrubbed=(("small", 100),), scrub_steps=20, long_steps=40, idle_seconds=0.2, exported=("neurons",), frames=2,
     listed_runs=3, list_rounds=1,
 )  # fmt: skip
 
@@ -71,6 +86,30 @@ class Result:
         else:
             shown = f"{self.value:8.3f}  {self.unit}"
         return f"{self.name:<72}{shown:<28}{self.aim}"
+
+
+class Spent:
+    """Seconds by the clock, and of its thread's CPU time, within its blocks."""
+
+    def __init__(self) -> None:
+        self.seconds = self.cpu = 0.0
+
+    def __enter__(self) -> None:
+        self.seconds -= time.perf_counter()
+        self.cpu -= time.thread_time()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter()
+        self.cpu += time.thread_time()
+
+    def timed(self, function: Callable[P, R]) -> Callable[P, R]:
+        """The same function, a block each time."""
+
+        def block(*arguments: P.args, **how: P.kwargs) -> R:
+            with self:
+                return function(*arguments, **how)
+
+        return block
 
 
 def interleave(blocks: Sequence[Callable[[], float]], rounds: int) -> list[Times]:

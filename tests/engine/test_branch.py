@@ -272,7 +272,7 @@ def test_a_full_disk_ends_it_in_one_line(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("engine.run.store.save_tensors", full)
+    monkeypatch.setattr("engine.run.state_files.save_tensors", full)
     code, _, err = call("branch", parent, "--step", 25, "--out", tmp_path / "new")
     assert code == 1
     assert err == f"error: {tmp_path / 'new'} cannot be written: [Errno 28] No space left on device\n"

@@ -327,3 +327,11 @@ def test_a_session_of_such_a_rank_is_one_without_any(tmp_path: Path, new_session
     a, b = (trained(new_session, short(**{"low_rank.rank": rank})) for rank in (0, 4096))
     assert_equal(a.network, b.network)
     assert b._trainer.unlimited == tuple(each.name for each in layers(b.network))
+
+
+def test_training_makes_no_optimiser_of_torchs(new_session: Create, monkeypatch: pytest.MonkeyPatch) -> None:
+    def made(*_: object, **how: object) -> None:
+        raise AssertionError("it imports torch's compiler, which takes seconds")
+
+    monkeypatch.setattr(torch.optim.Optimizer, "__init__", made)
+    assert trained(new_session, short()).steps_done == 2 * STEPS

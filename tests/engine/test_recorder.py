@@ -140,7 +140,7 @@ def test_an_error_of_the_writer_comes_with_the_next_call(tmp_path: Path, monkeyp
     def full(*_: object, **how: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("engine.run.store.write_atomically", full)
+    monkeypatch.setattr("engine.run.state_files.write_atomically", full)
     save(recorder, 10)
     recorder._writer.submit(lambda: None).result()
     with pytest.raises(StoreError, match=r"cannot be written.*No space left"):
@@ -173,7 +173,7 @@ def test_a_session_says_it_and_can_be_closed(tmp_path: Path, monkeypatch: pytest
         raise OSError(28, "No space left on device")
 
     session._recorder._writer.submit(lambda: None).result()
-    monkeypatch.setattr("engine.run.store.write_atomically", full)
+    monkeypatch.setattr("engine.run.state_files.write_atomically", full)
     with pytest.raises(StoreError, match="No space left"):
         advance(session, 300)
     monkeypatch.undo()

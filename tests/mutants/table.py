@@ -131,7 +131,7 @@ MUTANTS = (
     ),
     Mutant("engine/probes/mixture.py", "return norm > ALIVE * norm.max()", "return norm > ALIVE * norm.mean()", PROBES),
     Mutant("engine/probes/principle1.py", "(now * now).sum(1).clamp", "(clean * clean).sum(1).clamp", PROBES),
-    Mutant("engine/probes/principle1.py", "alive(norm(clean))", "alive(norm(now))", PROBES),
+    Mutant("engine/probes/principle1.py", "alive(of_clean)", "alive(of_now)", PROBES),
     Mutant(
         "engine/probes/low_rank.py", "first if cosine >= 0 else -first", "first", ("tests/engine/test_low_rank.py",)
     ),

@@ -25,6 +25,7 @@ from engine.config.curves import Curve
 from engine.config.experiment import KnobInfo
 from engine.core.errors import ConfigError
 from fp_gui.curve_plot import CurvePlot
+from fp_gui.dialog_size import open_size
 from fp_gui.fields import show
 from fp_gui.theme import ORANGE, mix, theme_of
 from fp_gui.views.widgets import line, tint
@@ -111,7 +112,7 @@ class CurveEditor(QDialog):
         layout.addLayout(body, 1)
         layout.addWidget(self.message)
         layout.addWidget(self.buttons)
-        self.resize(760, 430)
+        open_size(self, 760, 430)
 
         self.plot.moved.connect(self._move)
         self.plot.dropped.connect(self._judge)

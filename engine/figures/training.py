@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 MEASURED = {metrics.LOSS: "loss (nats)", metrics.TRAIN_ACCURACY: "training accuracy (share right)"}
 VIEW = ViewDeclaration(
-    "training", "Training", 48,
+    "training", "Training", 55,
     "Loss and accuracy of every training step on its own batch, and the learning rate, bias, noise and every changed "
     "knob as that step used them.",
     options=(

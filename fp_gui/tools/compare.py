@@ -50,7 +50,7 @@ CHOOSE = "Check two or more runs on the left: their curves are overlaid, their g
 MEASURE = "Accuracy against the radius is measured anew, at the same radii for all runs: press Measure."
 
 
-@tools.register("compare")
+@tools.register("compare", order=2)
 class ComparePanel(Tool):
     """The runs that are checked, in one of the comparisons; ``neuron_hovered`` tells a neuron of the open run."""
 

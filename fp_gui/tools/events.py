@@ -64,7 +64,7 @@ def _curve(path: str, text: str) -> str:
     return "none" if text == str(None) else read_curve(path, json.loads(text)).brief()
 
 
-@tools.register("events", order=2)
+@tools.register("events", order=3)
 class EventsPanel(Tool):
     """A table, the newest change last; a row asks for its step by the signal that views have, too."""
 

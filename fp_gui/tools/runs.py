@@ -40,7 +40,7 @@ HEADER = f"runs/columns-{len(COLUMNS)}"  # of another number of columns they wou
 PRECISION = 50  # rows that the columns' first widths go by
 
 
-@tools.register("runs")
+@tools.register("runs", order=1)
 class RunsPanel(Tool):
     """All runs below the window's folder of runs and the folders that the user added."""
 

@@ -111,23 +111,23 @@ def test_runs_are_shown_as_their_folders_say(panel: RunsPanel, window: MainWindo
     assert cell(panel, own.folder.name, "State") == "in this window"
     assert cell(panel, "a", "Step") == "80 of 80"
     assert cell(panel, "b", "Seed") == "7"
-    for head, step in (("After clean", 40), ("After second", 80)):
+    for head, step in (("Clean phase", 40), ("2nd phase", 80)):
         for short, name in (("clean", "clean"), ("PGD", "pgd"), ("certified", "certified")):
             value = stored(root / "a", step, f"report/accuracy/{name}")
             assert cell(panel, "a", f"{head}\n{short}") == f"{value:.3f}"
-    tip = cell(panel, "a", "After second\nPGD", Qt.ItemDataRole.ToolTipRole)
+    tip = cell(panel, "a", "2nd phase\nPGD", Qt.ItemDataRole.ToolTipRole)
     assert "after 80 steps" in tip
     assert "PGD-4 × 2 restarts, ℓ2 radius 0.2, n = 48, 95% Wilson interval" in tip
-    assert cell(panel, "b", "After second\nPGD") == "–"
-    assert "not ended" not in cell(panel, "b", "After clean\nPGD", Qt.ItemDataRole.ToolTipRole)
-    assert "no such phase has ended" in cell(panel, "b", "After second\nPGD", Qt.ItemDataRole.ToolTipRole)
+    assert cell(panel, "b", "2nd phase\nPGD") == "–"
+    assert "not ended" not in cell(panel, "b", "Clean phase\nPGD", Qt.ItemDataRole.ToolTipRole)
+    assert "no such phase has ended" in cell(panel, "b", "2nd phase\nPGD", Qt.ItemDataRole.ToolTipRole)
     assert cell(panel, "broken", "State") == "damaged"
     assert "config.json is damaged" in cell(panel, "broken", "State", Qt.ItemDataRole.ToolTipRole)
     assert panel.status.text() == "4 runs"
 
 
 def test_sorting_goes_by_numbers_and_puts_what_is_missing_last(panel: RunsPanel) -> None:
-    column = HEADS.index("After second\nclean")
+    column = HEADS.index("2nd phase\naccuracy")
     panel.table.sortByColumn(column, Qt.SortOrder.AscendingOrder)
     assert names(panel)[0] == "a"
     panel.table.sortByColumn(column, Qt.SortOrder.DescendingOrder)

@@ -148,11 +148,11 @@ class CurveEditor(QDialog):
         kind = QDialogButtonBox.StandardButton
         buttons = QDialogButtonBox(kind.Ok | kind.Apply | kind.Cancel)
         self.end_button = buttons.addButton("End schedule", QDialogButtonBox.ButtonRole.DestructiveRole)
-        self.end_button.setToolTip("The knob keeps its present value from now on")
+        self.end_button.setToolTip("The parameter keeps its present value from now on")
         self.end_button.setEnabled(follows)
         self.end_button.clicked.connect(self._end)
         self.ok_button, self.apply_button = buttons.button(kind.Ok), buttons.button(kind.Apply)
-        self.apply_button.setToolTip("From the next step on the knob follows this curve")
+        self.apply_button.setToolTip("From the next step on the parameter follows this curve")
         self.ok_button.clicked.connect(self._take_and_close)
         self.apply_button.clicked.connect(self._take)
         buttons.rejected.connect(self.reject)

@@ -43,7 +43,7 @@ class Timeline(Part):
         actions["earlier"].triggered.connect(lambda: self.bar.canvas.go(-1))
         actions["later"].triggered.connect(lambda: self.bar.canvas.go(1))
         actions["timeline"].setCheckable(True)
-        actions["timeline"].triggered.connect(toolbar.setVisible)
+        actions["timeline"].triggered.connect(self._toggle)
         actions["reset_layout"].triggered.connect(toolbar.show)
         toolbar.visibilityChanged.connect(self._check)
         window.panels.looked.connect(self._check)  # a stored layout may have it hidden
@@ -55,6 +55,10 @@ class Timeline(Part):
     def set_theme(self, theme: Theme) -> None:
         """Recolour the bar."""
         self.bar.set_theme(theme)
+
+    @Slot(bool)
+    def _toggle(self, shown: bool) -> None:
+        self.toolbar.setVisible(shown)
 
     @Slot()
     def _check(self) -> None:

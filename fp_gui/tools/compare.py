@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -45,6 +46,7 @@ from fp_gui.views.widgets import Choice, Pages, Switch, tint
 
 LIVE_MS = 500  # between two readings while the run that is open goes on
 SWITCHES = {"normalise": "Normalise each neuron", "scaled": "Each filter scaled", "signed": "Blue–orange"}
+LONG_ID = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{24}\b")  # a run's: wider than the panel; exported whole
 SCALE = 1000  # steps of the progress bar
 CHOOSE = "Check two or more runs on the left: their curves are overlaid, their galleries stand side by side."
 MEASURE = "Accuracy against the radius is measured anew, at the same radii for all runs: press Measure."
@@ -74,7 +76,7 @@ class ComparePanel(Tool):
         self.chooser = RunChooser()
         self.plots, self.galleries = OverlayPlots(), GalleryRow()
         self.knobs = QTableWidget()
-        self.knobs.setAccessibleName("Knobs that differ")
+        self.knobs.setAccessibleName("Parameters that differ")
         self.knobs.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
         self.knobs.verticalHeader().hide()
         self.caption = FoldingLabel(folds=False)
@@ -121,6 +123,7 @@ class ComparePanel(Tool):
         self.bar = QProgressBar(textVisible=True)
         self.bar.setFixedWidth(150)
         self.cancel = QPushButton("Cancel")
+        self.cancel.setToolTip("Stop measuring or exporting; what is compared stays")
         self.controls = ChangingRow()
         self.controls.add(self.view)
         self.controls.add(self.mean)
@@ -269,14 +272,14 @@ class ComparePanel(Tool):
         if isinstance(data, GalleriesData):
             self.galleries.show_galleries(data)
         self._show_knobs(compared)
-        self.caption.setText(data.caption if data is not None else "")
+        self.caption.setText(LONG_ID.sub(r"\1…", data.caption) if data is not None else "")
         self.pages.show_content()
 
     def _show_knobs(self, compared: ComparedRuns) -> None:
         rows = [(path, *values) for path, values in compared.differing.items()]
         self.knobs.setRowCount(len(rows))
         self.knobs.setColumnCount(1 + len(compared.names))
-        self.knobs.setHorizontalHeaderLabels(["knob", *compared.names])
+        self.knobs.setHorizontalHeaderLabels(["parameter", *compared.names])
         for i, row in enumerate(rows):
             for k, text in enumerate(row):
                 self.knobs.setItem(i, k, QTableWidgetItem(text))

@@ -79,7 +79,8 @@ class EventsPanel(Tool):
         top = ControlRow()
         self.undo = self._button(window.undo_stack.createUndoAction(self, "Undo"))
         self.redo = self._button(window.undo_stack.createRedoAction(self, "Redo"))
-        for button in (self.undo, self.redo):
+        for button, tip in ((self.undo, "Take back the last change of a live parameter"), (self.redo, "Make it again")):
+            button.defaultAction().setToolTip(tip)
             top.add(button)
         top.add(FoldingLabel(HINT, wraps=False), stretch=1)
         self.table = QTableWidget(0, len(HEADS))

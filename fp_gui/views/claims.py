@@ -210,8 +210,8 @@ class Card(QFrame):
         self.rule.setText(f"Rule: {shown.rule}")
         self.about.setText(claim.about)
         self.show_button.setEnabled(claim.applies)
-        self.show_button.setToolTip(f"Bring the {claim.view.replace('_', ' ').capitalize()} view, which shows it")
-        self.show_button.setAccessibleName(f"Show claim {claim.id} in {claim.view}")
+        self.show_button.setToolTip(f"Bring the {views[claim.view].title} view, which shows it")
+        self.show_button.setAccessibleName(f"Show claim {claim.id} in {views[claim.view].title}")
         self.beside_button.setVisible(bool(claim.beside))
         if claim.beside:
             self.beside_button.setText(f"Show {views[claim.beside].title}")

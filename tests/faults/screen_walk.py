@@ -244,8 +244,8 @@ def window_faults(window: MainWindow) -> list[str]:
     return found
 
 
-def walk(window: MainWindow, controller: Controller, run: Path, report: dict[str, Any]) -> None:
-    """Open ``run`` and look at every view of it."""
+def walk(window: MainWindow, controller: Controller, run: Path, report: dict[str, Any], sideways: bool) -> None:
+    """Open ``run`` and look at every view of it; ``sideways``: whether a view may scroll so."""
     window.open_run(run)
     opened = pump(
         60, lambda: controller.run is not None and controller.run.folder == run and controller.last is not None
@@ -270,7 +270,7 @@ def walk(window: MainWindow, controller: Controller, run: Path, report: dict[str
         settle(window)
         found = faults(view)
         area = window.panels.docks[name].widget()
-        if isinstance(area, QAbstractScrollArea) and view.width() > area.viewport().width():
+        if isinstance(area, QAbstractScrollArea) and view.width() > area.viewport().width() and not sideways:
             found.append(f"scrolls sideways: {view.width()} in {area.viewport().width()}")
         found += [
             f"a table of figures is {table.widget().width()} wide in {table.viewport().width()}"
@@ -313,7 +313,7 @@ def look(runs: list[str], larger: int, to: Path) -> None:
         report["banner at start"] = banner_faults(window)
         try:
             for run in runs:
-                walk(window, controller, Path(run), report)
+                walk(window, controller, Path(run), report, larger > 0)
                 walk_others(window, Path(run), report)
         finally:
             window.close()

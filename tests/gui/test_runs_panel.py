@@ -112,7 +112,7 @@ def test_runs_are_shown_as_their_folders_say(panel: RunsPanel, window: MainWindo
     assert cell(panel, "a", "Step") == "80 of 80"
     assert cell(panel, "b", "Seed") == "7"
     for head, step in (("Clean phase", 40), ("2nd phase", 80)):
-        for short, name in (("clean", "clean"), ("PGD", "pgd"), ("certified", "certified")):
+        for short, name in (("accuracy", "clean"), ("PGD", "pgd"), ("certified", "certified")):
             value = stored(root / "a", step, f"report/accuracy/{name}")
             assert cell(panel, "a", f"{head}\n{short}") == f"{value:.3f}"
     tip = cell(panel, "a", "2nd phase\nPGD", Qt.ItemDataRole.ToolTipRole)

@@ -203,7 +203,7 @@ class Card(QFrame):
         self.badge.setAccessibleName(f"Claim {claim.id}: {words}")
         contradicts = shown.verdict == "does not hold"
         plain = "The claim does not hold in this run: its figures contradict the paper." if contradicts else ""
-        self.plain.setText(" ".join(filter(None, (parts_text(shown.parts), plain))))
+        self.plain.setText(". ".join(filter(None, (parts_text(shown.parts), plain))))
         self.plain.setVisible(bool(self.plain.text()))
         self.remark.setText(shown.remark)
         self.remark.setVisible(bool(shown.remark))

@@ -383,3 +383,21 @@ def test_order_and_widths_of_the_columns_are_remembered(
     finally:
         again.close()
         again.deleteLater()
+
+
+def test_columns_grow_with_the_text(panel: RunsPanel, window: MainWindow, qtbot: QtBot) -> None:
+    column = HEADS.index("Clean phase\naccuracy")
+
+    def cut() -> bool:
+        metrics = panel.table.horizontalHeader().fontMetrics()
+        return panel.table.columnWidth(column) < metrics.horizontalAdvance("Clean phase") + 8
+
+    assert not cut()
+    before = panel.table.columnWidth(column)
+    for _ in range(2):
+        window.actions_["larger"].trigger()
+    qtbot.waitUntil(lambda: panel.table.columnWidth(column) > 1.2 * before, timeout=3000)
+    assert not cut()
+    assert panel.table.rowHeight(0) >= panel.table.fontMetrics().height()
+    window.actions_["normal"].trigger()
+    qtbot.waitUntil(lambda: abs(panel.table.columnWidth(column) - before) <= 1, timeout=3000)

@@ -323,8 +323,10 @@ class Store:
         rows = self._rows("SELECT step, value FROM metrics WHERE name = ? ORDER BY step", (name,))
         return schema.series(name, rows, self._path)
 
-    def metrics(self, first: int = 0, last: int = schema.MOST_STEPS) -> list[tuple[int, str, float]]:
-        """All metrics of the steps ``first`` to ``last`` as (step, name, value), in the order of steps."""
+    def metrics(self, first: int | None = None, last: int = schema.MOST_STEPS) -> list[tuple[int, str, float]]:
+        """All metrics as (step, name, value), in the order of steps; with ``first`` those of the steps to ``last``."""
+        if first is None:  # every row, so that one with a step that is none is found, too
+            return schema.metrics(self._rows("SELECT step, name, value FROM metrics ORDER BY step, name"), self._path)
         query = "SELECT step, name, value FROM metrics WHERE step BETWEEN ? AND ? ORDER BY step, name"
         return schema.metrics(self._rows(query, (first, last)), self._path)
 

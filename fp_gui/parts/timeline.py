@@ -25,6 +25,7 @@ class Timeline(Part):
     def __init__(self, window: Shell) -> None:
         super().__init__(window)
         self.bar = TimelineBar()
+        window.shelf.tame(self.bar)
         self._wanted: int | None = None  # what was chosen last
         self._sent: int | None = None
         self._waiting = QTimer(self, singleShot=True, interval=PATIENCE)

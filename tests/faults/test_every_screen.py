@@ -35,7 +35,7 @@ Screen = tuple[int, int, float, int]
 pytestmark = [
     pytest.mark.window,
     pytest.mark.skipif(shutil.which("Xvfb") is None, reason="needs xvfb"),
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(240),
 ]
 
 

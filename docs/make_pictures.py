@@ -1,8 +1,14 @@
-"""Pictures of the views for the documentation, taken from the window itself on a finished run.
+"""Pictures for the documentation, taken from the window itself on finished runs.
 
-``python docs/make_pictures.py RUN [RUN …]`` opens each run folder in a window, brings one view after the other to the
-front and writes it to ``docs/pictures/VIEW.png``; of views that both kinds of run have the first run's is kept. It
-needs no screen.
+    .venv/bin/python docs/make_pictures.py RUN [RUN ...]
+
+Writes docs/pictures/NAME.png: of every view, of the panels, of the dialogs and of the whole window. A view that several
+runs can show is taken of the first of them; one that needs a study is taken of the first run that has it. The whole
+window shows the first run. Compare shows the runs of that preset of which there are most, Events the last of these: a
+run and a branch of it, say. It needs no screen.
+
+The pictures that are there are of `theorem` (with race, transfer, low-rank, objectives and claims), a short
+`cifar10-filters` (with sparse), `digits` (with local), `small`, and a branch of that at step 1,500 with tau 0.1.
 """
 
 from __future__ import annotations
@@ -11,79 +17,210 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp()
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()
 
 import torch  # noqa: F401  before Qt
 from PIL import Image
-from PySide6.QtCore import QEventLoop
-from PySide6.QtWidgets import QApplication
+from PySide6.QtCore import QEventLoop, QSettings
+from PySide6.QtWidgets import QApplication, QDialog, QWidget
 
+from engine.config.experiment import Config
+from engine.core.results import Filters
 from engine.run.store import Store
 from fp_gui.app import make_app
 from fp_gui.bridge.controller import Controller
 from fp_gui.bridge.requests import Worlds
+from fp_gui.command_palette import CommandPalette
 from fp_gui.main_window import MainWindow
+from fp_gui.question_dialog import QuestionDialog
 from fp_gui.theme import ThemeManager
 from fp_gui.views.base import view_types
 
-SIZE = (860, 560)
-MOST = 25.0  # seconds that a view may take to be measured
+WINDOW, SMALLER, PANEL = (1600, 1000), (1280, 800), (860, 560)  # pixels
+MOST = 180.0  # seconds that a view may take to be measured
+PANELS = ("events", "runs", "compare")
+DEEP = "features"  # a view without a panel of its own
 OUT = Path(__file__).parent / "pictures"
 
 
-def wait(app: QApplication, seconds: float) -> None:
-    """Let the window work for so long."""
+def wait(app: QApplication, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
+    """Let the window work for so long, or until something is so."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while time.monotonic() < end and not until():
         app.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 20)
+        time.sleep(0.005)
 
 
-def pictures(folder: Path, done: set[str]) -> None:
-    """Take those of the views of one run that are not ``done``."""
-    app = make_app()
-    store = Store.open(folder, read_only=True)
-    config = store.config
-    store.close()
-    window = MainWindow(Controller(Worlds()), view_types(), ThemeManager(app, "light"), folder.name, config)
-    window.resize(1600, 1000)
-    window.controller.load(folder)
+def shrink(file: Path, colours: int = 128) -> None:
+    """Write the picture with so few colours that it is small."""
+    with Image.open(file) as picture:
+        picture.convert("RGB").quantize(colours, kmeans=2, dither=Image.Dither.NONE).save(file, optimize=True)
+
+
+def take(widget: QWidget, name: str, colours: int = 128) -> None:
+    """Write what ``widget`` looks like to NAME.png."""
+    file = OUT / f"{name}.png"
+    widget.grab().save(str(file))
+    shrink(file, colours)
+    sys.stdout.write(f"{file.name} {file.stat().st_size // 1000} kB\n")
+    sys.stdout.flush()
+
+
+def config_of(folder: Path) -> Config:
+    """The settings of the run in ``folder``."""
+    with closing(Store.open(folder, read_only=True)) as store:
+        return store.config
+
+
+def opened(app: QApplication, folder: Path) -> MainWindow:
+    """A window with the run in ``folder``, paused."""
+    controller = Controller(Worlds(), runs=folder.parent)
+    settings = QSettings()
+    settings.setValue("tour/offered", True)  # else the offer of the first start is in the picture
+    themes = ThemeManager(app, "light")
+    window = MainWindow(controller, view_types(), themes, folder.name, config_of(folder), settings)
     window.show()
-    wait(app, 4)
-    for name in window.shelf.names(config.kind):
-        if name in done:
+    window.resize(*WINDOW)
+    window.panels.arrange()  # as in a window that was of this size from the start
+    window.controller.load(folder)
+    wait(app, 60, lambda: window.controller.last is not None)
+    wait(app, 2)
+    window.banner.hide()
+    return window
+
+
+def measured(window: MainWindow, name: str) -> bool:
+    """Whether all that a view wants has arrived."""
+    last = window.controller.last
+    return last is not None and all(last.get(kind) is not None for kind in window.shelf.get(name).wants)
+
+
+def views(app: QApplication, window: MainWindow, folder: Path, done: set[str]) -> None:
+    """Take those of the views of one run that are not ``done`` and have something to show."""
+    last = window.controller.last
+    assert last is not None
+    kind = last.config.kind
+    missing = window.shelf.missing(kind, folder, last.history)
+    for name in window.shelf.names(kind):
+        if name in done or name in missing:
             continue
         done.add(name)
         window.panels.bring(name)
         dock = window.panels.docks[name]
         dock.setFloating(True)
-        dock.resize(*SIZE)
-        view = window.shelf.get(name)
-        end = time.monotonic() + MOST
+        dock.resize(*PANEL)
         wait(app, 1.5)
-        while time.monotonic() < end and (last := window.controller.last) is not None:
-            if all(last.get(kind) is not None for kind in view.wants):
-                break
-            wait(app, 0.5)
+        wait(app, MOST, lambda name=name: measured(window, name))  # type: ignore[misc]
         wait(app, 1.0)
-        file = OUT / f"{name}.png"
-        view.grab().save(str(file))
-        Image.open(file).convert("RGB").quantize(96).save(file, optimize=True)
-        sys.stdout.write(f"{file}\n")
+        take(window.shelf.get(name), name)
         dock.setFloating(False)
         dock.close()
+
+
+def deep(app: QApplication, window: MainWindow, done: set[str]) -> None:
+    """Take the units of the last convolution by feature visualisation, in the view Neurons."""
+    view, dock = window.shelf.get("filters"), window.panels.docks["filters"]
+    window.panels.bring("filters")
+    dock.setFloating(True)
+    dock.resize(*PANEL)
+    wait(app, MOST, lambda: measured(window, "filters"))
+    last = window.controller.last
+    assert last is not None
+    found = last.get(Filters)
+    assert found is not None
+    layers = [each.name for each in found.layers if each.kind == "conv"]
+    if DEEP in done or len(layers) < 2:
+        return
+    done.add(DEEP)
+    view.set_options({**view.options(), "layer": layers[-1]})
+    wait(app, 1.0)
+    view.feature_controls.start.click()  # type: ignore[attr-defined]
+    wait(app, MOST, lambda: view.features is not None and view.features.share >= 1)  # type: ignore[attr-defined]
+    wait(app, 1.0)
+    take(view, DEEP)
+
+
+def panels(app: QApplication, window: MainWindow, compared: list[Path]) -> None:
+    """Take the panels that are no views, ``compared`` being the runs to compare."""
+    for name in PANELS:
+        window.panels.bring(name)
+        dock = window.panels.docks[name]
+        dock.setFloating(True)
+        dock.resize(*PANEL)
+        wait(app, 2.0)
+        if name == "compare":
+            window.tool_shelf.get(name).compare(compared)  # type: ignore[attr-defined]
+            wait(app, 3.0)
+        take(window.tool_shelf.get(name), name)
+        dock.setFloating(False)
+        dock.close()
+
+
+def dialogs(app: QApplication, window: MainWindow) -> None:
+    """Take the questions, the palette and an explanation."""
+    questions = QuestionDialog("theorem", window)
+    palette = CommandPalette(list(window.parts["palette"].entries()), window)  # type: ignore[attr-defined]
+    palette.field.setText("rad")
+    window.parts["what_is"].show_page("mixtures")  # type: ignore[attr-defined]
+    explained = next(each for each in window.findChildren(QDialog) if each.windowTitle().startswith("What is this?"))
+    for name, dialog in {"questions": questions, "palette": palette, "what-is-this": explained}.items():
+        dialog.show()
+        wait(app, 0.5)
+        take(dialog, name)
+        dialog.close()
+
+
+def whole(app: QApplication, folder: Path) -> None:
+    """Take the whole window: now, and looking at a step soon after the switch."""
+    window = opened(app, folder)
+    for name in ("robustness", "neurons"):
+        window.panels.bring(name)
+    wait(app, 45)  # the lateness in the status bar is of the last half minute: not of the opening
+    take(window, "explorer")
+    last = window.controller.last
+    assert last is not None
+    schedule = last.config.schedule
+    timeline = window.parts["timeline"]
+    timeline.look(schedule.clean_steps + (schedule.total - schedule.clean_steps) // 15)  # type: ignore[attr-defined]
+    wait(app, 1)
+    take(timeline.bar, "timeline")  # type: ignore[attr-defined]
+    window.resize(*SMALLER)
+    window.panels.size()
+    wait(app, 4)
+    take(window, "past", 96)
     window.close()
 
 
-def main() -> None:
-    """Take the pictures of the runs named on the command line."""
+def alike(folders: list[Path]) -> list[Path]:
+    """The runs of the preset of which there are most."""
+    groups: dict[str, list[Path]] = {}
+    for folder in folders:
+        groups.setdefault(config_of(folder).about.title, []).append(folder)
+    return max(groups.values(), key=len)
+
+
+def main(folders: list[Path]) -> None:
+    """Take all pictures."""
     OUT.mkdir(exist_ok=True)
+    app = make_app()
     done: set[str] = set()
-    for folder in sys.argv[1:]:
-        pictures(Path(folder), done)
+    whole(app, folders[0])
+    for folder in folders:
+        window = opened(app, folder)
+        views(app, window, folder, done)
+        if "filters" in window.shelf.names(config_of(folder).kind):
+            deep(app, window, done)
+        if folder == (group := alike(folders))[-1]:
+            panels(app, window, group)
+            dialogs(app, window)
+        window.close()
 
 
 if __name__ == "__main__":
-    main()
+    main([Path(each).absolute() for each in sys.argv[1:]])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from PySide6.QtCore import QEvent, QPointF, Qt
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from engine.compare.naming import SeedGroup
 from engine.compare.overlay import LAYER, STEP, Overlay, OverlayPanel, common_phases, look_of
@@ -164,10 +164,13 @@ class OverlayPlots(QWidget):
 
     def _lay(self) -> None:
         columns = max(1, min(len(self.plots), self.width() // LEAST_WIDTH))
-        for column in range(self.grid.columnCount()):
+        for column in range(max(self.grid.columnCount(), columns)):
             self.grid.setColumnStretch(column, int(column < columns))
         for i, plot in enumerate(self.plots):
             plot.setMinimumHeight(LEAST_PLOT + 70)
+            plot.setSizePolicy(
+                QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred
+            )  # equally wide, whatever they ask
             self.grid.addWidget(plot, 1 + i // columns, i % columns)
         if self.key is not None:
             self.grid.addWidget(self.key, 0, 0, 1, columns)

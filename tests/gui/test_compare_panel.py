@@ -97,6 +97,18 @@ def test_stored_runs_are_overlaid_with_their_mean(panel: ComparePanel, stored: l
     assert panel.pages.empty
 
 
+def test_plots_beside_each_other_are_equally_wide(
+    window: MainWindow, panel: ComparePanel, stored: list[Path], qtbot: QtBot
+) -> None:
+    dock = window.panels.docks["compare"]
+    dock.setFloating(True)
+    dock.resize(860, 560)
+    panel.compare(stored)
+    qtbot.waitUntil(lambda: len(panel.plots.plots) > 2 and panel.plots.plots[1].x() > 0, timeout=20_000)
+    widths = [plot.width() for plot in panel.plots.plots]
+    assert max(widths) - min(widths) <= 1
+
+
 def test_the_open_run_is_followed_live(
     window: MainWindow, panel: ComparePanel, stored: list[Path], qtbot: QtBot
 ) -> None:  # fmt: skip

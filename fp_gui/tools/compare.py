@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -32,7 +31,7 @@ from engine.figures.base import FigureData
 from engine.run.snapshot import Snapshot
 from fp_gui.bridge.requests import Answer, RunInfo
 from fp_gui.compare.chooser import RunChooser
-from fp_gui.compare.controls import ChangingRow
+from fp_gui.compare.controls import ChangingRow, shortened
 from fp_gui.compare.galleries import GalleryRow
 from fp_gui.compare.plots import OverlayPlots
 from fp_gui.compare.reader import CompareAnswer, CompareRequest, Reading
@@ -46,7 +45,6 @@ from fp_gui.views.widgets import Choice, Pages, Switch, tint
 
 LIVE_MS = 500  # between two readings while the run that is open goes on
 SWITCHES = {"normalise": "Normalise each neuron", "scaled": "Each filter scaled", "signed": "Blue–orange"}
-LONG_ID = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{24}\b")  # a run's: wider than the panel; exported whole
 SCALE = 1000  # steps of the progress bar
 CHOOSE = "Check two or more runs on the left: their curves are overlaid, their galleries stand side by side."
 MEASURE = "Accuracy against the radius is measured anew, at the same radii for all runs: press Measure."
@@ -56,8 +54,7 @@ MEASURE = "Accuracy against the radius is measured anew, at the same radii for a
 class ComparePanel(Tool):
     """The runs that are checked, in one of the comparisons; ``neuron_hovered`` tells a neuron of the open run."""
 
-    name: ClassVar[str] = "compare"
-    title: ClassVar[str] = "Compare"
+    name, title = "compare", "Compare"
     place: ClassVar[Place] = "lower"
 
     neuron_hovered = Signal(int)
@@ -272,7 +269,7 @@ class ComparePanel(Tool):
         if isinstance(data, GalleriesData):
             self.galleries.show_galleries(data)
         self._show_knobs(compared)
-        self.caption.setText(LONG_ID.sub(r"\1…", data.caption) if data is not None else "")
+        self.caption.setText(shortened(data.caption) if data is not None else "")
         self.pages.show_content()
 
     def _show_knobs(self, compared: ComparedRuns) -> None:

@@ -30,6 +30,7 @@ from engine.config.knobs import About
 from engine.config.objectives import objectives
 from engine.config.presets import load_preset, preset_names
 from engine.core.errors import ConfigError
+from fp_gui.dialog_size import open_size
 from fp_gui.focus import ARROWS, OPENS, Wheel, key_help
 from fp_gui.icons import icon
 from fp_gui.theme import MODES, Theme
@@ -63,6 +64,7 @@ ACTIONS = {
     "copy_path": ("Copy path of run folder", "", "Copy the run folder's path to the clipboard"),
     "quit": ("Quit", "Ctrl+Q", "Close the window; the run stays on disk and can be opened again"),
     "unmark": ("Unmark neuron", "Esc", "Let the chosen neuron go, which every view marks"),
+    "timeline": ("Timeline", "", "Show or hide the bar of training steps under the toolbar"),
     "reset_layout": ("Reset layout", "", "Bring every panel back to where it was at first"),
     "larger": ("Larger text", "Ctrl++", "Larger text in the window and in its plots, for a projector"),
     "smaller": ("Smaller text", "Ctrl+-", "Smaller text in the window and in its plots"),
@@ -392,7 +394,7 @@ class KeySheet(QDialog):
         area.setWidget(inner)
         layout.addWidget(area)
         layout.addWidget(buttons)
-        self.resize(inner.sizeHint().width() + SCROLL, HIGHEST)
+        open_size(self, inner.sizeHint().width() + SCROLL, HIGHEST)
 
 
 def key_rows(view_titles: list[str]) -> list[tuple[str, str]]:

@@ -21,10 +21,12 @@ from PySide6.QtWidgets import (
     QPlainTextEdit,
     QPushButton,
     QSizePolicy,
+    QTabBar,
     QToolButton,
     QVBoxLayout,
 )
 
+from fp_gui.dialog_size import open_size
 from fp_gui.folding import FoldingLabel
 from fp_gui.icons import icon
 from fp_gui.theme import LIGHT, ORANGE, VERMILION, Theme, restyle
@@ -199,7 +201,7 @@ class Banner(QFrame):
         return False
 
     def _place(self) -> None:
-        """Above the status bar, in the middle, as high as the text needs at this width."""
+        """Above the status bar and the tabs there, in the middle, as high as the text needs at this width."""
         room = self._window.rect()
         width = max(200, min(WIDEST, room.width() - 2 * MARGIN))
         others = (self._picture, self.offer_button, self.details_button, self.close_button)
@@ -210,6 +212,9 @@ class Banner(QFrame):
         height = max(wrapped.height() + 8, self.details_button.sizeHint().height()) + 10
         bar = self._window.statusBar()
         low = bar.y() if not bar.isHidden() and bar.y() > height else room.height()
+        tabs = self._window.findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly)
+        below = [each.y() for each in tabs if each.isVisible() and 0 <= low - each.geometry().bottom() <= height]
+        low = min([low, *below])  # a message hides no way to another panel
         self.setGeometry((room.width() - width) // 2, max(0, low - height - MARGIN // 2), width, height)
 
     def _set_icon(self) -> None:
@@ -229,5 +234,5 @@ class Banner(QFrame):
         layout = QVBoxLayout(dialog)
         layout.addWidget(text)
         layout.addWidget(buttons)
-        dialog.resize(820, 420)
+        open_size(dialog, 820, 420)
         dialog.open()

@@ -25,6 +25,7 @@ from engine.config.curves import Curve
 from engine.config.experiment import KnobInfo
 from engine.core.errors import ConfigError
 from fp_gui.curve_plot import CurvePlot
+from fp_gui.dialog_size import open_size
 from fp_gui.fields import show
 from fp_gui.theme import ORANGE, mix, theme_of
 from fp_gui.views.widgets import line, tint
@@ -111,7 +112,7 @@ class CurveEditor(QDialog):
         layout.addLayout(body, 1)
         layout.addWidget(self.message)
         layout.addWidget(self.buttons)
-        self.resize(760, 430)
+        open_size(self, 760, 430)
 
         self.plot.moved.connect(self._move)
         self.plot.dropped.connect(self._judge)
@@ -147,11 +148,11 @@ class CurveEditor(QDialog):
         kind = QDialogButtonBox.StandardButton
         buttons = QDialogButtonBox(kind.Ok | kind.Apply | kind.Cancel)
         self.end_button = buttons.addButton("End schedule", QDialogButtonBox.ButtonRole.DestructiveRole)
-        self.end_button.setToolTip("The knob keeps its present value from now on")
+        self.end_button.setToolTip("The parameter keeps its present value from now on")
         self.end_button.setEnabled(follows)
         self.end_button.clicked.connect(self._end)
         self.ok_button, self.apply_button = buttons.button(kind.Ok), buttons.button(kind.Apply)
-        self.apply_button.setToolTip("From the next step on the knob follows this curve")
+        self.apply_button.setToolTip("From the next step on the parameter follows this curve")
         self.ok_button.clicked.connect(self._take_and_close)
         self.apply_button.clicked.connect(self._take)
         buttons.rejected.connect(self.reject)

@@ -29,6 +29,7 @@ from PySide6.QtWidgets import (
 
 from engine.data.images import sources
 from engine.data.tree import PATTERNS
+from fp_gui.dialog_size import open_size
 from fp_gui.tasks import EngineProcess
 from fp_gui.theme import ORANGE, VERMILION, Theme
 from fp_gui.views.widgets import line, tint
@@ -151,7 +152,7 @@ class DataDialog(QDialog):
         layout.addLayout(buttons)
         layout.addLayout(below)
         layout.addWidget(self.problem)
-        self.resize(900, 340)
+        open_size(self, 900, 340)
 
     def _button(self, text: str, tip: str, slot: object) -> QPushButton:
         button = QPushButton(text, autoDefault=False)

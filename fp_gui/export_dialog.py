@@ -91,7 +91,8 @@ class ExportDialog(QDialog):
         for name, why in empty.items():
             self.views[name].setEnabled(False)
             self.views[name].setToolTip(why)
-        self.why = QLabel("\n".join(f"{titles[name]}: {why}." for name, why in empty.items()), wordWrap=True)
+        reasons = {why: [titles[name] for name in empty if empty[name] == why] for why in empty.values()}
+        self.why = QLabel("\n".join(f"{', '.join(of)}: {why}." for why, of in reasons.items()), wordWrap=True)
         self.why.setProperty("muted", True)
         self.why.setVisible(bool(empty))
         self.formats = {name: self._box(name.upper(), True) for name in FORMATS}

@@ -50,6 +50,9 @@ def nudged(value: float, knob: KnobInfo, steps: int) -> float:
     return int(moved) if knob.kind == "int" else moved
 
 
+ARROW = 26  # pixels of a drop-down list beside its text
+
+
 class Field(QWidget):
     """An editor for one knob; subclasses hold the control."""
 
@@ -227,6 +230,11 @@ class BoolField(Field):
 
 
 class _Combo(QComboBox):
+    def minimumSizeHint(self) -> QSize:
+        """Room for the present choice."""
+        least, text = super().minimumSizeHint(), self.fontMetrics().horizontalAdvance(self.currentText())
+        return QSize(max(least.width(), text + ARROW), least.height())
+
     def wheelEvent(self, event: QWheelEvent) -> None:
         """Scroll the form, never the choice."""
         event.ignore()

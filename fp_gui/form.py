@@ -97,7 +97,6 @@ class Form(QWidget):
         self.tree.setIndentation(6)
         self.tree.setDragDropMode(self.tree.DragDropMode.NoDragDrop)
         self.tree.setSelectionMode(self.tree.SelectionMode.NoSelection)
-        self.tree.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.tree.setFrameShape(QFrame.Shape.NoFrame)
         self.tree.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # Tab goes through the editors themselves
         self.tree.installEventFilter(self)
@@ -119,7 +118,10 @@ class Form(QWidget):
         self.tree.setParameters(self._root, showTop=False)
         header = self.tree.header()
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+        header.setStretchLastSection(False)
+        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Fixed)
+        header.sectionResized.connect(self._name_resized)
+        self.tree.viewport().installEventFilter(self)
         self.start(config)
 
     def _make_bar(self) -> QFrame:
@@ -274,6 +276,7 @@ class Form(QWidget):
         self._show_unused(self._next)
         self._show_pending()
         self._tell_about()
+        self._fit_rows()
 
     def _show_unused(self, config: Config) -> None:
         """Grey the knobs that have no effect as ``config`` has the others."""
@@ -360,6 +363,24 @@ class Form(QWidget):
         for item in list(self._root.items.keys()):
             item.setText(0, "")
             item.setSizeHint(0, QSize(1, 1))
+        for param in self.parameters.values():
+            for row in list(param.items.keys()):
+                row.take_font()
+        self._fit_rows()
+
+    @Slot()
+    def _fit_rows(self) -> None:
+        """Give the rows what is left beside the names, and no less than they need: the tree scrolls sideways then."""
+        needed = max(
+            (i.row.minimumSizeHint().width() for p in self.parameters.values() for i in list(p.items)), default=0
+        )
+        header = self.tree.header()
+        header.resizeSection(1, max(needed, self.tree.viewport().width() - header.sectionSize(0)))
+
+    @Slot(int, int, int)
+    def _name_resized(self, section: int, before: int, now: int) -> None:
+        if section == 0:
+            self._fit_rows()
 
     @Slot(str)
     def _filter(self, text: str) -> None:
@@ -376,6 +397,8 @@ class Form(QWidget):
         """Leave letters and arrows to the window's keys while the tree has the focus; follow its font."""
         if watched is self.tree and event.type() == QEvent.Type.FontChange:
             QTimer.singleShot(0, self, self._take_font)  # after the tree itself
+        if watched is self.tree.viewport() and event.type() == QEvent.Type.Resize:
+            self._fit_rows()
         if watched is self.tree and event.type() == QEvent.Type.KeyPress and isinstance(event, QKeyEvent):
             event.ignore()
             return True

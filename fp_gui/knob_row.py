@@ -135,6 +135,11 @@ class KnobItem(ParameterItem):  # type: ignore[misc]
             part.setToolTip(tip)
         self.setToolTip(0, tip)
 
+    def take_font(self) -> None:
+        """The text has another size: so has the row."""
+        self.refresh()
+        self.setSizeHint(1, QSize(200, self.row.sizeHint().height()))
+
     def _share_room(self, follows: bool, changed: bool) -> None:
         """What follows a curve has the curve's picture in its row, and less room for the rest."""
         width = self.field.fontMetrics().horizontalAdvance

@@ -396,8 +396,8 @@ class MainWindow(Shell):
             QTimer.singleShot(0, self.panels.size)
 
     def createPopupMenu(self) -> QMenu | None:
-        """The panels, without the toolbars, on a right click beside them."""
-        return menu(self, "", self.panels.toggles())
+        """The panels and the timeline, without the toolbar, on a right click beside them."""
+        return menu(self, "", [*self.panels.toggles(), None, self.actions_["timeline"]])
 
     def closeEvent(self, event: QCloseEvent) -> None:
         """Remember the layout, then end everything under way and the training thread before the window goes.

@@ -39,7 +39,7 @@ def add_menus(
     view.addMenu(menu(window, "Panels", (dock.toggleViewAction() for dock in docks)))
     view.addMenu(menu(window, "Theme", actions.themes.values()))
     view.addMenu(menu(window, "Text size", (actions[name] for name in ("larger", "smaller", "normal"))))
-    view.addActions([actions[name] for name in ("present", "reset_layout", "unmark")])
+    view.addActions([actions[name] for name in ("present", "timeline", "reset_layout", "unmark")])
     bar = window.menuBar()
     bar.addMenu(menu(window, "&File", (actions[name] if name else None for name in files)))
     bar.addMenu(menu(window, "&Edit", (undo, redo, None, actions["copy_view"])))

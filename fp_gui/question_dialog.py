@@ -20,10 +20,11 @@ from PySide6.QtWidgets import (
 
 from engine.config.knobs import About
 from engine.config.presets import outcome_picture, preset_abouts
+from fp_gui.dialog_size import open_size
 from fp_gui.knob_row import escaped
 
 SMALL, LARGE = QSize(150, 100), QSize(360, 240)  # logical pixels of the picture in the list and beside it
-SIZE = QSize(900, 600)
+SIZE = (900, 600)
 KEY = (
     "Accuracy over training steps: clean dashed, under FGM dotted, under PGD solid; phases shaded. Below, eight hidden "
     "neurons with the largest weights: after clean training, and at the end."
@@ -93,7 +94,7 @@ class QuestionDialog(QDialog):
         layout = QVBoxLayout(self)
         layout.addLayout(middle, 1)
         layout.addWidget(buttons)
-        self.resize(SIZE)
+        open_size(self, *SIZE)
         self._filter("")
         self.mark(present)
 

@@ -94,12 +94,13 @@ def _second(run: ListedRun) -> PhaseEnd | None:
 
 def _ends() -> Iterable[Column]:
     words = {
-        "clean": ("clean", "Accuracy without an attack"), "pgd": ("PGD", "Accuracy under projected gradient descent"),
+        "clean": ("accuracy", "Accuracy without an attack"),
+        "pgd": ("PGD", "Accuracy under projected gradient descent"),
         "certified": ("certified", "Share that no perturbation of the ball fools, by certificate"),
     }  # fmt: skip
     ends = (
-        (_clean, "After clean", "at the end of the clean phase that ended last"),
-        (_second, "After second", "at the end of the phase that followed: adversarial, noise, TRADES …"),
+        (_clean, "Clean phase", "at the end of the clean phase that ended last"),
+        (_second, "2nd phase", "at the end of the phase that followed: adversarial, noise, TRADES …"),
     )
     for end, head, about in ends:
         for name, (short, what) in words.items():

@@ -158,6 +158,12 @@ def stylesheet(theme: Theme) -> str:
         background: {theme.base}; }}
     QCheckBox::indicator:checked {{ background: {theme.accent}; border-color: {theme.accent}; image: url("{check}"); }}
     QCheckBox::indicator:disabled {{ border-color: {line}; }}
+    QAbstractItemView::indicator {{ width: 11px; height: 11px; border: 1px solid {theme.muted}; border-radius: 3px;
+        background: {theme.base}; }}
+    QAbstractItemView::indicator:checked {{ background: {theme.accent}; border-color: {theme.accent};
+        image: url("{check}"); }}
+    QDialogButtonBox {{ dialogbuttonbox-buttons-have-icons: 0; }}
+    QToolBar#timeline {{ border: 0; border-bottom: 1px solid {line}; padding: 0; spacing: 0; }}
     QCheckBox:focus {{ color: {theme.accent}; }}
     QPushButton[flat="true"] {{ border: 1px solid transparent; border-radius: 3px; }}
     QPushButton[flat="true"]:hover {{ background: {hover}; }}

@@ -17,11 +17,13 @@ from fp_gui.views.plots import translucent
 
 MARGIN = 10  # pixels left and right of the first and the last step
 NEAR = 6  # pixels within which the mouse is at an event
+NO_LIMIT = 16_777_215  # Qt's greatest size
 SHADE = 70  # of 255: how strongly phases are coloured
 VEIL = 150  # of 255: how much of what another run trained is covered
 SPEEDS = (2, 5, 10, 20)  # stored steps a second
 LOOKING = "Every view shows the run as it was at this step; what is changed meanwhile changes the run as it is now"
 PLAYING, BACK = "▶", "◀"
+HIGH, LOW = 30, 22  # pixels of the bar, and in a window that is low
 
 
 class TimelineCanvas(QWidget):
@@ -44,14 +46,15 @@ class TimelineCanvas(QWidget):
         self.newest, self.end = 0, 1
         self.inherited = 0  # the step up to which another run, which this one is a branch of, trained it
         self.at: int | None = None  # the step looked at; None: now
+        self.high = HIGH
 
     def sizeHint(self) -> QSize:
         """Low, and as wide as there is room."""
-        return QSize(320, 30)
+        return QSize(320, self.high)
 
     def minimumSizeHint(self) -> QSize:
         """What can still be used."""
-        return QSize(120, 30)
+        return QSize(120, self.high)
 
     def show_run(
         self, newest: int, total: int, spans: Sequence[Span], events: Sequence[Event], stored: Sequence[StoredStep],
@@ -168,7 +171,7 @@ class TimelineCanvas(QWidget):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         theme, height = self.theme, self.height()
-        track = QRectF(MARGIN, 7, self.width() - 2 * MARGIN, height - 14)
+        track = QRectF(MARGIN, 6, self.width() - 2 * MARGIN, height - 13)
         painter.fillRect(track, QColor(theme.base))
         for span in self.spans:
             left, right = self.x_of(span.start), self.x_of(span.end)
@@ -288,6 +291,15 @@ class TimelineBar(QWidget):
         self.label.setToolTip("" if step is None else LOOKING)
         restyle(self.label)
         self.now.setEnabled(step is not None)
+
+    def set_low(self, low: bool) -> None:
+        """Leave more of a low window to the views."""
+        high = LOW if low else HIGH
+        if high != self.canvas.high:
+            self.canvas.high = high
+            self.canvas.updateGeometry()
+            for widget in (self.back, self.forth, self.speed, self.now):
+                widget.setMaximumHeight(max(high, self.fontMetrics().height() + 4) if low else NO_LIMIT)
 
     def set_theme(self, theme: Theme) -> None:
         """Take new colours."""

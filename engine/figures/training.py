@@ -43,6 +43,7 @@ from engine.figures.declare import (
     ViewDeclaration,
     round_up,
 )
+from engine.figures.meaning import Meaning
 from engine.figures.style import (
     DASHES,
     MARKERS,
@@ -69,7 +70,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 MEASURED = {metrics.LOSS: "loss (nats)", metrics.TRAIN_ACCURACY: "training accuracy (share right)"}
 VIEW = ViewDeclaration(
-    "training", "Training", 48,
+    "training", "Training", 55,
     "Loss and accuracy of every training step on its own batch, and the learning rate, bias, noise and every changed "
     "knob as that step used them.",
     options=(
@@ -96,6 +97,15 @@ VIEW = ViewDeclaration(
         ),
     },
     metrics=tuple(MEASURED),
+    meaning=Meaning(
+        drawn="The loss that each training step minimises and the share of its batch that was answered right, and the "
+        "settings that the step used: learning rate, bias, noise and whatever was changed.",
+        formula="loss = mean of log(1 + exp(−y·f(x + δ))) or the cross-entropy over a batch of {training.batch_size}; "
+        "δ = 0 in clean training, the attack's with ‖δ‖ ≤ τ = {attack.tau} in adversarial training.",
+        place="Not a figure of the paper: the curve by which any training is judged first.",
+        surprise="A loss that rises within a phase, or training accuracy far above that of Robustness: the network "
+        "learns its batches by heart.",
+    ),
 )  # fmt: skip
 OTHERS = (
     Look("", DARK_GREEN, GREEN, "triangle-up", "dash-dot"), Look("", VERMILION, BRIGHT_VERMILION, "cross", "dashed"),

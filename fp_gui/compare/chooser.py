@@ -54,4 +54,4 @@ class RunChooser(QListWidget):
 
     def sizeHint(self) -> QSize:
         """Narrow: the curves are what one looks at."""
-        return QSize(190, 160)
+        return QSize(150, 160)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -27,3 +28,8 @@ class ChangingRow(ControlRow):
         at = next(i for i, (group, _) in enumerate(kept, 1) if place in group)
         self._groups = [*kept[:at], *(((widget,), 0) for widget in widgets), *kept[at:]]
         self.updateGeometry()
+
+
+def shortened(text: str) -> str:
+    """``text`` with the ids of runs cut short: a whole one is wider than a narrow panel, and no line breaks in it."""
+    return re.sub(r"\b([0-9a-f]{8})[0-9a-f]{24}\b", r"\1…", text)

@@ -14,7 +14,7 @@ class DifferingKnobs(QTableWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setAccessibleName("Knobs that differ")
+        self.setAccessibleName("Parameters that differ")
         self.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
         self.verticalHeader().hide()
 
@@ -23,7 +23,7 @@ class DifferingKnobs(QTableWidget):
         rows = [(path, *values) for path, values in compared.differing.items()]
         self.setRowCount(len(rows))
         self.setColumnCount(1 + len(compared.names))
-        self.setHorizontalHeaderLabels(["knob", *compared.names])
+        self.setHorizontalHeaderLabels(["parameter", *compared.names])
         for i, row in enumerate(rows):
             for k, text in enumerate(row):
                 self.setItem(i, k, QTableWidgetItem(text))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, QTimer, Slot
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Slot
 from PySide6.QtWidgets import QToolBar
 
 from engine.run.snapshot import Snapshot
@@ -15,6 +15,7 @@ from fp_gui.timeline_bar import TimelineBar
 from fp_gui.tools.base import Tool
 from fp_gui.views.base import View
 
+LOW_WINDOW = 760  # pixels
 PATIENCE = 1000  # ms after which a step that was asked for and did not come is given up
 
 
@@ -31,7 +32,7 @@ class Timeline(Part):
         self._warned = False  # of changes that are made while an earlier step is looked at
         self._waiting = QTimer(self, singleShot=True, interval=PATIENCE)
         self._waiting.timeout.connect(self._send)
-        toolbar = named(QToolBar("Timeline", window), "timeline")
+        self.toolbar = toolbar = named(QToolBar("Timeline", window), "timeline")
         toolbar.setMovable(False)
         toolbar.addWidget(self.bar)
         window.addToolBarBreak(Qt.ToolBarArea.TopToolBarArea)
@@ -48,6 +49,12 @@ class Timeline(Part):
         actions = window.actions_
         actions["earlier"].triggered.connect(lambda: self.bar.canvas.go(-1))
         actions["later"].triggered.connect(lambda: self.bar.canvas.go(1))
+        actions["timeline"].setCheckable(True)
+        actions["timeline"].triggered.connect(self._toggle)
+        actions["reset_layout"].triggered.connect(toolbar.show)
+        toolbar.visibilityChanged.connect(self._check)
+        window.panels.looked.connect(self._check)  # a stored layout may have it hidden
+        window.installEventFilter(self)
         actions["now"].triggered.connect(self.look_at_now)
         actions["play_back"].triggered.connect(self.bar.toggle_back)
         actions["play_forth"].triggered.connect(self.bar.toggle_forth)
@@ -55,6 +62,20 @@ class Timeline(Part):
     def set_theme(self, theme: Theme) -> None:
         """Recolour the bar."""
         self.bar.set_theme(theme)
+
+    @Slot(bool)
+    def _toggle(self, shown: bool) -> None:
+        self.toolbar.setVisible(shown)
+
+    @Slot()
+    def _check(self) -> None:
+        self.window.actions_["timeline"].setChecked(not self.toolbar.isHidden())
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """A low window has a low timeline."""
+        if event.type() == QEvent.Type.Resize:
+            self.bar.set_low(self.window.height() < LOW_WINDOW)
+        return False
 
     def close(self) -> None:
         """Stop playing."""

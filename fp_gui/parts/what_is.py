@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 
 from engine.config.experiment import Config
 from engine.figures.declare import ViewDeclaration
+from fp_gui.dialog_size import open_size
 from fp_gui.knob_row import escaped
 from fp_gui.parts.base import Part, parts
 from fp_gui.shell import Shell
@@ -113,5 +114,5 @@ class WhatIs(Part):
         layout = QVBoxLayout(dialog)
         layout.addWidget(area)
         layout.addWidget(buttons)
-        dialog.resize(WIDTH, HEIGHT)
+        open_size(dialog, WIDTH, HEIGHT)
         dialog.open()

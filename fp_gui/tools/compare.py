@@ -29,7 +29,7 @@ from engine.figures.base import FigureData
 from engine.run.snapshot import Snapshot
 from fp_gui.bridge.requests import Answer, RunInfo
 from fp_gui.compare.chooser import RunChooser
-from fp_gui.compare.controls import ChangingRow
+from fp_gui.compare.controls import ChangingRow, shortened
 from fp_gui.compare.galleries import GalleryRow
 from fp_gui.compare.knobs import DifferingKnobs
 from fp_gui.compare.plots import OverlayPlots
@@ -49,12 +49,11 @@ CHOOSE = "Check two or more runs on the left: their curves are overlaid, their g
 MEASURE = "Accuracy against the radius is measured anew, at the same radii for all runs: press Measure."
 
 
-@tools.register("compare")
+@tools.register("compare", order=2)
 class ComparePanel(Tool):
     """The runs that are checked, in one of the comparisons."""
 
-    name: ClassVar[str] = "compare"
-    title: ClassVar[str] = "Compare"
+    name, title = "compare", "Compare"
     place: ClassVar[Place] = "lower"
 
     def __init__(self, window: Shell) -> None:
@@ -116,6 +115,7 @@ class ComparePanel(Tool):
         self.bar = QProgressBar(textVisible=True)
         self.bar.setFixedWidth(150)
         self.cancel = QPushButton("Cancel")
+        self.cancel.setToolTip("Stop measuring or exporting; what is compared stays")
         self.controls = ChangingRow()
         self.controls.add(self.view)
         self.controls.add(self.mean)
@@ -267,7 +267,7 @@ class ComparePanel(Tool):
             if not self.galleries.underMouse():
                 self.highlight(self.main.shelf.shown)
         self.knobs.show_runs(compared)
-        self.caption.setText(data.caption if data is not None else "")
+        self.caption.setText(shortened(data.caption) if data is not None else "")
         self.pages.show_content()
 
     # --- the run that is open

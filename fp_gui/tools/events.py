@@ -66,7 +66,7 @@ def _curve(path: str, text: str) -> str:
     return "none" if text == str(None) else read_curve(path, json.loads(text)).brief()
 
 
-@tools.register("events", order=2)
+@tools.register("events", order=3)
 class EventsPanel(Tool):
     """A table, the newest change last; a row leads to its step.
 
@@ -84,7 +84,8 @@ class EventsPanel(Tool):
         top = ControlRow()
         self.undo = self._button(window.undo_stack.createUndoAction(self, "Undo"))
         self.redo = self._button(window.undo_stack.createRedoAction(self, "Redo"))
-        for button in (self.undo, self.redo):
+        for button, tip in ((self.undo, "Take back the last change of a live parameter"), (self.redo, "Make it again")):
+            button.defaultAction().setToolTip(tip)
             top.add(button)
         top.add(FoldingLabel(HINT, wraps=False), stretch=1)
         self.table = QTableWidget(0, len(HEADS))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import QByteArray, QPoint, Qt, QUrl, Slot
+from PySide6.QtCore import QByteArray, QEvent, QPoint, Qt, QUrl, Slot
 from PySide6.QtGui import QAction, QDesktopServices, QHideEvent, QKeySequence, QShowEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -37,10 +37,11 @@ WIDTHS = {"Run": 190, "State": 100, "Folder": 200} | {
     each.head: 92 for each in COLUMNS if "\n" in each.head
 }  # pixels at first
 HEADER = f"runs/columns-{len(COLUMNS)}"  # of another number of columns they would not fit
+HEAD = 20  # pixels of a head around its text
 PRECISION = 50  # rows that the columns' first widths go by
 
 
-@tools.register("runs")
+@tools.register("runs", order=1)
 class RunsPanel(Tool):
     """All runs below the window's folder of runs and the folders that the user added."""
 
@@ -88,7 +89,8 @@ class RunsPanel(Tool):
         state = self.main.settings.value(HEADER)
         self._sized = isinstance(state, QByteArray) and table.horizontalHeader().restoreState(state)
         table.verticalHeader().setVisible(False)
-        table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 6)
+        self._line = self.fontMetrics().height()
+        table.verticalHeader().setDefaultSectionSize(self._line + 6)
         header = table.horizontalHeader()
         header.setHighlightSections(False)
         header.setSectionsMovable(True)
@@ -215,7 +217,8 @@ class RunsPanel(Tool):
         self.table.resizeColumnsToContents()
         for i, column in enumerate(COLUMNS):
             if column.head in WIDTHS:
-                self.table.setColumnWidth(i, WIDTHS[column.head])
+                head = max(map(self.table.fontMetrics().horizontalAdvance, column.head.split("\n"))) + HEAD
+                self.table.setColumnWidth(i, max(head, WIDTHS[column.head]))
 
     @Slot(str)
     def _filter(self, text: str) -> None:
@@ -337,6 +340,16 @@ class RunsPanel(Tool):
     def set_theme(self, theme: Theme) -> None:
         """Recolour the line below."""
         tint(self.status, theme.muted)
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Rows and columns grow and shrink with the text."""
+        super().changeEvent(event)
+        now = self.fontMetrics().height()
+        if event.type() == QEvent.Type.FontChange and hasattr(self, "_line") and now != self._line:
+            self.table.verticalHeader().setDefaultSectionSize(now + 6)
+            for i in range(len(COLUMNS)):
+                self.table.setColumnWidth(i, round(self.table.columnWidth(i) * now / self._line))
+            self._line = now
 
     def showEvent(self, event: QShowEvent) -> None:
         """List, and go on looking while it is seen."""

@@ -203,15 +203,15 @@ class Card(QFrame):
         self.badge.setAccessibleName(f"Claim {claim.id}: {words}")
         contradicts = shown.verdict == "does not hold"
         plain = "The claim does not hold in this run: its figures contradict the paper." if contradicts else ""
-        self.plain.setText(" ".join(filter(None, (parts_text(shown.parts), plain))))
+        self.plain.setText(". ".join(filter(None, (parts_text(shown.parts), plain))))
         self.plain.setVisible(bool(self.plain.text()))
         self.remark.setText(shown.remark)
         self.remark.setVisible(bool(shown.remark))
         self.rule.setText(f"Rule: {shown.rule}")
         self.about.setText(claim.about)
         self.show_button.setEnabled(claim.applies)
-        self.show_button.setToolTip(f"Bring the {claim.view.replace('_', ' ').capitalize()} view, which shows it")
-        self.show_button.setAccessibleName(f"Show claim {claim.id} in {claim.view}")
+        self.show_button.setToolTip(f"Bring the {views[claim.view].title} view, which shows it")
+        self.show_button.setAccessibleName(f"Show claim {claim.id} in {views[claim.view].title}")
         self.beside_button.setVisible(bool(claim.beside))
         if claim.beside:
             self.beside_button.setText(f"Show {views[claim.beside].title}")

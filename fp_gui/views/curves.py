@@ -112,7 +112,7 @@ class TimePlot(QWidget):
         item.getAxis("top").setTicks([[]])
         item.getAxis("top").setHeight(22)
         item.getAxis("bottom").setStyle(hideOverlappingLabels=False)  # the last step would lose its number
-        item.layout.setContentsMargins(0, 0, 18, 0)
+        item.layout.setContentsMargins(2, 0, 18, 2)
         self.box.setMouseEnabled(x=True, y=False)
         self.readout = FoldingLabel(folds=False, wraps=False)
         self.readout.setMinimumHeight(self.fontMetrics().height())  # the plot must not jump under the mouse

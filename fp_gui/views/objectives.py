@@ -42,8 +42,8 @@ class ObjectivesView(StudyView[ObjectiveComparison]):
     file: ClassVar[str] = ObjectivesStudy.file
     empty: ClassVar[str] = EMPTY
     tasks: ClassVar[tuple[tuple[Task, str], ...]] = (
-        (RUN, "Train with each objective from the same clean weights, on the same batches, at the run's knobs.\nTakes "
-         "as long as the run's second phase for each, in another process; training goes on. It can be cancelled."),
+        (RUN, "Train with each objective from the same clean weights, on the same batches, at the run's parameters.\n"
+         "Takes as long as the run's second phase for each, in another process, and can be cancelled."),
     )  # fmt: skip
 
     def __init__(self, parent: QWidget | None = None) -> None:

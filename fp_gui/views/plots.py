@@ -26,7 +26,7 @@ DASHES = {
 }  # fmt: skip
 Floats = NDArray[np.float64]
 NONE: Floats = np.empty(0)
-MARGINS = (0, 4, 12, 0)  # pixels left, above, right and below: the last number of an axis would lose its end
+MARGINS = (2, 4, 12, 2)  # pixels left, above, right and below: numbers and labels of axes would lose their ends
 
 
 class FittingAxis(pg.AxisItem):  # type: ignore[misc]

@@ -10,8 +10,8 @@ from engine.figures.order import UnitFacts
 
 
 def layer_text(place: int, layer: LayerInfo) -> str:
-    """A layer in the chooser, e.g. ``conv1 · conv, 64 of 3×9×9``, whatever its ``place``."""
-    return f"{layer.name} · {layer.kind}, {layer.units} of {'×'.join(map(str, layer.shape[1:]))}"
+    """A layer in the chooser, e.g. ``conv1 · conv, 64 units of 3×9×9``, whatever its ``place``."""
+    return f"{layer.name} · {layer.kind}, {layer.units} units of {'×'.join(map(str, layer.shape[1:]))}"
 
 
 def means_text(facts: UnitFacts) -> str:

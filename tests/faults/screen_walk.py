@@ -1,8 +1,9 @@
 """Opens stored runs in the real window, walks through all views and prints what is wrong with their geometry.
 
 ``python -m tests.faults.screen_walk`` reads from stdin, a line of JSON each, an ``environment`` (which names a
-display), ``runs`` and a ``report``: the file that one JSON object is written to. Each is walked in a child process, so
-that the imports are paid for once; its exit status is printed. Lengths are logical pixels.
+display), ``runs``, how many sizes ``larger`` text is, and a ``report``: the file that one JSON object is written to.
+Each is walked in a child process, so that the imports are paid for once; its exit status is printed. Lengths are
+logical pixels.
 """
 
 from __future__ import annotations
@@ -156,6 +157,9 @@ def axis_faults(plot: pg.PlotWidget) -> list[str]:
         axis = plot.getPlotItem().getAxis(side)
         if axis.label.isVisible() and axis.labelText:
             length = axis.height() if side == "left" else axis.width()
+            written = axis.label.mapRectToScene(axis.label.boundingRect().adjusted(4, 4, -4, -4))
+            if not plot.sceneRect().adjusted(-0.5, -0.5, 0.5, 0.5).contains(written):
+                found.append(f"axis label {axis.labelText!r} is cut: {written.getRect()} in {plot.size().toTuple()}")
             if axis.label.boundingRect().width() > length + 8:
                 found.append(
                     f"axis label {axis.labelText!r} is {axis.label.boundingRect().width():.0f} long on {length:.0f}"
@@ -240,8 +244,8 @@ def window_faults(window: MainWindow) -> list[str]:
     return found
 
 
-def walk(window: MainWindow, controller: Controller, run: Path, report: dict[str, Any]) -> None:
-    """Open ``run`` and look at every view of it."""
+def walk(window: MainWindow, controller: Controller, run: Path, report: dict[str, Any], sideways: bool) -> None:
+    """Open ``run`` and look at every view of it; ``sideways``: whether a view may scroll so."""
     window.open_run(run)
     opened = pump(
         60, lambda: controller.run is not None and controller.run.folder == run and controller.last is not None
@@ -262,11 +266,11 @@ def walk(window: MainWindow, controller: Controller, run: Path, report: dict[str
         pump(3, lambda name=name: not window.shelf.get(name).visibleRegion().isEmpty())  # type: ignore[misc]
         view = window.shelf.get(name)
         pages = getattr(view, "pages", None)
-        pump(5, lambda pages=pages: pages is None or not pages.empty)  # type: ignore[misc]
+        pump(20, lambda pages=pages: pages is None or not pages.empty)  # type: ignore[misc]
         settle(window)
         found = faults(view)
         area = window.panels.docks[name].widget()
-        if isinstance(area, QAbstractScrollArea) and view.width() > area.viewport().width():
+        if isinstance(area, QAbstractScrollArea) and view.width() > area.viewport().width() and not sideways:
             found.append(f"scrolls sideways: {view.width()} in {area.viewport().width()}")
         found += [
             f"a table of figures is {table.widget().width()} wide in {table.viewport().width()}"
@@ -278,8 +282,19 @@ def walk(window: MainWindow, controller: Controller, run: Path, report: dict[str
         report[f"{kind} {name}"] = found + tab_faults(window)
 
 
-def look(runs: list[str], to: Path) -> None:
-    """Walk through all ``runs`` in one window and write what is wrong."""
+def walk_others(window: MainWindow, run: Path, report: dict[str, Any]) -> None:
+    """Look at what is no view: the timeline, the tools' panels and the dialogs."""
+    from tests.faults.screen_extras import timeline_faults, walk_dialogs, walk_tools
+
+    kind = window.panels.kind
+    report[f"{kind} timeline"] = timeline_faults(window)
+    walk_tools(window, [run, run.parent / f"{run.name}-again"], kind, report)
+    walk_dialogs(window, kind, report)
+    report[f"{kind} window after dialogs"] = window_faults(window)
+
+
+def look(runs: list[str], larger: int, to: Path) -> None:
+    """Walk through all ``runs`` in one window, with text so many sizes ``larger``, and write what is wrong."""
     app = make_app(["screens"])
     with tempfile.TemporaryDirectory() as folder:
         settings = QSettings(str(Path(folder) / "settings.ini"), QSettings.Format.IniFormat)
@@ -289,6 +304,8 @@ def look(runs: list[str], to: Path) -> None:
         )
         window.banner.error(BANNER)  # before there is anything to see
         window.show()
+        for _ in range(larger):
+            window.actions_["larger"].trigger()
         pump(0.1)
         settle(window)
         room = window.screen().availableGeometry()
@@ -296,7 +313,8 @@ def look(runs: list[str], to: Path) -> None:
         report["banner at start"] = banner_faults(window)
         try:
             for run in runs:
-                walk(window, controller, Path(run), report)
+                walk(window, controller, Path(run), report, larger > 0)
+                walk_others(window, Path(run), report)
         finally:
             window.close()
             controller.close()
@@ -311,7 +329,7 @@ def main() -> None:
         child = os.fork()
         if child == 0:
             os.environ.update(order["environment"])
-            look(order["runs"], Path(order["report"]))
+            look(order["runs"], order["larger"], Path(order["report"]))
             gc.freeze()
             sys.exit()
         sys.stdout.write(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n")

@@ -402,7 +402,9 @@ def test_views_are_offered_only_with_something_to_draw(qapp: QApplication, qtbot
     for name, why in empty.items():
         assert not dialog.views[name].isEnabled()
         assert dialog.views[name].toolTip() == why
-        assert f"{titles[name]}: {why}." in dialog.why.text()
+        (said,) = [text for text in dialog.why.text().split("\n") if titles[name] in text.partition(":")[0].split(", ")]
+        assert said.endswith(f": {why}.")
+    assert dialog.why.text().count("\n") + 1 == len(set(empty.values()))  # a reason is given once
     assert np.all([dialog.views[name].isEnabled() for name in titles if name not in empty])
 
 

@@ -420,7 +420,7 @@ def test_a_deep_layer_needs_features_and_asks_when_told(qtbot):
     asked = commands(view)
     view.render(make(filters()))
     assert [view.layer.itemText(i) for i in range(3)] == [layer_text(i, each) for i, each in enumerate(NET)]
-    assert view.layer.itemText(0) == "conv1 · conv, 16 of 3×9×9"
+    assert view.layer.itemText(0) == "conv1 · conv, 16 units of 3×9×9"
     assert view.wants == {Filters}
     choose(view, "conv2")
     assert view.wants == {Filters, Features}

@@ -111,23 +111,23 @@ def test_runs_are_shown_as_their_folders_say(panel: RunsPanel, window: MainWindo
     assert cell(panel, own.folder.name, "State") == "in this window"
     assert cell(panel, "a", "Step") == "80 of 80"
     assert cell(panel, "b", "Seed") == "7"
-    for head, step in (("After clean", 40), ("After second", 80)):
-        for short, name in (("clean", "clean"), ("PGD", "pgd"), ("certified", "certified")):
+    for head, step in (("Clean phase", 40), ("2nd phase", 80)):
+        for short, name in (("accuracy", "clean"), ("PGD", "pgd"), ("certified", "certified")):
             value = stored(root / "a", step, f"report/accuracy/{name}")
             assert cell(panel, "a", f"{head}\n{short}") == f"{value:.3f}"
-    tip = cell(panel, "a", "After second\nPGD", Qt.ItemDataRole.ToolTipRole)
+    tip = cell(panel, "a", "2nd phase\nPGD", Qt.ItemDataRole.ToolTipRole)
     assert "after 80 steps" in tip
     assert "PGD-4 × 2 restarts, ℓ2 radius 0.2, n = 48, 95% Wilson interval" in tip
-    assert cell(panel, "b", "After second\nPGD") == "–"
-    assert "not ended" not in cell(panel, "b", "After clean\nPGD", Qt.ItemDataRole.ToolTipRole)
-    assert "no such phase has ended" in cell(panel, "b", "After second\nPGD", Qt.ItemDataRole.ToolTipRole)
+    assert cell(panel, "b", "2nd phase\nPGD") == "–"
+    assert "not ended" not in cell(panel, "b", "Clean phase\nPGD", Qt.ItemDataRole.ToolTipRole)
+    assert "no such phase has ended" in cell(panel, "b", "2nd phase\nPGD", Qt.ItemDataRole.ToolTipRole)
     assert cell(panel, "broken", "State") == "damaged"
     assert "config.json is damaged" in cell(panel, "broken", "State", Qt.ItemDataRole.ToolTipRole)
     assert panel.status.text() == "4 runs"
 
 
 def test_sorting_goes_by_numbers_and_puts_what_is_missing_last(panel: RunsPanel) -> None:
-    column = HEADS.index("After second\nclean")
+    column = HEADS.index("2nd phase\naccuracy")
     panel.table.sortByColumn(column, Qt.SortOrder.AscendingOrder)
     assert names(panel)[0] == "a"
     panel.table.sortByColumn(column, Qt.SortOrder.DescendingOrder)
@@ -383,3 +383,21 @@ def test_order_and_widths_of_the_columns_are_remembered(
     finally:
         again.close()
         again.deleteLater()
+
+
+def test_columns_grow_with_the_text(panel: RunsPanel, window: MainWindow, qtbot: QtBot) -> None:
+    column = HEADS.index("Clean phase\naccuracy")
+
+    def cut() -> bool:
+        metrics = panel.table.horizontalHeader().fontMetrics()
+        return panel.table.columnWidth(column) < metrics.horizontalAdvance("Clean phase") + 8
+
+    assert not cut()
+    before = panel.table.columnWidth(column)
+    for _ in range(2):
+        window.actions_["larger"].trigger()
+    qtbot.waitUntil(lambda: panel.table.columnWidth(column) > 1.2 * before, timeout=3000)
+    assert not cut()
+    assert panel.table.rowHeight(0) >= panel.table.fontMetrics().height()
+    window.actions_["normal"].trigger()
+    qtbot.waitUntil(lambda: abs(panel.table.columnWidth(column) - before) <= 1, timeout=3000)

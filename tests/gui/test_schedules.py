@@ -71,7 +71,7 @@ def edit(form: Form, path: str) -> QLineEdit:
 
 def stand(form: Form, step: int) -> None:
     """The run stands at ``step``."""
-    form.follow(dataclasses.replace(make(), step=step, config=at_step(form._config, step)))
+    form.follow(dataclasses.replace(make(), step=step, newest=step, config=at_step(form._config, step)))
 
 
 def type_into(qtbot: QtBot, form: Form, path: str, text: str) -> None:

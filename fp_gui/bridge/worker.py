@@ -314,9 +314,8 @@ class Worker(QObject):
             return
         start = time.perf_counter()
         try:
-            snapshot = self._snapshot(session)
+            self._mailbox.put(snapshot := self._snapshot(session))
             self._stored = snapshot.stored
-            self._mailbox.put(snapshot)
             self._pace.took(time.perf_counter() - start)
         except Exception as error:
             self._end_training(error)

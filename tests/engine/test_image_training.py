@@ -51,7 +51,7 @@ def one_cycle(lr: float, share: float) -> float:
 
 
 def cosine(lr: float, share: float) -> float:
-    return lr * 0.5 * (1 + float(torch.cos(torch.tensor(share * math.pi))))
+    return lr * 0.5 * (1 + math.cos(share * math.pi))
 
 
 def constant(lr: float, share: float) -> float:

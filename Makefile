@@ -19,6 +19,7 @@ verify: .venv/.verify    ## cross-check our attacks against other libraries (ext
 	$(BIN)/python -m pytest -m verify $(ARGS)
 
 faults: .venv/.dev       ## hundreds of random faults of every kind: kills, full disks, damaged runs … (about 20 minutes; ARGS="--help")
+	FP_EVERY_SCREEN=1 $(BIN)/python -m pytest -q tests/faults/test_every_screen.py
 	$(BIN)/python -m tests.faults $(ARGS)
 
 mutants: .venv/.dev      ## small faults put into the code one at a time: which of them the tests catch

@@ -99,7 +99,8 @@ class Watching(Part):
     def _refused(self, request: Stored, error: ExplorerError) -> None:
         """A run that another process has open can be watched."""
         if isinstance(request, OpenRun) and isinstance(error, InUseError):
-            text = f"{error}. It can be watched: followed as it grows, and only read."
+            kept = "" if self.window.controller.run is None else " The present run is kept."
+            text = f"{error}.{kept} It can be watched: followed as it grows, and only read."
             self._offer = Offer(text, "Watch", lambda: self.watch(request.folder, request.data), failed=True)
             self.window.banner.offer(self._offer)
 

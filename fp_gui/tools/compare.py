@@ -264,8 +264,7 @@ class ComparePanel(Tool):
             self.plots.show_overlay(data)
         if isinstance(data, GalleriesData):
             self.galleries.show_galleries(data)
-            if not self.galleries.underMouse():
-                self.highlight(self.main.shelf.shown)
+            self.highlight(self.main.shelf.shown)
         self.knobs.show_runs(compared)
         self.caption.setText(shortened(data.caption) if data is not None else "")
         self.pages.show_content()

@@ -73,7 +73,8 @@ def stored(folder: Path, step: int, name: str) -> float:
 
 
 def files(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+    """What lies there, but for what SQLite keeps beside a database while anybody has it open."""
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if not p.name.endswith(("-wal", "-shm"))}
 
 
 # --- what is said of a run

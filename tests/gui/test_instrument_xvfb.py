@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -127,8 +128,9 @@ def test_play_switch_undo_scrub_and_branch(screen: str, tmp_path: Path, preset: 
         assert live.clean > 0.02
         assert live.adversarial > 0.01
         before = window.pixels()
-        for _ in range(3):
+        for _ in range(3):  # one after the other: what is looked for is where the last one leads
             window.xdo("key", "bracketleft")
+            time.sleep(1)
         back = look(window, "an earlier step", lambda seen: not seen.now and seen.at < live.at)
         window.xdo("key", "bracketright")
         look(window, "a later step", lambda seen: back.at < seen.at < live.at)

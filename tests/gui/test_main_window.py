@@ -400,9 +400,10 @@ def test_keys_and_menu_follow_the_kind(both: MainWindow, qtbot: QtBot) -> None:
     def keys() -> dict[str, str]:
         return {a.shortcut().toString(): a.data() for a in both.goto.actions() if a.isVisible()}
 
-    assert keys() == {"1": "neurons", "2": "mixtures", "3": "robustness"}
+    panels = {"4": "runs", "5": "compare", "6": "events"}  # after the views
+    assert keys() == {"1": "neurons", "2": "mixtures", "3": "robustness"} | panels
     begin(both, qtbot, DIGITS)
-    assert keys() == {"1": "filters", "2": "layers", "3": "robustness"}
+    assert keys() == {"1": "filters", "2": "layers", "3": "robustness"} | panels
     both.panels.docks["layers"].hide()
     both.activateWindow()
     qtbot.keyClick(both, Qt.Key.Key_2)

@@ -82,21 +82,23 @@ def test_the_last_steps_learning_rate_is_the_optimisers_on_images() -> None:
     assert config.in_force(Moment(99, "clean", 0))["training.lr"] == pytest.approx(0.2 * 0.01 / 0.7)
 
 
-def test_the_course_says_what_the_optimiser_was_given(tmp_path) -> None:
+def test_the_course_says_what_the_optimiser_was_given(tmp_path, monkeypatch) -> None:
     """Against the optimiser itself, step by step, through a curve, a change by hand and a switch."""
     from engine import worlds
+    from engine.images.sgd import MomentumSGD
     from engine.run.commands import SetKnob, SwitchPhase
     from tests.tiny_image_runs import tiny_images
 
     session = worlds.create(tiny_images(**{"training.lr": [[0, 0.1], [6, 0.2]]}), tmp_path / "run")
     used = []
+    take = MomentumSGD.step
+    monkeypatch.setattr(MomentumSGD, "step", lambda self, lr, *rest: (used.append(lr), take(self, lr, *rest)))
     for step in range(14):
         if step == 4:
             session.apply(SetKnob("training.lr", 0.05))
         if step == 8:
             session.apply(SwitchPhase("adversarial"))
         session.step()
-        used.append(session._trainer._optimiser.param_groups[0]["lr"])
     course = Course(session._recorder.store.config)
     course.follow(session.snapshot().events)
     session.close()

@@ -2,8 +2,9 @@
 PYTHON ?= python3
 PRESET ?= small
 ARGS ?=
-# Tests share the cores: each worker takes neighbouring tests, then some of the others'. ARGS="-n 0" runs one process.
-WORKERS ?= -n auto --maxprocesses 8 --dist worksteal
+# Tests share the cores: each worker takes neighbouring tests, then some of the others'. One more than there are cores, as
+# tests of the window wait a good part of their time. ARGS="-n 0" runs one process.
+WORKERS ?= -n $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)') --maxprocesses 8 --dist worksteal
 BIN := .venv/bin
 
 .PHONY: run test verify faults mutants audit bench docs lint format clean

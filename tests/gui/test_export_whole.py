@@ -20,8 +20,7 @@ from fp_gui.views.base import view_types
 from tests.tiny_image_runs import tiny_images
 from tests.tiny_runs import tiny_config
 
-TWO_LAYER = tiny_images(**{"model.name": "two_layer", "model.width": 8})
-KINDS = {"theory": tiny_config(), "two_layer": TWO_LAYER, "alexnet": tiny_images()}
+KINDS = {"theory": tiny_config(), "alexnet": tiny_images()}
 CHANGED = {
     "theory": {
         "neurons": {"space": "dictionary", "sort": "purity", "count": "144", "alive": "false", "normalise": "true"},
@@ -30,10 +29,9 @@ CHANGED = {
         "robustness": {"alignment": "true"},
         "perturbation": {"sample": "2"},
     },
-    "two_layer": {},  # all as they are at first
     "alexnet": {"filters": {"layer": "conv2"}, "layers": {"layer": "conv2"}, "radius": {"intervals": "false"}},
 }
-FORMATS = {"theory": ("png", "svg"), "two_layer": ("svg",), "alexnet": ("pdf",)}
+FORMATS = {"theory": ("svg",), "alexnet": ("pdf",)}
 STEPS = 23  # neither a checkpoint's step nor an evaluation's
 WAIT = 240_000
 

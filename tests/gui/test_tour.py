@@ -32,7 +32,7 @@ LEARNS = with_values(
     load_preset("small"),
     {
         "device": "cpu", "threads": 1, "world.d": 36, "model.m": 80, "training.batch_size": 64, "attack.tau": 0.22,
-        "schedule.clean_steps": 40_000, "schedule.second_steps": 300, "evaluation.every": 20, "evaluation.size": 128,
+        "schedule.clean_steps": 3000, "schedule.second_steps": 300, "evaluation.every": 20, "evaluation.size": 128,
         "evaluation.steps": 5, "evaluation.certify_every": 0, "evaluation.report_size": 64,
         "evaluation.report_steps": 3, "evaluation.report_restarts": 1,
     },

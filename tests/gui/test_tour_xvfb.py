@@ -34,7 +34,7 @@ batch_size = 64
 [attack]
 tau = 0.22
 [schedule]
-clean_steps = 100000
+clean_steps = 6000
 second_steps = 300
 [evaluation]
 every = 20
@@ -87,13 +87,13 @@ def test_the_first_start_offers_the_tour_and_the_second_does_not(tmp_path: Path)
             window.focus()
             window.xdo("key", "space")
             window.wait((run / "run.sqlite").exists, "the record")
-            window.wait(lambda: losses(run) >= 500 and rested(run), "the rest once the attack has won")
+            window.wait(lambda: losses(run) >= 3000 and rested(run), "the rest once the attack has won")
             assert events(run, "phase") == []
             window.xdo("key", "t")
             window.wait(lambda: ("clean", "adversarial") in events(run, "phase"), "the switch")
             window.xdo("key", "space")
             switched = losses(run)
-            window.wait(lambda: losses(run) >= switched + 2000, "steps by which it has purified")
+            window.wait(lambda: losses(run) >= switched + 400, "steps by which it has purified")
             time.sleep(2)  # until the window has drawn that
             for key in ("space", "bracketleft", "n"):
                 window.xdo("key", key)

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from engine.run.live import ProbeTask
 
 PATIENCE = 3.0  # seconds without a question after which nobody looks any more
-SHARE = 0.08  # of the time while training goes on, for snapshots and slices together
+SHARE = 0.07  # of the time while training goes on, for snapshots and slices together: below 8% of what training takes
 SNAPSHOTS = SHARE / 2  # of the time, for snapshots
 LONGEST = 2.0  # seconds between two snapshots at most, however long one took: the picture must not stand still
 DEBT = 0.5  # seconds that are owed at most, or passed between two steps: a pause is not made up for

@@ -87,7 +87,7 @@ def test_the_first_start_offers_the_tour_and_the_second_does_not(tmp_path: Path)
             window.focus()
             window.xdo("key", "space")
             window.wait((run / "run.sqlite").exists, "the record")
-            window.wait(lambda: losses(run) >= 3000 and rested(run), "the rest once the attack has won")
+            window.wait(lambda: losses(run) >= 3000 and rested(run), "the rest once the attack has won", 180)
             assert events(run, "phase") == []
             window.xdo("key", "t")
             window.wait(lambda: ("clean", "adversarial") in events(run, "phase"), "the switch")

@@ -35,7 +35,7 @@ LINE = 0.135  # inches from one line of text to the next
 GAP = 0.10  # inches between two claims
 CHARACTER = 0.062  # inches that a character of 7 pt takes, on average and with some reserve
 VIEW = ViewDeclaration(
-    "claims", "Claims", 130, "The paper's claims as decided last on this run (SPEC.md section 10).",
+    "claims", "Claims", 130, "The paper's claims as decided last on this run.",
     looks={  # labels are signs
         "holds": Look("✓", DARK_GREEN, GREEN),
         "does not hold": Look("✗", VERMILION, BRIGHT_VERMILION),

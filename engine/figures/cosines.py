@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from engine.run.store import Checkpoint, Store
 
 VIEW = ViewDeclaration(
-    "cosines", "Cosines", 45, "Histograms over neurons of the cosines of principle 1 (SPEC.md section 4).",
+    "cosines", "Cosines", 45, "Histograms over neurons of the cosines of principle 1.",
     options=(layer_option("Whose units are counted"),), looks=COSINE_LOOKS,
     meaning=Meaning(
         drawn="How many units have which cosine: between start and clean weights, start and present ones, "

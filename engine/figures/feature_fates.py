@@ -67,8 +67,7 @@ if TYPE_CHECKING:
 
 VIEW = ViewDeclaration(
     "feature_fates", "Features", 75,
-    "Which feature of the dictionary each neuron has at the start, after clean training and now (SPEC.md sections 4 "
-    "and 12).",
+    "Which feature of the dictionary each neuron has at the start, after clean training and now.",
     (SPARSE_CODING,),
     options=(
         Option(

@@ -36,8 +36,7 @@ ASCENT = (  # options of the ascent, on every view that shows its pictures
     Option("steps", "60", {}, "Steps of gradient ascent for each picture.", number=True),
 )  # fmt: skip
 VIEW = ViewDeclaration(
-    "features", "Feature visualisation", 90, "Pictures made by gradient ascent on the input, nothing else (SPEC.md "
-    "section 8).", (IMAGES,),
+    "features", "Feature visualisation", 90, "Pictures made by gradient ascent on the input, nothing else.", (IMAGES,),
     options=(
         TextOption("layer", "auto", {"auto": "the last convolution"}, "Which layer, by name, or by number from 1.",
                    meaning="a layer's name or number"),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 LARGEST = 20_000  # test images
 VIEW = ViewDeclaration(
-    "layers", "Mixtures", 40, "Principle 1 layer by layer, kernels as rows (SPEC.md sections 4 and 8).", (IMAGES,),
+    "layers", "Mixtures", 40, "Principle 1 layer by layer, kernels as rows.", (IMAGES,),
     options=(
         TextOption("layer", "", {"": "first layer"}, "Whose units are drawn: a layer by name, or by number from 1.",
                    meaning="a layer's name or number"),

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from engine.run.store import Checkpoint, Store
 
 VIEW = ViewDeclaration(
-    "local", "Local", 110, "What one layer alone learns from adversarial training (SPEC.md section 8).", (IMAGES,),
+    "local", "Local", 110, "What one layer alone learns from adversarial training.", (IMAGES,),
     looks={  # points of different layers are not joined
         **{name: replace(look, dash="none") for name, look in COSINE_LOOKS.items()}, **ACCURACY_LOOKS
     },

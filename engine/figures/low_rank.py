@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from engine.run.store import Checkpoint, Store
 
 VIEW = ViewDeclaration(
-    "low_rank", "Low rank", 120, "How small a rank is enough for adversarial training (SPEC.md section 7).",
+    "low_rank", "Low rank", 120, "How small a rank is enough for adversarial training.",
     looks=ACCURACY_LOOKS, file=RankStudy.file,
     meaning=Meaning(
         drawn="How robust the network gets if adversarial training may change its weights by a matrix of "

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from engine.run.timeline import Knot
 
 VIEW = ViewDeclaration(
-    "mixtures", "Mixtures", 20, "Pure and mixed parts of the neurons in the dictionary (SPEC.md section 4).",
+    "mixtures", "Mixtures", 20, "Pure and mixed parts of the neurons in the dictionary.",
     (SPARSE_CODING,),
     options=(
         Option(

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 N = 1000  # held-out inputs that are perturbed
 VIEW = ViewDeclaration(
     "perturbation", "Perturbation", 70,
-    "One input with its FGM perturbation, and the perturbations of many in the dictionary (SPEC.md section 4).",
+    "One input with its FGM perturbation, and the perturbations of many in the dictionary.",
     (SPARSE_CODING,),
     options=(
         Option("sample", "1", {}, "Which of the first held-out inputs is shown.", number=True),

@@ -47,7 +47,7 @@ _LOOKS: Mapping[str, Look] = {
     "ntk_now": Look("", VERMILION, BRIGHT_VERMILION, "diamond"),
 }
 VIEW = ViewDeclaration(
-    "race", "Race", 100, "The network against models that the paper proves cannot be robust (SPEC.md section 6).",
+    "race", "Race", 100, "The network against models that the paper proves cannot be robust.",
     looks={name: replace(look, label=MODELS[name]) for name, look in _LOOKS.items()},
     file=ComparisonStudy.file,
     meaning=Meaning(

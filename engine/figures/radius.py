@@ -43,7 +43,7 @@ STEPS, RESTARTS = 20, 2  # of PGD, at every radius
 IMAGE_STEPS = 10  # the same for networks on images, whose gradients cost more; one restart
 VIEW = ViewDeclaration(
     "radius", "Radius", 60,
-    "Accuracy against the radius, now and after clean training: PGD above, certificate below (SPEC.md section 5).",
+    "Accuracy against the radius, now and after clean training: PGD above, certificate below.",
     options=(
         Option("n", "500", {}, "Held-out samples.", number=True),
         switch("clean", True, "Also show the weights after clean training."),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 VIEW = ViewDeclaration(
     "transfer", "Transfer", 85,
-    "Perturbations made on each of several nets, and what every net says of them (SPEC.md sections 4 and 9).",
+    "Perturbations made on each of several nets, and what every net says of them.",
     file=TransferStudy.file,
     meaning=Meaning(
         drawn="What is made to fool one network, shown to another: rows are the network attacked, columns "

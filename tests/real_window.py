@@ -34,14 +34,15 @@ def virtual_screen(width: int = 1600, height: int = 1000) -> Iterator[str]:
     """The name of a new virtual screen (":1234").
 
     The number is drawn here and not by the server: two servers that look for a free one at the same time may take the
-    same, and the second to end takes the first one's socket away.
+    same, and the second to end takes the first one's socket away. It does not reset when its last client goes: a window
+    that opens at that moment would be turned away.
     """
     for _ in range(10):
         number = random.randrange(1000, 60000)
         read, write = os.pipe()
         size = f"{width}x{height}x24"
         server = subprocess.Popen(
-            ["Xvfb", f":{number}", "-displayfd", str(write), "-screen", "0", size, "-nolisten", "tcp"],
+            ["Xvfb", f":{number}", "-displayfd", str(write), "-screen", "0", size, "-nolisten", "tcp", "-noreset"],
             pass_fds=[write], stderr=subprocess.DEVNULL,
         )  # fmt: skip
         os.close(write)

@@ -367,7 +367,12 @@ MUTANTS = (
     ),
     Mutant("engine/figures/style.py", "DPI = 300", "DPI = 200", WIDTH),
     Mutant("engine/cli/run.py", "        width=width,", "        width=6.75,", WIDTH),
-    Mutant("engine/figures/export.py", "render_all(data, formats, width, say)", "render_all(data, formats, 6.75, say)", WIDTH),
+    Mutant(
+        "engine/figures/export.py",
+        "render_all(data, formats, width, say)",
+        "render_all(data, formats, 6.75, say)",
+        WIDTH,
+    ),
     Mutant(
         "fp_gui/export.py",
         "for name in request.formats:",

@@ -119,12 +119,13 @@ def export(
 
 
 class Steps:
-    """Tells the progress of one view among ``views``, each of ``steps`` equal steps."""
+    """Tells the progress of one view among ``views``, each of ``steps`` equal steps: call it with what comes next."""
 
     def __init__(self, say: Progress, view: str, index: int, views: int, steps: int) -> None:
         self._say, self._view, self._done, self._total = say, view, index * steps, views * steps
 
     def __call__(self, what: str) -> None:
+        """``what`` begins."""
         self._say(self._done / self._total, f"{self._view}: {what}")
         self._done += 1
 

@@ -35,6 +35,18 @@ def pytest_collection_finish() -> None:
 
     What a test makes it still sees.
     """
+    _pass_over_what_is_alive()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """So it does with what a module's tests leave for good (late imports, caches), once their fixtures are gone."""
+    yield
+    if nextitem is None or nextitem.path != item.path:
+        _pass_over_what_is_alive()
+
+
+def _pass_over_what_is_alive() -> None:
     gc.collect()
     gc.freeze()
 

@@ -30,6 +30,12 @@ if os.environ.get("CI"):
     settings.load_profile("ci")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests in a real window come first: the longest, which mostly wait, else end when there is nothing beside them."""
+    items.sort(key=lambda item: item.get_closest_marker("window") is None)
+
+
 def pytest_collection_finish() -> None:
     """Python's collector passes over what the imports made (torch, Qt: a million objects): GUI tests collect each time.
 

@@ -62,10 +62,14 @@ def virtual_screen(width: int = 1600, height: int = 1000) -> Iterator[str]:
 
 
 def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    """Asks half of the time at most: looking at a picture takes the time of what is waited for."""
     end = time.monotonic() + seconds
+    asked = time.monotonic()
     while not condition():
+        took = time.monotonic() - asked
         assert time.monotonic() < end, f"waited {seconds:g} s for {what}"
-        time.sleep(0.1)
+        time.sleep(max(0.1, took))
+        asked = time.monotonic()
 
 
 Pixels = np.ndarray[Any, Any]

@@ -47,6 +47,7 @@ def test_play_switch_export_and_quit_by_keys(screen: str, tmp_path: Path, preset
         window.xdo("key", "t")
         window.wait(lambda: "adversarial" in phases(run), "the switch to adversarial training")
         assert len(np.unique(window.pixels().reshape(-1, 3), axis=0)) > 200, "the screen is blank"
+        window.xdo("key", "space")  # rest: test_instrument_xvfb exports while training goes on
         window.xdo("key", "ctrl+e")
         window.focus("Export figures")
         window.xdo("key", "Return")

@@ -1,8 +1,10 @@
 """Write comparisons of runs as figures, with their data, captions and a recipe; the run folders are only read.
 
 Each view's files lie in ``OUT/<view>/``, as those of one run do (:mod:`engine.figures.export`); ``OUT/knobs.csv`` holds
-the knobs that differ, ``OUT/recipe.json`` the recipe of every run with its folder, and the options. Everything is drawn
-before anything is written, and every file is renamed into place whole.
+the knobs that differ, ``OUT/recipe.json`` the recipe of every run with its folder, and the options, ``OUT/runs/1`` and
+so on what replays each run by itself. ``OUT/reproduce.py`` trains them all again and draws the comparison anew
+(:mod:`engine.compare.reproduce`). Everything is drawn before anything is written, and every file is renamed into place
+whole.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Any, Literal
 from engine.compare.base import ComparedRuns, ComparedView, comparisons
 from engine.compare.naming import differ_table
 from engine.compare.record import RecordedRun, check_kinds, folders_of
+from engine.compare.script import RUNS, script
 from engine.config.experiment import Config, to_dict
 from engine.core.errors import ConfigError
 from engine.core.files import absolute
@@ -25,7 +28,7 @@ from engine.core.quoting import quote
 from engine.core.slices import Progress, silent
 from engine.figures.export import ExportError, caption, npz, table_csv, write_files
 from engine.figures.style import FORMATS, check_format, check_width, render
-from engine.run.recipe import RECIPE, build
+from engine.run.recipe import RECIPE, REPRODUCE, WEIGHT, build, weights
 from engine.run.schema import FORMAT
 from engine.run.store import Store
 from engine.studies.base import NotMeasured
@@ -71,7 +74,7 @@ def compare(
     if not drawers:
         raise ConfigError(f"view: got none; allowed: {', '.join(comparisons)}, or all")
     completed = {view: drawer.complete(_given(view, drawers, options or {})) for view, drawer in drawers.items()}
-    runs, recipes = _read(folders_of(folders), step, drawers, progress)
+    runs, recipes, trained = _read(folders_of(folders), step, drawers, progress)
     kind = runs[0].config.kind
     fitting = tuple(view for view in comparisons if kind in comparisons[view].view.kinds)
     unfit = [view for view in chosen if view not in fitting]
@@ -108,7 +111,11 @@ def compare(
             "runs": [{"name": name} | each for name, each in zip(compared.names, recipes, strict=True)],
             "comparison": shown | {"width": width, "mean": mean},
         }
-        content[out / RECIPE] = (json.dumps(recipe, indent=1, ensure_ascii=False) + "\n").encode()
+        content[out / RECIPE] = _json(recipe)
+        content[out / REPRODUCE] = script().encode()
+        for i, (each, kept) in enumerate(zip(recipes, trained, strict=True), start=1):
+            content[out / RUNS / str(i) / RECIPE] = _json(each)
+            content[out / RUNS / str(i) / WEIGHT] = kept
     write_files(content)
     if failures:
         raise ExportError(failures, list(content))
@@ -117,14 +124,14 @@ def compare(
 
 def _read(
     folders: Sequence[Path], step: int | None, drawers: Mapping[str, ComparedView], progress: Progress
-) -> tuple[tuple[RecordedRun, ...], list[dict[str, Any]]]:
-    """Every run's record up to its checkpoint, and its recipe; the weights are not kept."""
+) -> tuple[tuple[RecordedRun, ...], list[dict[str, Any]], list[bytes]]:
+    """Every run's record up to its checkpoint, its recipe, and its weights there as an NPZ file."""
     configs = []
     for folder in folders:
         with closing(Store.open(folder, read_only=True)) as store:
             configs.append((folder, store.config))
     check_kinds(configs)
-    runs, recipes = [], []
+    runs, recipes, trained = [], [], []
     for folder in folders:
         progress(0.0, f"reading {folder.name}")
         with closing(Store.open(folder, read_only=True)) as store:
@@ -134,7 +141,12 @@ def _read(
             runs.append(RecordedRun.of_store(store, wanted, checkpoint))
             where = {"folder": str(folder), "config_hash": config_hash(store.config)}
             recipes.append(where | build(store, checkpoint))
-    return tuple(runs), recipes
+            trained.append(npz(weights(checkpoint.arrays)))
+    return tuple(runs), recipes, trained
+
+
+def _json(record: Mapping[str, Any]) -> bytes:
+    return (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def config_hash(config: Config) -> str:

@@ -100,10 +100,12 @@ def _train(session: Session, events: list[Event], config: Config, end: int, prog
         while waiting and waiting[0][0] <= done:
             session.apply(waiting.pop(0)[1])
         if done >= end:
-            return
+            break
         session.step()
         if (done + 1) % PROGRESS_EVERY == 0:
             progress((done + 1) / end, f"step {done + 1} of {end}")
+    while session.measuring:  # what is due at the last step, as in a run that goes to its end
+        session.measure()
 
 
 def commands(events: list[Event], config: Config) -> list[tuple[int, Command]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from matplotlib.figure import Figure
 
 from engine.cli.main import run_command_line
 from engine.compare.base import ComparedRuns, comparisons
-from engine.compare.export import config_hash
+from engine.compare.export import compare, config_hash
 from engine.compare.galleries import GalleriesData
 from engine.compare.naming import differences
 from engine.compare.overlay import MOST_LOOKS, Overlay, common_phases, look_of, panels_of_csv
@@ -230,7 +231,8 @@ def test_the_command_writes_figures_data_and_recipe(runs: dict[str, Path], tmp_p
     out = tmp_path / "out"
     found = {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()}
     each = [f"{v}/{v}{end}" for v in ("mixtures", "robustness") for end in (".svg", ".csv", ".mean.csv")]
-    assert found == {"knobs.csv", "recipe.json", "mixtures/caption.txt", "robustness/caption.txt", *each}
+    again = {f"runs/{i}/{name}" for i in (1, 2) for name in ("recipe.json", "weight.npz")} | {"reproduce.py"}
+    assert found == {"knobs.csv", "recipe.json", "mixtures/caption.txt", "robustness/caption.txt", *each, *again}
     with (out / "robustness/robustness.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     drawn = {
@@ -248,6 +250,33 @@ def test_the_command_writes_figures_data_and_recipe(runs: dict[str, Path], tmp_p
         store.close()
     assert recipe["comparison"]["mean"] is True
     assert recipe["comparison"]["views"] == {"robustness": {"quantity": "all"}, "mixtures": {"quantity": "purity"}}
+
+
+def test_reproduce_trains_every_run_and_draws_the_same(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, again = tmp_path / "out", tmp_path / "again"
+    compare([runs["seed0"], runs["seed1"]], ["robustness"], out, formats=["svg"], mean=True)
+    assert run_script(out / "reproduce.py", again, monkeypatch) == 0
+    said = capsys.readouterr().out
+    assert "run 1: step 40: the weights are bit-identical" in said
+    assert "run 2: step 40: the weights are bit-identical" in said
+    for name in ("robustness.csv", "robustness.mean.csv", "robustness.svg"):
+        assert (again / "comparison/robustness" / name).read_bytes() == (out / "robustness" / name).read_bytes()
+    assert run_script(out / "reproduce.py", again, monkeypatch) == 2
+    assert "is not empty; allowed: a new or empty folder" in capsys.readouterr().err
+    (out / "recipe.json").write_text("{}", encoding="utf-8")
+    assert run_script(out / "reproduce.py", tmp_path / "third", monkeypatch) == 2
+    assert "recipe.json is damaged: 'comparison'" in capsys.readouterr().err
+
+
+def run_script(script: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> object:
+    """The exit code of the script, in this process."""
+    monkeypatch.setattr(sys, "argv", [str(script), str(folder)])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(script), run_name="__main__")
+    return ended.value.code
 
 
 Call = Callable[..., tuple[int, str]]

@@ -13,6 +13,7 @@ run: .venv/.run          ## set up, then open the explorer (without a display: t
 	$(BIN)/python -m fp_gui $(PRESET) $(ARGS)
 
 test: export OMP_WAIT_POLICY = passive
+test: export PYTHONDONTWRITEBYTECODE =  # what pytest makes of each file is kept: half of what collecting takes
 test: .venv/.dev         ## set up, then run all tests
 	$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 

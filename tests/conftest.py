@@ -30,11 +30,29 @@ if os.environ.get("CI"):
     settings.load_profile("ci")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests in a real window come first: the longest, which mostly wait, else end when there is nothing beside them."""
+    items.sort(key=lambda item: item.get_closest_marker("window") is None)
+
+
 def pytest_collection_finish() -> None:
     """Python's collector passes over what the imports made (torch, Qt: a million objects): GUI tests collect each time.
 
     What a test makes it still sees.
     """
+    _pass_over_what_is_alive()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """So it does with what a module's tests leave for good (late imports, caches), once their fixtures are gone."""
+    yield
+    if nextitem is None or nextitem.path != item.path:
+        _pass_over_what_is_alive()
+
+
+def _pass_over_what_is_alive() -> None:
     gc.collect()
     gc.freeze()
 

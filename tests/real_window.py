@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import shutil
@@ -61,10 +62,14 @@ def virtual_screen(width: int = 1600, height: int = 1000) -> Iterator[str]:
 
 
 def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    """Asks half of the time at most: looking at a picture takes the time of what is waited for."""
     end = time.monotonic() + seconds
+    asked = time.monotonic()
     while not condition():
+        took = time.monotonic() - asked
         assert time.monotonic() < end, f"waited {seconds:g} s for {what}"
-        time.sleep(0.1)
+        time.sleep(max(0.1, took))
+        asked = time.monotonic()
 
 
 Pixels = np.ndarray[Any, Any]
@@ -74,8 +79,9 @@ SHADE = 70 / 255  # of a phase's colour
 
 
 def like(pixels: Pixels, colour: tuple[float, ...], by: float = 3) -> Pixels:
-    """Where ``pixels`` (…, 3) are of this colour."""
-    return (np.abs(pixels.astype(float) - colour) <= by).all(-1)
+    """Where ``pixels`` (…, 3) of whole numbers to 255 are of this colour."""
+    least, most = (np.clip(np.array(colour) + each, 0, 255) for each in (-by, by))
+    return ((pixels >= np.ceil(least).astype(np.uint8)) & (pixels <= np.floor(most).astype(np.uint8))).all(-1)
 
 
 def phase_colour(objective: str) -> tuple[float, ...]:
@@ -189,10 +195,10 @@ class RealWindow:
         subprocess.run(["import", "-window", "root", str(file)], env=self.environment, check=True)
 
     def pixels(self) -> Pixels:
-        """The same as (height, width, 3)."""
-        file = self._said.with_name("seen.png")
-        self.picture(file)
-        with Image.open(file) as image:
+        """The same as (height, width, 3), without the time that a PNG takes to be packed."""
+        line = ["import", "-window", "root", "-depth", "8", "ppm:-"]
+        done = subprocess.run(line, env=self.environment, capture_output=True, check=True)
+        with Image.open(io.BytesIO(done.stdout)) as image:
             return np.asarray(image.convert("RGB"))
 
     def timeline(self) -> SeenTimeline:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from engine.images.config import ImageConfig
 from tests.bench import images, looking, window
 from tests.bench.__main__ import GROUPS, main
 from tests.bench.measure import Result
+from tests.forked import CONTEXT
 
 # What a line of each group's table says; a missing group fails the test that compares.
 LINES = {
@@ -44,21 +48,40 @@ def _as_before(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def _headless_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def _tasks_forked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two groups compare the window with the same training without one, which one process shows to run."""
-    real = window.task
 
     def task(name: str, *arguments: str, env: dict[str, str]) -> dict[str, Any]:
         if name != "headless":
-            return real(name, *arguments, env=env)
+            return forked(name, *arguments, env=env)
         if arguments not in HEADLESS:
-            HEADLESS[arguments] = real(name, *arguments, env=env)
+            HEADLESS[arguments] = forked(name, *arguments, env=env)
         return HEADLESS[arguments]
 
     monkeypatch.setattr(window, "task", task)
+    monkeypatch.setattr(looking, "task", task)
 
 
 HEADLESS: dict[tuple[str, ...], dict[str, Any]] = {}
+
+
+def forked(name: str, *arguments: str, env: dict[str, str]) -> dict[str, Any]:
+    """As :func:`tests.bench.window.task`, in a process that need not import torch and Qt once more."""
+    receiver, sender = CONTEXT.Pipe(duplex=False)
+    process = CONTEXT.Process(target=perform, args=(sender, env, name, arguments), daemon=True)
+    process.start()
+    sender.close()
+    with receiver:
+        found: dict[str, Any] = receiver.recv()
+    process.join(60)
+    assert process.exitcode == 0
+    return found
+
+
+def perform(sender: Connection, env: dict[str, str], name: str, arguments: tuple[str, ...]) -> None:
+    with tempfile.TemporaryDirectory() as home:
+        os.environ.update(env, FP_RUNS=f"{home}/runs", XDG_CONFIG_HOME=home)
+        sender.send(window.perform(name, *arguments))
 
 
 def few_images(config: ImageConfig) -> Images:
@@ -87,9 +110,13 @@ def _drawn_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 SAME = {"all-views": "live", "open": "scrub", "idle": "scrub"}  # start the same window: one of them shows that it runs
 
 
-@pytest.mark.usefixtures("_headless_once", "_drawn_in_this_process")
+@pytest.mark.usefixtures("_drawn_in_this_process")
 @pytest.mark.parametrize("group", [name for name in GROUPS if name not in SAME])
-def test_every_group_runs(group: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_group_runs(
+    group: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    if group != "start":  # whose processes are started as the bench starts them
+        request.getfixturevalue("_tasks_forked")
     monkeypatch.setattr(images, "trial_images", few_images)
     lines = table(capsys, group)
     assert any(LINES[group] in line for line in lines), lines

@@ -358,9 +358,8 @@ def memory(sizes: Sizes = FULL) -> list[Result]:
     ]
 
 
-if __name__ == "__main__":
-    name, *rest = sys.argv[1:]
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+def perform(name: str, *rest: str) -> dict[str, Any]:
+    """Do the task of that name, with arguments as a command line has them, in this process."""
     from tests.bench.looking import TASKS
 
     tasks: dict[str, Any] = {
@@ -371,4 +370,10 @@ if __name__ == "__main__":
         "start_window": start_window,
     }
     arguments: list[Any] = [*rest[:1], *map(int, rest[1:2]), *map(float, rest[2:3]), *rest[3:]]
-    sys.stdout.write(json.dumps(tasks[name](*arguments)) + "\n")
+    found: dict[str, Any] = tasks[name](*arguments)
+    return found
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    sys.stdout.write(json.dumps(perform(*sys.argv[1:])) + "\n")

@@ -21,6 +21,7 @@ from engine.core.measurement import wilson
 from engine.figures.base import measure
 from engine.figures.export import ExportError, export
 from engine.figures.mixtures import MixturesDrawer
+from engine.figures.style import FORMATS
 from engine.run.commands import SetKnob
 from engine.run.store import Store
 
@@ -195,10 +196,21 @@ def test_no_number_stands_in_a_table_and_in_an_array(out: Path) -> None:
 
 
 def test_the_same_export_gives_the_same_bytes(out: Path, run: Path, tmp_path: Path) -> None:
-    export(run, "all", tmp_path, options=OPTIONS)
-    for first in (p for p in out.rglob("*") if p.is_file()):
-        second = tmp_path / first.relative_to(out)
-        assert first.read_bytes() == second.read_bytes(), first.name
+    """Every view once more with the options that the recipe holds, each in one of the formats in turn."""
+    recipe = json.loads((out / "recipe.json").read_text())
+    views = recipe["figures"].pop("views")
+    assert len(views) > 8
+    for i, form in enumerate(FORMATS):
+        chosen, folder = list(views)[i :: len(FORMATS)], tmp_path / form
+        options = {f"{view}.{name}": value for view in chosen for name, value in views[view].items()}
+        written = export(run, chosen, folder, formats=[form], options=options)
+        assert {path.stem for path in written if path.suffix == f".{form}"} == set(chosen)
+        again = json.loads((folder / "recipe.json").read_text())
+        assert again["figures"] == {**recipe["figures"], "views": {v: views[v] for v in chosen}, "formats": [form]}
+        assert {**again, "figures": recipe["figures"]} == recipe
+        for second in written:
+            first = out / second.relative_to(folder)
+            assert second.name == "recipe.json" or first.read_bytes() == second.read_bytes(), first.name
 
 
 def test_a_chosen_step_view_and_format(run: Path, tmp_path: Path) -> None:

@@ -22,7 +22,6 @@ from engine.data.sets.digits import DigitsWorld
 from engine.data.sets.image_folder import ImageFolderWorld
 from engine.data.sets.mnist5k import Mnist5kWorld
 from tests.tiny_images import binary_files, encoded, tree, write
-from tests.trial_data import trial_zip
 
 
 def load(where: Path, side: int = 0) -> Images:
@@ -192,16 +191,6 @@ def test_limits_on_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(decode, "MAX_FILE", 10)
     with pytest.raises(ConfigError, match=r"^world.folder: a/0.png in .* bytes; allowed: up to 10$"):
         load(where)
-
-
-def test_the_trial_data_load_as_they_are() -> None:
-    found = load(trial_zip())
-    assert found.shape == (3, 32, 32)
-    assert found.classes == cifar10.CLASSES
-    assert found.train_y.bincount().tolist() == [2000] * 10
-    assert found.test_y.bincount().tolist() == [500] * 10
-    assert found.test_y[:1000].bincount().min() > 70
-    assert 110 < found.train_x.float().mean() < 130
 
 
 # --- what is in packages

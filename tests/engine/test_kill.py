@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import signal
 import time
@@ -15,11 +14,10 @@ import pytest
 from engine import worlds
 from engine.config.experiment import to_dict
 from engine.run.store import Store
+from tests.forked import CONTEXT
 from tests.tiny_runs import Record, assert_same, drain, read, run, tiny_config, train_in_process
 
 CONFIG = tiny_config(clean_steps=300, second_steps=300, every=20, **{"checkpoint_every": 25, "storage.keep": 5})
-CONTEXT = multiprocessing.get_context("forkserver")  # torch is imported once, each child is a fresh process
-CONTEXT.set_forkserver_preload(["engine.run.session", "tests.tiny_runs"])
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +17,7 @@ import pytest
 
 from engine import worlds
 from engine.run.store import Store
-from tests.real_window import ROOT, RealWindow, SeenTimeline, needs_a_screen, real_window, virtual_screen
+from tests.real_window import ROOT, RealWindow, SeenTimeline, like, needs_a_screen, real_window, virtual_screen
 from tests.tiny_runs import advance, run, table, tiny_config
 
 pytestmark = [pytest.mark.window, needs_a_screen, pytest.mark.timeout(400)]
@@ -190,8 +189,9 @@ def test_compare_two_present_one_and_larger_text(screen: str, two_runs: Path) ->
         before = window.pixels()
         window.xdo("key", *["Tab"] * 5)  # view, curve, mean, Refresh, the runs
         window.xdo("key", "space", "Down", "space")
-        orange = 0xD55E00  # the second run's
-        window.wait(lambda: (colours(window.pixels())[orange] - colours(before)[orange]) > 200, "its curves")
+        orange = (0xD5, 0x5E, 0x00)  # the second run's
+        already = like(before, orange, 0).sum()
+        window.wait(lambda: like(window.pixels(), orange, 0).sum() - already > 200, "its curves")
         window.xdo("key", "shift+Tab", "space")  # Export…
         window.focus("Export the comparison")
         window.xdo("key", "ctrl+a")
@@ -230,12 +230,6 @@ def test_compare_two_present_one_and_larger_text(screen: str, two_runs: Path) ->
 def place_of(seen: SeenTimeline) -> tuple[int, int, int]:
     """Where it is: its buttons and the bars above it take more room with larger text."""
     return seen.left, seen.right, seen.middle
-
-
-def colours(pixels: np.ndarray) -> Counter[int]:
-    """How many pixels there are of each colour, 0xRRGGBB."""
-    values, counts = np.unique(pixels.reshape(-1, 3).astype(int) @ [65536, 256, 1], return_counts=True)
-    return Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
 
 
 def full(before: np.ndarray, now: np.ndarray) -> bool:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from fp_gui.theme import LIGHT, mix
-from tests.real_window import RealWindow, needs_a_screen, real_window, virtual_screen
+from tests.real_window import RealWindow, like, needs_a_screen, real_window, virtual_screen
 from tests.tiny_runs import table
 
 pytestmark = [pytest.mark.window, needs_a_screen, pytest.mark.timeout(400)]
@@ -47,13 +46,9 @@ report_restarts = 1
 OFFER = mix(LIGHT.window, LIGHT.accent, 0.20)  # what the offer is drawn on, and nothing else at a start
 
 
-def offer(window: RealWindow, file: Path) -> int:
+def offer(window: RealWindow) -> int:
     """How many pixels of the offer's colour are on the screen."""
-    window.picture(file)
-    count = "%[fx:w*h*mean]"
-    line = ["convert", str(file), "-fill", "black", "+opaque", OFFER, "-fill", "white", "-opaque", OFFER]
-    done = subprocess.run([*line, "-format", count, "info:"], capture_output=True, text=True, check=True)
-    return round(float(done.stdout))
+    return int(like(window.pixels(), tuple(bytes.fromhex(OFFER[1:])), 0).sum())
 
 
 def losses(run: Path) -> int:
@@ -78,12 +73,12 @@ def test_the_first_start_offers_the_tour_and_the_second_does_not(tmp_path: Path)
         with real_window(screen, tmp_path, str(preset), "--theme", "light") as window:
             window.focus()
             run = window.run_folder()
-            window.wait(lambda: offer(window, tmp_path / "offer.png") > 3000, "the offer")
+            window.wait(lambda: offer(window) > 3000, "the offer")
             window.xdo("key", "ctrl+shift+p")
             window.focus("Commands")
             window.xdo("type", "tour")
             window.xdo("key", "Return")
-            window.wait(lambda: offer(window, tmp_path / "tour.png") == 0, "the tour in the place of its offer")
+            window.wait(lambda: offer(window) == 0, "the tour in the place of its offer")
             window.focus()
             window.xdo("key", "space")
             window.wait((run / "run.sqlite").exists, "the record")
@@ -113,7 +108,6 @@ def test_the_first_start_offers_the_tour_and_the_second_does_not(tmp_path: Path)
             window.wait((run / "figures" / "recipe.json").exists, "the export", 200)
             window.wait(window.idle, "the end of the export")
             window.focus()
-            window.picture(tmp_path / "end.png")
             window.xdo("key", "Return")  # Finish
             window.quit()
         assert json.loads((run / "figures" / "recipe.json").read_text())["figures"]["views"]
@@ -123,5 +117,5 @@ def test_the_first_start_offers_the_tour_and_the_second_does_not(tmp_path: Path)
             window.focus()
             window.wait(lambda: len([p for p in window.runs.iterdir() if p.name[0] != "."]) == 2, "the second run")
             time.sleep(2)
-            assert offer(window, tmp_path / "second.png") == 0
+            assert offer(window) == 0
             window.quit()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import multiprocessing
 import os
 import random
 import time
@@ -15,11 +14,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from engine.config.experiment import Config, to_dict, with_value
+from tests.forked import CONTEXT
 from tests.tiny_image_runs import tiny_images
 from tests.tiny_runs import Record, assert_same, read, table, tiny_config
-
-CONTEXT = multiprocessing.get_context("forkserver")  # torch is imported once, each child is a fresh process
-CONTEXT.set_forkserver_preload(["engine.worlds", "engine.cli.run", "tests.tiny_runs"])
 
 Trial = Callable[[Path, random.Random], str | None]  # a folder of its own → what was wrong, or None
 

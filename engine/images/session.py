@@ -103,7 +103,7 @@ class ImageSession(ImageMoment, Session):
     def _redraw(self) -> None:
         """Local purification begins: one layer from a new start, the others as they are now (SPEC.md section 8)."""
         chosen = layer(self.network, self.config.local.layer, "local.layer")
-        redraw(self.network, chosen, self.config.model, self.config.seed)
+        redraw(self.network, chosen, self.config.model, self.facts, self.config.seed)
         self._trainer.begin()
         self._trainer.only(chosen)
         self.redrawn, self.phase_start = True, self.steps_done  # the phase's schedule begins anew

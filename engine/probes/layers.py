@@ -40,6 +40,8 @@ def principle1_of(
 def activity(model: ImageClassifier | nn.Module, x: Tensor, chunk: int) -> Generator[None, None, dict[str, float]]:
     """Share of positive outputs of each layer but the last, over units, positions and the images x (n, C, H, W).
 
+    A layer that puts nothing out by itself, such as a projection inside torch's attention, is left out.
+
     A layer's output is that of the batch norm behind it, if there is one: what the ReLU sees (in a residual block, of
     the last layer before the sum is taken). The network computes in evaluation mode; a module must be in it. Yields
     after every ``chunk`` images, with no hook left on the network meanwhile.
@@ -54,7 +56,7 @@ def activity(model: ImageClassifier | nn.Module, x: Tensor, chunk: int) -> Gener
         with torch.no_grad(), _counting(counted, positive, total):
             network(x[start : start + chunk])
         yield
-    return {name: int(count) / max(1, total[name]) for name, count in positive.items()}
+    return {name: int(count) / total[name] for name, count in positive.items() if total[name]}
 
 
 def scalars(found: Mapping[str, Principle1] | None, active: Mapping[str, float]) -> dict[str, float]:

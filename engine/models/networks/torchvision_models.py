@@ -38,7 +38,7 @@ def torchvision(knobs: TorchvisionModel, data: DataFacts) -> nn.Module:
     three equal channels. Raises :class:`ConfigError` for an unknown architecture, and for images that it cannot take.
     """
     from torch import nn
-    from torchvision.models import get_model
+    from torchvision.models import get_model  # type: ignore[import-untyped]
 
     from engine.models.layers import Normalise
 
@@ -62,9 +62,9 @@ def torchvision(knobs: TorchvisionModel, data: DataFacts) -> nn.Module:
 
 
 def _check(arch: str) -> None:
-    import torchvision.models
+    from torchvision import models  # type: ignore[import-untyped]
 
-    known = torchvision.models.list_models(module=torchvision.models)  # those of classification alone
+    known = models.list_models(module=models)  # those of classification alone
     if arch in known:
         return
     near = difflib.get_close_matches(arch[:LONGEST].lower(), known, n=3)

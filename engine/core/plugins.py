@@ -193,8 +193,9 @@ def _entering(plugin: Plugin) -> Iterator[None]:
             yield
     except (Exception, SystemExit) as error:
         _take_back(plugin.added)
-        place = f", line {line}" if (line := _line(plugin, error)) else ""
-        raise PluginError(f"--plugin: {plugin.root}{place}: {_words(error)}") from error
+        file, line = _place(plugin, error) or (str(plugin.root), 0)
+        place = f"{file}, line {line}" if line else file
+        raise PluginError(f"--plugin: {place}: {_words(error)}") from error
     except BaseException:
         _take_back(plugin.added)
         raise
@@ -281,15 +282,10 @@ def _words(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _line(plugin: Plugin, error: BaseException) -> int:
-    if isinstance(error, SyntaxError) and error.filename is not None and _is_of(plugin, error.filename):
-        return error.lineno or 0
-    place = _place(plugin, error)
-    return place[1] if place else 0
-
-
 def _place(plugin: Plugin, error: BaseException) -> tuple[str, int] | None:
-    """File and line of the innermost frame of ``plugin`` that the error came through."""
+    """File and line of the innermost frame of ``plugin`` that the error came through, or of its wrong syntax."""
+    if isinstance(error, SyntaxError) and error.filename is not None and _is_of(plugin, error.filename):
+        return error.filename, error.lineno or 0
     found = None
     for frame, line in traceback.walk_tb(error.__traceback__):
         if _is_of(plugin, frame.f_code.co_filename):

@@ -21,6 +21,8 @@ from engine.images.training import ImageTrainer, low_rank_layers, restrict, star
 from engine.models.classifier import ImageClassifier
 from engine.models.layers import layer, redraw
 from engine.models.low_rank import Factors
+from engine.probes.layers import chunk_of
+from engine.probes.robustness import CHUNK
 from engine.run.commands import Command, SetKnob, Visualise
 from engine.run.session import Session
 from engine.run.state import Arrays
@@ -75,6 +77,11 @@ class ImageSession(ImageMoment, Session):
     def classifier(self) -> ImageClassifier:
         """The network now, as attacks and probes see it."""
         return self._trainer.classifier
+
+    @property
+    def _chunk(self) -> int:
+        """Images in one slice of an evaluation."""
+        return chunk_of(self.facts.shape, CHUNK)
 
     def _copy_state(self) -> NetworkState:
         return {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
@@ -136,7 +143,7 @@ class ImageSession(ImageMoment, Session):
     def _frozen(self, *, report: bool) -> ImageRequest:
         return ImageRequest(
             self.steps_done, report, self.config, self.classifier.copy(), self.start_matrices, self.clean_matrices,
-            len(self.held_out),
+            len(self.held_out), self._chunk,
         )  # fmt: skip
 
     def _evaluate(self, request: ImageRequest) -> Generator[None, None, None]:
@@ -202,7 +209,7 @@ class ImageSession(ImageMoment, Session):
                     self.classifier_of(self._state_of(checkpoint, f"pending.{i}.now.")),
                     self.start_matrices if same["start"] else own["start"],
                     self.clean_matrices if same["clean"] else own["clean"] or None,
-                    len(self.held_out),
+                    len(self.held_out), self._chunk,
                 )
             )  # fmt: skip
         return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -15,8 +15,14 @@ from engine.models.layers import layers
 from engine.probes import principle1
 
 CHUNK = 128  # images in one slice
+LARGE = 64 * 64  # pixels of an image, above which a slice has fewer of them: their activations take the memory
 
 Matrices = Mapping[str, Tensor]  # layer name → its weights, one row a unit
+
+
+def chunk_of(shape: Sequence[int], most: int = CHUNK) -> int:
+    """How many images of ``shape`` (…, H, W) are measured in one slice: ``most``, of large ones fewer."""
+    return max(1, min(most, most * LARGE // (shape[-2] * shape[-1])))
 
 
 def matrices(classifier: ImageClassifier) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ from engine.models.classifier import ImageClassifier
 from engine.models.layers import build, layer, layers, redraw
 from engine.models.networks.torchvision_models import TorchvisionModel
 from engine.probes.features import visualise
-from engine.probes.layers import activity
+from engine.probes.layers import activity, chunk_of
 from tests.examples.conftest import SMALL, call, captions, settings  # noqa: F401 - a fixture
 from tests.tiny_images import encoded, write
 from tests.tiny_runs import drain
@@ -182,6 +182,10 @@ def test_a_run_is_trained_resumed_to_the_bit_and_exported(call: Any, tmp_path: P
     assert "net.features.0" in captions(out)
 
 
+def test_slices_of_large_images_are_smaller() -> None:
+    assert [chunk_of((9, 3, side, side)) for side in (8, 64, 65, 224, 5000)] == [128, 128, 124, 10, 1]
+
+
 def test_photographs_at_224_are_learned_from_a_folder(tmp_path: Path) -> None:
     """With ``world.side`` the middle square of each picture is resized; all are kept as bytes in main memory."""
     files = {f"{name}/{i}.png": encoded(60 * (name == "b") + i, (40, 30)) for name in "ab" for i in range(10)}
@@ -191,6 +195,7 @@ def test_photographs_at_224_are_learned_from_a_folder(tmp_path: Path) -> None:
     try:
         assert session.images.train_x.shape == (16, 3, 224, 224)  # type: ignore[attr-defined]
         assert session.images.train_x.dtype == torch.uint8  # type: ignore[attr-defined]
+        assert {each.chunk for each in session._evaluations.requests} == {20}  # of small images 256
         session.step()
         session.step()
         assert not session.diverged

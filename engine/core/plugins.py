@@ -60,10 +60,6 @@ class Plugin:
     added: list[Registration] = field(default_factory=list, compare=False, repr=False)
     module: str = ""
 
-    def to_json(self) -> dict[str, str]:
-        """What runs, checkpoints and recipes keep of it."""
-        return {"name": self.name, "version": self.version, "sha256": self.sha256}
-
 
 class PluginError(ConfigError):
     """A plugin cannot be loaded."""

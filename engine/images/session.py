@@ -19,7 +19,7 @@ from engine.images.layout import GENERATORS
 from engine.images.moment import ImageMoment, NetworkState
 from engine.images.training import ImageTrainer, low_rank_layers, restrict, start
 from engine.models.classifier import ImageClassifier
-from engine.models.layers import layer, redraw
+from engine.models.layers import check_answers, layer, redraw
 from engine.models.low_rank import Factors
 from engine.probes.layers import chunk_of
 from engine.probes.robustness import CHUNK
@@ -41,6 +41,7 @@ class ImageSession(ImageMoment, Session):
         self._data_hash = self.images.digest()
         self.facts = describe(self.images)
         self.network = start(self.config, self.facts, self.device)
+        check_answers(self.network, self.config.model, self.facts)
         if self.config.local.layer:
             layer(self.network, self.config.local.layer, "local.layer")  # says at once what is allowed
         low_rank_layers(self.config, self.network)

@@ -43,6 +43,24 @@ def build(model: Model, data: DataFacts, seed: int) -> nn.Module:
         return networks[model.name].build(model, data)
 
 
+def check_answers(network: nn.Module, model: Model, data: DataFacts) -> None:
+    """Raise :class:`ConfigError` unless ``network`` has layers and answers an image with one logit a class.
+
+    It is left in training mode.
+    """
+    where = f"model.name: {model.name!r}"
+    known = layers(network)
+    if not known:
+        raise ConfigError(f"{where} has no convolution and no linear layer: there is nothing to look at")
+    network.eval()
+    with torch.no_grad():
+        found: Tensor = network(torch.zeros(1, *data.shape, device=known[0].module.weight.device))
+    if found.shape != (1, data.classes):
+        got, wanted = tuple(found.shape), (1, data.classes)
+        raise ConfigError(f"{where} answers an image by a tensor of shape {got}; allowed: {wanted}, a logit a class")
+    network.train()
+
+
 @contextmanager
 def drawn(seed: int, name: str) -> Iterator[None]:
     """Inside, torch's global generator (layers are initialised from it) starts from ``seed`` and ``name`` alone."""

@@ -414,6 +414,40 @@ def test_a_data_set_or_an_attack_that_fails_is_named(ran: Ran, finished_run: Pat
     assert said == f"error: plugin {file}, line {line}: ValueError: no signs\n"
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("nn.Linear(outputs, data.classes)", "nn.Linear(outputs, 3)", "answers an image by a tensor of shape (1, 3); "),
+        (
+            "conv=nn.Conv2d(channels, knobs.filters, knobs.side),\n            relu=nn.ReLU(), flatten=nn.Flatten(), "
+            "output=nn.Linear(outputs, data.classes),", "flatten=nn.Flatten(),",
+            "has no convolution and no linear layer",
+        ),
+    ],
+)  # fmt: skip
+def test_a_network_that_does_not_answer_is_refused_at_once(
+    ran: Ran, tmp_path: Path, old: str, new: str, words: str
+) -> None:
+    file = example("network.py", tmp_path)
+    text = file.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    file.write_text(text.replace(old, new), encoding="utf-8")
+    own = [each for each in SHORT if not each.startswith("model.")]
+    chosen = settings("model.name=plain_conv", *own)
+    said = wrong(ran, "run", "digits", "--out", tmp_path / "run", *chosen, "--plugin", file)
+    assert said.startswith(f"error: model.name: 'plain_conv' {words}")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_data_set_that_cannot_be_looked_for_is_listed_with_its_fault(ran: Ran, tmp_path: Path) -> None:
+    file, line = broken("data_set.py", tmp_path, '    return True, "made by the', "    raise ValueError('clouds')\n")
+    code, out, _ = ran("data", "--plugin", file)
+    assert code == 0
+    assert "Moons: not installed; grey images of 8×8 pixels, 2 classes" in out
+    assert f"ValueError: clouds (plugin {file}, line {line})" in out
+    assert "Digits" in out
+
+
 def test_a_probe_that_fails_is_a_problem_and_the_others_go_on(tmp_path: Path) -> None:
     file, line = broken("probe_with_view.py", tmp_path, "    return WeightNorms(", "    raise ValueError('no norm')\n")
     with loaded(file):

@@ -26,7 +26,6 @@ from engine.probes.features import visualise
 from engine.probes.layers import activity, chunk_of
 from tests.examples.conftest import SMALL, call, captions, settings  # noqa: F401 - a fixture
 from tests.tiny_images import encoded, write
-from tests.tiny_runs import drain
 
 ARCH = "shufflenet_v2_x0_5"
 TINY: dict[str, Any] = {
@@ -167,8 +166,6 @@ def test_a_run_is_trained_resumed_to_the_bit_and_exported(call: Any, tmp_path: P
             session = worlds.resume(folder) if number else worlds.create(config, folder)
             while session.steps_done < stop:
                 session.step()
-            if len(stops) == stop == 2:
-                drain(session)
             assert session.problems == ()
             session.close()
         ends.append(worlds.load(folder).checkpoint.arrays)

@@ -16,6 +16,7 @@ from engine.config.assignments import assigned, parse_assignment
 from engine.config.experiment import at_step, value_of, with_value, with_values
 from engine.config.experiment import knobs as all_knobs
 from engine.config.presets import load_preset, preset_abouts, preset_names
+from engine.core import plugins
 from engine.core.cores import check_threads
 from engine.core.errors import ConfigError, DivergedError, ExplorerError
 from engine.core.measurement import Norm
@@ -132,6 +133,11 @@ def _train(session: Session, end: int | None = None) -> int:
                     advance(session)
         except DivergedError as error:
             raise ExplorerError(f"{error}. With half the learning rate from there: {way_out(error)}") from None
+        except Exception as error:
+            stopped_at = f"; training stopped after step {session.steps_done}, what was saved is in {session.folder}"
+            if (fault := plugins.fault(error, stopped_at)) is None or isinstance(error, ExplorerError):
+                raise
+            raise fault from error
         finally:
             session.close()
         summary, stopped = session.summary(), bool(interrupted)
@@ -140,7 +146,7 @@ def _train(session: Session, end: int | None = None) -> int:
     if stopped:
         sys.stderr.write(
             f"interrupted at step {session.steps_done}; go on with: "
-            f"python -m engine run --out {session.folder} --resume\n"
+            f"{' '.join(['python -m engine run --out', str(session.folder), '--resume', *plugins.arguments()])}\n"
         )
         return INTERRUPTED
     _report(summary)

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from engine.config.experiment import Config
+from engine.core import plugins
 from engine.core.errors import ConfigError, ExplorerError
 from engine.core.files import absolute, refusal, write_atomically
 from engine.core.quoting import quote
@@ -98,7 +99,7 @@ def export(
             except BrokenPipeError:  # nobody listens any more
                 raise
             except Exception as error:  # whatever it is, the other views are drawn
-                failures[view] = f"{type(error).__name__}: {error}"
+                failures[view] = plugins.named(f"{type(error).__name__}: {error}", error)
             else:
                 content |= {out / view / name: file for name, file in found.items()}
                 continue

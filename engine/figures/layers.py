@@ -172,11 +172,11 @@ def measure(
     """Principle 1 by layer, activity by moment and layer, and on how many images the latter was measured."""
     from engine.core.slices import finish
     from engine.models.layers import layers
-    from engine.probes.layers import CHUNK, activity, principle1_of
+    from engine.probes.layers import activity, chunk_of, principle1_of
 
     x, _ = network.held_out(n)
     networks = {moment: network.network(moment) for moment in moments}  # type: ignore[arg-type]
-    active = {moment: finish(activity(each, x, CHUNK)) for moment, each in networks.items()}
+    active = {moment: finish(activity(each, x, chunk_of(x.shape))) for moment, each in networks.items()}
     weights = {m: {layer.name: layer.matrix for layer in layers(each)} for m, each in networks.items()}
     found = principle1_of(weights["start"], weights["clean"], weights["now"]) if "clean" in weights else None
     return found, active, len(x)

@@ -22,7 +22,8 @@ class ImageRequest:
     section 4's principle 1, by layer (``clean`` None before clean training has ended).
 
     ``config`` holds radius, norm, attack steps and sizes as they were at ``step``; ``report`` asks for the fuller
-    evaluation; ``available`` is the number of test images there are.
+    evaluation; ``available`` is the number of test images there are, ``chunk`` how many of them are
+    measured in one slice.
     """
 
     step: int
@@ -32,6 +33,7 @@ class ImageRequest:
     start: Matrices
     clean: Matrices | None
     available: int
+    chunk: int = CHUNK
 
     @property
     def prefix(self) -> str:
@@ -47,7 +49,7 @@ class ImageRequest:
         """An upper bound on the slices that :func:`evaluate` takes."""
         wanted = self.protocols().values()
         n = max(protocol.n for protocol in wanted)
-        return robustness.slice_count(wanted, CHUNK) + -(-n // CHUNK) + 2 + 5 * len(self.start)
+        return robustness.slice_count(wanted, self.chunk) + -(-n // self.chunk) + 2 + 5 * len(self.start)
 
 
 def evaluate(
@@ -57,9 +59,10 @@ def evaluate(
     model, prefix, protocols = request.classifier, request.prefix, request.protocols()
     x, y = held_out.take(max(p.n for p in protocols.values()))
     yield from evaluation.accuracies(
-        model, x, y, protocols, request.config.seed, request.step, prefix, record, measured_by, box=BOX, chunk=CHUNK
-    )
-    active = yield from activity(model, x, CHUNK)
+        model, x, y, protocols, request.config.seed, request.step, prefix, record, measured_by, box=BOX,
+        chunk=request.chunk,
+    )  # fmt: skip
+    active = yield from activity(model, x, request.chunk)
     values = {metrics.ACTIVE_SHARE: sum(active.values()) / max(1, len(active))}
     found = None
     if request.clean is not None:

@@ -22,7 +22,7 @@ from engine.models.classifier import ImageClassifier
 from engine.models.layers import Layer, layers
 from engine.probes import robustness
 from engine.probes.features import visualise
-from engine.probes.layers import CHUNK, Matrices, activity, matrices, principle1_of
+from engine.probes.layers import Matrices, activity, chunk_of, matrices, principle1_of
 from engine.probes.radius import POINTS, REACH, RESTARTS, STEPS, Cache, Values
 from engine.probes.spectrum import layers_spectrum
 from engine.run.live import ProbeTask, at_once, in_slices
@@ -59,7 +59,7 @@ def layers_principle1(
     """Principle 1 of every layer, and the activity on the images x (n, C, H, W)."""
     found = principle1_of(start, clean, matrices(model))
     yield
-    active = yield from activity(model, x, CHUNK)
+    active = yield from activity(model, x, chunk_of(x.shape))
     return LayersPrinciple1(step, tuple(each.info for each in layers(model.module)), found, active, len(x))
 
 
@@ -86,7 +86,8 @@ def _under_pgd(
     for radius in radii:
         protocol = Measurement("pgd", norm, float(radius), STEPS, RESTARTS, len(y), True)
         generator: Any = seeded(seed, f"radius {radius}", x.device)
-        measured = yield from robustness.accuracy(model, x, y, protocol, None, generator, box=BOX, chunk=CHUNK)
+        chunk = chunk_of(x.shape)
+        measured = yield from robustness.accuracy(model, x, y, protocol, None, generator, box=BOX, chunk=chunk)
         found.append(measured.accuracy)
     return np.array(found)
 

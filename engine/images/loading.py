@@ -26,7 +26,7 @@ from engine.models.base import DataFacts
 from engine.models.classifier import ImageClassifier
 from engine.models.layers import layers
 from engine.probes.autoattack import autoattack
-from engine.probes.layers import CHUNK
+from engine.probes.layers import chunk_of
 from engine.probes.robustness import Measured, accuracy, protocols_of
 from engine.run.store import Checkpoint, Store
 
@@ -152,10 +152,10 @@ class ImageNetwork:
         model = self.classifier()
         rows = [self._measure(model, x, y, protocol) for protocol in protocols]
         if "autoattack" in attacks:
-            found = finish(autoattack(model, x, y, norm, radii, self.config.seed, chunk=CHUNK))
+            found = finish(autoattack(model, x, y, norm, radii, self.config.seed, chunk=chunk_of(x.shape)))
             rows += [measured for at in found.radii for measured in (*at.attacks.values(), at.worst)]
         return rows
 
     def _measure(self, model: ImageClassifier, x: Tensor, y: Tensor, protocol: Measurement) -> Measured:
         generator = seeded(self.config.seed, f"evaluate {self.step} {protocol.text()}", x.device)
-        return finish(accuracy(model, x, y, protocol, None, generator, box=BOX, chunk=CHUNK))
+        return finish(accuracy(model, x, y, protocol, None, generator, box=BOX, chunk=chunk_of(x.shape)))

@@ -16,8 +16,8 @@ from typing import Any, Literal
 from engine.config.experiment import Config
 from engine.config.knobs import Objective
 from engine.config.presets import preset_titles
-from engine.core import metrics
-from engine.core.errors import StoreError, VersionError
+from engine.core import metrics, plugins
+from engine.core.errors import PluginMissingError, StoreError, VersionError
 from engine.core.measurement import Measurement
 from engine.core.reading import check_file
 from engine.run import database, schema
@@ -28,7 +28,8 @@ from engine.run.timeline import objective_at, spans
 
 SHOWN = {"clean": metrics.CLEAN, "pgd": metrics.PGD, "certified": metrics.CERTIFIED}
 CONFIG, DATABASE, SUMMARY = "config.json", "run.sqlite", "summary.json"
-Outcome = Literal["finished", "interrupted", "diverged", "damaged", "newer"]
+Outcome = Literal["finished", "interrupted", "diverged", "damaged", "newer", "plugin"]
+UNREADABLE: tuple[Outcome, ...] = ("damaged", "newer", "plugin")
 
 
 class Reported(Record):
@@ -57,7 +58,8 @@ class RunEntry(Record):
     ``preset`` is empty for a run of none; ``step`` is the last one that is recorded, ``total`` the schedule's;
     ``clean_end`` the report of the clean phase that ended last and ``second_end`` that of any other phase, each None if
     there is none; ``created`` and ``written`` are seconds since 1970, ``size`` bytes of all files. ``outcome`` is how
-    it stands if nobody trains it now, ``reason`` why it cannot be read.
+    it stands if nobody trains it now, ``reason`` why it cannot be read. Of the ``plugins`` that it was made with
+    ``lacking`` are the names of those that were not loaded when it was read.
     """
 
     outcome: Outcome
@@ -73,6 +75,17 @@ class RunEntry(Record):
     created: float = 0.0
     written: float = 0.0
     size: int = 0
+    plugins: tuple[schema.PluginRecord, ...] = ()
+    lacking: tuple[str, ...] = ()
+
+    @property
+    def stale(self) -> bool:
+        """Whether other plugins are loaded now than when it was read."""
+        return self.lacking != _lacking(self.plugins)
+
+
+def _lacking(made_with: Iterable[schema.PluginRecord]) -> tuple[str, ...]:
+    return tuple(each.name for each in plugins.missing(made_with))
 
 
 def read_entry(folder: Path, *, in_use: bool) -> RunEntry:
@@ -85,8 +98,15 @@ def read_entry(folder: Path, *, in_use: bool) -> RunEntry:
         record, config = schema.read_record(folder / CONFIG)
         summary = schema.read_summary(folder / SUMMARY)
         path = folder / DATABASE
-        with closing(database.connect(path, read_only=True) if in_use else database.connect_at_rest(path)) as db:
-            return _read(folder, record.run, record.created or 0.0, config, summary, db)
+        with (
+            closing(database.connect(path, read_only=True) if in_use else database.connect_at_rest(path)) as db,
+            schema.needing(record.plugins, folder),
+        ):
+            found = _read(folder, record.run, record.created or 0.0, config, summary, db)
+            return found.model_copy(update={"plugins": tuple(record.plugins), "lacking": _lacking(record.plugins)})
+    except PluginMissingError as error:
+        made_with = tuple(schema.plugins_of(folder / CONFIG))
+        return RunEntry(outcome="plugin", reason=str(error), plugins=made_with, lacking=_lacking(made_with))
     except VersionError as error:
         return RunEntry(outcome="newer", reason=str(error))
     except StoreError as error:

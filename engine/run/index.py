@@ -25,7 +25,7 @@ from engine.core.folders import user_cache
 from engine.core.lock import NAME as LOCK
 from engine.core.lock import holder
 from engine.core.reading import read_bytes
-from engine.run.entry import CONFIG, DATABASE, Outcome, RunEntry, read_entry
+from engine.run.entry import CONFIG, DATABASE, UNREADABLE, Outcome, RunEntry, read_entry
 from engine.run.schema import Record
 
 VERSION = 1  # of what an entry holds: an index of another one is made anew
@@ -42,6 +42,7 @@ STANDINGS: dict[Standing, str] = {
     "diverged": "its loss was no number any more; an earlier checkpoint is sound",
     "damaged": "it cannot be read",
     "newer": "a newer version wrote it, or one with other knobs",
+    "plugin": "it was made with a plugin that is not loaded",
 }
 
 
@@ -64,7 +65,7 @@ class ListedRun:
     @property
     def standing(self) -> Standing:
         """One of :data:`STANDINGS`."""
-        if self.holder is None or self.entry.outcome in ("damaged", "newer"):
+        if self.holder is None or self.entry.outcome in UNREADABLE:
             return self.entry.outcome
         return "here" if self.holder == os.getpid() else "training"
 
@@ -124,7 +125,7 @@ class RunIndex:
                 held = holder(folder)
                 files, key = _files(folder), str(folder)
                 found = known.get(key)
-                if found is None or found.files != files.digest:
+                if found is None or found.files != files.digest or found.entry.stale:
                     self.read += 1
                     entry = read_entry(folder, in_use=held is not None)
                     sizes = {"written": files.written, "size": files.size}

@@ -24,7 +24,7 @@ from engine.images.layout import GENERATORS
 from engine.images.loading import ImageNetwork
 from engine.images.training import ImageTrainer
 from engine.models.classifier import ImageClassifier
-from engine.probes.layers import CHUNK
+from engine.probes.layers import chunk_of
 from engine.probes.robustness import Measured, accuracy
 from engine.run.store import Store
 
@@ -129,7 +129,8 @@ class CleanEnd:
         found = []
         for protocol in self.protocols:
             generator = seeded(self.config.seed, f"{name} {protocol.text()}", self.x.device)
-            work = accuracy(model, self.x, self.y, protocol, None, generator, box=BOX, chunk=CHUNK)
+            chunk = chunk_of(self.x.shape)
+            work = accuracy(model, self.x, self.y, protocol, None, generator, box=BOX, chunk=chunk)
             found.append(finish(work))
             tell(len(found) / 2)
         return found[0], found[1]

@@ -21,7 +21,7 @@ from engine.data.images import BOX
 from engine.images.loading import Moment
 from engine.models.layers import layers
 from engine.probes import sparse_code
-from engine.probes.layers import CHUNK
+from engine.probes.layers import chunk_of
 from engine.probes.robustness import Measured, build
 from engine.studies.base import MOST as MOST_INPUTS
 from engine.studies.clean_end import CleanEnd, Stages, Tell
@@ -110,12 +110,13 @@ def perturb(end: CleanEnd, moment: Moment, protocol: Measurement, tell: Tell) ->
     assert attack is not None
     generator = seeded(end.config.seed, f"sparse codes {moment} {protocol.text()}", end.x.device)
     delta, right = torch.zeros_like(end.x), 0
-    for start in range(0, len(end.y), CHUNK):
-        rows = slice(start, start + CHUNK)
+    chunk = chunk_of(end.x.shape)
+    for start in range(0, len(end.y), chunk):
+        rows = slice(start, start + chunk)
         x, y = end.x[rows], end.y[rows]
         delta[rows] = finish(attack.slices(model, x, y, generator))
         right += int(((model.margin(x, y) > 0) & (model.margin(x + delta[rows], y) > 0)).sum())
-        tell(min(1.0, (start + CHUNK) / len(end.y)))
+        tell(min(1.0, (start + chunk) / len(end.y)))
     return delta, Measured(right, protocol)
 
 

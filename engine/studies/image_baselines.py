@@ -24,7 +24,7 @@ from engine.images.training import ImageTrainer
 from engine.models.classifier import ImageClassifier
 from engine.models.layers import build
 from engine.models.networks.two_layer import TwoLayerModel
-from engine.probes.layers import CHUNK
+from engine.probes.layers import chunk_of
 from engine.probes.robustness import Measured, accuracy
 from engine.studies.base import part
 from engine.studies.baseline_training import (
@@ -123,7 +123,8 @@ def _measure(found: ImageNetwork, name: str, model: ImageClassifier, x: Tensor, 
     rows = []
     for protocol in protocols(attack.norm, attack.tau, len(y)):
         generator = seeded(seed, f"baselines {name} {protocol.text()}", x.device)
-        rows.append(finish(accuracy(model, x, y, protocol, None, generator, box=BOX, chunk=CHUNK)))
+        work = accuracy(model, x, y, protocol, None, generator, box=BOX, chunk=chunk_of(x.shape))
+        rows.append(finish(work))
     return rows[0], rows[1]
 
 

@@ -73,7 +73,7 @@ def train_alone(found: CleanEnd, name: str, clean_steps: int, adversarial_steps:
     """Draw the layer called ``name`` again, train it alone, clean, then adversarially, and measure after each phase."""
     trainer = found.trainer(NAME)
     chosen = layer(trainer.network, name, "--layer")
-    redraw(trainer.network, chosen, found.config.model, found.config.seed)
+    redraw(trainer.network, chosen, found.config.model, found.network.facts, found.config.seed)
     start = chosen.matrix.clone()
     _begin(trainer, chosen)
     tell = stages.begin(f"{name}: clean training")

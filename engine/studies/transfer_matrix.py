@@ -15,7 +15,7 @@ from engine.core.slices import Progress, finish
 from engine.data.images import BOX
 from engine.images.loading import Moment
 from engine.models.symmetric_relu import SymmetricRelu
-from engine.probes.layers import CHUNK
+from engine.probes.layers import chunk_of
 from engine.probes.transfer import transfer
 from engine.run.state import tensor
 from engine.run.store import Store
@@ -85,7 +85,7 @@ def _images(folder: Path, clean_step: int, later: tuple[Span, ...], seed: int, n
     stages = _stages(config, clean_step, later, len(y), tell)
     nets = _named(own, other_image_nets(found, later, seed, stages), later)
     how = protocols(config, len(y))[1]
-    work = transfer(nets, found.x, y, how, None, config.seed, box=BOX, chunk=CHUNK)
+    work = transfer(nets, found.x, y, how, None, config.seed, box=BOX, chunk=chunk_of(found.x.shape))
     return finish(work, stages.begin(MEASURING))
 
 

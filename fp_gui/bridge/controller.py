@@ -15,6 +15,7 @@ from PySide6.QtCore import QObject, Qt, QThread, QTimer, Signal, Slot
 
 from engine.config.experiment import Config
 from engine.config.knobs import Objective
+from engine.core import plugins
 from engine.core.errors import DivergedError, ExplorerError
 from engine.core.folders import runs_root
 from engine.run.branch import new_folder, new_name
@@ -429,7 +430,8 @@ class Controller(QObject):
             key = (id(view), repr(error))
             if key not in self._broken:  # say it once, not thirty times a second
                 self._broken.add(key)
-                self.error.emit(f"A view could not be drawn: {type(error).__name__}: {error}", traceback.format_exc())
+                text = plugins.named(f"A view could not be drawn: {type(error).__name__}: {error}", error)
+                self.error.emit(text, traceback.format_exc())
 
 
 def _visible(view: Renderer) -> bool:

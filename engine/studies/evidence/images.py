@@ -19,7 +19,7 @@ from engine.data.images import BOX
 from engine.images.config import ImageConfig
 from engine.images.loading import ImageNetwork
 from engine.probes.autoattack import autoattack
-from engine.probes.layers import CHUNK
+from engine.probes.layers import chunk_of
 from engine.run.store import Store
 from engine.studies.base import Scalars, accuracies, part, record_scalars
 from engine.studies.questions.comparison import ComparisonStudy
@@ -64,7 +64,8 @@ def _verified(
 ) -> Scalars:
     attack, (x, y) = config.attack, network.held_out(n)
     radii = [share * attack.tau for share in relative_radii]
-    work = autoattack(network.classifier(), x, y, attack.norm, radii, config.seed, box=BOX, chunk=CHUNK, progress=tell)
+    chunk = chunk_of(x.shape)
+    work = autoattack(network.classifier(), x, y, attack.norm, radii, config.seed, box=BOX, chunk=chunk, progress=tell)
     found = finish(work)
     rows = {"verified/clean": found.clean}
     for at in found.radii:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,11 +77,21 @@ def render(data: FigureData, form: str, width: float) -> bytes:
     random names in it, the same data gives the same bytes.
     """
     check_format(form)
+    metadata: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    file = io.BytesIO()
+    with styled(data, width) as figure, warnings.catch_warnings():  # which names have no glyphs, the caption says
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        figure.savefig(file, format=form, dpi=DPI, metadata=metadata.get(form))
+    return file.getvalue()
+
+
+@contextmanager
+def styled(data: FigureData, width: float) -> Iterator[Figure]:
+    """``data`` drawn at ``width`` inches, and matplotlib's settings those of the figures meanwhile."""
     check_width(width)
     import matplotlib as mpl
     from matplotlib import figure as drawing
 
-    metadata: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
     with mpl.rc_context():
         mpl.rcdefaults()  # a user's own matplotlibrc must not change a published figure
         for key, value in STYLE.items():
@@ -91,11 +102,7 @@ def render(data: FigureData, form: str, width: float) -> bytes:
             mpl.rcParams["pdf.fonttype"] = 3 if outlines_only(fonts) else 42
         figure = drawing.Figure(figsize=(width, data.height(width)))
         data.draw(figure)
-        file = io.BytesIO()
-        with warnings.catch_warnings():  # which names have no glyphs, the caption says
-            warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
-            figure.savefig(file, format=form, dpi=DPI, metadata=metadata.get(form))
-    return file.getvalue()
+        yield figure
 
 
 def check_format(form: str) -> None:

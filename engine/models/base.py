@@ -52,6 +52,7 @@ class DataFacts:
 
 Build = Callable[[Any, DataFacts], "nn.Module"]
 Reset = Callable[["nn.Conv2d | nn.Linear"], None]
+PlainCode = Callable[[Any, DataFacts], str]
 
 
 def _as_torch_does(module: nn.Conv2d | nn.Linear) -> None:
@@ -65,7 +66,9 @@ class Network:
     ``knobs`` is its group of knobs, whose ``name`` has the network's own as default; ``title`` says what it is, in a
     sentence; ``build`` makes one at a random start from knobs and :class:`DataFacts`; ``reset`` draws one of its
     convolutions or linear layers again, as ``build`` does (a knob ``init_scale`` scales the first layer's start, then,
-    too); ``batch_norm`` says that it has some, so that a batch of one image cannot be trained on.
+    too); ``batch_norm`` says that it has some, so that a batch of one image cannot be trained on. ``plain`` writes the
+    Python by which others build it, without its normalisation, as ``network`` (:mod:`engine.models.plain`): only for
+    networks that are no chain of PyTorch's own modules.
     """
 
     knobs: type[Model]
@@ -73,6 +76,7 @@ class Network:
     build: Build
     reset: Reset = _as_torch_does
     batch_norm: bool = False
+    plain: PlainCode | None = None
 
 
 networks: Registry[Network] = Registry("model.name", "engine.models.networks")
@@ -84,6 +88,7 @@ def network(
     reset: Reset = _as_torch_does,
     *,
     batch_norm: bool = False,
+    plain: PlainCode | None = None,
     order: int = 9,
 ) -> Callable[[Build], Build]:
     """Enter the function that builds a network into :data:`networks`, by the name that its ``knobs`` have.
@@ -93,7 +98,7 @@ def network(
 
     def add(build: Build) -> Build:
         name = str(knobs.model_fields["name"].default)
-        networks.register(name, order=order)(Network(knobs, title, build, reset, batch_norm))
+        networks.register(name, order=order)(Network(knobs, title, build, reset, batch_norm, plain))
         return build
 
     return add

@@ -75,6 +75,7 @@ def check_moment(moment: str) -> None:
 def script(plain: PlainNetwork, title: str, name: str) -> str:
     """Python that loads the file ``name`` beside it, with torch and safetensors alone (a ResNet: torchvision)."""
     ordered = "from collections import OrderedDict\n" if "OrderedDict" in plain.code else ""
+    gap = "\n" if plain.code.startswith(("class", "def")) else ""
     takes = "x (n, d)" if plain.before == "x" else "pixels x (n, C, H, W) in [0, 1]"
     return f'''"""{title}: the network in plain PyTorch, in evaluation mode."""
 
@@ -84,8 +85,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-{plain.code}
-network.load_state_dict(load_file(Path(__file__).with_name({name!r})))
+{gap}{plain.code}
+network.load_state_dict(load_file(Path(__file__).with_name({json.dumps(name, ensure_ascii=False)})))
 network.requires_grad_(False).eval()
 
 

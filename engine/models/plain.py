@@ -71,7 +71,7 @@ def symmetric_net(weight: Tensor, bias: float, dictionary: Tensor, target: Tenso
 def of_theory(network: SymmetricNet) -> PlainNetwork:
     """That network for others."""
     (m, d), atoms = network.weight.shape, network.dictionary.shape[1]
-    code = f"{source(SymmetricNet)}\n\nnetwork = SymmetricNet({m}, {d}, {atoms})"
+    code = f"{source(SymmetricNet)}\n\n\nnetwork = SymmetricNet({m}, {d}, {atoms})"
     return PlainNetwork(_on_cpu(network.state_dict()), code)
 
 

@@ -41,6 +41,7 @@ def attack(
     Raises :class:`ConfigError` for an attack, norm, size or radius that is not allowed.
     """
     with as_it_was():
+        from engine.attacks.base import attacks
         from engine.config.experiment import IMAGES, SPARSE_CODING
         from engine.core.generators import seeded
         from engine.models.plain import SymmetricNet
@@ -52,7 +53,9 @@ def attack(
         _check("radius", radius, 0 <= radius <= 100, "a number from 0 to 100")
         _check("steps", steps, 1 <= steps <= 10_000, "a whole number from 1 to 10000")
         _check("restarts", restarts, 1 <= restarts <= 1000, "a whole number from 1 to 1000")
-        kind, classes = (SPARSE_CODING, 2) if theory else (IMAGES, max(2, _outputs(network, x)))
+        kind, classes = (SPARSE_CODING, 2) if theory else (IMAGES, _outputs(network, x))
+        known = [each for each in attacks if kind in attacks[each].kinds]
+        _check("name", name, name in known, ", ".join(known))
         (_, how) = protocols_of([name], kind, norm, [radius], steps, restarts, len(y), classes=classes)
         built = build(how, None if direction is None else direction / direction.norm(), None if theory else PIXELS)
         assert built is not None  # only ``clean`` has none

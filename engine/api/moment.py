@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from engine.api.surroundings import as_it_was
 from engine.core.errors import ConfigError, ExplorerError
@@ -45,17 +45,26 @@ class RunAt:
 
         return tuple(live_probes[self.config.kind])
 
-    def result(self, kind: type[R]) -> R:
-        """The result of type ``kind``, of :mod:`engine.core.results`, e.g. ``run.at(100).result(Mixture)``.
+    @overload
+    def result(self, kind: type[R]) -> R: ...
 
-        It is a frozen dataclass of read-only numpy arrays, whose shapes and units its class documents. Raises
-        :class:`ConfigError` for one that this kind of run does not have, :class:`ExplorerError` for one that there is
-        not yet at this step (before clean training ended), or whose measurement failed.
+    @overload
+    def result(self, kind: str) -> Any: ...
+
+    def result(self, kind: type[Any] | str) -> Any:
+        """One of :attr:`kinds`, by its type or its name, e.g. ``run.at(100).result("Mixture")``.
+
+        It is a frozen dataclass of read-only numpy arrays, of :mod:`engine.core.results` or :mod:`engine.core.spectra`;
+        its class documents shapes and units. Raises :class:`ConfigError` for one that this kind of run does not have,
+        :class:`ExplorerError` for one that there is not yet at this step, as before clean training ended.
         """
-        if kind.__name__ not in self.kinds:
-            raise ConfigError(f"result: got {quote(kind.__name__)}; allowed: {', '.join(self.kinds)}")
+        from engine.run.live import live_probes
+
+        name = kind if isinstance(kind, str) else kind.__name__
+        if name not in self.kinds:
+            raise ConfigError(f"result: got {quote(name)}; allowed: {', '.join(self.kinds)}")
         with self._open(self.step) as past:
-            return self._measured(past, kind)
+            return self._measured(past, live_probes[self.config.kind][name].result)
 
     def visualise(self, request: FeatureRequest) -> Features:
         """Pictures that activate units of a layer most, at the start, after clean training and at this step.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from os import PathLike
@@ -15,7 +16,7 @@ from engine.core.errors import ExplorerError, StoreError
 from engine.core.files import absolute
 from engine.core.history import Series
 from engine.core.measurement import Measurement
-from engine.core.reading import read_json
+from engine.core.reading import read_bytes
 from engine.run.event_file import write_event_file
 from engine.run.index import RunIndex
 from engine.run.snapshot import Event
@@ -97,8 +98,8 @@ class Run:
     def protocol(self, name: str, step: int | None = None) -> Measurement | None:
         """How the metric ``name`` was measured at ``step``, by default at its end; None if it carries no protocol."""
         with self._store() as store:
-            known = [how for first, metric, how in store.protocols() if metric == name and first <= (step or first)]
-        return known[-1] if known else None
+            known = [(first, how) for first, metric, how in store.protocols() if metric == name]
+        return next((how for first, how in reversed(known) if step is None or first <= step), None)
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -106,11 +107,14 @@ class Run:
 
         Raises :class:`StoreError` if there is none yet, as the run is still in training.
         """
+        path = self.folder / "summary.json"
         try:
-            found = read_json(self.folder / "summary.json")
+            found: dict[str, Any] = json.loads(read_bytes(path))  # NaN, too, where training diverged
         except FileNotFoundError:
             raise StoreError(f"{self.folder} has no summary.json yet") from None
-        return dict(found) if isinstance(found, dict) else {}
+        except ValueError as error:
+            raise StoreError(f"{path} is damaged: {error}") from None
+        return found
 
     @property
     def checkpoints(self) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from os import PathLike, fspath
 from pathlib import Path
@@ -55,4 +56,4 @@ def _text(value: object) -> str:
     """As the command line takes it, which reads numbers, choices and points of a curve."""
     if isinstance(value, bool):
         return str(value).lower()
-    return str([list(point) for point in value]) if isinstance(value, list | tuple) else str(value)
+    return json.dumps(value, default=float) if isinstance(value, list | tuple) else str(value)

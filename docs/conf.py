@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
+import logging
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+from jupyter_client import KernelManager
 
 HERE = Path(__file__).parent
 project = "Feature Purification Explorer"
 author = "The developers of the Feature Purification Explorer"
-extensions = ["myst_parser"]
+extensions = ["myst_nb"]  # MyST Markdown, and pages that are notebooks
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 html_theme = "furo"
@@ -18,6 +24,16 @@ html_title = project
 html_static_path: list[str] = []
 exclude_patterns = ["_build", "_generated"]  # what is generated is included by other pages
 nitpicky = True
+nb_execution_mode = "force"
+nb_execution_in_temp = True  # the runs that a notebook trains are not kept
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+logging.getLogger("traitlets").setLevel(logging.WARNING)  # it says of each notebook that it is run
+if os.name == "posix":  # the kernel is spoken to through files: nothing listens on a port
+    KernelManager.transport.default_value = "ipc"
+# Notebooks import the source tree that these pages belong to.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HERE.parent), os.environ.get("PYTHONPATH"))))
+sys.path.insert(0, str(HERE.parent))
 
 PLAIN = {**os.environ, "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
 
@@ -35,12 +51,32 @@ def commands() -> list[str]:
     return [line[2:].split()[0] for line in lines if line[2] not in " -"]
 
 
+def offered() -> Iterator[str]:
+    """What :mod:`engine.api` offers: each function, and each class with its public members, as its docstring says."""
+    from engine import api
+
+    for name in api.__all__:
+        thing = getattr(api, name)
+        yield f"### {name}\n\n{described(name, thing)}"
+        for each, member in vars(thing).items() if inspect.isclass(thing) else ():
+            if not each.startswith("_") and (callable(member) or isinstance(member, property)):
+                yield described(f"{name}.{each}", member)
+
+
+def described(name: str, thing: object) -> str:
+    """Signature and docstring as Markdown: the roles of docstrings become plain code."""
+    head = f"```python\n{name}{'' if isinstance(thing, property) else inspect.signature(thing)}\n```\n"  # type: ignore[arg-type]
+    words = re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"`\1`", inspect.getdoc(thing) or "").replace("``", "`")
+    return f"{head}\n{words}\n"
+
+
 def write_generated(app: object) -> None:
     """The pages that the program writes: every command with its help, every preset, every knob."""
     generated = HERE / "_generated"
     generated.mkdir(exist_ok=True)
     pages = [f"### {name}\n\n```text\n{engine(name, '--help')}\n```\n" for name in commands()]
     (generated / "commands.md").write_text("\n".join(pages), encoding="utf-8")
+    (generated / "api.md").write_text("\n".join(offered()), encoding="utf-8")
     (generated / "presets.md").write_text(f"```text\n{engine('presets')}\n```\n", encoding="utf-8")
     (generated / "knobs.md").write_text(f"```text\n{engine('knobs')}\n```\n", encoding="utf-8")
 

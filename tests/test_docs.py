@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,11 @@ from engine.figures import figures
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted([*DOCS.glob("*.md"), DOCS.parent / "README.md"])
+CELL = re.compile(r"```\{code-cell\}\n(.*?)```", re.DOTALL)
+TINY_NOTEBOOK = {
+    "world.d": 16, "model.m": 24, "threads": 1, "schedule.clean_steps": 20, "schedule.second_steps": 10,
+    "evaluation.every": 10, "evaluation.size": 32, "evaluation.report_size": 32, "evaluation.report_restarts": 1,
+}  # fmt: skip
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)|src=\"([^\"]+)\"")
 
 
@@ -71,12 +77,32 @@ def test_every_example_of_the_tests_is_shown() -> None:
     assert [name for name in examples if name != "conftest.py" and f"tests/examples/{name}" not in shown] == []
 
 
+def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its cells one after the other, on a tiny run; what they show, ``make docs`` shows."""
+    import matplotlib as mpl
+
+    text = (DOCS / "notebook.md").read_text(encoding="utf-8")
+    settings, *cells = [cell.partition("]\n\n")[2] or cell for cell in CELL.findall(text)]
+    assert settings.startswith("knobs = {")
+    monkeypatch.chdir(tmp_path)
+    mpl.use("Agg")
+    names: dict[str, Any] = {"knobs": TINY_NOTEBOOK}
+    for cell in cells:
+        exec(cell.removesuffix(";\n"), names)
+    assert len(cells) == text.count("{code-cell}") - 1 == 6
+    assert len(names["plt"].get_fignums()) == 3
+    names["plt"].close("all")
+    assert (names["moment"], len(names["attacked"])) == ("now", 9)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["first", "load_purified.py", "purified.safetensors"]
+
+
 def test_the_pages_build_without_a_warning(tmp_path: Path) -> None:
     """By the command of `make docs`: within this process warnings of Sphinx about itself would be errors."""
-    for needed in ("sphinx", "furo", "myst_parser"):
+    for needed in ("sphinx", "furo", "myst_nb", "ipykernel"):
         if find_spec(needed) is None:
             pytest.skip("needs the extra docs")
     options = ["-W", "--keep-going", "-q", "-b", "html", "-d", str(tmp_path / "trees")]
+    options += ["-D", "nb_execution_mode=off"]  # the notebook's cells are run by a test of their own
     line = [sys.executable, "-m", "sphinx", *options, str(DOCS), str(tmp_path / "pages")]
     done = subprocess.run(line, capture_output=True, text=True, cwd=DOCS.parent)
     assert (done.returncode, done.stderr) == (0, "")

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-
-from jupyter_client import KernelManager
 
 HERE = Path(__file__).parent
 project = "Feature Purification Explorer"
 author = "The developers of the Feature Purification Explorer"
-extensions = ["myst_nb"]  # MyST Markdown, and pages that are notebooks
+extensions = ["myst_parser"]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 html_theme = "furo"
@@ -24,17 +22,9 @@ html_title = project
 html_static_path: list[str] = []
 exclude_patterns = ["_build", "_generated"]  # what is generated is included by other pages
 nitpicky = True
-nb_execution_mode = "force"
-nb_execution_in_temp = True  # the runs that a notebook trains are not kept
-nb_execution_raise_on_error = True
-nb_execution_timeout = 300
-logging.getLogger("traitlets").setLevel(logging.WARNING)  # it says of each notebook that it is run
-if os.name == "posix":  # the kernel is spoken to through files: nothing listens on a port
-    KernelManager.transport.default_value = "ipc"
-# Notebooks import the source tree that these pages belong to.
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HERE.parent), os.environ.get("PYTHONPATH"))))
 sys.path.insert(0, str(HERE.parent))
 
+NOTEBOOK = "notebook"  # the page whose blocks are run
 PLAIN = {**os.environ, "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
 
 
@@ -70,12 +60,27 @@ def described(name: str, thing: object) -> str:
     return f"{head}\n{words}\n"
 
 
+def write_notebook(page: str) -> None:
+    """The page with what its blocks show, run in a folder of their own by another process."""
+    path = os.pathsep.join(filter(None, (str(HERE.parent), os.environ.get("PYTHONPATH"))))
+    line = [sys.executable, HERE / "run_notebook.py", HERE / f"{page}.md", HERE / "_generated" / f"{page}.md"]
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(line, cwd=folder, env={**os.environ, "PYTHONPATH": path}, check=True)
+
+
+def show_notebook(app: object, page: str, source: list[str]) -> None:
+    """Reading the notebook's page, Sphinx takes the one with what it shows."""
+    if page == NOTEBOOK:
+        source[0] = (HERE / "_generated" / f"{page}.md").read_text(encoding="utf-8")
+
+
 def write_generated(app: object) -> None:
     """The pages that the program writes: every command with its help, every preset, every knob."""
     generated = HERE / "_generated"
     generated.mkdir(exist_ok=True)
     pages = [f"### {name}\n\n```text\n{engine(name, '--help')}\n```\n" for name in commands()]
     (generated / "commands.md").write_text("\n".join(pages), encoding="utf-8")
+    write_notebook(NOTEBOOK)
     (generated / "api.md").write_text("\n".join(offered()), encoding="utf-8")
     (generated / "presets.md").write_text(f"```text\n{engine('presets')}\n```\n", encoding="utf-8")
     (generated / "knobs.md").write_text(f"```text\n{engine('knobs')}\n```\n", encoding="utf-8")
@@ -84,4 +89,5 @@ def write_generated(app: object) -> None:
 def setup(app: object) -> dict[str, bool]:
     """Connect to the build."""
     app.connect("builder-inited", write_generated)  # type: ignore[attr-defined]
+    app.connect("source-read", show_notebook)  # type: ignore[attr-defined]
     return {"parallel_read_safe": True}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,8 +15,7 @@ from engine.figures import figures
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted([*DOCS.glob("*.md"), DOCS.parent / "README.md"])
-CELL = re.compile(r"```\{code-cell\}\n(.*?)```", re.DOTALL)
-TINY_NOTEBOOK = {
+TINY = {
     "world.d": 16, "model.m": 24, "threads": 1, "schedule.clean_steps": 20, "schedule.second_steps": 10,
     "evaluation.every": 10, "evaluation.size": 32, "evaluation.report_size": 32, "evaluation.report_restarts": 1,
 }  # fmt: skip
@@ -77,32 +76,29 @@ def test_every_example_of_the_tests_is_shown() -> None:
     assert [name for name in examples if name != "conftest.py" and f"tests/examples/{name}" not in shown] == []
 
 
-def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its cells one after the other, on a tiny run; what they show, ``make docs`` shows."""
-    import matplotlib as mpl
-
+def test_the_notebook_shows_what_it_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its blocks one after the other, on a tiny run."""
     text = (DOCS / "notebook.md").read_text(encoding="utf-8")
-    settings, *cells = [cell.partition("]\n\n")[2] or cell for cell in CELL.findall(text)]
-    assert settings.startswith("knobs = {")
+    tiny, found = re.subn(r"knobs = \{.*?\n\}", f"knobs = {TINY}", text, flags=re.DOTALL)
+    assert found == 1
     monkeypatch.chdir(tmp_path)
-    mpl.use("Agg")
-    names: dict[str, Any] = {"knobs": TINY_NOTEBOOK}
-    for cell in cells:
-        exec(cell.removesuffix(";\n"), names)
-    assert len(cells) == text.count("{code-cell}") - 1 == 6
-    assert len(names["plt"].get_fignums()) == 3
-    names["plt"].close("all")
-    assert (names["moment"], len(names["attacked"])) == ("now", 9)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["first", "load_purified.py", "purified.safetensors"]
+    pictures = tmp_path / "_generated"
+    pictures.mkdir()
+    page = runpy.run_path(str(DOCS / "run_notebook.py"))["run"](tiny, pictures)
+    names = [f"notebook-{number}.png" for number in range(1, 5)]
+    assert re.findall(r"\(_generated/(.*)\)", page) == names == sorted(p.name for p in pictures.iterdir())
+    shown = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    assert shown[0].startswith("clean accuracy/clean ")
+    assert shown[1] == (tmp_path / "load_purified.py").read_text(encoding="utf-8")
+    assert page.count("```python") == text.count("```python") == 7
 
 
 def test_the_pages_build_without_a_warning(tmp_path: Path) -> None:
     """By the command of `make docs`: within this process warnings of Sphinx about itself would be errors."""
-    for needed in ("sphinx", "furo", "myst_nb", "ipykernel"):
+    for needed in ("sphinx", "furo", "myst_parser"):
         if find_spec(needed) is None:
             pytest.skip("needs the extra docs")
     options = ["-W", "--keep-going", "-q", "-b", "html", "-d", str(tmp_path / "trees")]
-    options += ["-D", "nb_execution_mode=off"]  # the notebook's cells are run by a test of their own
     line = [sys.executable, "-m", "sphinx", *options, str(DOCS), str(tmp_path / "pages")]
     done = subprocess.run(line, capture_output=True, text=True, cwd=DOCS.parent)
     assert (done.returncode, done.stderr) == (0, "")

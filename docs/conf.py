@@ -53,11 +53,27 @@ def offered() -> Iterator[str]:
                 yield described(f"{name}.{each}", member)
 
 
+class Bare(str):
+    """An annotation, which signatures show without quotation marks."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def signature(thing: object) -> str:
+    """How a function is called; empty for a class, which is made by a function, and for what is no function."""
+    if inspect.isclass(thing) or not callable(thing):
+        return ""
+    found = inspect.signature(thing)
+    parameters = [p.replace(annotation=Bare(p.annotation)) for p in found.parameters.values() if p.name != "self"]
+    return str(found.replace(parameters=parameters, return_annotation=Bare(found.return_annotation)))
+
+
 def described(name: str, thing: object) -> str:
     """Signature and docstring as Markdown: the roles of docstrings become plain code."""
-    head = f"```python\n{name}{'' if isinstance(thing, property) else inspect.signature(thing)}\n```\n"  # type: ignore[arg-type]
-    words = re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"`\1`", inspect.getdoc(thing) or "").replace("``", "`")
-    return f"{head}\n{words}\n"
+    words = re.sub(r":mod:`([\w.]+)`", r"`\1`", inspect.getdoc(thing) or "")
+    words = re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"`\1`", words).replace("``", "`")
+    return f"```python\n{name}{signature(thing)}\n```\n\n{words}\n"
 
 
 def write_notebook(page: str) -> None:

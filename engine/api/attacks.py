@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from engine.attacks.base import Classifier
-    from engine.models.plain import SymmetricNet
     from engine.probes.certificate import Bounds
 
 PIXELS = (0.0, 1.0)
@@ -64,9 +63,9 @@ def attack(
 
 
 def certificate(
-    network: SymmetricNet, x: Tensor, y: Tensor, *, radius: float, norm: Literal["l2", "linf"] = "l2"
+    network: nn.Module, x: Tensor, y: Tensor, *, radius: float, norm: Literal["l2", "linf"] = "l2"
 ) -> Bounds:
-    """Lower bounds on y f(x + δ) under *every* ‖δ‖ ≤ ``radius``, for the sparse-coding world's ``network``.
+    """Lower bounds on y f(x + δ) under *every* ‖δ‖ ≤ ``radius``, for a run's ``network`` in the sparse-coding world.
 
     x (n, d), y (n,) of ±1. The result's ``best`` (n,) are the bounds, float64, ``certified`` (n,) says which samples no
     perturbation fools, ``margin`` (n,) is y f(x). Raises :class:`ConfigError` for another network, norm or radius.
@@ -82,7 +81,7 @@ def certificate(
 
 
 def certified_radius(
-    network: SymmetricNet, x: Tensor, y: Tensor, *, limit: float, norm: Literal["l2", "linf"] = "l2"
+    network: nn.Module, x: Tensor, y: Tensor, *, limit: float, norm: Literal["l2", "linf"] = "l2"
 ) -> Tensor:
     """For each sample a radius up to ``limit`` at which it is certified (n,), float64; 0 where there is none.
 

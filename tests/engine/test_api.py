@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -43,10 +44,14 @@ def images_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 # --- opening and training
 
 
-def test_importing_it_is_light() -> None:
-    code = "import sys, engine.api; print(sorted({'torch', 'matplotlib', 'PySide6', 'pandas'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+def test_importing_it_is_light_and_leaves_a_notebook_its_backend() -> None:
+    code = (
+        "import os, sys, engine.api, engine.figures; print(os.environ['MPLBACKEND'], "
+        "sorted({'torch', 'matplotlib', 'PySide6', 'pandas'} & set(sys.modules)))"
+    )
+    env = os.environ | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
+    assert done.stdout == "module://matplotlib_inline.backend_inline []\n"
 
 
 def test_everything_that_is_offered_is_documented() -> None:

@@ -10,7 +10,14 @@ import sys
 
 from cyclopts import CycloptsError
 
-from engine.cli import animation, compare, run, runs, studies  # noqa: F401 - their commands enter themselves into the app
+from engine.cli import (  # noqa: F401 - their commands enter themselves into the app
+    animation,
+    compare,
+    run,
+    runs,
+    studies,
+    weights,
+)
 from engine.cli.app import INTERRUPTED, app
 from engine.cli.options import plugins_in
 from engine.core import plugins

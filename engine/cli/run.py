@@ -222,13 +222,18 @@ def export(
     folder: RunFolder,
     *,
     view: Annotated[
-        list[str], Parameter(help="A view of the run, e.g. neurons, filters, robustness; or all. May be repeated.")
-    ],
+        list[str] | None,
+        Parameter(help="A view of the run, e.g. neurons, filters, robustness; or all. May be repeated."),
+    ] = None,
     out: Annotated[Path, Parameter(help="Folder to write to; made if it is not there.")],
     checkpoint: Annotated[int | None, Parameter(help="Step of the checkpoint. Default: the newest.")] = None,
     format_: Annotated[
-        list[Literal["png", "svg", "pdf"]] | None,
-        Parameter(name="--format", help="May be repeated. Default: all three."),
+        list[Literal["png", "svg", "pdf", "tensorboard"]] | None,
+        Parameter(
+            name="--format",
+            help="May be repeated. Default: png, svg and pdf. tensorboard (extra tensorboard) writes all scalars as an "
+            "event file and needs no view.",
+        ),
     ] = None,
     width: Annotated[float, Parameter(help="Width in inches; 3.25 is one column, 6.75 two.")] = 6.75,
     option: Annotated[
@@ -239,19 +244,29 @@ def export(
     ] = None,
     data: Data = None,
 ) -> int:
-    """Write views of a run as figures, with the plotted data, captions and a recipe that reproduces the run.
+    """Write views of a run as figures, with the plotted data, captions and a recipe; or its scalars for TensorBoard.
 
     All views are drawn from one checkpoint. Those that fail are named at the end; the others are written.
     """
     from engine.cli.studies import ProgressLines
     from engine.figures.export import export as write
+    from engine.run.event_file import FORMAT_NAME, write_event_file
 
+    drawn = tuple(each for each in format_ or ("png", "svg", "pdf") if each != FORMAT_NAME)
+    if not view and drawn:
+        raise ConfigError("--view: none was given; allowed: a view of the run, or all")
+    if view and not drawn:
+        raise ConfigError(f"--view: got {quote(view[0])}; allowed with --format {FORMAT_NAME} alone: none")
+    if FORMAT_NAME in (format_ or ()):
+        say(f"scalars: {write_event_file(folder, out)}")
+    if not view:
+        return 0
     with images_at(folder, data):
         write(
             folder,
             "all" if "all" in view else view,
             out,
-            formats=tuple(format_ or ("png", "svg", "pdf")),
+            formats=drawn,
             step=checkpoint,
             options=options_of(option or []),
             width=width,

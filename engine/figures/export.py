@@ -13,8 +13,9 @@ import csv
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -27,11 +28,14 @@ from engine.core.slices import Progress, silent
 from engine.figures import figures
 from engine.figures.base import FigureData, Table
 from engine.figures.fonts import undrawable
-from engine.figures.style import FORMATS, check_format, check_width, render_all
+from engine.figures.style import FORMATS, check_format, check_width, render_all, styled
 from engine.run.recipe import RECIPE, REPRODUCE, WEIGHT, build, script, weights
 from engine.run.store import Checkpoint, Store
 from engine.run.timeline import until
 from engine.studies.base import NotMeasured
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Options = Mapping[str, str]
 
@@ -119,6 +123,21 @@ def export(
     return list(content)
 
 
+def draw(run_folder: Path, view: str, *, step: int | None, options: Options, width: float) -> Figure:
+    """The figure of one view of a run at the checkpoint of ``step``, the newest by default; nothing is written.
+
+    Raises as :func:`export`.
+    """
+    check_width(width)
+    given = _options_of((view,), options)[view]
+    with closing(Store.open(run_folder, read_only=True)) as store:
+        checkpoint = store.load(step)
+        _drawable((view,), checkpoint.config, named=True)
+        data = _collect(view, store, checkpoint, figures[view].view.complete(given))
+    with styled(data, width) as figure:
+        return figure
+
+
 class Steps:
     """Tells the progress of one view among ``views``, each of ``steps`` equal steps: call it with what comes next."""
 
@@ -171,11 +190,7 @@ def _draw(
 ) -> dict[str, bytes]:
     """File name → content of everything in one view's folder."""
     say("reading")
-    declared = figures[view].view
-    recorded = lambda name: bool(len(until(store.series(name), checkpoint.step)))  # noqa: E731
-    if not declared.file and (why := declared.missing(store.folder, recorded)):  # a study's file says it by its error
-        raise NotMeasured(f"{view}: {why}, up to step {checkpoint.step}")
-    data = figures[view]().collect(store, checkpoint, options)
+    data = _collect(view, store, checkpoint, options)
     found = {f"{view}.{form}": file for form, file in render_all(data, formats, width, say).items()}
     for name, table in data.tables.items():
         found[f"{view}.{name}.csv" if name else f"{view}.csv"] = table_csv(table)
@@ -183,6 +198,14 @@ def _draw(
         found[f"{view}.npz"] = npz(data.arrays)
     found["caption.txt"] = caption(view, data).encode()
     return found
+
+
+def _collect(view: str, store: Store, checkpoint: Checkpoint, options: Options) -> FigureData:
+    declared = figures[view].view
+    recorded = lambda name: bool(len(until(store.series(name), checkpoint.step)))  # noqa: E731
+    if not declared.file and (why := declared.missing(store.folder, recorded)):  # a study's file says it by its error
+        raise NotMeasured(f"{view}: {why}, up to step {checkpoint.step}")
+    return figures[view]().collect(store, checkpoint, options)
 
 
 def caption(view: str, data: FigureData) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,16 +85,27 @@ def render_all(
     """
     for form in formats:
         check_format(form)
+    metadata: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    found: dict[str, bytes] = {}
+    with styled(data, width) as figure, warnings.catch_warnings():  # which names have no glyphs, the caption says
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        _lay_out(figure)
+        for form in formats:
+            say(f"drawing {form}")
+            file = io.BytesIO()
+            figure.savefig(file, format=form, dpi=DPI, metadata=metadata.get(form))
+            found[form] = file.getvalue()
+    return found
+
+
+@contextmanager
+def styled(data: FigureData, width: float) -> Iterator[Figure]:
+    """``data`` drawn at ``width`` inches, and matplotlib's settings those of the figures meanwhile."""
     check_width(width)
     import matplotlib as mpl
     from matplotlib import figure as drawing
 
-    metadata: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-    found: dict[str, bytes] = {}
-    with mpl.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "Glyph .* missing from", UserWarning
-        )  # which names have none, the caption says
+    with mpl.rc_context():
         mpl.rcdefaults()  # a user's own matplotlibrc must not change a published figure
         for key, value in STYLE.items():
             mpl.rcParams[key] = value  # type: ignore[index]
@@ -103,13 +115,7 @@ def render_all(
             mpl.rcParams["pdf.fonttype"] = 3 if outlines_only(fonts) else 42
         figure = drawing.Figure(figsize=(width, data.height(width)), dpi=DPI)
         data.draw(figure)
-        _lay_out(figure)
-        for form in formats:
-            say(f"drawing {form}")
-            file = io.BytesIO()
-            figure.savefig(file, format=form, dpi=DPI, metadata=metadata.get(form))
-            found[form] = file.getvalue()
-    return found
+        yield figure
 
 
 def _lay_out(figure: Figure) -> None:

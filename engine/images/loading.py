@@ -25,6 +25,7 @@ from engine.images.training import start
 from engine.models.base import DataFacts
 from engine.models.classifier import ImageClassifier
 from engine.models.layers import layers
+from engine.models.plain import PlainNetwork, of_images
 from engine.probes.autoattack import autoattack
 from engine.probes.layers import chunk_of
 from engine.probes.robustness import Measured, accuracy, protocols_of
@@ -111,7 +112,7 @@ class ImageNetwork:
         """The layers with weights, the first one first."""
         return tuple(each.info for each in layers(self.network("now")))
 
-    def network(self, moment: Moment) -> nn.Module:
+    def network(self, moment: Moment = "now") -> nn.Module:
         """A new copy of the network at its start, after clean training or now; in evaluation mode, without gradients.
 
         Raises :class:`StoreError` if clean training had not ended.
@@ -130,6 +131,14 @@ class ImageNetwork:
                 f"knobs of model describe: {' '.join(str(error).split())[:200]}"
             ) from None
         return network.requires_grad_(False).eval()
+
+    def plain(self, moment: Moment = "now") -> PlainNetwork:
+        """That network as plain PyTorch has it."""
+        return of_images(self.network(moment), self.config.model, self.facts)
+
+    def samples(self, n: int) -> tuple[Tensor, Tensor]:
+        """As :meth:`held_out`."""
+        return self.held_out(n)
 
     def classifier(self, moment: Moment = "now") -> ImageClassifier:
         """That network as attacks see it."""

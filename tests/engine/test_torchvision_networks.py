@@ -22,6 +22,7 @@ from engine.models.base import DataFacts
 from engine.models.classifier import ImageClassifier
 from engine.models.layers import build, layer, layers, redraw
 from engine.models.networks.torchvision_models import TorchvisionModel
+from engine.models.plain import of_images
 from engine.probes.features import visualise
 from engine.probes.layers import activity, chunk_of
 from tests.examples.conftest import SMALL, call, captions, settings  # noqa: F401 - a fixture
@@ -65,6 +66,18 @@ def test_grey_images_are_three_equal_channels() -> None:
     x = torch.rand(2, 1, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(grey(x), colour(x.expand(-1, 3, -1, -1)))
+
+
+def test_others_build_it_without_this_project() -> None:
+    for arch, shape in ((ARCH, (1, 32, 32)), ("googlenet", (3, 64, 64))):
+        ours = made(arch, shape).eval()
+        plain = of_images(ours, TorchvisionModel(arch=arch), facts(shape))
+        names: dict[str, Any] = {"torch": torch, "nn": nn}
+        exec(plain.code, names)
+        names["network"].load_state_dict(plain.state)
+        x = torch.rand(2, *shape)
+        with torch.no_grad():
+            assert torch.allclose(names["network"].eval()(eval(plain.before, {"x": x})), ours(x), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

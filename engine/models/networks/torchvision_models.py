@@ -30,7 +30,22 @@ class TorchvisionModel(Model):
     )
 
 
-@network(TorchvisionModel, "torchvision's {arch}", reset=built_again, batch_norm=True, order=3)
+def _plain(knobs: TorchvisionModel, data: DataFacts) -> str:
+    channels, height, width = data.shape
+    given = {"weights": None, "num_classes": data.classes, **_options(knobs.arch, height, width)}
+    lines = [
+        "from torchvision.models import get_model",
+        f"network = get_model({knobs.arch!r}, {', '.join(f'{name}={value!r}' for name, value in given.items())})",
+    ]
+    if channels == 1:
+        lines += [
+            "first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))",
+            "first.weight, first.in_channels = nn.Parameter(first.weight.sum(1, keepdim=True)), 1",
+        ]
+    return "\n".join(lines)
+
+
+@network(TorchvisionModel, "torchvision's {arch}", reset=built_again, batch_norm=True, plain=_plain, order=3)
 def torchvision(knobs: TorchvisionModel, data: DataFacts) -> nn.Module:
     """The architecture as it is, ``net``, behind the normalisation.
 

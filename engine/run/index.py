@@ -28,7 +28,7 @@ from engine.core.reading import read_bytes
 from engine.run.entry import CONFIG, DATABASE, Outcome, RunEntry, read_entry
 from engine.run.schema import Record
 
-VERSION = 1  # of what an entry holds: an index of another one is made anew
+VERSION = 2  # of what an entry holds: an index of another one is made anew
 DEPTH = 2  # folders below the root in which runs are looked for: root/run and root/group/run
 MOST_INDEX = 256 * 2**20  # bytes; of 1,000 runs it has about 1.5 million
 YOUNG = 0.05  # seconds in which a file may change again without another time

@@ -45,6 +45,7 @@ class Worker:
             if "stop" in message:
                 self._stopped.add(message["stop"])
             else:
+                self._stopped.discard(message["job"])  # of an earlier time, when that had just ended by itself
                 self._jobs.put(message)
         if self._job in self._stopped:
             os._exit(INTERRUPTED)
@@ -85,7 +86,6 @@ class Worker:
             traceback.print_exc()
             found |= {"how": "failed", "reason": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
         finally:
-            self._stopped.discard(self._job)  # it may be asked to go on with it later
             self._job = ""
         return found | {"seconds": monotonic() - begun}
 

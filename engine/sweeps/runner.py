@@ -159,11 +159,12 @@ class SweepRunner:
             self._stop_all()
         else:
             self._submit(run for run in self._to_do if run.name not in self._submitted)
-        events = self._executor.wait(timeout) if self._submitted else []
+        busy = bool(self._submitted)
+        events = self._executor.wait(timeout) if busy else []
         if self._pausing and not self._submitted and not self._cancelling and self._to_do:
             time.sleep(timeout)
         now = time.monotonic()
-        if self._under_way:
+        if busy:
             self._worked += now - self._turned
         self._turned = now
         for event in events:

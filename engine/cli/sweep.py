@@ -21,11 +21,12 @@ from engine.core.errors import ConfigError, StoreError
 from engine.core.files import absolute
 from engine.core.quoting import plain
 from engine.sweeps.estimate import in_words, seconds_of, seconds_together
+from engine.sweeps.executor import After
 from engine.sweeps.planning import plan, read_grid, read_seeds, replan
 from engine.sweeps.pool import LocalPool, jobs_to_use
 from engine.sweeps.record import RESULTS, Sweep, is_sweep, read_sweep, text_of
 from engine.sweeps.results import SweepResults
-from engine.sweeps.runner import After, Listener, SweepProgress, SweepRunner, check_new
+from engine.sweeps.runner import Listener, SweepProgress, SweepRunner, check_new
 
 VERIFY: After = ("engine.studies.questions.claims:claims_of", {"verify": True})
 PLAIN_EVERY = 5.0  # seconds between two lines without a terminal

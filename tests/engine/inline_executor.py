@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Callable
 
@@ -47,9 +48,10 @@ class InlineExecutor:
             if job.name in self._lose or job.name in self._stopped:
                 raise JobStopped
 
+        arguments = json.loads(json.dumps(job.arguments))
         try:
-            result = function_of(job.function)(tell=tell, stopped=lambda: job.name in self._stopped, **job.arguments)
-            events.append(JobEnded(job.name, "done", result, seconds=1.0))
+            found = function_of(job.function)(tell=tell, stopped=lambda: job.name in self._stopped, **arguments)
+            events.append(JobEnded(job.name, "done", json.loads(json.dumps(found)), seconds=1.0))
         except JobStopped:
             lost = job.name in self._lose
             if lost:

@@ -126,8 +126,8 @@ def test_the_index_lists_runs_of_a_sweep_below_its_root(whole: Path) -> None:
 def test_images_too(tmp_path: Path) -> None:
     settings = {
         "world.train_size": "200", "model.width": "16", "schedule.clean_steps": "6", "schedule.second_steps": "6",
-        "evaluation.report_size": "32", "evaluation.report_steps": "2", "evaluation.size": "16", "evaluation.steps": "2",
-        "device": "cpu",
+        "evaluation.report_size": "32", "evaluation.report_steps": "2", "evaluation.size": "16",
+        "evaluation.steps": "2", "device": "cpu",
     }  # fmt: skip
     sweep = plan("digits", read_grid(["attack.steps=1,2"]), settings=list(settings.items()))
     found = swept(sweep, tmp_path / "sweep")

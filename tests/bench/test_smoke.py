@@ -13,9 +13,10 @@ import engine.images.session
 from engine.cli.main import run_command_line
 from engine.data.images import Images
 from engine.images.config import ImageConfig
-from tests.bench import images, looking, window
+from tests.bench import images, looking, sweeps, window
 from tests.bench.__main__ import GROUPS, main
 from tests.bench.measure import Result
+from tests.engine.inline_executor import InlineExecutor
 
 # What a line of each group's table says; a missing group fails the test that compares.
 LINES = {
@@ -33,6 +34,7 @@ LINES = {
     "draw": "animation of 2 frames",
     "memory": "steps trained in that time",
     "runs": "listed again by the same process",
+    "sweep": "a run in the pool beyond its training",
 }
 
 
@@ -56,6 +58,12 @@ def _headless_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return HEADLESS[arguments]
 
     monkeypatch.setattr(window, "task", task)
+
+
+@pytest.fixture
+def _pool_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes of a pool are tested elsewhere, and each imports torch."""
+    monkeypatch.setattr(sweeps, "LocalPool", lambda jobs: InlineExecutor())
 
 
 HEADLESS: dict[tuple[str, ...], dict[str, Any]] = {}
@@ -87,7 +95,7 @@ def _drawn_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 SAME = {"all-views": "live", "open": "scrub", "idle": "scrub"}  # start the same window: one of them shows that it runs
 
 
-@pytest.mark.usefixtures("_headless_once", "_drawn_in_this_process")
+@pytest.mark.usefixtures("_headless_once", "_drawn_in_this_process", "_pool_in_this_process")
 @pytest.mark.parametrize("group", [name for name in GROUPS if name not in SAME])
 def test_every_group_runs(group: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "trial_images", few_images)

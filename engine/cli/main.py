@@ -16,6 +16,7 @@ from engine.cli import (  # noqa: F401 - their commands enter themselves into th
     run,
     runs,
     studies,
+    sweep,
     weights,
 )
 from engine.cli.app import INTERRUPTED, app

@@ -27,13 +27,16 @@ from engine.run.snapshot import protocol_at
 from engine.run.timeline import objective_at, spans
 
 SHOWN = {"clean": metrics.CLEAN, "pgd": metrics.PGD, "certified": metrics.CERTIFIED}
+FIGURES = {**SHOWN, "purity": metrics.mixture("purity", "mean")}
+"""The figures of a report that an entry holds: the accuracies that a list shows, and the mean purity of neurons."""
+
 CONFIG, DATABASE, SUMMARY = "config.json", "run.sqlite", "summary.json"
 Outcome = Literal["finished", "interrupted", "diverged", "damaged", "newer", "plugin"]
 UNREADABLE: tuple[Outcome, ...] = ("damaged", "newer", "plugin")
 
 
 class Reported(Record):
-    """An accuracy of a report, and how it was measured."""
+    """A figure of a report, and how it was measured; the purity of weights has no protocol."""
 
     value: float
     protocol: Protocol | None
@@ -45,7 +48,7 @@ class Reported(Record):
 
 
 class PhaseEnd(Record):
-    """The report of the phase ``phase``, which ended at ``step``: clean, PGD and certified, as far as measured."""
+    """The report of the phase ``phase``, which ended at ``step``: those of :data:`FIGURES` that were measured."""
 
     step: int
     phase: str
@@ -165,7 +168,7 @@ def _end(reports: list[tuple[int, dict[str, Reported]]], phase: str) -> PhaseEnd
 
 def _ends(db: sqlite3.Connection, path: Path, steps: set[int]) -> list[tuple[int, dict[str, Reported]]]:
     """The reports at those of ``steps`` that have one, ascending. Only they are looked up: a run has many metrics."""
-    names = {metrics.REPORT + name: short for short, name in SHOWN.items()}
+    names = {metrics.REPORT + name: short for short, name in FIGURES.items()}
     marks = ", ".join("?" * len(names))
     protocols: dict[str, list[tuple[int, Measurement]]] = {name: [] for name in names}
     query = f"SELECT step, name, protocol FROM protocols WHERE name IN ({marks}) ORDER BY step"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from engine.config.experiment import Config, to_dict
+from engine.core import plugins
 from engine.core.errors import ConfigError
 
 
@@ -24,6 +25,12 @@ class Job:
     name: str
     function: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+def message_of(job: Job) -> dict[str, Any]:
+    """The job as JSON for the process that is to do it, with the plugins that are loaded here."""
+    given = [plugin.given for plugin in plugins.loaded()]
+    return {"job": job.name, "function": job.function, "arguments": job.arguments, "plugins": given}
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from engine.core.cores import cores_available, memory_available, most_threads
 from engine.core.errors import ConfigError, ExplorerError
 from engine.core.isolation import child_environment
 from engine.core.notices import notice
-from engine.sweeps.executor import Job, JobBegun, JobEnded, JobEvent, JobTold
+from engine.sweeps.executor import Job, JobBegun, JobEnded, JobEvent, JobTold, message_of
 
 WORKER_BYTES = 800 * 2**20  # that a process with torch and a small run takes
 PATIENCE = 60.0  # seconds in which a job that is asked to stop does so, or is ended
@@ -171,7 +171,7 @@ class LocalPool:
                 self._processes.append(free[-1])
             job, process = self._waiting.popleft(), free.pop(0)
             process.job = job
-            process.send({"job": job.name, "function": job.function, "arguments": job.arguments})
+            process.send(message_of(job))
 
     def _take(self, process: PoolProcess, message: dict[str, Any] | None) -> None:
         job = process.job

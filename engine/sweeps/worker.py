@@ -19,6 +19,7 @@ from queue import SimpleQueue
 from time import monotonic
 from typing import Any
 
+from engine.core import plugins
 from engine.core.errors import ExplorerError
 from engine.core.notices import heard_by
 from engine.core.signals import INTERRUPTED, noted
@@ -73,6 +74,7 @@ class Worker:
         begun = monotonic()
         try:
             with heard_by(self._say):
+                plugins.load_all(message["plugins"])
                 function = function_of(message["function"])
                 begun = monotonic()  # what it imports is there
                 found["result"] = function(tell=self._tell, stopped=self._is_to_stop, **message["arguments"])

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
+from engine.core import plugins
 from engine.core.errors import ConfigError
 from engine.core.notices import notice
 from engine.core.slices import Progress
@@ -16,6 +17,10 @@ def double(number: int, tell: Progress, stopped: Callable[[], bool]) -> dict[str
     sys.stdout.write("not a message\n")
     tell(1.0, "doubled")
     return {"number": 2 * number, "process": os.getpid()}
+
+
+def plugins_there(tell: Progress, stopped: Callable[[], bool]) -> list[str]:
+    return [each.name for each in plugins.loaded()]
 
 
 def until_stopped(tell: Progress, stopped: Callable[[], bool]) -> str:

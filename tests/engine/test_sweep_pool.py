@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from engine.core.errors import ConfigError, ExplorerError
 from engine.core.notices import heard_by
 from engine.sweeps.executor import Job, JobBegun, JobEnded, JobEvent, JobTold, function_of
 from engine.sweeps.pool import LocalPool, jobs_to_use
+from tests.plugin_files import loaded
 
 
 def job(name: str, function: str, **arguments: object) -> Job:
@@ -43,6 +45,15 @@ def ended(events: list[JobEvent]) -> dict[str, JobEnded]:
 @pytest.fixture(autouse=True)
 def _no_thread_left() -> None:
     """The pool of this module has readers of its own, which end with it."""
+
+
+def test_its_processes_have_the_plugins_of_this_one(pool: LocalPool, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("# registers nothing", encoding="utf-8")
+    with loaded(file):
+        pool.submit(job("with", "plugins_there"))
+        events = events_until(pool, lambda events: bool(ended(events)))
+        assert ended(events)["with"].result == ["mine.py"]
 
 
 def test_jobs_are_carried_out_by_the_same_two_processes(pool: LocalPool) -> None:

@@ -205,6 +205,8 @@ def evaluate(
         )
         return 0
     say(f"{network.folder}: step {network.step}, phase {network.phase}, run {network.run}")
+    if (imported := network.config.imported) is not None:
+        say(f"  {imported.words()}")
     for row in rows:
         f = row.figure
         say(f"  {f['value']:.3f} [{f['low']:.3f}, {f['high']:.3f}]  {f['text']}")

@@ -228,5 +228,9 @@ def knot_key(found: tuple[Knot, ...]) -> str:
 def provenance(store: Store, checkpoint: Checkpoint) -> str:
     """Last line of every caption: run and step, and what it is a branch of."""
     origin = checkpoint.config.branch
+    imported = checkpoint.config.imported
+    files = "" if imported is None else f" {imported.words().capitalize()}."
     branch = "" if origin is None else f" Branched from run {origin.run} at step {origin.step}."
-    return f"Run {store.run}, checkpoint at step {checkpoint.step} ({phase(checkpoint.phase).name} phase).{branch}"
+    return (
+        f"Run {store.run}, checkpoint at step {checkpoint.step} ({phase(checkpoint.phase).name} phase).{files}{branch}"
+    )

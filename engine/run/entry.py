@@ -28,7 +28,7 @@ from engine.run.timeline import objective_at, spans
 
 SHOWN = {"clean": metrics.CLEAN, "pgd": metrics.PGD, "certified": metrics.CERTIFIED}
 CONFIG, DATABASE, SUMMARY = "config.json", "run.sqlite", "summary.json"
-Outcome = Literal["finished", "interrupted", "diverged", "damaged", "newer"]
+Outcome = Literal["finished", "imported", "interrupted", "diverged", "damaged", "newer"]
 
 
 class Reported(Record):
@@ -118,7 +118,7 @@ def _read(
     if math.isnan(loss) or (summary.diverged and summary.steps == step):
         outcome = "diverged"
     elif saved >= total:
-        outcome = "finished"
+        outcome = "imported" if config.untrained else "finished"
     ends = _ends(db, path, {total, *(switch.step for switch in switches)})
     clean = [(at, found) for at, found in ends if objective_at(trained, at) == "clean"]
     other = [(at, found) for at, found in ends if objective_at(trained, at) != "clean"]

@@ -42,7 +42,7 @@ def import_(
     ] = None,
     std: Annotated[str | None, Parameter(help="The same of the deviation.")] = None,
     expect_accuracy: Annotated[
-        float | None, Parameter(help="Clean accuracy that the clean network should have, e.g. 0.95; refused if it has not.")
+        float | None, Parameter(help="Clean accuracy that the clean network should have, e.g. 0.95; else refused.")
     ] = None,
     tolerance: Annotated[
         float, Parameter(help="By how much it may differ, beyond the 95% interval of the test images measured.")

@@ -183,7 +183,7 @@ class Imported(Group):
     def words(self) -> str:
         """Which files, each with the beginning of its SHA-256."""
         named = ", ".join(f"{what} {each.file} (SHA-256 {each.sha256[:12]}…)" for what, each in self.files.items())
-        return f"weights imported: {named}; normalisation {self.normalisation}"
+        return f"Weights imported: {named}; normalisation {self.normalisation}"
 
 
 class Schedule(Group):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from engine.config.knobs import Origin
-    from engine.run.snapshot import Event
+    from engine.run.snapshot import BRANCH, Event
     from engine.run.store import Checkpoint, Store
 
 Array = NDArray[Any]
@@ -186,8 +186,15 @@ def training(store: Store, checkpoint: Checkpoint) -> str:
 
 def trained(config: Config, events: tuple[Event, ...], spans: tuple[Span, ...]) -> str:
     """The same of a run with these knobs, changes and phases."""
-    how = ", then ".join(f"{s.end - s.start} steps of {phase(s.objective).training}" for s in spans)
-    says = [objectives[name].how for name in dict.fromkeys(s.objective for s in spans)]
+    first, before = 0, []
+    if config.imported is not None:
+        end = max((span.end for span in spans), default=0)
+        first = next((event.step for event in events if event.name == BRANCH), end)
+        before = ["weights that were trained elsewhere, nobody here knows how"]
+    own = [span for span in spans if span.end > first or config.imported is None]
+    steps = [f"{s.end - max(s.start, first)} steps of {phase(s.objective).training}" for s in own]
+    how = ", then ".join([*before, *steps])
+    says = [objectives[name].how for name in dict.fromkeys(s.objective for s in own)]
     details = "".join(f" {say(config)}" for say in says if say is not None)
     found = planned(plans(config, events))
     return f"{config.describe()}, seed {config.seed}; {how}.{details}{' ' if found else ''}{found}"
@@ -229,7 +236,7 @@ def provenance(store: Store, checkpoint: Checkpoint) -> str:
     """Last line of every caption: run and step, and what it is a branch of."""
     origin = checkpoint.config.branch
     imported = checkpoint.config.imported
-    files = "" if imported is None else f" {imported.words().capitalize()}."
+    files = "" if imported is None else f" {imported.words()}."
     branch = "" if origin is None else f" Branched from run {origin.run} at step {origin.step}."
     return (
         f"Run {store.run}, checkpoint at step {checkpoint.step} ({phase(checkpoint.phase).name} phase).{files}{branch}"

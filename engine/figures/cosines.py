@@ -169,7 +169,7 @@ def _medians(layer: LayerInfo, found: Principle1) -> Table:
 def _caption(store: Store, checkpoint: Checkpoint, layer: LayerInfo, found: Principle1 | None) -> str:
     if found is None:
         shown = (
-            f"There is nothing to compare at this step, {not_compared(checkpoint.config)} (n = 0 of "
+            f"There is nothing to compare at this step ({not_compared(checkpoint.config)}; n = 0 of "
             f"{layer.units} units of {layer.name})."
         )
     else:

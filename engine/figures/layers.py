@@ -230,7 +230,7 @@ def _caption(
     store: Store, checkpoint: Checkpoint, found: Mapping[str, Principle1] | None, chosen: LayerInfo, n: int
 ) -> str:  # fmt: skip
     if found is None:
-        shown = f"There is nothing to compare at this step: {not_compared(checkpoint.config)}."
+        shown = f"There is nothing to compare at this step ({not_compared(checkpoint.config)})."
     else:
         alive = int(found[chosen.name].alive.sum())
         shown = (

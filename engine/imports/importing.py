@@ -208,7 +208,7 @@ class _Import:
             tell(LOADED + 0.05 * place, f"{what} network: clean accuracy")
             generator = seeded(self.config.seed, f"import {what}", self.device)
             work = accuracy(self._classifier(states[what]), x, y, plain, None, generator, box=BOX, chunk=CHUNK)
-            found[what] = finish(work, lambda _: tell(LOADED, "clean accuracy")).right, len(y)
+            found[what] = finish(work, lambda _, at=place: tell(LOADED + 0.05 * at, "clean accuracy")).right, len(y)
         right, n = found["clean"]
         low, high = wilson(right, n)
         expected, tolerance = self.request.expected, self.request.tolerance
@@ -238,14 +238,8 @@ class _Import:
         recorder.event(0, IMPORT, "", ", ".join(each.file for each in imported.files.values()))
         steps = {"start": 0, "clean": schedule.clean_steps, "robust": schedule.total}
         for place, what in enumerate(states):
-            first, last = (CHECKED + (1 - CHECKED) * at / len(states) for at in (place, place + 1))
-            self._measure(
-                recorder,
-                steps[what],
-                what,
-                states,
-                lambda share, text, a=first, b=last: tell(a + (b - a) * share, text),
-            )
+            each = (1 - CHECKED) / len(states)
+            self._measure(recorder, steps[what], what, states, part(tell, CHECKED + place * each, each))
             if what == "clean":
                 recorder.event(steps[what], "phase", "clean", schedule.second)
             self._save(recorder, steps[what], what, states)
@@ -295,6 +289,11 @@ class _Import:
         }  # fmt: skip
         phase = self.config.schedule.second if step else "clean"
         recorder.checkpoint(step, arrays, self.config, phase, found, keep=True)
+
+
+def part(tell: Progress, first: float, length: float) -> Progress:
+    """Hears the share of a part of the work that begins at ``first`` and is ``length`` of all."""
+    return lambda share, what: tell(first + length * share, what)
 
 
 def _origin(file: WeightsFile, fitted: Fitted) -> WeightFile:

@@ -50,10 +50,14 @@ def fit(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], channels: int
     """
     mean, std, rest = _normalisation(found, channels, where)
     behind = len(rest) < len(found) and all(name.startswith(SEQUENCES) for name in rest)
+    targets = {_bare(name, False)[0]: name for name in wanted}
     taken: dict[str, None] = {}
     bare: dict[str, tuple[str, Tensor]] = {}
     for name, tensor in rest.items():
         short, prefixes = _bare(name, behind)
+        target = targets.get(short, "")
+        if target and name.endswith(target):  # what stands before the whole name, and no more, is taken off
+            prefixes = [each for each in [name.removesuffix(target)] if each]
         taken.update(dict.fromkeys(prefixes))
         known = bare.get(short)
         if known is not None and not torch.equal(known[1], tensor):
@@ -62,7 +66,6 @@ def fit(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], channels: int
                 "allowed: the weights of one network"
             )
         bare.setdefault(short, (name, tensor))
-    targets = {_bare(name, False)[0]: name for name in wanted}
     bare, renamed = _renamed(bare, targets)
     misfit = _misfit(bare, {short: wanted[name] for short, name in targets.items()})
     if misfit:

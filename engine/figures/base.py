@@ -21,13 +21,14 @@ from engine.core.measurement import NORM_SIGN, Measurement, wilson_bounds
 from engine.core.registry import Registry
 from engine.core.results import ALIVE, Mixture
 from engine.figures.declare import ViewDeclaration, phase
+from engine.run.snapshot import BRANCH
 from engine.run.timeline import Knot, Plan, Span, events_of, knots, phases, plans, until
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from engine.config.knobs import Origin
-    from engine.run.snapshot import BRANCH, Event
+    from engine.run.snapshot import Event
     from engine.run.store import Checkpoint, Store
 
 Array = NDArray[Any]

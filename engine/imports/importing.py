@@ -201,14 +201,9 @@ class _Import:
 
     def _check(self, states: Mapping[str, NetworkState], tell: Progress) -> dict[str, tuple[int, int]]:
         """Clean accuracy of the two trained networks. Raises :class:`ConfigError` if it is not the one expected."""
-        x, y = self.held_out.take(self.config.evaluation.report_size)
-        plain = Measurement("clean", self.config.attack.norm, 0.0, 0, 0, len(y))
         found = {}
         for place, what in enumerate(("clean", "robust")):
-            tell(LOADED + 0.05 * place, f"{what} network: clean accuracy")
-            generator = seeded(self.config.seed, f"import {what}", self.device)
-            work = accuracy(self._classifier(states[what]), x, y, plain, None, generator, box=BOX, chunk=CHUNK)
-            found[what] = finish(work, lambda _, at=place: tell(LOADED + 0.05 * at, "clean accuracy")).right, len(y)
+            found[what] = self._accuracy(what, states[what], part(tell, LOADED + 0.05 * place, 0.05))
         right, n = found["clean"]
         low, high = wilson(right, n)
         expected, tolerance = self.request.expected, self.request.tolerance
@@ -221,6 +216,13 @@ class _Import:
         if expected is None and low <= 1 / len(self.images.classes):
             notice(f"the clean network has {said}: no better than guessing; likely {CAUSES}")
         return found
+
+    def _accuracy(self, what: str, state: NetworkState, tell: Progress) -> tuple[int, int]:
+        x, y = self.held_out.take(self.config.evaluation.report_size)
+        plain = Measurement("clean", self.config.attack.norm, 0.0, 0, 0, len(y))
+        generator = seeded(self.config.seed, f"import {what}", self.device)
+        work = accuracy(self._classifier(state), x, y, plain, None, generator, box=BOX, chunk=CHUNK)
+        return finish(work, lambda _: tell(0.5, f"{what} network: clean accuracy")).right, len(y)
 
     # --- the folder
 

@@ -25,6 +25,7 @@ from engine.core.notices import notice
 from engine.core.slices import Progress, finish, silent
 from engine.data.images import BOX, Cancelled, HeldOutImages, Images
 from engine.images.config import ImageConfig
+from engine.images.config import images as images_of
 from engine.images.data import describe, load
 from engine.images.evaluation import ImageRequest, evaluate
 from engine.images.layout import CLEAN, GENERATORS, NOW, START
@@ -89,8 +90,7 @@ def import_checkpoints(
             raise Cancelled
         progress(share, what)
 
-    config = settled(request.config())
-    assert isinstance(config, ImageConfig)
+    config = images_of(settled(request.config()), "import")
     if device is not None:
         config = config.model_copy(update={"device": device})
     where = choose(config.device)

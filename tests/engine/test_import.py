@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from engine.figures.base import figures
 from engine.run.index import RunIndex
 from engine.run.recipe import build
 from engine.run.store import Store
+from engine.studies.evidence import gather
 from engine.studies.questions.local import LocalStudy
 from engine.studies.questions.transfer import TransferStudy
 from engine.studies.replay import replay
@@ -244,6 +246,19 @@ def test_a_new_run_from_its_knobs_is_trained_from_a_random_start(imported: Path,
         config = store.config
     with closing(worlds.create(config, tmp_path / "new")) as session:
         assert session.config.imported is None
+
+
+def test_slow_figures_are_measured_as_far_as_no_training_is_repeated(
+    without_start: Path, tmp_path: Path, quick: None
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(without_start, folder)
+    gather(folder, n=16)
+    with closing(Store.open(folder, read_only=True)) as store:
+        names = store.names()
+    assert "verified/worst@0.3" in names
+    assert metrics.transfer("clean", "now") in names
+    assert not [name for name in names if name.startswith(("local/", "low_rank/")) or "other" in name]
 
 
 def test_claims_that_can_be_decided_are(

@@ -106,12 +106,22 @@ def test_the_command_says_what_was_taken_off_and_which_normalisation(
 
 def test_pixels_as_they_are_and_the_training_images_own(tmp_path: Path) -> None:
     path = tmp_path / "w.pt"
-    torch.save(CifarResNet(0, 1, 10).state_dict(), path)
-    plain = import_checkpoints(request(path, path, tmp_path / "a", normalisation="none"), device="cpu")
+    torch.save({"hidden": {}, "net": two_layer_state()}, path)
+    knobs = (*KNOBS.items(), ("model.width", "8"))
+    asked = request(path, path, tmp_path / "a", model="two_layer", settings=knobs, normalisation="none")
+    plain = import_checkpoints(asked, device="cpu")
     assert (plain.imported.mean, plain.imported.std) == ("0", "1")
-    own = import_checkpoints(request(path, path, tmp_path / "b", normalisation="outside"), device="cpu")
+    own = import_checkpoints(replace(asked, out=tmp_path / "b", normalisation="outside"), device="cpu")
     facts = ImageNetwork.load(tmp_path / "b").facts
     assert float(own.imported.mean) == pytest.approx(float(facts.mean), abs=1e-5)
+
+
+def two_layer_state() -> dict[str, Tensor]:
+    """Eight neurons on digits, without a normalisation."""
+    return {
+        "hidden.weight": torch.ones(8, 64), "hidden.bias": torch.zeros(8), "output.weight": torch.ones(10, 8),
+        "output.bias": torch.zeros(10),
+    }  # fmt: skip
 
 
 class Danger:

@@ -87,7 +87,9 @@ def test_evaluation_gives_the_figures_of_the_run_to_the_digit(
     for folder in (own, imported):
         words = ["--checkpoint", str(step), "--steps", "3", "--restarts", "2", "--n", "64", "--json"]
         assert run_command_line(["evaluate", str(folder), *words]) == 0
-        found.append(json.loads(capsys.readouterr().out)["figures"])
+        told = json.loads(capsys.readouterr().out)
+        assert ("imported" in told) == (folder == imported)
+        found.append(told["figures"])
     assert found[0] == found[1]
     assert len(found[0]) == 3
 

@@ -13,6 +13,7 @@ from cyclopts import CycloptsError
 from engine.cli import (  # noqa: F401 - their commands enter themselves into the app
     animation,
     compare,
+    import_,
     run,
     runs,
     studies,

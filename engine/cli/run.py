@@ -206,11 +206,14 @@ def evaluate(
         figures = [
             {**r.figure, "attack": r.protocol.attack, "norm": r.protocol.norm, "tau": r.protocol.tau} for r in rows
         ]
-        say(
-            json.dumps({"run": network.run, "step": network.step, "phase": network.phase, "figures": figures}, indent=1)
-        )
+        found = {"run": network.run, "step": network.step, "phase": network.phase, "figures": figures}
+        if (known := network.config.imported) is not None:
+            found["imported"] = known.model_dump(exclude_none=True)
+        say(json.dumps(found, indent=1))
         return 0
     say(f"{network.folder}: step {network.step}, phase {network.phase}, run {network.run}")
+    if (imported := network.config.imported) is not None:
+        say(f"  {imported.words()}")
     for row in rows:
         f = row.figure
         say(f"  {f['value']:.3f} [{f['low']:.3f}, {f['high']:.3f}]  {f['text']}")

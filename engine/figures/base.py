@@ -23,6 +23,7 @@ from engine.core.registry import Registry
 from engine.core.results import ALIVE, Mixture
 from engine.figures.declare import ViewDeclaration, phase
 from engine.probes.mixture import of_arrays
+from engine.run.snapshot import BRANCH
 from engine.run.timeline import Knot, Plan, Span, events_of, knots, phases, plans, until
 
 if TYPE_CHECKING:
@@ -183,8 +184,15 @@ def training(store: Store, checkpoint: Checkpoint) -> str:
 
 def trained(config: Config, events: tuple[Event, ...], spans: tuple[Span, ...]) -> str:
     """The same of a run with these knobs, changes and phases."""
-    how = ", then ".join(f"{s.end - s.start} steps of {phase(s.objective).training}" for s in spans)
-    says = [objectives[name].how for name in dict.fromkeys(s.objective for s in spans)]
+    first, before = 0, []
+    if config.imported is not None:
+        end = max((span.end for span in spans), default=0)
+        first = next((event.step for event in events if event.name == BRANCH), end)
+        before = ["weights that were trained elsewhere, nobody here knows how"]
+    own = [span for span in spans if span.end > first or config.imported is None]
+    steps = [f"{s.end - max(s.start, first)} steps of {phase(s.objective).training}" for s in own]
+    how = ", then ".join([*before, *steps])
+    says = [objectives[name].how for name in dict.fromkeys(s.objective for s in own)]
     details = "".join(f" {say(config)}" for say in says if say is not None)
     found = planned(plans(config, events))
     return f"{config.describe()}, seed {config.seed}; {how}.{details}{' ' if found else ''}{found}"
@@ -225,5 +233,9 @@ def knot_key(found: tuple[Knot, ...]) -> str:
 def provenance(store: Store, checkpoint: Checkpoint) -> str:
     """Last line of every caption: run and step, and what it is a branch of."""
     origin = checkpoint.config.branch
+    imported = checkpoint.config.imported
+    files = "" if imported is None else f" {imported.words()}."
     branch = "" if origin is None else f" Branched from run {origin.run} at step {origin.step}."
-    return f"Run {store.run}, checkpoint at step {checkpoint.step} ({phase(checkpoint.phase).name} phase).{branch}"
+    return (
+        f"Run {store.run}, checkpoint at step {checkpoint.step} ({phase(checkpoint.phase).name} phase).{files}{branch}"
+    )

@@ -113,7 +113,8 @@ def export(
             drawn = {"views": completed, "formats": list(formats), "width": width}
             recipe = build(store, checkpoint) | {"figures": drawn}
             content[out / RECIPE] = (json.dumps(recipe, indent=1, ensure_ascii=False) + "\n").encode()
-            content[out / REPRODUCE] = script().encode()
+            if store.config.imported is None:  # else nobody knows how to train it again
+                content[out / REPRODUCE] = script().encode()
             content[out / WEIGHT] = npz(weights(checkpoint.arrays))
     finally:
         store.close()

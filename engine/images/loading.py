@@ -32,6 +32,7 @@ from engine.probes.robustness import Measured, accuracy, protocols_of
 from engine.run.store import Checkpoint, Store
 
 Moment = Literal["start", "clean", "now"]
+NO_START = "the weights before any training were not imported"
 PREFIX = {"start": "init.", "clean": "clean.", "now": "now."}
 
 
@@ -108,6 +109,11 @@ class ImageNetwork:
         return any(name.startswith("clean.") for name in self.checkpoint.arrays)
 
     @property
+    def has_start(self) -> bool:
+        """Whether the weights before any training are known."""
+        return any(name.startswith("init.") for name in self.checkpoint.arrays)
+
+    @property
     def layers(self) -> tuple[LayerInfo, ...]:
         """The layers with weights, the first one first."""
         return tuple(each.info for each in layers(self.network("now")))
@@ -115,13 +121,14 @@ class ImageNetwork:
     def network(self, moment: Moment = "now") -> nn.Module:
         """A new copy of the network at its start, after clean training or now; in evaluation mode, without gradients.
 
-        Raises :class:`StoreError` if clean training had not ended.
+        Raises :class:`StoreError` if clean training had not ended, or if the start was not imported.
         """
         prefix = PREFIX[moment]
         arrays = self.checkpoint.arrays
         state = {n.removeprefix(prefix): torch.from_numpy(a.copy()) for n, a in arrays.items() if n.startswith(prefix)}
         if not state:
-            raise StoreError(f"{self.folder}: clean training had not ended at step {self.step}")
+            why = f"clean training had not ended at step {self.step}" if moment == "clean" else NO_START
+            raise StoreError(f"{self.folder}: {why}")
         network = start(self.config, self.facts, self.device)
         try:
             network.load_state_dict(state)

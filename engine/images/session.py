@@ -55,10 +55,11 @@ class ImageSession(ImageMoment, Session):
         self.images = load_again(self.config, self._data_hash)
         self.facts = describe(self.images)
         self.network = start(self.config, self.facts, self.device)
-        self.init = self._state_of(checkpoint, "init.")
+        self.init = self._state_of(checkpoint, "init.") or None
         self.clean = self._state_of(checkpoint, "clean.") or None
-        for fitting in (self.init, self.clean or self.init, self._state_of(checkpoint, "now.")):
-            self.network.load_state_dict(fitting)  # the first two to see that they fit, too
+        for fitting in (self.init, self.clean, self._state_of(checkpoint, "now.")):
+            if fitting is not None:
+                self.network.load_state_dict(fitting)  # the first two to see that they fit, too
         self.clean_step = int(state["clean_step"])
         self.redrawn = bool(state["redrawn"])
         self._prepare(int(state["position"]))
@@ -159,8 +160,9 @@ class ImageSession(ImageMoment, Session):
         arrays: Arrays = {"generator.order": frozen(self._trainer.stream.epoch_state)}  # as at the epoch's start
         for prefix, state in (("now.", self.network.state_dict()), ("momentum.", self._trainer.momenta())):
             arrays |= {prefix + name: frozen(tensor) for name, tensor in state.items()}
-        for prefix, state in (("init.", self.init), ("clean.", self.clean or {})):
-            arrays |= {prefix + name: self.frozen_once(prefix + name, tensor) for name, tensor in state.items()}
+        for prefix, known in (("init.", self.init), ("clean.", self.clean)):
+            once = (known or {}).items()
+            arrays |= {prefix + name: self.frozen_once(prefix + name, tensor) for name, tensor in once}
         for name, factors in self._trainer.factors.items():
             arrays |= {f"factors.{name}.{part}": frozen(getattr(factors, part)) for part in ("base", "U", "V")}
         return arrays

@@ -31,7 +31,7 @@ FIGURES = {**SHOWN, "purity": metrics.mixture("purity", "mean")}
 """The figures of a report that an entry holds: the accuracies that a list shows, and the mean purity of neurons."""
 
 CONFIG, DATABASE, SUMMARY = "config.json", "run.sqlite", "summary.json"
-Outcome = Literal["finished", "interrupted", "diverged", "damaged", "newer", "plugin"]
+Outcome = Literal["finished", "imported", "interrupted", "diverged", "damaged", "newer", "plugin"]
 UNREADABLE: tuple[Outcome, ...] = ("damaged", "newer", "plugin")
 
 
@@ -141,7 +141,7 @@ def _read(
     if math.isnan(loss) or (summary.diverged and summary.steps == step):
         outcome = "diverged"
     elif saved >= total:
-        outcome = "finished"
+        outcome = "imported" if config.untrained else "finished"
     ends = _ends(db, path, {total, *(switch.step for switch in switches)})
     clean = [(at, found) for at, found in ends if objective_at(trained, at) == "clean"]
     other = [(at, found) for at, found in ends if objective_at(trained, at) != "clean"]

@@ -39,6 +39,7 @@ STANDINGS: dict[Standing, str] = {
     "training": "another process has it open",
     "here": "this window has it open",
     "finished": "its schedule has run to its end",
+    "imported": "its weights were trained elsewhere; it can be looked at, and branched from",
     "interrupted": "it can be gone on with from its newest checkpoint",
     "diverged": "its loss was no number any more; an earlier checkpoint is sound",
     "damaged": "it cannot be read",

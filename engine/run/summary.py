@@ -55,8 +55,10 @@ def summarise(
     measured.
     """
     trained = spans(events, phase, steps)
+    imported = store.config.imported
     return {
         "run": store.run,
+        **({} if imported is None else {"imported": imported.model_dump(exclude_none=True)}),
         "steps": steps,
         "phase": phase,
         "device": device,

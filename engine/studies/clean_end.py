@@ -78,6 +78,13 @@ class CleanEnd:
         placed = network.data.to(network.device, channels_last=network.config.training.channels_last)
         return cls(network, placed, *network.held_out(n))
 
+    def expect_trained(self, study: str) -> None:
+        """Raise :class:`ConfigError` if how the network was trained is not known, which ``study`` would repeat."""
+        if self.config.imported is not None:
+            raise ConfigError(
+                f"{self.network.folder}: {study} trains as the run was trained, which is not known of imported weights"
+            )
+
     @property
     def config(self) -> ImageConfig:
         """The run's knobs."""

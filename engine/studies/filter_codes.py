@@ -70,7 +70,8 @@ def filter_codes(folder: Path, n: int, progress: Progress) -> FilterCodes:
     PGD is that of the run's reports; it attacks every image, right or wrong.
     """
     end = CleanEnd.load(folder, n)
-    stages = Stages(progress, [1.0, 1.0, *(COSTS[method] for _ in FILTERS for method in sparse_code.METHODS)])
+    known = [moment for moment in FILTERS if moment != "start" or end.network.has_start]
+    stages = Stages(progress, [1.0, 1.0, *(COSTS[method] for _ in known for method in sparse_code.METHODS)])
     _, protocol = end.protocols
     network = end.network.network("now")
     first = layers(network)[0]
@@ -85,7 +86,7 @@ def filter_codes(folder: Path, n: int, progress: Progress) -> FilterCodes:
     vectors["random"] = torch.randn(seen.shape, generator=generator, dtype=torch.float64)
     targets = {name: sparse_code.centred(each, channels) for name, each in vectors.items()}
     coded, counts = [], {}
-    for moment in FILTERS:
+    for moment in known:
         weights = layers(end.network.network(moment))[0].matrix
         atoms = sparse_code.dictionary(weights, channels)
         counts[moment] = len(atoms)

@@ -55,14 +55,18 @@ def measure_network(found: ImageNetwork, n: int) -> tuple[Measured, Measured]:
 def run_image_baselines(found: ImageNetwork, n: int, progress: Progress) -> tuple[BaselineResult, ...]:
     """Train each baseline with each objective, and measure all of them on ``n`` held-out images.
 
-    The NTK of the start is that of the run's network if that has two layers, and else of a two-layer network of the
-    default size; only the former has an NTK of now.
+    The NTK of the start is that of the run's network if that has two layers and its start is known, and else of a
+    two-layer network of the default size; only a network of two layers has an NTK of now.
     """
     config = with_values(found.config, TRAINING)
     data = found.data.to(found.device, channels_last=config.training.channels_last)
     fit = pixels(data.train_x[:FIT_SIZE])
     own = config.model.name == TWO_LAYER
-    start = found.network("start") if own else build(TwoLayerModel(), found.facts, config.seed).to(found.device)
+    start = (
+        found.network("start")
+        if own and found.has_start
+        else build(TwoLayerModel(), found.facts, config.seed).to(found.device)
+    )
     made = makers(fit, len(data.classes), config.seed, start, found.network("now") if own else None)
     x, y = found.held_out(n)
     results: list[BaselineResult] = []

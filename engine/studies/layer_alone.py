@@ -55,6 +55,7 @@ def train_layers(
     The arguments and errors are those of :class:`engine.studies.questions.local.LocalStudy`.
     """
     found = CleanEnd.load(folder, n)
+    found.expect_trained("local")
     schedule = found.config.schedule
     first = steps_of(clean_steps, schedule.clean_steps // 2, "--clean-steps", "half of schedule.clean_steps")
     second = steps_of(

@@ -139,6 +139,7 @@ def _after_each(
 
 def _images(folder: Path, names: Sequence[str], steps: int | None, n: int, progress: Progress) -> ObjectivePhases:
     found = CleanEnd.load(folder, n)
+    found.expect_trained("objectives")
     config = found.config
     phase = steps_of(steps, config.schedule.second_steps, "--steps", "schedule.second_steps")
     _, training, measuring = found.costs(0, phase)

@@ -22,7 +22,17 @@ from engine.run.branch import new_folder, new_name
 from engine.run.commands import Command, EvaluateNow, SaveCheckpoint, SetKnob, SwitchPhase
 from engine.run.snapshot import Problem, Snapshot, StoredStep
 from fp_gui.bridge.mailbox import Mailbox
-from fp_gui.bridge.requests import Answer, BranchRun, NewRun, OpenRun, Request, RunInfo, SessionFactory, WatchRun
+from fp_gui.bridge.requests import (
+    Answer,
+    BranchRun,
+    NewRun,
+    OpenRun,
+    Request,
+    RunInfo,
+    SessionFactory,
+    WatchRun,
+    as_it_opens,
+)
 from fp_gui.bridge.worker import Worker
 from fp_gui.runs import new_run_folder
 
@@ -282,6 +292,7 @@ class Controller(QObject):
 
     def ask(self, request: Request) -> None:
         """Open another run, as by :meth:`reset`, :meth:`load`, :meth:`watch` or :meth:`branch`."""
+        request = as_it_opens(request)
         self.run = None  # snapshots of the old run are stale from here on
         self.last = self._switching = None
         self._frames.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import traceback
 from collections import deque
@@ -16,6 +15,7 @@ from PySide6.QtCore import QObject, Qt, QThread, QTimer, Signal, Slot
 from engine.config.experiment import Config
 from engine.config.knobs import Objective
 from engine.core import plugins
+from engine.core.cores import cores_available
 from engine.core.errors import DivergedError, ExplorerError
 from engine.core.folders import runs_root
 from engine.run.branch import new_folder, new_name
@@ -68,13 +68,6 @@ class Stats:
     lateness_ms: float
 
 
-def cores() -> int:
-    """CPU cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 class Controller(QObject):
     """Owns the training thread. Every method returns at once; what comes of it arrives as a signal."""
 
@@ -108,7 +101,7 @@ class Controller(QObject):
     ) -> None:
         super().__init__(parent)
         self.runs = runs or runs_root()
-        self.share = share if share is not None else (0.07 if cores() <= 2 else 0.20)
+        self.share = share if share is not None else (0.07 if cores_available() <= 2 else 0.20)
         self.playing = False
         self.run: RunInfo | None = None
         self.config: Config | None = None

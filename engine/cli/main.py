@@ -10,7 +10,7 @@ import sys
 
 from cyclopts import CycloptsError
 
-from engine.cli import animation, compare, run, runs, studies  # noqa: F401 - their commands enter themselves into the app
+from engine.cli import animation, compare, run, runs, studies, sweep  # noqa: F401 - their commands enter themselves into the app
 from engine.cli.app import INTERRUPTED, app
 from engine.core.errors import ConfigError, DeviceError, ExplorerError, StoreError, WriteError
 from engine.core.notices import heard_by

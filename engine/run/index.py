@@ -30,6 +30,7 @@ from engine.run.schema import Record
 
 VERSION = 2  # of what an entry holds: an index of another one is made anew
 DEPTH = 2  # folders below the root in which runs are looked for: root/run and root/group/run
+SWEEP, RUNS = "sweep.json", "runs"  # a folder with the file keeps its runs in the folder, one level deeper
 MOST_INDEX = 256 * 2**20  # bytes; of 1,000 runs it has about 1.5 million
 YOUNG = 0.05  # seconds in which a file may change again without another time
 Standing = Literal["training", "here"] | Outcome
@@ -175,7 +176,9 @@ def _runs_in(folder: Path, depth: int) -> Iterator[Path]:
             raise refusal(f"{folder} cannot be read", error) from None
         return
     for each in inner:
-        if depth > 1:
+        if (each / SWEEP).is_file():
+            yield from _runs_in(each / RUNS, 1)
+        elif depth > 1:
             yield from _runs_in(each, depth - 1)
         elif is_run(each):
             yield each

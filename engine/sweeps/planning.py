@@ -13,7 +13,7 @@ from math import prod
 
 from engine.config.assignments import assigned
 from engine.config.curves import PREFIX
-from engine.config.experiment import Config, to_dict, with_value, with_values
+from engine.config.experiment import Config, from_dict, knobs, setting_of, to_dict, with_value, with_values
 from engine.config.presets import load_preset
 from engine.core.cores import check_threads
 from engine.core.errors import ConfigError
@@ -111,6 +111,58 @@ def plan(
         created=time.time(), versions=versions(),
         runs=_named([(values, seed) for values in combinations for seed in chosen], columns, known),
     )  # fmt: skip
+
+
+def replan(
+    old: Sweep,
+    preset: str | None = None,
+    grid: Mapping[str, Sequence[str]] | None = None,
+    seeds: Sequence[int] | None = None,
+    settings: Sequence[tuple[str, str]] | None = None,
+    *,
+    verify: bool = False,
+) -> Sweep:
+    """The sweep ``old`` with further values and seeds; what is not given stays as it is.
+
+    Raises :class:`ConfigError` that names what differs otherwise: a run that there is must be one of the new sweep,
+    with the same knobs.
+    """
+    if preset is None and grid is None and seeds is None and settings is None:
+        return old.model_copy(update={"verify": old.verify or verify})
+    new = plan(
+        old.preset if preset is None else preset,
+        {path: [text_of(value) for value in column] for path, column in old.grid.items()} if grid is None else grid,
+        old.seeds if seeds is None and not (grid and "seed" in grid) else seeds,
+        [(path, text_of(value)) for path, value in old.settings.items()] if settings is None else settings,
+        verify=old.verify or verify,
+        known=old.runs,
+    )
+    if list(new.grid) != list(old.grid):
+        raise ConfigError(f"--grid: got {_listed(new.grid)}; this sweep is over {_listed(old.grid)}")
+    for path, column in old.grid.items():
+        _expect_kept(f"--grid {path}", new.grid[path], column)
+    _expect_kept("--seeds", new.seeds, old.seeds)
+    one, other = (with_values(from_dict(each.config), each.settings) for each in (new, old))
+    for knob in knobs(other):
+        got, had = (setting_of(each, knob.path) if _has(each, knob.path) else None for each in (one, other))
+        if got != had and knob.path not in old.grid and knob.path != "seed":
+            raise ConfigError(f"{knob.path}: got {got}; this sweep has {had}, which cannot change")
+    return new.model_copy(update={"created": old.created})
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(plain, names)) or "no knob"
+
+
+def _expect_kept(where: str, new: Sequence[object], old: Sequence[object]) -> None:
+    if missing := [each for each in old if each not in new]:
+        raise ConfigError(
+            f"{where}: {text_of(missing[0])} is missing, of which there are runs; further ones may be added"
+        )
+
+
+def _has(config: Config, path: str) -> bool:
+    return any(knob.path == path for knob in knobs(config))
 
 
 def _only(seeds: Sequence[int] | None, others: tuple[int, ...], where: str) -> tuple[int, ...]:

@@ -18,10 +18,11 @@ from engine.config.experiment import Config, from_dict, with_values
 from engine.core.errors import ConfigError, StoreError, VersionError
 from engine.core.files import refusal, write_json
 from engine.core.reading import first_fault, parse_json, read_bytes
+from engine.run.index import RUNS, SWEEP
 from engine.run.schema import Record, check_format
 
 FORMAT = 1
-SWEEP, ENDS, RUNS, RESULTS = "sweep.json", "ends.jsonl", "runs", "results.csv"
+ENDS, RESULTS = "ends.jsonl", "results.csv"
 MOST_RUNS = 10_000
 Value = bool | int | float | str | list[Any]  # of a knob, as JSON; a list is the points of a curve
 Ending = Literal["finished", "interrupted", "failed", "diverged"]

@@ -16,8 +16,8 @@ from typing import Literal
 from engine.core.files import refusal, write_atomically
 from engine.core.measurement import Measurement, wilson
 from engine.run.entry import FIGURES, PhaseEnd
-from engine.run.index import ListedRun, RunIndex
-from engine.sweeps.record import RESULTS, RUNS, RunEnd, Sweep, Value, read_ends, read_sweep, run_folder, text_of
+from engine.run.index import RUNS, ListedRun, RunIndex
+from engine.sweeps.record import RESULTS, RunEnd, Sweep, Value, read_ends, read_sweep, run_folder, text_of
 
 State = Literal["finished", "training", "interrupted", "failed", "diverged", "waiting"]
 STATES: dict[State, str] = {
@@ -171,14 +171,15 @@ def columns(sweep: Sweep) -> list[str]:
 
     ``name``, a column for each swept knob, ``seed``, ``state``, ``reason``, ``seconds``, ``step``, ``total``,
     ``verified``; then for the end of either phase its step and objective, and each figure with the ends of its interval
-    and its protocol: ``clean.step``, ``clean.phase``, ``clean.pgd``, ``clean.pgd.low``, ``clean.pgd.high``,
-    ``clean.pgd.protocol``, …, ``second.certified`` and so on.
+    and its protocol: ``clean_end.step``, ``clean_end.phase``, ``clean_end.pgd``, ``clean_end.pgd.low``,
+    ``clean_end.pgd.high``, ``clean_end.pgd.protocol``, …, ``second_end.certified`` and so on.
     """
     head = ["name", *sweep.grid, "seed", "state", "reason", "seconds", "step", "total", "verified"]
     for phase in PHASES:
-        head += [f"{phase}.step", f"{phase}.phase"]
+        end = f"{phase}_end"
+        head += [f"{end}.step", f"{end}.phase"]
         for figure in FIGURES:
-            head += [f"{phase}.{figure}", *(f"{phase}.{figure}.{each}" for each in _INTERVAL)]
+            head += [f"{end}.{figure}", *(f"{end}.{figure}.{each}" for each in _INTERVAL)]
     return head
 
 

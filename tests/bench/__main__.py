@@ -30,6 +30,7 @@ GROUPS: dict[str, Callable[[Sizes], Iterable[Result]]] = {
     "draw": looking.drawing,
     "memory": window.memory,
     "runs": run_lists.listing,
+    "sweep-figures": run_lists.sweep_figures,
 }
 
 

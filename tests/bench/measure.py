@@ -42,6 +42,7 @@ class Sizes:
     minutes: float = 10.0
     listed_runs: int = 1000
     list_rounds: int = 9
+    swept: tuple[int, int, int] = (20, 10, 5)  # values of two knobs, and seeds, of a sweep
 
 
 FULL = Sizes()
@@ -51,7 +52,7 @@ TINY = Sizes(  # shows that a measurement runs; its figures mean nothing
     certificate_steps=4, certificate_samples=8, certificate_rounds=1, window_preset="small",
     window_steps=20, window_pairs=1, start_pairs=1, minutes=0.02,
     scrubbed=(("small", 100),), scrub_steps=20, long_steps=40, idle_seconds=0.2, exported=("neurons",), frames=2,
-    listed_runs=3, list_rounds=1,
+    listed_runs=3, list_rounds=1, swept=(2, 2, 1),
 )  # fmt: skip
 
 

@@ -33,6 +33,7 @@ LINES = {
     "draw": "animation of 2 frames",
     "memory": "steps trained in that time",
     "runs": "listed again by the same process",
+    "sweep-figures": "results.csv and heatmaps",
 }
 
 

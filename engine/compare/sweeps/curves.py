@@ -89,9 +89,11 @@ class SweepCurves(Overlay):
             for run in group.members if len(group.members) > 1 else ():
                 if (line := panel.line(run)) is not None:
                     axes.plot(line.x, line.y, color=look.light, lw=0.5, alpha=0.8, marker=".", ms=2)
-            axes.plot(mean.x, mean.mean, lw=1.5, clip_on=False, **style)  # type: ignore[arg-type]
+            axes.plot(mean.x, mean.mean, lw=1.5, clip_on=False, marker=MARKERS[look.marker], markevery=[], **style)  # type: ignore[arg-type]
             short = mean.count < mean.planned
             for which, fill in ((~short, look.light), (short, "white")):
+                if not which.any():  # an empty line that is not clipped would confuse the layout
+                    continue
                 axes.plot(
                     mean.x[which], mean.mean[which], ls="none", marker=MARKERS[look.marker], mfc=fill, mec=look.light,
                     color=look.light, clip_on=False, zorder=4,
@@ -104,10 +106,11 @@ class SweepCurves(Overlay):
                     elinewidth=0.9, capsize=2,
                 )  # fmt: skip
             missing = mean.count == 0
-            axes.plot(
-                mean.x[missing], np.full(int(missing.sum()), ABOVE), transform=axes.get_xaxis_transform(), ls="none",
-                marker="x", ms=4, color=look.light, clip_on=False,
-            )  # fmt: skip
+            if missing.any():
+                axes.plot(
+                    mean.x[missing], np.full(int(missing.sum()), ABOVE), transform=axes.get_xaxis_transform(),
+                    ls="none", marker="x", ms=4, color=look.light, clip_on=False,
+                )  # fmt: skip
 
 
 def curves_of(

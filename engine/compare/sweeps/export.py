@@ -22,12 +22,11 @@ from engine.core.quoting import quote
 from engine.core.slices import Progress, silent
 from engine.figures.export import caption, table_csv, write_files
 from engine.figures.style import FORMATS, check_format, check_width, render
-from engine.run.index import RunIndex
 from engine.run.recipe import RECIPE, REPRODUCE, git_commit, versions
 from engine.run.schema import FORMAT
 from engine.sweeps.record import FORMAT as SWEEP_FORMAT
 from engine.sweeps.record import Sweep, text_of
-from engine.sweeps.results import results
+from engine.sweeps.results import SweepResults, results
 
 
 def export_sweep(
@@ -38,12 +37,12 @@ def export_sweep(
     formats: Sequence[str] = FORMATS,
     options: Mapping[str, str] | None = None,
     width: float = 6.75,
-    index: RunIndex | None = None,
+    found: SweepResults | None = None,
     progress: Progress = silent,
 ) -> list[Path]:
     """Export the view of the sweep in ``folder``; return the files written.
 
-    ``options`` are those of the view, ``sweep.kind`` or ``kind``. An ``index`` over its runs saves reading them again.
+    ``options`` are those of the view, ``sweep.kind`` or ``kind``. ``found`` are its results, if they are read already.
     Raises :class:`ConfigError` for another view, an unknown option, value, format or width, :class:`StoreError` if
     there is no such sweep or ``out`` cannot be written, :class:`NotMeasured` if no run has anything of what is asked.
     """
@@ -58,7 +57,7 @@ def export_sweep(
     completed = VIEW.complete(_given(options or {}))
     out = absolute(out)
     progress(0.0, f"{name}: reading")
-    found = results(folder, index)
+    found = found or results(folder)
     data = collect(found, completed)
     content: dict[Path, bytes] = {}
     for i, form in enumerate(formats):

@@ -73,29 +73,45 @@ class SweepHeatmap(FigureData):
     def height(self, width: float) -> float:
         """Panels in rows of two at most, high enough for a line of text in each cell where there are not too many."""
         lines = -(-len(self.panels) // self._across(width))
-        named = max(map(len, self.columns.texts))
-        return lines * (min(max(1.5, 0.2 * len(self.rows.values)), 6.0) + 0.75 + (LETTER * named if named > 5 else 0))
+        below = LETTER * max(map(len, self.columns.texts)) if self._turned(width) else 0
+        return lines * (min(max(1.5, 0.2 * len(self.rows.values)), 6.0) + 0.6) + 0.3 + below
 
     def _across(self, width: float) -> int:
         return 1 if narrow(width) else min(2, len(self.panels))
 
+    def _room(self, width: float) -> float:
+        """The width of a cell in inches."""
+        return (width / self._across(width) - BAR) / len(self.columns.values)
+
+    def _turned(self, width: float) -> bool:
+        """Whether the values along x have no room side by side."""
+        return 1.4 * LETTER * (max(map(len, self.columns.texts)) + 1) > self._room(width)
+
     def draw(self, figure: Figure) -> None:
         """Draw every panel with its colour bar."""
         figure.set_layout_engine("constrained", w_pad=0.05, h_pad=0.05)
-        across = self._across(figure.get_figwidth())
-        grid = list(figure.subplots(-(-len(self.panels) // across), across, squeeze=False).ravel())
-        for axes in grid[len(self.panels) :]:
-            axes.set_axis_off()
-        for axes, panel in zip(grid, self.panels, strict=False):
-            image = self._cells(axes, panel)
-            quantity = panel.quantity
+        width = figure.get_figwidth()
+        across = self._across(width)
+        lines = -(-len(self.panels) // across)
+        # Values and names of the knobs stand at the outer sides alone.
+        grid = list(figure.subplots(lines, across, squeeze=False, sharex=True, sharey=True).ravel())
+        names = self.columns.texts
+        room = self._room(width), 0.7 * self.height(width) / lines / len(self.rows.values)
+        grid[0].set_xticks(range(len(names)), list(names), rotation=90 if self._turned(width) else 0)
+        grid[0].set_yticks(range(len(self.rows.values)), list(self.rows.texts))
+        for place, (axes, panel) in enumerate(zip(grid, self.panels, strict=False)):
+            image, quantity = self._cells(axes, panel), panel.quantity
             bar = figure.colorbar(image, ax=axes, label=f"{quantity.label}\n[{quantity.unit}]", aspect=14, pad=0.02)
             bar.outline.set_linewidth(0.6)
-            room = (
-                (figure.get_figwidth() / across - BAR) / len(self.columns.values),
-                0.7 * (self.height(figure.get_figwidth()) / -(-len(self.panels) // across)) / len(self.rows.values),
-            )
+            axes.set_title(panel.title)
+            if place % across == 0:
+                axes.set_ylabel(self.rows.label)
+            if place + across >= len(self.panels):
+                axes.set_xlabel(self.columns.label)
+                axes.tick_params(labelbottom=True)
             self._texts(axes, panel, room)
+        for axes in grid[len(self.panels) :]:
+            axes.set_axis_off()
 
     def _cells(self, axes: Axes, panel: HeatPanel) -> QuadMesh:
         from matplotlib.patches import Rectangle
@@ -111,10 +127,6 @@ class SweepHeatmap(FigureData):
                     hatch="/////" if panel.lost(row, column) else None,
                 )
             )  # fmt: skip
-        across = self.columns.texts
-        axes.set_xticks(range(len(across)), list(across), rotation=90 if max(map(len, across)) > 5 else 0)
-        axes.set_yticks(range(len(self.rows.values)), list(self.rows.texts))
-        axes.set(xlabel=self.columns.label, ylabel=self.rows.label, title=panel.title)
         axes.spines[["top", "right"]].set_visible(True)
         return image
 

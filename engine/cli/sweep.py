@@ -21,11 +21,12 @@ from engine.core.errors import ConfigError, StoreError
 from engine.core.files import absolute
 from engine.core.quoting import plain
 from engine.sweeps.estimate import in_words, seconds_of, seconds_together
+from engine.sweeps.executor import After
 from engine.sweeps.planning import plan, read_grid, read_seeds, replan
 from engine.sweeps.pool import LocalPool, jobs_to_use
-from engine.sweeps.record import RESULTS, Sweep, is_sweep, read_sweep
+from engine.sweeps.record import RESULTS, Sweep, is_sweep, read_sweep, text_of
 from engine.sweeps.results import SweepResults
-from engine.sweeps.runner import After, Listener, SweepProgress, SweepRunner, check_new
+from engine.sweeps.runner import Listener, SweepProgress, SweepRunner, check_new
 
 VERIFY: After = ("engine.studies.questions.claims:claims_of", {"verify": True})
 PLAIN_EVERY = 5.0  # seconds between two lines without a terminal
@@ -98,7 +99,11 @@ def _planned(
     if resume:
         if not is_sweep(folder):
             raise StoreError(f"--out: {plain(str(folder))} holds no sweep to go on with")
-        return replan(read_sweep(folder), preset, axes, chosen, settings, verify=verify)
+        old = read_sweep(folder)
+        if settings is not None and set_ is None:
+            kept = ((path, text_of(value)) for path, value in old.settings.items() if path != "device")
+            settings = [*kept, *settings]
+        return replan(old, preset, axes, chosen, settings, verify=verify)
     if preset is None:
         raise ConfigError(f"preset: none was given; allowed: {', '.join(preset_names())}, or the path of a .toml file")
     if axes is None and chosen is None:

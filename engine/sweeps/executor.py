@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from engine.config.experiment import Config, to_dict
 from engine.core.errors import ConfigError
 
 
@@ -62,6 +64,16 @@ class JobStopped(BaseException):
 
     No :class:`Exception`, as KeyboardInterrupt is none: no handler of errors is to swallow it.
     """
+
+
+After = tuple[str, Mapping[str, Any]]
+"""What follows training: the name of a function, called as ``function(folder, progress=…, **options)``, and options."""
+
+
+def training_job(name: str, folder: Path, config: Config, after: After | None = None) -> Job:
+    """The job called ``name`` that trains ``config`` in ``folder``: :func:`engine.sweeps.training.train_run`."""
+    arguments = {"folder": str(folder), "config": to_dict(config), "after": None if after is None else list(after)}
+    return Job(name, "engine.sweeps.training:train_run", arguments)
 
 
 class Executor(Protocol):

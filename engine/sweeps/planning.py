@@ -145,7 +145,7 @@ def replan(
     one, other = (with_values(from_dict(each.config), each.settings) for each in (new, old))
     for knob in knobs(other):
         got, had = (setting_of(each, knob.path) if _has(each, knob.path) else None for each in (one, other))
-        if got != had and knob.path not in old.grid and knob.path != "seed":
+        if got != had and knob.path not in (*old.grid, "seed") and knob.group != "about":
             raise ConfigError(f"{knob.path}: got {got}; this sweep has {had}, which cannot change")
     return new.model_copy(update={"created": old.created})
 

@@ -10,19 +10,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from engine.config.experiment import to_dict
 from engine.core.errors import StoreError
 from engine.core.files import absolute, refusal
 from engine.core.lock import FolderLock
-from engine.sweeps.executor import Executor, Job, JobBegun, JobEnded, JobEvent, JobTold
+from engine.sweeps.executor import After, Executor, JobBegun, JobEnded, JobEvent, JobTold, training_job
 from engine.sweeps.record import Ending, EndsFile, PlannedRun, Sweep, is_sweep, read_sweep, run_folder, write_sweep
 from engine.sweeps.results import State, SweepResults, index_of, results, write_results
-
-TRAIN = "engine.sweeps.training:train_run"
-After = tuple[str, Mapping[str, Any]]
-"""What follows training: the name of a function, called as ``function(folder, progress=…, **options)``, and options."""
 
 WRITE_EVERY = 5.0  # seconds between two writings of results.csv
 TRIES = 2  # times that a run is begun whose process is lost
@@ -159,11 +154,12 @@ class SweepRunner:
             self._stop_all()
         else:
             self._submit(run for run in self._to_do if run.name not in self._submitted)
-        events = self._executor.wait(timeout) if self._submitted else []
+        busy = bool(self._submitted)
+        events = self._executor.wait(timeout) if busy else []
         if self._pausing and not self._submitted and not self._cancelling and self._to_do:
             time.sleep(timeout)
         now = time.monotonic()
-        if self._under_way:
+        if busy:
             self._worked += now - self._turned
         self._turned = now
         for event in events:
@@ -179,12 +175,8 @@ class SweepRunner:
     def _submit(self, runs: Iterable[PlannedRun]) -> None:
         for run in list(runs):
             self._submitted.add(run.name)
-            arguments = {
-                "folder": str(run_folder(self.folder, run.name)),
-                "config": to_dict(self.sweep.config_of(run)),
-                "after": None if self._after is None else list(self._after),
-            }
-            self._executor.submit(Job(run.name, TRAIN, arguments))
+            folder, config = run_folder(self.folder, run.name), self.sweep.config_of(run)
+            self._executor.submit(training_job(run.name, folder, config, self._after))
 
     def _stop_all(self) -> None:
         for name in sorted(self._submitted - self._stopping):

@@ -67,4 +67,5 @@ def _compared(config: Config) -> dict[str, Any]:
     """All but where the images are: a run keeps that as it is seen from anywhere."""
     data = to_dict(config)
     data["world"].pop("folder", None)
+    data.pop("branch", None)
     return data

@@ -136,10 +136,14 @@ def test_processes_that_cannot_start_end_the_pool(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(engine.sweeps.pool.sys, "executable", "/bin/false")
     with closing(LocalPool(1)) as pool:
         pool.submit(job("one", "until_stopped"))
-        with pytest.raises(ExplorerError, match="no process of the pool can be started: .*exit code 1"):
+
+        def again_and_again() -> None:
             for _ in range(10):
                 for event in pool.wait(5):
                     pool.submit(job(event.name, "until_stopped"))
+
+        with pytest.raises(ExplorerError, match=r"no process of the pool can be started: .*exit code 1"):
+            again_and_again()
 
 
 def test_how_many_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,5 +165,5 @@ def test_a_function_is_named_by_its_module() -> None:
     from tests.engine import sweep_jobs
 
     assert function_of("tests.engine.sweep_jobs:double") is sweep_jobs.double
-    with pytest.raises(ConfigError, match="allowed: package.module:name"):
+    with pytest.raises(ConfigError, match=r"allowed: package\.module:name"):
         function_of("double")

@@ -146,8 +146,11 @@ def main():
         (folder / "sweep.json").write_text(json.dumps(recipe["sweep"]), encoding="utf-8")
     if run_command_line(["sweep", "--out", str(folder), "--resume"]) not in (0, 1):
         return 2
-    (options,) = recipe["figures"]["views"].values()
-    arguments = [each for name, value in options.items() for each in ("--option", f"{name}={value}")]
+    figures = recipe["figures"]
+    (options,) = figures["views"].values()
+    arguments = ["--width", str(figures["width"])]
+    arguments += [each for form in figures["formats"] for each in ("--format", form)]
+    arguments += [each for name, value in options.items() for each in ("--option", f"{name}={value}")]
     out = folder / "figures"
     if run_command_line(["export", str(folder), "--view", "sweep", "--out", str(out), *arguments]):
         return 2

@@ -8,8 +8,8 @@ window shows the first run. Compare shows the runs of that preset of which there
 run and a branch of it, say. Of a sweep its figures are drawn. It needs no screen.
 
 The pictures that are there are of `theorem` (with race, transfer, low-rank, objectives and claims), a short
-`cifar10-filters` (with sparse), `digits` (with local), `small`, and a branch of that at step 1,500 with tau 0.1; and of the sweep
-`small --grid attack.tau=0.1,0.2,0.3 --grid schedule.second=adversarial,gaussian_noise --seeds 0-2`.
+`cifar10-filters` (with sparse), `digits` (with local), `small`, and a branch of that at step 1,500 with tau 0.1; and of
+the sweep `small --grid attack.tau=0.1,0.2,0.3 --grid schedule.second=adversarial,gaussian_noise --seeds 0-2`.
 """
 
 from __future__ import annotations

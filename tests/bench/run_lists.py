@@ -55,7 +55,7 @@ def listing(sizes: Sizes) -> list[Result]:
 
 def sweep_figures(sizes: Sizes) -> list[Result]:
     """Seconds from the folder of a sweep, all of whose runs are finished, to ``results.csv`` and its heatmaps."""
-    taus, widths, seeds = sizes.swept
+    taus, widths, seeds = sizes.swept_grid
     grid = {"attack.tau": [f"0.{i + 10}" for i in range(taus)], "model.m": [str(20 + i) for i in range(widths)]}
     with TemporaryDirectory(prefix="sweep-") as parent:
         folder, cache = Path(parent) / "sweep", Path(parent) / "cache"

@@ -9,7 +9,8 @@ run and a branch of it, say. Of a sweep its figures are drawn. It needs no scree
 
 The pictures that are there are of `theorem` (with race, transfer, low-rank, objectives and claims), a short
 `cifar10-filters` (with sparse), `digits` (with local), `small`, and a branch of that at step 1,500 with tau 0.1; and of
-the sweep `small --grid attack.tau=0.1,0.2,0.3 --grid schedule.second=adversarial,gaussian_noise --seeds 0-2`.
+the sweep `small --grid attack.tau=0.1,0.2,0.3 --grid schedule.second=adversarial,gaussian_noise --seeds 0-2`
+with reports of 200 samples and PGD-10.
 """
 
 from __future__ import annotations

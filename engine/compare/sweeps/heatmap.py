@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MOST_PANELS = 16
 COLOURS = "cividis"
 BAR = 1.25  # inches of a panel's width that its labels and the colour bar take
-LINE, SMALL, LETTER = 0.13, 5.0, 0.055  # inches of a line of small text, its size in points, inches of a letter
+LINE, SMALL, LETTER = 0.13, 6.0, 0.062  # inches of a line of small text, its size in points, inches of a letter
 STEP = 0.05  # to which the scale of a share is rounded
 
 

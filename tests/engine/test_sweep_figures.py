@@ -119,6 +119,13 @@ def test_two_knobs_are_a_heatmap_of_the_means_of_the_records(finished: Path) -> 
     assert "attack.tau 0.3: PGD-4 × 2 restarts, ℓ2 radius 0.3, n = 48, 95% Wilson interval" in data.caption
 
 
+def test_values_without_room_side_by_side_are_turned_in_every_panel(finished: Path) -> None:
+    data = figure(results(finished), over="second", by="tau", quantity="pgd,purity")
+    for axes in drawn(data)[:2]:
+        shown = [(text.get_text(), text.get_rotation()) for text in axes.get_xticklabels()]
+        assert shown == [(second, 90.0) for second in SECONDS]
+
+
 def test_what_failed_is_hatched_what_waits_is_blank_and_neither_is_a_number(broken: Path) -> None:
     data = figure(results(broken), quantity="pgd")
     assert isinstance(data, SweepHeatmap)

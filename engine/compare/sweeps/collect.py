@@ -1,8 +1,9 @@
-"""The figure of a sweep as data: a file's drawing and a window's begin here. Imports neither torch nor matplotlib.
+"""The figure of a sweep as data: a file's drawing and a window's begin here.
 
     data = collect(results(folder), VIEW.complete({"kind": "heatmap"}))
 
 It is a :class:`SweepHeatmap`, a :class:`SweepCurves`, or for curves over steps an ordinary :class:`Overlay`.
+Importing this imports neither torch nor matplotlib; an attack is asked for its name when a caption names a protocol.
 """
 
 from __future__ import annotations

@@ -97,13 +97,14 @@ class SweepHeatmap(FigureData):
         grid = list(figure.subplots(lines, across, squeeze=False, sharex=True, sharey=True).ravel())
         names = self.columns.texts
         room = self._room(width), 0.7 * self.height(width) / lines / len(self.rows.values)
-        grid[0].set_xticks(range(len(names)), list(names), rotation=90 if self._turned(width) else 0)
+        grid[0].set_xticks(range(len(names)), list(names))
         grid[0].set_yticks(range(len(self.rows.values)), list(self.rows.texts))
         for place, (axes, panel) in enumerate(zip(grid, self.panels, strict=False)):
             image, quantity = self._cells(axes, panel), panel.quantity
             bar = figure.colorbar(image, ax=axes, label=f"{quantity.label}\n[{quantity.unit}]", aspect=14, pad=0.02)
             bar.outline.set_linewidth(0.6)
             axes.set_title(panel.title)
+            axes.tick_params(axis="x", labelrotation=90 if self._turned(width) else 0)
             if place % across == 0:
                 axes.set_ylabel(self.rows.label)
             if place + across >= len(self.panels):

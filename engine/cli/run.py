@@ -249,12 +249,16 @@ def export(
 ) -> int:
     """Write views of a run as figures, with the plotted data, captions and a recipe; or its scalars for TensorBoard.
 
-    All views are drawn from one checkpoint. Those that fail are named at the end; the others are written.
+    All views are drawn from one checkpoint. Those that fail are named at the end; the others are written. The folder of
+    a sweep has one view, sweep.
     """
     from engine.cli.studies import ProgressLines
     from engine.figures.export import export as write
     from engine.run.event_file import FORMAT_NAME, write_event_file
+    from engine.sweeps.record import is_sweep
 
+    if "sweep" in (view or ()) or is_sweep(folder):
+        return _export_sweep(folder, view or [], out, checkpoint, format_, width, option, data)
     drawn = tuple(each for each in format_ or ("png", "svg", "pdf") if each != FORMAT_NAME)
     if not view and drawn:
         raise ConfigError("--view: none was given; allowed: a view of the run, or all")
@@ -275,6 +279,23 @@ def export(
             width=width,
             progress=ProgressLines(),
         )
+    return 0
+
+
+def _export_sweep(
+    folder: Path, views: list[str], out: Path, checkpoint: int | None, formats: list[Any] | None, width: float,
+    option: list[str] | None, data: Path | None,
+) -> int:  # fmt: skip
+    """The same of a sweep's folder."""
+    from engine.cli.studies import ProgressLines
+    from engine.compare.sweeps.export import export_sweep
+
+    if given := "checkpoint" if checkpoint is not None else "data" if data is not None else "":
+        raise ConfigError(f"--{given}: is for the folder of a run; allowed: leaving it out, {folder} is a sweep")
+    export_sweep(
+        folder, "all" if "all" in views else views, out, formats=tuple(formats or ("png", "svg", "pdf")),
+        options=options_of(option or []), width=width, progress=ProgressLines(),
+    )  # fmt: skip
     return 0
 
 

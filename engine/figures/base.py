@@ -79,9 +79,15 @@ class FigureData(ABC):
     origin: Origin | None = field(default=None, kw_only=True)
 
     def names(self) -> list[str]:
-        """The texts in the data, such as names of classes and layers."""
+        """The texts in the data, such as names of classes and layers, each once."""
         columns = [c.values for table in self.tables.values() for c in table]
-        return [str(v) for values in (*columns, *self.arrays.values()) if values.dtype.kind == "U" for v in values]
+        texts = [
+            v
+            for values in (*columns, *self.arrays.values())
+            if values.dtype.kind == "U"
+            for v in values.ravel().tolist()
+        ]
+        return list(dict.fromkeys(texts))
 
     @abstractmethod
     def height(self, width: float) -> float:

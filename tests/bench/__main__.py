@@ -31,6 +31,7 @@ GROUPS: dict[str, Callable[[Sizes], Iterable[Result]]] = {
     "memory": window.memory,
     "runs": run_lists.listing,
     "sweep": sweeps.run,
+    "sweep-figures": run_lists.sweep_figures,
 }
 
 

@@ -39,6 +39,7 @@ LINES = {
     "memory": "steps trained in that time",
     "runs": "listed again by the same process",
     "sweep": "a run in the pool beyond its training",
+    "sweep-figures": "results.csv and heatmaps (SVG)",
 }
 
 

@@ -74,11 +74,9 @@ def _results(sizes: Sizes) -> Iterator[Result]:
     """Seconds to read finished runs and write results.csv: for the first time, and again by a process that has them."""
     with TemporaryDirectory(prefix="sweep-") as folder:
         root, cache = Path(folder), Path(folder) / "cache"
-        many_runs(root / RUNS, sizes.listed_runs)
         sweep = plan("small", {}, range(sizes.listed_runs))
-        names = {each: f"run-{number:04d}" for number, each in enumerate(each.name for each in sweep.runs)}
-        runs = tuple(each.model_copy(update={"name": names[each.name]}) for each in sweep.runs)
-        write_sweep(root, sweep.model_copy(update={"runs": runs}))
+        many_runs(root / RUNS, [each.name for each in sweep.runs])
+        write_sweep(root, sweep)
         time.sleep(0.1)
         index = RunIndex(root / RUNS, cache)
         cold = _written(root, index)

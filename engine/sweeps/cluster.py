@@ -44,8 +44,8 @@ class RayCluster:
 
     ``folder`` is the sweep's; jobs have their runs in it. A job takes ``threads`` CPUs and ``gpus`` GPUs of a node, at
     most ``jobs`` of them at a time: by default as many as there is room for. A job whose worker or node dies is begun
-    again; where its run's folder is not seen, from what came back of it in the last ``carry_every`` seconds. Raises :class:`ConfigError` if Ray is not installed, the cluster does not answer or no node has room for a
-    job.
+    again; where its run's folder is not seen, from what came back of it, every ``carry_every`` seconds. Raises
+    :class:`ConfigError` if Ray is not installed, the cluster does not answer or no node has room for a job.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class RayCluster:
         self._looked, self._found = 0.0, 0
         self._waiting: deque[Job] = deque()
         self._running: dict[Any, tuple[str, Job]] = {}  # what a task will return → its key, and its job
-        self._begun: set[str] = set()
+        self._heard: set[str] = set()  # tasks that have said a word: they hear whether they are to stop
         self._asked: set[str] = set()
         self._lost: dict[str, int] = {}
         self._count = 0
@@ -130,7 +130,7 @@ class RayCluster:
             if job.name == name:
                 self._asked.add(key)
                 self._mailbox.stop.remote(key)
-                if key not in self._begun:
+                if key not in self._heard:
                     self._ray.cancel(task)
 
     def wait(self, timeout: float) -> list[JobEvent]:
@@ -175,6 +175,8 @@ class RayCluster:
         self._listening = self._mailbox.listen.remote()
         jobs = dict(self._running.values())
         for key, messages, archive in news:
+            if key in jobs:
+                self._heard.add(key)
             for message in json.loads(messages):
                 if "notice" in message:
                     notice(message["notice"])
@@ -188,7 +190,6 @@ class RayCluster:
             folder = Path(job.arguments["folder"])
             self._mailbox.give.remote(key, self._packed(folder) if is_run(folder) else None)
         elif "begun" in message:
-            self._begun.add(key)
             self._events.append(JobBegun(job.name))
         elif "told" in message:
             self._events.append(JobTold(job.name, message["share"], message["text"]))
@@ -197,7 +198,7 @@ class RayCluster:
         key, job = self._running.pop(task)
         asked = key in self._asked
         self._asked.discard(key)
-        self._begun.discard(key)
+        self._heard.discard(key)
         try:
             text, archive = self._ray.get(task)
             found = json.loads(text)

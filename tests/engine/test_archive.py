@@ -50,7 +50,7 @@ def test_a_folder_comes_back_as_it_was_but_for_links(tmp_path: Path) -> None:
     ids=lambda each: repr(each.name),
 )  # fmt: skip
 def test_nothing_but_files_within_the_folder_is_taken(tmp_path: Path, bad: tarfile.TarInfo) -> None:
-    with pytest.raises(StoreError, match="archive of run: .*(allowed: one within|neither a file)"):
+    with pytest.raises(StoreError, match=r"archive of run: .*(allowed: one within|neither a file)"):
         unpack(archive_of((entry("config.json"), b"{}"), (bad, b"")), tmp_path / "inner" / "run")
     assert [path.name for path in tmp_path.rglob("*")] == ["inner", "run", "config.json"]
 

@@ -1,0 +1,273 @@
+"""A sweep on a Ray cluster of two nodes, both on this machine's loopback address; one is killed in the middle."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import engine.sweeps.cluster
+from engine.core.isolation import ROOT
+from engine.run.store import Store
+from engine.sweeps.cluster import RayCluster
+from engine.sweeps.executor import Job, JobBegun, JobEnded, JobEvent, JobTold
+from engine.sweeps.planning import plan
+from engine.sweeps.pool import LocalPool
+from engine.sweeps.record import run_folder
+from engine.sweeps.results import results
+from engine.sweeps.runner import SweepRunner
+from tests.engine.inline_executor import InlineExecutor
+from tests.tiny_runs import assert_same, read, run
+
+TOML = """
+device = "cpu"
+[world]
+d = 16
+[model]
+m = 24
+[training]
+batch_size = 32
+[schedule]
+clean_steps = 200
+second_steps = 200
+[evaluation]
+every = 50
+size = 32
+steps = 3
+report_size = 48
+report_steps = 4
+report_restarts = 2
+certify_every = 0
+[storage]
+checkpoint_every = 25
+"""
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """A cluster: its address, and the processes that are its nodes; the first one is the sweep's."""
+
+    address: str
+    raylets: tuple[int, int]
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("preset") / "tiny.toml"
+    path.write_text(TOML)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    """Two nodes of one CPU each, their files in a folder of their own; no process of them is left."""
+    if find_spec("ray") is None:  # it is imported only when the environment says where the cluster is
+        pytest.skip("Ray is not installed (extra `cluster`)")
+    if sys.platform != "linux":
+        pytest.skip("Ray has clusters on Linux alone")
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as folder:
+        for name, value in {
+            "HOME": folder, "RAY_TMPDIR": folder, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "PYTHONPATH": str(ROOT),
+            "RAY_memory_monitor_refresh_ms": "0", "RAY_health_check_period_ms": "500",
+            "RAY_health_check_timeout_ms": "2000", "RAY_health_check_failure_threshold": "3",
+        }.items():  # fmt: skip
+            patch.setenv(name, value)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.engine.ray_nodes"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, cwd=ROOT, text=True,
+        )  # fmt: skip
+        try:
+            assert process.stdout is not None
+            said = json.loads(process.stdout.readline() or "{}")
+            if not said:
+                pytest.fail(f"the cluster did not start: {process.communicate()[1][-2000:]}")
+            yield Nodes(said["address"], tuple(said["raylets"]))
+        finally:
+            with suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=15)
+            for each in _processes_of(folder):
+                with suppress(psutil.Error):
+                    each.kill()
+            process.wait()
+            _, left = psutil.wait_procs(_processes_of(folder), timeout=10)
+        assert not left
+
+
+def _processes_of(folder: str) -> list[psutil.Process]:
+    """The processes of the cluster, this one aside."""
+    found = []
+    for each in psutil.process_iter():
+        with suppress(psutil.Error):
+            if each.pid != os.getpid() and each.environ().get("RAY_TMPDIR") == folder:
+                found.append(each)
+    return found
+
+
+def until(enough: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + 90
+    while not (found := enough()):
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+    return found
+
+
+def events_until(executor: RayCluster, enough: Callable[[list[JobEvent]], bool]) -> list[JobEvent]:
+    events: list[JobEvent] = []
+
+    def more() -> bool:
+        events.extend(executor.wait(0.5))
+        return enough(events)
+
+    until(more, "a job")
+    return events
+
+
+def ended(events: list[JobEvent]) -> dict[str, JobEnded]:
+    return {event.name: event for event in events if isinstance(event, JobEnded)}
+
+
+def job(name: str, function: str, **arguments: object) -> Job:
+    return Job(name, f"tests.engine.sweep_jobs:{function}", arguments)
+
+
+@pytest.fixture(scope="module")
+def cluster(nodes: Nodes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
+    with closing(RayCluster(nodes.address, tmp_path_factory.mktemp("sweep"))) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_left() -> None:
+    """Ray has threads of its own, which end with the connection."""
+
+
+def test_jobs_are_carried_out_stopped_and_fail_like_those_of_the_pool(cluster: RayCluster) -> None:
+    assert cluster.jobs == 2
+    cluster.submit(job("doubles", "double", number=4))
+    cluster.submit(job("refuses", "refuse"))
+    cluster.submit(job("waits", "until_stopped"))
+    cluster.submit(job("tells", "told_until_stopped"))
+    cluster.submit(job("in line", "until_stopped"))
+    cluster.submit(job("is far behind", "until_stopped"))
+    events = events_until(cluster, lambda events: JobTold("tells", 0.2, "in the middle") in events)
+    for name in ("waits", "tells", "in line", "is far behind"):
+        cluster.stop(name)
+    found = ended(events + events_until(cluster, lambda more: len(ended(events + more)) == 6))
+    assert found["doubles"].result["number"] == 8
+    assert found["doubles"].result["process"] != os.getpid()
+    assert (found["refuses"].how, found["refuses"].reason) == (
+        "failed", "attack.tau: got 11; allowed: a number from 0 to 10",
+    )  # fmt: skip
+    assert (found["waits"].how, found["waits"].result) == ("done", "stopped when asked")
+    assert {found[name].how for name in ("tells", "in line", "is far behind")} == {"stopped"}
+    assert JobBegun("is far behind") not in events
+
+
+def test_a_run_comes_and_goes_where_storage_is_not_shared(
+    nodes: Nodes, cluster: RayCluster, preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Begun here, gone on with there until it is cancelled, and ended here: the same bits as all at once."""
+    sweep = plan(preset, {}, [0])
+    config = sweep.config_of(sweep.runs[0])
+    monkeypatch.setattr(cluster, "_token", tmp_path / "seen by no node")
+    monkeypatch.setattr(engine.sweeps.cluster, "write_atomically", lambda path, data: None)
+    monkeypatch.setattr(cluster, "_carry_every", 0.0)
+    monkeypatch.setattr(cluster, "close", lambda: None)
+    kept: list[int] = []
+    keep = cluster._keep
+
+    def keeping(job: Job, archive: bytes) -> None:
+        keep(job, archive)
+        kept.append(steps_of(Path(job.arguments["folder"])))
+        if len(kept) == 1:
+            runner.cancel()
+
+    monkeypatch.setattr(cluster, "_keep", keeping)
+    out = tmp_path / "swept"
+    folder = run_folder(out, sweep.runs[0].name)
+
+    def interrupt(word: JobTold) -> None:
+        begun.cancel()
+        here.stop(word.name)
+
+    here = InlineExecutor(interrupt)
+    with closing(SweepRunner.create(out, sweep, here)) as begun:
+        begun.run()
+    at = steps_of(folder)
+    assert 0 < at < 400
+    identity = (folder / "config.json").read_bytes()
+    with closing(SweepRunner.resume(out, sweep, cluster)) as runner:
+        runner.run()
+    assert at < kept[-1] < 400
+    assert len(kept) >= 2  # while it was trained, and when it was stopped
+    assert [row.state for row in results(out).rows] == ["interrupted"]
+    with closing(SweepRunner.resume(out, sweep, InlineExecutor())) as last:
+        last.run()
+    assert [row.state for row in results(out).rows] == ["finished"]
+    assert [each.name for each in folder.parent.iterdir()] == [folder.name]
+    assert (folder / "config.json").read_bytes() == identity
+    assert_same(read(folder), run(config, tmp_path / "at once"))
+
+
+def steps_of(folder: Path) -> int:
+    with closing(Store.open(folder, read_only=True)) as store:
+        return store.checkpoints()[-1]
+
+
+def test_a_node_that_dies_takes_no_run_with_it(nodes: Nodes, preset: str, tmp_path: Path) -> None:
+    """Its run goes on on the other node, from its newest checkpoint; all are, bit for bit, those of the local pool."""
+    out = tmp_path / "swept"
+    line = [sys.executable, "-m", "engine", "sweep", preset, "--seeds", "0-3", "--out", str(out)]
+    with subprocess.Popen([*line, "--address", nodes.address], stderr=subprocess.PIPE, text=True) as process:
+        folder, worker = until(lambda: _under_way(out, nodes.raylets[1]) or process.poll(), "a run on the second node")
+        worker.suspend()
+        raylet = psutil.Process(nodes.raylets[1])
+        before = {path: path.stat().st_mtime_ns for path in (folder / "checkpoints").iterdir()}
+        identity = (folder / "config.json").read_bytes()
+        assert 50 <= max(map(_step, before)) < 400
+        victims = [*raylet.children(recursive=True), raylet]
+        for each in victims:
+            each.kill()
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert "4/4 runs done" in said
+    assert (folder / "config.json").read_bytes() == identity
+    kept = [path for path, changed in before.items() if path.exists() and path.stat().st_mtime_ns == changed]
+    assert kept, "the run began anew"
+    assert not list(out.glob(".cluster-*"))
+
+    sweep = plan(preset, {}, range(4))
+    with closing(SweepRunner.create(tmp_path / "pool", sweep, LocalPool(1))) as runner:
+        runner.run()
+    for place in (out, tmp_path / "pool"):
+        assert [row.state for row in results(place).rows] == ["finished"] * 4
+    for each in sweep.runs:
+        assert_same(read(run_folder(out, each.name)), read(run_folder(tmp_path / "pool", each.name)))
+
+
+def _step(path: Path) -> int:
+    return int(path.stem.removeprefix("step-"))
+
+
+def _under_way(out: Path, raylet: int) -> tuple[Path, psutil.Process] | None:
+    """A run that a worker of the node ``raylet`` trains, and has written two checkpoints of."""
+    for lock in (out / "runs").glob("*/.lock"):
+        with suppress(psutil.Error, OSError, ValueError):
+            worker = psutil.Process(int(lock.read_text()))
+            if worker.ppid() == raylet and any(_step(each) >= 50 for each in (lock.parent / "checkpoints").iterdir()):
+                return lock.parent, worker
+    return None

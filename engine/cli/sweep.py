@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -26,8 +26,8 @@ from engine.sweeps.executor import After, Executor
 from engine.sweeps.planning import plan, read_grid, read_seeds, replan
 from engine.sweeps.pool import LocalPool, jobs_to_use
 from engine.sweeps.record import RESULTS, Sweep, is_sweep, read_sweep, text_of
-from engine.sweeps.results import SweepResults
-from engine.sweeps.runner import Listener, SweepProgress, SweepRunner, check_new
+from engine.sweeps.results import SweepResults, results
+from engine.sweeps.runner import DONE, Listener, SweepProgress, SweepRunner, check_new
 
 VERIFY: After = ("engine.studies.questions.claims:claims_of", {"verify": True})
 PLAIN_EVERY = 5.0  # seconds between two lines without a terminal
@@ -64,10 +64,11 @@ def sweep(
     folder = absolute(out)
     planned = _planned(folder, preset, grid, seeds, set_, device, verify=verify, resume=resume)
     threads = max(planned.config_of(run).threads for run in planned.runs)
-    executor = _executor(folder, planned, threads, jobs, address, gpus)
-    try:
+    with closing(_executor(folder, planned, threads, jobs, address, gpus)) as executor:
         if dry_run:
-            _list(planned, min(executor.jobs, len(planned.runs)))
+            done = {row.name for row in results(folder).rows if row.state in DONE} if resume else set()
+            left = tuple(run for run in planned.runs if run.name not in done)
+            _list(planned.model_copy(update={"runs": left}), min(executor.jobs, len(planned.runs)))
             return 0
         begin = SweepRunner.resume if resume else SweepRunner.create
         with _progress(len(planned.runs)) as listener:
@@ -80,10 +81,7 @@ def sweep(
                 raise
             finally:
                 runner.close()
-            found = runner.write()
-    finally:
-        executor.close()
-    return _report(found, stopped=bool(interrupted))
+    return _report(runner.found, stopped=bool(interrupted))
 
 
 def _executor(
@@ -134,7 +132,7 @@ def _list(planned: Sweep, jobs: int) -> None:
     for run in planned.runs:
         seconds = seconds_of(planned, run)
         say(f"{run.name}{'' if seconds is None else f'  ({in_words(seconds)})'}")
-    count = f"{len(planned.runs)} run{'s' if len(planned.runs) > 1 else ''}"
+    count = f"{len(planned.runs)} run{'s' if len(planned.runs) != 1 else ''}"
     together = seconds_together(planned, jobs)
     time_ = "a time that the preset does not say" if together is None else f"{in_words(together)} (estimated)"
     more = ", and their verification beside that" if planned.verify else ""

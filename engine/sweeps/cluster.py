@@ -292,6 +292,7 @@ def connected(address: str) -> Any:
         except OSError as error:
             raise ConfigError(f"--address: {plain(address)} does not answer: {error.strerror or error}") from None
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     try:
         ray = import_module("ray")
         import_module("ray.util.scheduling_strategies")
@@ -310,7 +311,10 @@ def connected(address: str) -> Any:
     thread.start()
     thread.join(CONNECT)
     if not failed:
-        raise ConfigError(f"--address: no Ray cluster has answered at {plain(address)} in {CONNECT:g} s")
+        raise ConfigError(
+            f"--address: no Ray cluster has answered at {plain(address)} in {CONNECT:g} s, or none that knows the token "
+            "of this environment"
+        )
     if failed[0] is not None:
         raise ConfigError(f"--address: {plain(address)}: {_line(failed[0])}")
     return ray

@@ -26,7 +26,7 @@ def seconds_together(sweep: Sweep, jobs: int) -> float | None:
     """The seconds for all runs, ``jobs`` at a time. None if the preset does not say how long it takes."""
     found = [seconds_of(sweep, run) for run in sweep.runs]
     known = [each for each in found if each is not None]
-    return max(sum(known) / jobs, *known) if len(known) == len(found) else None
+    return max(sum(known) / jobs, *known, 0.0) if len(known) == len(found) else None
 
 
 def in_words(seconds: float) -> str:

@@ -20,6 +20,7 @@ from engine.sweeps.record import Ending, EndsFile, PlannedRun, Sweep, is_sweep, 
 from engine.sweeps.results import State, SweepResults, index_of, results, write_results
 
 WRITE_EVERY = 5.0  # seconds between two writings of results.csv
+DONE: tuple[State, ...] = ("finished", "diverged")  # what is not begun again
 TRIES = 2  # times that a run is begun whose process is lost
 Activity = Literal["running", "pausing", "paused", "cancelling", "ended"]
 
@@ -75,9 +76,9 @@ class SweepRunner:
         self._ends = EndsFile(folder)
         self._pausing = self._cancelling = False
         self._closed = False
-        found = results(folder, self._index)
-        self._states: dict[str, State] = {row.name: row.state for row in found.rows}
-        self._to_do = [run for run in sweep.runs if self._states[run.name] not in ("finished", "diverged")]
+        self.found: SweepResults = results(folder, self._index)
+        self._states: dict[str, State] = {row.name: row.state for row in self.found.rows}
+        self._to_do = [run for run in sweep.runs if self._states[run.name] not in DONE]
         for run in self._to_do:
             self._states[run.name] = "waiting"
         self._plans = {run.name: run for run in self._to_do}
@@ -242,10 +243,10 @@ class SweepRunner:
         left = sum(self._weights[run.name] * (1 - self._shares.get(run.name, (0.0, 0.0))[1]) for run in self._to_do)
         return self._worked * left / done if done > 0 else None
 
-    def write(self) -> SweepResults:
-        """Write ``results.csv`` as the runs stand now."""
+    def write(self) -> None:
+        """Write ``results.csv`` as the runs stand now, and keep them in :attr:`found`."""
         self._written = time.monotonic()
-        return write_results(self.folder, self._index)
+        self.found = write_results(self.folder, self._index)
 
     def close(self) -> None:
         """Stop what is under way, and let the folder go; harmless when closed already."""

@@ -39,9 +39,10 @@ LINES = {
 
 
 @pytest.fixture(autouse=True)
-def _as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def _as_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The bench gives sessions its own images; their loader comes back. No window on a real screen."""
     monkeypatch.setattr(engine.images.session, "load", engine.images.session.load)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")  # where there is no Xvfb, or a screen in use
 
 

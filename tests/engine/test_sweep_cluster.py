@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
+import socket
 import subprocess
 import sys
-import tempfile
+import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,6 @@ import psutil
 import pytest
 
 import engine.sweeps.cluster
-from engine.core.isolation import ROOT
 from engine.run.store import Store
 from engine.sweeps.cluster import RayCluster
 from engine.sweeps.executor import Job, JobBegun, JobEnded, JobEvent, JobTold
@@ -30,6 +27,8 @@ from engine.sweeps.record import run_folder
 from engine.sweeps.results import results
 from engine.sweeps.runner import SweepRunner
 from tests.engine.inline_executor import InlineExecutor
+from tests.engine.ray_nodes import MISSING, Nodes
+from tests.engine.ray_nodes import nodes as ray_nodes
 from tests.tiny_runs import assert_same, read, run
 
 TOML = """
@@ -56,14 +55,6 @@ checkpoint_every = 25
 """
 
 
-@dataclass(frozen=True)
-class Nodes:
-    """A cluster: its address, and the processes that are its nodes; the first one is the sweep's."""
-
-    address: str
-    raylets: tuple[int, int]
-
-
 @pytest.fixture(scope="module")
 def preset(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("preset") / "tiny.toml"
@@ -73,48 +64,10 @@ def preset(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Nodes]:
-    """Two nodes of one CPU each, their files in a folder of their own; no process of them is left."""
-    if find_spec("ray") is None:  # it is imported only when the environment says where the cluster is
-        pytest.skip("Ray is not installed (extra `cluster`)")
-    if sys.platform != "linux":
-        pytest.skip("Ray has clusters on Linux alone")
-    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as folder:
-        for name, value in {
-            "HOME": folder, "RAY_TMPDIR": folder, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32),
-            "RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "PYTHONPATH": str(ROOT),
-            "RAY_memory_monitor_refresh_ms": "0", "RAY_health_check_period_ms": "500",
-            "RAY_health_check_timeout_ms": "2000", "RAY_health_check_failure_threshold": "3",
-        }.items():  # fmt: skip
-            patch.setenv(name, value)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.engine.ray_nodes"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, cwd=ROOT, text=True,
-        )  # fmt: skip
-        try:
-            assert process.stdout is not None
-            said = json.loads(process.stdout.readline() or "{}")
-            if not said:
-                pytest.fail(f"the cluster did not start: {process.communicate()[1][-2000:]}")
-            yield Nodes(said["address"], tuple(said["raylets"]))
-        finally:
-            with suppress(subprocess.TimeoutExpired):
-                process.communicate(timeout=15)
-            for each in _processes_of(folder):
-                with suppress(psutil.Error):
-                    each.kill()
-            process.wait()
-            _, left = psutil.wait_procs(_processes_of(folder), timeout=10)
-        assert not left
-
-
-def _processes_of(folder: str) -> list[psutil.Process]:
-    """The processes of the cluster, this one aside."""
-    found = []
-    for each in psutil.process_iter():
-        with suppress(psutil.Error):
-            if each.pid != os.getpid() and each.environ().get("RAY_TMPDIR") == folder:
-                found.append(each)
-    return found
+    if MISSING:
+        pytest.skip(MISSING)
+    with ray_nodes() as found:
+        yield found
 
 
 def until(enough: Callable[[], Any], what: str) -> Any:
@@ -271,3 +224,53 @@ def _under_way(out: Path, raylet: int) -> tuple[Path, psutil.Process] | None:
             if worker.ppid() == raylet and any(_step(each) >= 50 for each in (lock.parent / "checkpoints").iterdir()):
                 return lock.parent, worker
     return None
+
+
+# --- without a cluster
+
+
+def refused(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What the command says that ends with exit code 2."""
+    assert run_command_line(["sweep", "small", "--seeds", "0-1", "--out", "/nowhere/sweep", *arguments]) == 2
+    out, said = capfd.readouterr()
+    assert not out
+    assert said.count("\n") == 1
+    return said
+
+
+def test_what_is_wrong_is_said_in_one_line(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        closed = f"127.0.0.1:{free.getsockname()[1]}"
+        assert f"--address: {closed} does not answer: Connection refused" in refused(capfd, "--address", closed)
+    for address in ("nonsense", "host:", ":6379", "host:99999", "ray://host:10001/x"):
+        assert "allowed: auto, or HOST:PORT of a Ray cluster" in refused(capfd, "--address", address)
+    assert "--gpus: got 0.25 without --address" in refused(capfd, "--gpus", "0.25")
+    for gpus in ("1.5", "-1", "nan"):
+        assert "--gpus: got " in refused(capfd, "--address", "auto", "--gpus", gpus)
+    assert "--jobs: got 0; allowed on a cluster: 1 or more" in refused(capfd, "--address", "auto", "--jobs", "0")
+    assert "device: got cuda and no --gpus; allowed on a cluster then: auto, cpu" in refused(
+        capfd, "--address", "auto", "--device", "cuda"
+    )
+    assert "device: got cpu and --gpus 1; allowed on a cluster then: auto, cuda" in refused(
+        capfd, "--address", "auto", "--gpus", "1", "--device", "cpu"
+    )
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert 'needs Ray; allowed: pip install "feature-purification-explorer[cluster]"' in refused(
+        capfd, "--address", "auto"
+    )
+
+
+def test_a_cluster_that_does_not_answer_is_not_waited_for_forever(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray itself waits for minutes."""
+    left = threading.Event()
+    fake = types.SimpleNamespace(init=lambda **options: left.wait(60))
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    monkeypatch.setitem(sys.modules, "ray.util.scheduling_strategies", fake)
+    monkeypatch.setattr(engine.sweeps.cluster, "CONNECT", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        said = refused(capfd, "--address", f"127.0.0.1:{server.getsockname()[1]}")
+    left.set()
+    assert "no Ray cluster has answered at 127.0.0.1" in said

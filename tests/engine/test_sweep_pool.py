@@ -132,6 +132,17 @@ def test_closing_lets_jobs_stop_and_killing_does_not_wait() -> None:
             os.kill(pid, 0)
 
 
+def test_what_was_asked_to_stop_ends_with_the_process_that_asked() -> None:
+    """A second Ctrl+C: the pool's process is gone, and with it the worker's input."""
+    pool = LocalPool(1)
+    pool.submit(job("one", "deaf"))
+    events_until(pool, lambda events: any(isinstance(event, JobTold) for event in events))
+    pool.stop("one")
+    begun = time.monotonic()
+    pool.close()
+    assert time.monotonic() - begun < engine.sweeps.pool.PATIENCE / 2
+
+
 def test_processes_that_cannot_start_end_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine.sweeps.pool.sys, "executable", "/bin/false")
     with closing(LocalPool(1)) as pool:

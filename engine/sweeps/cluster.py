@@ -54,7 +54,7 @@ class RayCluster:
     ) -> None:  # fmt: skip
         if jobs is not None and jobs < 1:
             raise ConfigError(f"--jobs: got {jobs}; allowed on a cluster: 1 or more")
-        if not (0 <= gpus < 1 or gpus == int(gpus)):
+        if not (0 <= gpus < 1 or (1 <= gpus <= 1024 and gpus == int(gpus))):
             raise ConfigError(f"--gpus: got {gpus:g}; allowed: a share below 1, e.g. 0.25, or a whole number")
         self._folder, self._most = folder, jobs
         self._threads, self._gpus, self._carry_every = max(1, threads), gpus, carry_every
@@ -312,8 +312,8 @@ def connected(address: str) -> Any:
     thread.join(CONNECT)
     if not failed:
         raise ConfigError(
-            f"--address: no Ray cluster has answered at {plain(address)} in {CONNECT:g} s, or none that knows the token "
-            "of this environment"
+            f"--address: no Ray cluster has answered at {plain(address)} in {CONNECT:g} s, or none that "
+            "knows the token of this environment"
         )
     if failed[0] is not None:
         raise ConfigError(f"--address: {plain(address)}: {_line(failed[0])}")

@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 import engine.sweeps.cluster
+from engine.cli.main import run_command_line
 from engine.run.store import Store
 from engine.sweeps.cluster import RayCluster
 from engine.sweeps.executor import Job, JobBegun, JobEnded, JobEvent, JobTold

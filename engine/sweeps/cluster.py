@@ -292,7 +292,6 @@ def connected(address: str) -> Any:
         except OSError as error:
             raise ConfigError(f"--address: {plain(address)} does not answer: {error.strerror or error}") from None
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     try:
         ray = import_module("ray")
         import_module("ray.util.scheduling_strategies")

@@ -29,7 +29,7 @@ from engine.run.access import copy_run
 from engine.run.index import is_run
 from engine.sweeps.worker import Worker
 
-SAY_EVERY = 0.5  # seconds between two words of a task
+SAY_EVERY = 0.25  # seconds between two words of a task
 CARRY_SHARE = 0.05  # of its time that a task spends on them, at most
 LOCK_PATIENCE = 120.0  # seconds; a file server lets go of a dead machine's locks after about 90
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import torch
 
-from tests.bench import certificate, images, looking, run_lists, sweeps, training, views, window
+from tests.bench import certificate, clusters, images, looking, run_lists, sweeps, training, views, window
 from tests.bench.measure import FULL, TINY, Result, Sizes
 
 GROUPS: dict[str, Callable[[Sizes], Iterable[Result]]] = {
@@ -31,6 +31,7 @@ GROUPS: dict[str, Callable[[Sizes], Iterable[Result]]] = {
     "memory": window.memory,
     "runs": run_lists.listing,
     "sweep": sweeps.run,
+    "cluster": clusters.run,
 }
 
 

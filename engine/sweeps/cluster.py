@@ -27,6 +27,7 @@ from engine.core.lock import FolderLock
 from engine.core.notices import notice
 from engine.core.quoting import plain
 from engine.run.index import is_run
+from engine.sweeps.cluster_task import Mailbox, fingerprint, packed, work
 from engine.sweeps.executor import Job, JobBegun, JobEnded, JobEvent, JobTold
 
 CONNECT = 30.0  # seconds in which a cluster answers
@@ -59,9 +60,6 @@ class RayCluster:
         self._folder, self._most = folder, jobs
         self._threads, self._gpus, self._carry_every = max(1, threads), gpus, carry_every
         self._ray = connected(address)
-        from engine.sweeps import cluster_task  # imports torch: only after what can be wrong with the arguments
-
-        self._packed = cluster_task.packed
         self._token = folder / f".cluster-{secrets.token_hex(16)}"
         self._looked, self._found = 0.0, 0
         self._waiting: deque[Job] = deque()
@@ -78,12 +76,12 @@ class RayCluster:
                     f"--address: no node of this cluster has {self._threads} CPU{'s' if self._threads > 1 else ''}"
                     f"{f' and {gpus:g} GPUs' if gpus else ''} for a run"
                 )
-            self._mailbox = self._made(cluster_task.Mailbox)
+            self._mailbox = self._made(Mailbox)
             self._listening = self._mailbox.listen.remote()
             self._task = self._ray.remote(
                 num_cpus=self._threads, num_gpus=gpus, max_retries=0, scheduling_strategy="SPREAD"
-            )(cluster_task.work)
-            self._version = cluster_task.fingerprint()
+            )(work)
+            self._version = fingerprint()
         except BaseException:
             self._ray.shutdown()
             raise
@@ -155,6 +153,8 @@ class RayCluster:
         while self._waiting and len(self._running) < (self._most or self._room() + AHEAD):
             if not self._count:
                 try:
+                    for left in self._folder.glob(".cluster-*"):  # by a sweep that was killed
+                        left.unlink()
                     write_atomically(self._token, b"")
                 except OSError as error:
                     raise refusal(f"{self._folder} cannot be written", error) from None
@@ -188,7 +188,7 @@ class RayCluster:
     def _take(self, key: str, job: Job, message: dict[str, Any]) -> None:
         if "wants" in message:
             folder = Path(job.arguments["folder"])
-            self._mailbox.give.remote(key, self._packed(folder) if is_run(folder) else None)
+            self._mailbox.give.remote(key, packed(folder) if is_run(folder) else None)
         elif "begun" in message:
             self._events.append(JobBegun(job.name))
         elif "told" in message:

@@ -20,7 +20,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from engine.core import device
 from engine.core.archive import pack, unpack
 from engine.core.errors import DeviceError, ExplorerError, StoreError
 from engine.core.isolation import ROOT
@@ -103,14 +102,21 @@ def work(
     try:
         if fingerprint() != version:
             raise StoreError(f"node {socket.gethostname()}: has another version of this program than the sweep")
-        if gpus and "cuda" not in device.available():
-            raise DeviceError(f"--gpus: node {socket.gethostname()} gives one, and PyTorch there can use none")
+        if gpus:
+            _check_gpu()
         with tempfile.TemporaryDirectory(prefix="fp-sweep-") as temporary:
             return _worked(_Line(mailbox, key, carry_every), job, Path(token), Path(temporary))
     except KeyboardInterrupt:  # cancelled before it had begun, as far as the sweep knew
         return json.dumps({"how": "stopped", "seconds": 0.0}), None
     except ExplorerError as error:
         return json.dumps({"how": "failed", "reason": str(error), "seconds": 0.0}), None
+
+
+def _check_gpu() -> None:
+    from engine.core.device import available  # imports torch, which the mailbox and the sweep need not wait for
+
+    if "cuda" not in available():
+        raise DeviceError(f"--gpus: node {socket.gethostname()} gives one, and PyTorch there can use none")
 
 
 def _worked(line: _Line, job: dict[str, Any], token: Path, temporary: Path) -> tuple[str, bytes | None]:

@@ -89,7 +89,8 @@ def main() -> None:
     from ray.cluster_utils import Cluster
 
     arguments = {"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=arguments)
+    head = {**arguments, "num_gpus": 1}  # as Ray counts: none need be there
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     cluster.add_node(**arguments)
     raylets = [each.all_processes["raylet"][0].process.pid for each in (cluster.head_node, *cluster.worker_nodes)]
     sys.stdout.write(json.dumps({"address": cluster.address, "raylets": raylets}) + "\n")

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
 
 import engine.sweeps.cluster
 from engine.cli.main import run_command_line
@@ -129,6 +130,19 @@ def test_jobs_are_carried_out_stopped_and_fail_like_those_of_the_pool(cluster: R
     assert (found["waits"].how, found["waits"].result) == ("done", "stopped when asked")
     assert {found[name].how for name in ("tells", "in line", "is far behind")} == {"stopped"}
     assert JobBegun("is far behind") not in events
+
+
+def test_a_gpu_that_pytorch_cannot_use_is_said(cluster: RayCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first node says that it has one; Ray believes it."""
+    monkeypatch.setattr(cluster, "_gpus", 0.5)
+    monkeypatch.setattr(cluster, "_task", cluster._task.options(num_gpus=0.5))
+    cluster.submit(job("on a GPU", "double", number=4))
+    found = ended(events_until(cluster, lambda events: "on a GPU" in ended(events)))["on a GPU"]
+    if torch.cuda.is_available():
+        assert found.result["number"] == 8
+    else:
+        assert (found.how, found.reason[:12]) == ("failed", "--gpus: node")
+        assert "PyTorch there can use none" in found.reason
 
 
 def test_a_run_comes_and_goes_where_storage_is_not_shared(

@@ -19,7 +19,8 @@ from engine.sweeps.executor import After, Executor, JobBegun, JobEnded, JobEvent
 from engine.sweeps.record import Ending, EndsFile, PlannedRun, Sweep, is_sweep, read_sweep, run_folder, write_sweep
 from engine.sweeps.results import State, SweepResults, index_of, results, write_results
 
-WRITE_EVERY = 5.0  # seconds between two writings of results.csv
+WRITE_EVERY = 5.0  # seconds between two writings of results.csv, at least
+WRITE_SHARE = 20  # times as long as one takes is between two
 DONE: tuple[State, ...] = ("finished", "diverged")  # what is not begun again
 TRIES = 2  # times that a run is begun whose process is lost
 Activity = Literal["running", "pausing", "paused", "cancelling", "ended"]
@@ -91,7 +92,8 @@ class SweepRunner:
         self._shares: dict[str, tuple[float, float]] = {}  # the first and the newest share of each run
         self._worked, self._turned = 0.0, time.monotonic()
         self._news: list[tuple[str, State, str]] = []
-        self._written = 0.0
+        self._unwritten = True  # results.csv is to be written
+        self._written, self._write_every = 0.0, WRITE_EVERY
 
     @classmethod
     def create(
@@ -166,7 +168,7 @@ class SweepRunner:
         for event in events:
             self._take(event)
         more = bool(self._submitted) if self._cancelling else bool(self._to_do)
-        if self._news and (not more or now - self._written >= WRITE_EVERY):
+        if self._unwritten and (not more or now - self._written >= self._write_every):
             self.write()
         if events or not more:
             self._listener(self.progress(more=more))
@@ -222,6 +224,7 @@ class SweepRunner:
         self._to_do.remove(self._plans[name])
         self._shares[name] = (self._shares.get(name, (0.0, 0.0))[0], 1.0)
         self._news.append((name, state, reason))
+        self._unwritten = True
 
     def progress(self, *, more: bool = True) -> SweepProgress:
         """How the sweep gets on now."""
@@ -245,8 +248,10 @@ class SweepRunner:
 
     def write(self) -> None:
         """Write ``results.csv`` as the runs stand now, and keep them in :attr:`found`."""
-        self._written = time.monotonic()
+        begun, self._unwritten = time.monotonic(), False
         self.found = write_results(self.folder, self._index)
+        self._written = time.monotonic()
+        self._write_every = max(WRITE_EVERY, WRITE_SHARE * (self._written - begun))
 
     def close(self) -> None:
         """Stop what is under way, and let the folder go; harmless when closed already."""

@@ -75,6 +75,7 @@ class Worker:
         try:
             with heard_by(self._say):
                 function = function_of(message["function"])
+                begun = monotonic()  # what it imports is there
                 found["result"] = function(tell=self._tell, stopped=self._is_to_stop, **message["arguments"])
             found["how"] = "done"
         except JobStopped:

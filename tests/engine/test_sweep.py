@@ -224,6 +224,7 @@ def test_pause_goes_on_and_cancel_is_resumed_as_if_nothing_had_happened(
         assert runner.progress().counts == {"interrupted": 1, "waiting": 3}
         with pytest.raises(InUseError, match="in use by this process"):
             SweepRunner.resume(folder, sweep, InlineExecutor())
+        assert [row["state"] for row in rows_of(folder)] == ["interrupted", *["waiting"] * 3]  # it is there at once
         runner.go_on()
         while runner.progress().counts.get("finished", 0) < 2:
             assert runner.turn(0.0)

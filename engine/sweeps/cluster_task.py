@@ -124,7 +124,7 @@ def _worked(line: _Line, job: dict[str, Any], token: Path, temporary: Path) -> t
     if "folder" in job["arguments"]:
         folder = Path(job["arguments"]["folder"])
         if token.is_file():
-            _wait_for_lock(folder, line.is_stopped)
+            wait_for_lock(folder, line.is_stopped)
         else:
             carried = temporary / folder.name
             if (run := line.fetch()) is not None:
@@ -145,7 +145,7 @@ def packed(folder: Path) -> bytes:
         return pack(Path(temporary) / "run")
 
 
-def _wait_for_lock(folder: Path, stopped: Callable[[], bool]) -> None:
+def wait_for_lock(folder: Path, stopped: Callable[[], bool]) -> None:
     """Give the process that has worked on ``folder`` the time to die, and a file server that to notice it."""
     end = time.monotonic() + LOCK_PATIENCE
     while holder(folder) is not None and time.monotonic() < end and not stopped():

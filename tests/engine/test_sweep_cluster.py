@@ -20,8 +20,10 @@ import torch
 
 import engine.sweeps.cluster
 from engine.cli.main import run_command_line
+from engine.core.lock import FolderLock
 from engine.run.store import Store
 from engine.sweeps.cluster import RayCluster
+from engine.sweeps.cluster_task import wait_for_lock
 from engine.sweeps.executor import Job, JobBegun, JobEnded, JobEvent, JobTold
 from engine.sweeps.planning import plan
 from engine.sweeps.pool import LocalPool
@@ -145,6 +147,23 @@ def test_a_gpu_that_pytorch_cannot_use_is_said(cluster: RayCluster, monkeypatch:
         assert "PyTorch there can use none" in found.reason
 
 
+def test_a_worker_that_dies_and_a_node_with_another_version(
+    cluster: RayCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine.sweeps.cluster, "RESTARTS", 1)
+    cluster.submit(job("leaves", "leave"))
+    events = events_until(cluster, lambda events: "leaves" in ended(events))
+    found = ended(events)["leaves"]
+    assert found.how == "lost"
+    assert "worker died" in found.reason
+    assert "\n" not in found.reason
+    monkeypatch.setattr(cluster, "_version", "an older one")
+    cluster.submit(job("doubles", "double", number=4))
+    found = ended(events_until(cluster, lambda events: "doubles" in ended(events)))["doubles"]
+    assert found.how == "failed"
+    assert "has another version of this program than the sweep" in found.reason
+
+
 def test_a_run_comes_and_goes_where_storage_is_not_shared(
     nodes: Nodes, cluster: RayCluster, preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,6 +265,20 @@ def _under_way(out: Path, raylet: int) -> tuple[Path, psutil.Process] | None:
 
 
 # --- without a cluster
+
+
+def test_a_task_waits_for_the_lock_of_a_process_that_is_dying(tmp_path: Path) -> None:
+    lock = FolderLock(tmp_path)
+    dies = threading.Timer(0.3, lock.release)
+    dies.start()
+    begun = time.monotonic()
+    wait_for_lock(tmp_path, lambda: False)
+    assert 0.2 < time.monotonic() - begun < 10
+    FolderLock(tmp_path).release()
+    dies.join()
+    left = FolderLock(tmp_path)
+    wait_for_lock(tmp_path, lambda: True)  # but not where it is to stop
+    left.release()
 
 
 def refused(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:

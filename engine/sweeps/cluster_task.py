@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from hashlib import blake2b
 from importlib import import_module
 from pathlib import Path
@@ -104,8 +104,8 @@ def work(
             raise StoreError(f"node {socket.gethostname()}: has another version of this program than the sweep")
         if gpus:
             _check_gpu()
-        with tempfile.TemporaryDirectory(prefix="fp-sweep-") as temporary:
-            return _worked(_Line(mailbox, key, carry_every), job, Path(token), Path(temporary))
+        with ExitStack() as stack:
+            return _worked(_Line(mailbox, key, carry_every), job, Path(token), stack)
     except KeyboardInterrupt:  # cancelled before it had begun, as far as the sweep knew
         return json.dumps({"how": "stopped", "seconds": 0.0}), None
     except ExplorerError as error:
@@ -119,14 +119,14 @@ def _check_gpu() -> None:
         raise DeviceError(f"--gpus: node {socket.gethostname()} gives one, and PyTorch there can use none")
 
 
-def _worked(line: _Line, job: dict[str, Any], token: Path, temporary: Path) -> tuple[str, bytes | None]:
+def _worked(line: _Line, job: dict[str, Any], token: Path, stack: ExitStack) -> tuple[str, bytes | None]:
     carried = None
     if "folder" in job["arguments"]:
         folder = Path(job["arguments"]["folder"])
         if token.is_file():
             wait_for_lock(folder, line.is_stopped)
         else:
-            carried = temporary / folder.name
+            carried = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fp-sweep-"))) / folder.name
             if (run := line.fetch()) is not None:
                 unpack(run, carried)
             job["arguments"]["folder"] = str(carried)

@@ -55,7 +55,7 @@ def nodes() -> Iterator[Nodes]:
         with mock.patch.dict(os.environ, environment):
             process = subprocess.Popen(
                 [sys.executable, "-m", "tests.engine.ray_nodes"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE, cwd=ROOT, text=True,
+                stderr=subprocess.PIPE, cwd=ROOT, text=True, env={**os.environ, "TMPDIR": folder},
             )  # fmt: skip
             try:
                 assert process.stdout is not None

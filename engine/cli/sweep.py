@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -20,8 +20,9 @@ from engine.config.presets import preset_names
 from engine.core.errors import ConfigError, StoreError
 from engine.core.files import absolute
 from engine.core.quoting import plain
+from engine.sweeps.cluster import RayCluster, check_devices
 from engine.sweeps.estimate import in_words, seconds_of, seconds_together
-from engine.sweeps.executor import After
+from engine.sweeps.executor import After, Executor
 from engine.sweeps.planning import plan, read_grid, read_seeds, replan
 from engine.sweeps.pool import LocalPool, jobs_to_use
 from engine.sweeps.record import RESULTS, Sweep, is_sweep, read_sweep, text_of
@@ -43,6 +44,8 @@ def sweep(
     set_: Annotated[list[str] | None, Parameter(name="--set", help=SET_HELP)] = None,
     jobs: Annotated[int | None, Parameter(help="Runs at a time. Default: one a core, fewer without memory.")] = None,
     device: Device = None,
+    address: Annotated[str | None, Parameter(help="Train on a Ray cluster: auto, or its HOST:PORT.")] = None,
+    gpus: Annotated[float | None, Parameter(help="GPUs of the cluster for each run, e.g. 0.25. Default: none.")] = None,
     dry_run: Annotated[
         bool, Parameter(help="List the runs and the time that they will take; train nothing.", negative="")
     ] = False,
@@ -61,24 +64,35 @@ def sweep(
     folder = absolute(out)
     planned = _planned(folder, preset, grid, seeds, set_, device, verify=verify, resume=resume)
     threads = max(planned.config_of(run).threads for run in planned.runs)
-    jobs = jobs_to_use(jobs, len(planned.runs), threads)
-    if dry_run:
-        done = {row.name for row in results(folder).rows if row.state in DONE} if resume else set()
-        left = tuple(run for run in planned.runs if run.name not in done)
-        _list(planned.model_copy(update={"runs": left}), jobs)
-        return 0
-    pool, begin = LocalPool(jobs), SweepRunner.resume if resume else SweepRunner.create
-    with _progress(len(planned.runs)) as listener:
-        runner = begin(folder, planned, pool, after=VERIFY if planned.verify else None, listener=listener)
-        try:
-            with interruptible(runner.cancel) as interrupted:
-                runner.run()
-        except BaseException:
-            pool.kill()
-            raise
-        finally:
-            runner.close()
+    with closing(_executor(folder, planned, threads, jobs, address, gpus)) as executor:
+        if dry_run:
+            done = {row.name for row in results(folder).rows if row.state in DONE} if resume else set()
+            left = tuple(run for run in planned.runs if run.name not in done)
+            _list(planned.model_copy(update={"runs": left}), min(executor.jobs, len(planned.runs)))
+            return 0
+        begin = SweepRunner.resume if resume else SweepRunner.create
+        with _progress(len(planned.runs)) as listener:
+            runner = begin(folder, planned, executor, after=VERIFY if planned.verify else None, listener=listener)
+            try:
+                with interruptible(runner.cancel) as interrupted:
+                    runner.run()
+            except BaseException:
+                executor.kill()
+                raise
+            finally:
+                runner.close()
     return _report(runner.found, stopped=bool(interrupted))
+
+
+def _executor(
+    folder: Path, planned: Sweep, threads: int, jobs: int | None, address: str | None, gpus: float | None
+) -> Executor:
+    if address is None:
+        if gpus is not None:
+            raise ConfigError(f"--gpus: got {gpus:g} without --address; allowed: on a Ray cluster alone")
+        return LocalPool(jobs_to_use(jobs, len(planned.runs), threads))
+    check_devices({planned.config_of(run).device for run in planned.runs}, gpus or 0.0)
+    return RayCluster(address, folder, jobs, threads, gpus or 0.0)
 
 
 def _planned(

@@ -62,12 +62,13 @@ class Worker:
         self._send({"ready": os.getpid()})
         while (message := self._jobs.get()) is not None:
             if not self._ending:
-                self._send(self._carry_out(message))
+                self._send(self.carry_out(message))
 
     def _is_to_stop(self) -> bool:
         return self._ending or self._job in self._stopped
 
-    def _carry_out(self, message: Mapping[str, Any]) -> dict[str, Any]:
+    def carry_out(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Work on a job; what there is to say of its end."""
         self._job, self._last = message["job"], 0.0
         self._send({"begun": self._job})
         found: dict[str, Any] = {"ended": self._job}

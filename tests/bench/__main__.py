@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import torch
 
-from tests.bench import certificate, images, looking, run_lists, sweeps, training, views, window
+from tests.bench import certificate, clusters, images, looking, run_lists, sweeps, training, views, window
 from tests.bench.measure import FULL, TINY, Result, Sizes
 
 GROUPS: dict[str, Callable[[Sizes], Iterable[Result]]] = {
@@ -32,6 +32,7 @@ GROUPS: dict[str, Callable[[Sizes], Iterable[Result]]] = {
     "runs": run_lists.listing,
     "sweep": sweeps.run,
     "sweep-figures": run_lists.sweep_figures,
+    "cluster": clusters.run,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ import engine.images.session
 from engine.cli.main import run_command_line
 from engine.data.images import Images
 from engine.images.config import ImageConfig
-from tests.bench import images, looking, sweeps, window
+from tests.bench import clusters, images, looking, sweeps, window
 from tests.bench.__main__ import GROUPS, main
 from tests.bench.measure import Result
 from tests.engine.inline_executor import InlineExecutor
+from tests.engine.ray_nodes import Nodes
 from tests.forked import CONTEXT
 
 # What a line of each group's table says; a missing group fails the test that compares.
@@ -40,6 +42,7 @@ LINES = {
     "runs": "listed again by the same process",
     "sweep": "a run in the pool beyond its training",
     "sweep-figures": "results.csv and heatmaps (SVG)",
+    "cluster": "on two nodes / two at a time in the pool",
 }
 
 
@@ -68,8 +71,12 @@ def _tasks_forked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def _pool_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The processes of a pool are tested elsewhere, and each imports torch."""
-    monkeypatch.setattr(sweeps, "LocalPool", lambda jobs: InlineExecutor())
+    """The processes of a pool are tested elsewhere, and each imports torch; as are the nodes of a cluster."""
+    for group in (sweeps, clusters):
+        monkeypatch.setattr(group, "LocalPool", lambda jobs: InlineExecutor())
+    monkeypatch.setattr(clusters, "MISSING", "")
+    monkeypatch.setattr(clusters, "nodes", lambda: nullcontext(Nodes("nowhere", (0, 0))))
+    monkeypatch.setattr(clusters, "RayCluster", lambda address, folder: InlineExecutor())
 
 
 HEADLESS: dict[tuple[str, ...], dict[str, Any]] = {}

@@ -346,10 +346,10 @@ def test_the_command_is_interrupted_and_goes_on(
     preset: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl+C in the middle of a run; then --resume, here without another process, and the same figures as alone."""
-    folder, name = tmp_path / "sweep", "clean_steps=900-seed=0"
+    folder, name = tmp_path / "sweep", "clean_steps=3000-seed=0"
     line = [
-        "sweep", preset, "--grid", "schedule.clean_steps=900,40", "--out", str(folder), "--jobs", "1",
-        "--set", "storage.frames_mb=0", "--set", "evaluation.every=1000", "--set", "storage.checkpoint_every=100",
+        "sweep", preset, "--grid", "schedule.clean_steps=3000,40", "--out", str(folder), "--jobs", "1",
+        "--set", "storage.frames_mb=0", "--set", "evaluation.every=5000", "--set", "storage.checkpoint_every=100",
     ]  # fmt: skip
     child = subprocess.Popen([sys.executable, "-m", "engine", *line], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
@@ -365,7 +365,7 @@ def test_the_command_is_interrupted_and_goes_on(
     assert states == ["interrupted", "waiting"]
     assert RunIndex(folder).look()[0].holder is None
     step = results(folder).rows[0].step
-    assert 100 <= step < 940
+    assert 100 <= step < 3040
     capfd.readouterr()
     monkeypatch.setattr(engine.cli.sweep, "LocalPool", lambda jobs: InlineExecutor())
     assert run_command_line(["sweep", "--out", str(folder), "--resume", "--seeds", "0"]) == 0

@@ -32,6 +32,13 @@ def found_text(snapshot: Snapshot, step: int) -> str:
     return "; ".join(parts)
 
 
+def _measured(snapshot: Snapshot | None) -> int:
+    """How many accuracies the run has recorded."""
+    if snapshot is None:
+        return 0
+    return sum(len(series) for name, _ in SHOWN if (series := snapshot.history.get(name)) is not None)
+
+
 class AttackNow(QObject):
     """Asks for an evaluation and follows it through the pictures of the run that it was asked for."""
 
@@ -40,6 +47,7 @@ class AttackNow(QObject):
         self._controller, self._banner = controller, banner
         self._waiting: tuple[Path, int] | None = None  # the run and the step of the newest that was asked for
         self._pictures = 0
+        self._known = 0  # accuracies that there were when it was asked for
         controller.snapshot_rendered.connect(self._look)
         controller.run_changed.connect(self._forget)
 
@@ -48,6 +56,7 @@ class AttackNow(QObject):
         """Measure the weights of this moment."""
         self._banner.dismiss_error()  # whoever asks has read what stood there
         self._say("Attack now: measuring the present weights…")
+        self._known = _measured(self._controller.last)
         self._controller.send(EvaluateNow(), self._answered)
 
     def _answered(self, answer: Answer) -> None:
@@ -57,6 +66,9 @@ class AttackNow(QObject):
             return
         self._waiting, self._pictures = (answer.folder, answer.step), 0
         self._say(f"Attack now: measuring the weights of step {answer.step:,}…")
+        last = self._controller.last
+        if last is not None and _measured(last) > self._known:  # a picture of its end may have overtaken the answer
+            self._look(last)
 
     @Slot(object)
     def _look(self, snapshot: Snapshot) -> None:

@@ -76,7 +76,7 @@ def test_what_costs_nothing_is_drawn_often(qtbot: QtBot) -> None:
 
 def test_few_cores_leave_less_for_display(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
     for cores, share in ((1, 0.07), (2, 0.07), (4, 0.20)):
-        monkeypatch.setattr(bridge, "cores", lambda cores=cores: cores)
+        monkeypatch.setattr(bridge, "cores_available", lambda cores=cores: cores)
         controller = Controller(FakeFactory())
         assert controller.share == share
         controller.close()

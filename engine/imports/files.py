@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-import pickle
 import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError  # what torch raises; nothing is unpickled here
 from typing import Any
 
 import torch
@@ -79,7 +79,7 @@ def _torch(data: bytes, option: str, shown: str) -> object:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of storages that older versions wrote
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except UnpicklingError as error:
         if "Unsupported global" not in str(error) and "Unsupported class" not in str(error):
             raise ConfigError(f"{option}: {shown} is damaged, or no file of torch.save") from None
         raise ConfigError(

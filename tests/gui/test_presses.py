@@ -249,7 +249,7 @@ def test_cheap_pictures_come_thirty_times_a_second_and_dear_ones_at_least_once(
 def test_two_cores_leave_the_display_less(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
     shares = []
     for cores in (1, 2, 3, 16):
-        monkeypatch.setattr(bridge, "cores", lambda cores=cores: cores)
+        monkeypatch.setattr(bridge, "cores_available", lambda cores=cores: cores)
         made = Controller(FakeFactory())
         shares.append(made.share)
         made.close()

@@ -61,7 +61,7 @@ clean:
 
 .venv/.dev: pyproject.toml .ci/system-packages | .venv/bin/pip
 	PYTHON="$(PYTHON)" .ci/system-packages window
-	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test,lint,data]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test,lint,data,cluster]'
 	touch $@ .venv/.run
 
 .venv/.docs: .venv/.dev

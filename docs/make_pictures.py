@@ -1,14 +1,16 @@
 """Pictures for the documentation, taken from the window itself on finished runs.
 
-    .venv/bin/python docs/make_pictures.py RUN [RUN ...]
+    .venv/bin/python docs/make_pictures.py RUN [RUN ...] [SWEEP]
 
 Writes docs/pictures/NAME.png: of every view, of the panels, of the dialogs and of the whole window. A view that several
 runs can show is taken of the first of them; one that needs a study is taken of the first run that has it. The whole
 window shows the first run. Compare shows the runs of that preset of which there are most, Events the last of these: a
-run and a branch of it, say. It needs no screen.
+run and a branch of it, say. Of a sweep its figures are drawn. It needs no screen.
 
 The pictures that are there are of `theorem` (with race, transfer, low-rank, objectives and claims), a short
-`cifar10-filters` (with sparse), `digits` (with local), `small`, and a branch of that at step 1,500 with tau 0.1.
+`cifar10-filters` (with sparse), `digits` (with local), `small`, and a branch of that at step 1,500 with tau 0.1; and of
+the sweep `small --grid attack.tau=0.1,0.2,0.3 --grid schedule.second=adversarial,gaussian_noise --seeds 0-2`
+with reports of 200 samples and PGD-10.
 """
 
 from __future__ import annotations
@@ -30,9 +32,14 @@ from PIL import Image
 from PySide6.QtCore import QEventLoop, QSettings
 from PySide6.QtWidgets import QApplication, QDialog, QWidget
 
+from engine.compare.sweeps.collect import collect
+from engine.compare.sweeps.declare import VIEW as SWEEP
 from engine.config.experiment import Config
 from engine.core.results import Filters
+from engine.figures.style import render
 from engine.run.store import Store
+from engine.sweeps.record import is_sweep
+from engine.sweeps.results import results
 from fp_gui.app import make_app
 from fp_gui.bridge.controller import Controller
 from fp_gui.bridge.requests import Worlds
@@ -205,9 +212,25 @@ def alike(folders: list[Path]) -> list[Path]:
     return max(groups.values(), key=len)
 
 
+def sweep_figures(folder: Path) -> None:
+    """Draw the sweep in ``folder``: its heatmaps, and curves over the first knob."""
+    found = results(folder)
+    for kind in ("heatmap", "curves"):
+        file = OUT / f"sweep-{kind}.png"
+        file.write_bytes(render(collect(found, SWEEP.complete({"kind": kind})), "png", 6.75))
+        with Image.open(file) as picture:
+            picture.reduce(2).save(file)
+        shrink(file)
+
+
 def main(folders: list[Path]) -> None:
     """Take all pictures."""
     OUT.mkdir(exist_ok=True)
+    for folder in filter(is_sweep, folders):
+        sweep_figures(folder)
+    folders = [folder for folder in folders if not is_sweep(folder)]
+    if not folders:
+        return
     app = make_app()
     done: set[str] = set()
     whole(app, folders[0])

@@ -51,7 +51,9 @@ def create(config: Config, folder: Path) -> Session:
     :class:`ConfigError` for knobs that do not fit the data; then no folder is left.
     """
     choose(config.device)
-    config = _settled(config).model_copy(update={"branch": None})  # it begins anew, whatever its config was made from
+    config = settled(config).model_copy(
+        update={"branch": None, "imported": None}
+    )  # it begins anew, whatever its config is from
     kind: type[Session] = _of(SESSIONS, config)
     store = Store.create(folder, config)
     try:
@@ -61,7 +63,7 @@ def create(config: Config, folder: Path) -> Session:
         raise
 
 
-def _settled(config: Config) -> Config:
+def settled(config: Config) -> Config:
     """``config`` with the folder of its data absolute: it is to mean the same wherever the run is opened from."""
     folder = getattr(config.world, "folder", "")
     return with_value(config, "world.folder", str(Path(folder).expanduser().absolute())) if folder else config
@@ -79,12 +81,17 @@ def resume(folder: Path, device: str | None = None, data: Path | None = None) ->
     """Go on from the newest checkpoint of a run, bit-identically on the same device and thread count.
 
     What had been recorded after that checkpoint is forgotten and will be measured again. Raises :class:`StoreError` if
-    the folder is no run or its checkpoints cannot be read; then nothing of it is changed. ``data`` is where its images
-    are now, if they were moved, and is kept with the checkpoints to come.
+    the folder is no run, was imported or its checkpoints cannot be read; then nothing of it is changed. ``data`` is
+    where its images are now, if they were moved, and is kept with the checkpoints to come.
     """
     store = Store.open(folder)
     try:
         store.check()
+        if store.config.untrained:
+            raise StoreError(
+                f"{folder} was imported: its weights stay as they are; a branch trains on: python -m engine branch "
+                f"{folder} --step {max(store.checkpoints(), default=0)} --out NEW --steps N"
+            )
         if not store.checkpoints():
             store.check_fresh()  # killed before the first one: nothing was trained yet
             config = _changed(store.config, device, data)

@@ -13,7 +13,7 @@ from engine.core.signals import INTERRUPTED, quiet_imports, run_child
 quiet_imports()  # before the rest, which takes its time
 
 from engine.config.presets import preset_names  # noqa: E402
-from engine.core import streams  # noqa: E402
+from engine.core import plugins, streams  # noqa: E402
 from engine.core.errors import ExplorerError  # noqa: E402
 from engine.core.folders import runs_root  # noqa: E402
 from engine.core.isolation import child_environment  # noqa: E402
@@ -45,6 +45,10 @@ def _main(argv: list[str] | None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    if args.plugin:
+        import torch
+
+        plugins.load_all(args.plugin)
     label, config, folder = resolve_start(args.start)
     if args.watch and folder is None:
         return _fail(f"--watch: got {escaped(args.start)}; allowed: the folder of a run", 2)
@@ -91,6 +95,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--theme", choices=("system", "light", "dark"), help="colours (default: as chosen last, at first the system's)"
     )
+    parser.add_argument(
+        "--plugin", action="append", default=[], metavar="FILE.py | NAME",
+        help="load networks, data sets, attacks, objectives, probes, views or studies of one's own; may be repeated",
+    )  # fmt: skip
     return parser
 
 
@@ -104,13 +112,13 @@ def run_headless(start: str, label: str, folder: Path | None, device: str | None
     sys.stdout.flush()
     engine, environment = [sys.executable, "-m", "engine"], child_environment(os.environ)
     if folder is None:
-        train = [*engine, "run", start, "--out", str(out)]
+        train = [*engine, "run", start, "--out", str(out), *plugins.arguments()]
         if device is not None:
             train += ["--device", device]
         code = run_child(train, environment)
         if code != 0:
             return code
-    draw = [*engine, "export", str(out), "--view", "all", "--out", str(out / "figures")]
+    draw = [*engine, "export", str(out), "--view", "all", "--out", str(out / "figures"), *plugins.arguments()]
     return run_child(draw, environment)
 
 

@@ -59,6 +59,7 @@ ACTIONS = {
     "questions": ("Questions…", "Ctrl+N", "Choose what to ask: the presets with pictures of how they ended"),
     "open": ("Open run…", "Ctrl+O", "Go on with an earlier run"),
     "watch": ("Watch a run…", "Ctrl+Shift+O", "Follow a run that another process trains; it is only read"),
+    "import": ("Import…", "", "Make a run of two networks that were trained elsewhere, from files of their weights"),
     "data": ("Data…", "Ctrl+D", "Image data sets: what is installed and where, choose a folder, download"),
     "reveal": ("Reveal run folder", "", "Open the run's folder in the file manager"),
     "copy_path": ("Copy path of run folder", "", "Copy the run folder's path to the clipboard"),

@@ -26,6 +26,7 @@ from PySide6.QtCore import (
 from PySide6.QtWidgets import QApplication, QWidget
 
 from engine.config.experiment import Config, with_value
+from engine.core import plugins
 from engine.core.folders import APP
 from engine.core.signals import INTERRUPTED, noted
 from fp_gui.bridge.controller import Controller
@@ -47,7 +48,8 @@ class Problems(QObject):
         if issubclass(kind, KeyboardInterrupt):
             QApplication.exit(INTERRUPTED)
             return
-        self.met.emit(f"Unexpected error, training is not affected: {kind.__name__}: {error}", details)
+        text = f"Unexpected error, training is not affected: {kind.__name__}: {error}"
+        self.met.emit(plugins.named(text, error), details)
 
     def qt_message(self, level: QtMsgType, context: QMessageLogContext, text: str) -> None:
         """Pass Qt's messages to stderr, and errors into the window too."""

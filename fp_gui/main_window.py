@@ -285,7 +285,7 @@ class MainWindow(Shell):
         self.label = preset_name(info.config, info.label) if info.resumed else info.label
         self.form.start(info.config, preset_of(info.config))
         self.toolbar.show_run(info.label, info.config)
-        watched = " (watched)" if info.watched else ""
+        watched = " (imported)" if info.config.untrained else " (watched)" if info.watched else ""
         self.setWindowTitle(f"{info.folder.name}{watched} — Feature Purification Explorer")
         self.status.show_data(info.data)
         for topic in ("run", "playing", "value", "attack"):

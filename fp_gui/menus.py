@@ -31,7 +31,8 @@ def add_menus(
     undo.setShortcut(QKeySequence("Ctrl+Z"))
     redo.setShortcut(QKeySequence("Ctrl+Shift+Z"))
     files = (
-        "questions", "open", "watch", "back", "", "reveal", "copy_path", "", "data", "", "export", "animate", "", "quit"
+        "questions", "open", "watch", "import", "back", "", "reveal", "copy_path", "", "data", "", "export", "animate",
+        "", "quit",
     )  # fmt: skip
     run = ("play", "step", "toggle_phase", "attack", "", "reset", "branch")
     time = ("earlier", "later", "now", "", "play_back", "play_forth")

@@ -20,7 +20,11 @@ from fp_gui.data_dialog import size_text
 Index = QModelIndex | QPersistentModelIndex
 NONE = QModelIndex()
 Role = Qt.ItemDataRole
-STANDING_WORDS = {"here": "in this window", "newer": "newer version"}  # where the engine's word is not enough
+STANDING_WORDS = {
+    "here": "in this window",
+    "newer": "newer version",
+    "plugin": "needs a plugin",
+}  # not the engine's
 WHEN = "%Y-%m-%d %H:%M"
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal, Slot
 
+from engine.core import plugins
 from engine.core.isolation import child_environment
 from fp_gui.bridge.requests import Answer
 
@@ -90,7 +91,7 @@ class EngineProcess(QObject):
         return self._process is not None
 
     def start(self, line: list[str]) -> None:
-        """Run Python with the arguments ``line``."""
+        """Run Python with the arguments ``line``, an engine command, with the plugins that are loaded here."""
         process = QProcess(self)
         environment = QProcessEnvironment()
         for name, value in child_environment(os.environ).items():
@@ -100,7 +101,7 @@ class EngineProcess(QObject):
         process.finished.connect(self._finished)
         process.errorOccurred.connect(self._broken)
         self._process, self._killed, self.output, self.errors = process, False, "", ""
-        process.start(sys.executable, line)
+        process.start(sys.executable, [*line, *plugins.arguments()])
 
     @Slot()
     def cancel(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -14,6 +15,10 @@ from engine.figures import figures
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted([*DOCS.glob("*.md"), DOCS.parent / "README.md"])
+TINY = {
+    "world.d": 16, "model.m": 24, "threads": 1, "schedule.clean_steps": 20, "schedule.second_steps": 10,
+    "evaluation.every": 10, "evaluation.size": 32, "evaluation.report_size": 32, "evaluation.report_restarts": 1,
+}  # fmt: skip
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)|src=\"([^\"]+)\"")
 
 
@@ -69,6 +74,23 @@ def test_every_example_of_the_tests_is_shown() -> None:
     shown = (DOCS / "examples.md").read_text(encoding="utf-8")
     examples = [p.name for p in (DOCS.parent / "tests" / "examples").glob("[a-z]*.py") if "test" not in p.name]
     assert [name for name in examples if name != "conftest.py" and f"tests/examples/{name}" not in shown] == []
+
+
+def test_the_notebook_shows_what_it_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its blocks one after the other, on a tiny run."""
+    text = (DOCS / "notebook.md").read_text(encoding="utf-8")
+    tiny, found = re.subn(r"knobs = \{.*?\n\}", f"knobs = {TINY}", text, flags=re.DOTALL)
+    assert found == 1
+    monkeypatch.chdir(tmp_path)
+    pictures = tmp_path / "_generated"
+    pictures.mkdir()
+    page = runpy.run_path(str(DOCS / "run_notebook.py"))["run"](tiny, pictures)
+    names = [f"notebook-{number}.png" for number in range(1, 5)]
+    assert re.findall(r"\(_generated/(.*)\)", page) == names == sorted(p.name for p in pictures.iterdir())
+    shown = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    assert shown[0].startswith("clean accuracy/clean ")
+    assert shown[1] == (tmp_path / "load_purified.py").read_text(encoding="utf-8")
+    assert page.count("```python") == text.count("```python") == 7
 
 
 def test_the_pages_build_without_a_warning(tmp_path: Path) -> None:

@@ -15,6 +15,10 @@ from engine.core.signals import noted as interruptible
 app = App(
     name="fp-engine",
     help="Feature Purification Explorer without a window: train, evaluate, export.",
+    help_epilogue=(
+        "Every command takes --plugin FILE.py, or the name of an installed plugin; may be repeated. It loads networks, "
+        "data sets, attacks, objectives, probes, views and studies of one's own."
+    ),
     version=__version__,
     result_action="return_value",
 )

@@ -10,8 +10,19 @@ import sys
 
 from cyclopts import CycloptsError
 
-from engine.cli import animation, compare, run, runs, studies  # noqa: F401 - their commands enter themselves into the app
+from engine.cli import (  # noqa: F401 - their commands enter themselves into the app
+    animation,
+    compare,
+    import_,
+    run,
+    runs,
+    studies,
+    sweep,
+    weights,
+)
 from engine.cli.app import INTERRUPTED, app
+from engine.cli.options import plugins_in
+from engine.core import plugins
 from engine.core.errors import ConfigError, DeviceError, ExplorerError, StoreError, WriteError
 from engine.core.notices import heard_by
 from engine.core.quoting import LONGEST, escaped, plain
@@ -19,8 +30,10 @@ from engine.core.quoting import LONGEST, escaped, plain
 
 def run_command_line(arguments: list[str]) -> int:
     """Run one command; errors for the user take one line on stderr."""
-    studies.offer_studies()
     try:
+        named, arguments = plugins_in(arguments)
+        plugins.load_all(named)  # first: they decide which commands, knobs and values there are
+        studies.offer_studies()
         with heard_by(lambda text: sys.stderr.write(f"warning: {text}\n")):
             code = app(arguments, exit_on_error=False, print_error=False)
         return code if isinstance(code, int) else 0
@@ -36,6 +49,10 @@ def run_command_line(arguments: list[str]) -> int:
         return _fail(str(error), 1)
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
+    except Exception as error:
+        if (fault := plugins.fault(error)) is None:
+            raise
+        return _fail(str(fault), 1)
 
 
 def _shortened(message: str, arguments: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Options of several commands: those of views, and where a run's images are."""
+"""Options of several commands: plugins, those of views, and where a run's images are."""
 
 from __future__ import annotations
 
@@ -8,6 +8,28 @@ from pathlib import Path
 
 from engine.core.errors import ConfigError
 from engine.core.quoting import quote
+
+PLUGIN = "--plugin"
+
+
+def plugins_in(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The plugins that the command line names anywhere, and the rest of it.
+
+    Raises :class:`ConfigError` for a ``--plugin`` without a name.
+    """
+    named, rest = [], []
+    words = iter(arguments)
+    for word in words:
+        option, separator, value = word.partition("=")
+        if option != PLUGIN:
+            rest.append(word)
+            continue
+        if not separator:
+            value = next(words, "")
+        if not value or value.startswith("--"):
+            raise ConfigError(f"{PLUGIN}: none was named; allowed: the path of a .py file, or an installed plugin")
+        named.append(value)
+    return named, rest
 
 
 def options_of(texts: Sequence[str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from engine.config.assignments import assigned, parse_assignment
 from engine.config.experiment import at_step, value_of, with_value, with_values
 from engine.config.experiment import knobs as all_knobs
 from engine.config.presets import load_preset, preset_abouts, preset_names
+from engine.core import plugins
 from engine.core.cores import check_threads
 from engine.core.errors import ConfigError, DivergedError, ExplorerError
 from engine.core.measurement import Norm
@@ -132,6 +133,11 @@ def _train(session: Session, end: int | None = None) -> int:
                     advance(session)
         except DivergedError as error:
             raise ExplorerError(f"{error}. With half the learning rate from there: {way_out(error)}") from None
+        except Exception as error:
+            stopped_at = f"; training stopped after step {session.steps_done}, what was saved is in {session.folder}"
+            if (fault := plugins.fault(error, stopped_at)) is None or isinstance(error, ExplorerError):
+                raise
+            raise fault from error
         finally:
             session.close()
         summary, stopped = session.summary(), bool(interrupted)
@@ -140,7 +146,7 @@ def _train(session: Session, end: int | None = None) -> int:
     if stopped:
         sys.stderr.write(
             f"interrupted at step {session.steps_done}; go on with: "
-            f"python -m engine run --out {session.folder} --resume\n"
+            f"{' '.join(['python -m engine run --out', str(session.folder), '--resume', *plugins.arguments()])}\n"
         )
         return INTERRUPTED
     _report(summary)
@@ -200,11 +206,14 @@ def evaluate(
         figures = [
             {**r.figure, "attack": r.protocol.attack, "norm": r.protocol.norm, "tau": r.protocol.tau} for r in rows
         ]
-        say(
-            json.dumps({"run": network.run, "step": network.step, "phase": network.phase, "figures": figures}, indent=1)
-        )
+        found = {"run": network.run, "step": network.step, "phase": network.phase, "figures": figures}
+        if (known := network.config.imported) is not None:
+            found["imported"] = known.model_dump(exclude_none=True)
+        say(json.dumps(found, indent=1))
         return 0
     say(f"{network.folder}: step {network.step}, phase {network.phase}, run {network.run}")
+    if (imported := network.config.imported) is not None:
+        say(f"  {imported.words()}")
     for row in rows:
         f = row.figure
         say(f"  {f['value']:.3f} [{f['low']:.3f}, {f['high']:.3f}]  {f['text']}")
@@ -216,13 +225,18 @@ def export(
     folder: RunFolder,
     *,
     view: Annotated[
-        list[str], Parameter(help="A view of the run, e.g. neurons, filters, robustness; or all. May be repeated.")
-    ],
+        list[str] | None,
+        Parameter(help="A view of the run, e.g. neurons, filters, robustness; or all. May be repeated."),
+    ] = None,
     out: Annotated[Path, Parameter(help="Folder to write to; made if it is not there.")],
     checkpoint: Annotated[int | None, Parameter(help="Step of the checkpoint. Default: the newest.")] = None,
     format_: Annotated[
-        list[Literal["png", "svg", "pdf"]] | None,
-        Parameter(name="--format", help="May be repeated. Default: all three."),
+        list[Literal["png", "svg", "pdf", "tensorboard"]] | None,
+        Parameter(
+            name="--format",
+            help="May be repeated. Default: png, svg and pdf. tensorboard (extra tensorboard) writes all scalars as an "
+            "event file and needs no view.",
+        ),
     ] = None,
     width: Annotated[float, Parameter(help="Width in inches; 3.25 is one column, 6.75 two.")] = 6.75,
     option: Annotated[
@@ -233,24 +247,55 @@ def export(
     ] = None,
     data: Data = None,
 ) -> int:
-    """Write views of a run as figures, with the plotted data, captions and a recipe that reproduces the run.
+    """Write views of a run as figures, with the plotted data, captions and a recipe; or its scalars for TensorBoard.
 
-    All views are drawn from one checkpoint. Those that fail are named at the end; the others are written.
+    All views are drawn from one checkpoint. Those that fail are named at the end; the others are written. The folder of
+    a sweep has one view, sweep.
     """
     from engine.cli.studies import ProgressLines
     from engine.figures.export import export as write
+    from engine.run.event_file import FORMAT_NAME, write_event_file
+    from engine.sweeps.record import is_sweep
 
+    if "sweep" in (view or ()) or is_sweep(folder):
+        return _export_sweep(folder, view or [], out, checkpoint, format_, width, option, data)
+    drawn = tuple(each for each in format_ or ("png", "svg", "pdf") if each != FORMAT_NAME)
+    if not view and drawn:
+        raise ConfigError("--view: none was given; allowed: a view of the run, or all")
+    if view and not drawn:
+        raise ConfigError(f"--view: got {quote(view[0])}; allowed with --format {FORMAT_NAME} alone: none")
+    if FORMAT_NAME in (format_ or ()):
+        say(f"scalars: {write_event_file(folder, out)}")
+    if not view:
+        return 0
     with images_at(folder, data):
         write(
             folder,
             "all" if "all" in view else view,
             out,
-            formats=tuple(format_ or ("png", "svg", "pdf")),
+            formats=drawn,
             step=checkpoint,
             options=options_of(option or []),
             width=width,
             progress=ProgressLines(),
         )
+    return 0
+
+
+def _export_sweep(
+    folder: Path, views: list[str], out: Path, checkpoint: int | None, formats: list[Any] | None, width: float,
+    option: list[str] | None, data: Path | None,
+) -> int:  # fmt: skip
+    """The same of a sweep's folder."""
+    from engine.cli.studies import ProgressLines
+    from engine.compare.sweeps.export import export_sweep
+
+    if given := "checkpoint" if checkpoint is not None else "data" if data is not None else "":
+        raise ConfigError(f"--{given}: is for the folder of a run; allowed: leaving it out, {folder} is a sweep")
+    export_sweep(
+        folder, "all" if "all" in views else views, out, formats=tuple(formats or ("png", "svg", "pdf")),
+        options=options_of(option or []), width=width, progress=ProgressLines(),
+    )  # fmt: skip
     return 0
 
 

@@ -96,5 +96,5 @@ def _protocols(found: tuple[ListedRun, ...]) -> list[str]:
 def _record(run: ListedRun) -> dict[str, Any]:
     return {
         "name": run.name, "folder": str(run.folder), "state": run.standing, "process": run.holder or None,
-        **run.entry.model_dump(exclude={"outcome"}),
+        **run.entry.model_dump(exclude={"outcome", "lacking"}),
     }  # fmt: skip

@@ -35,7 +35,7 @@ class RunWeights:
 
     name: str
     shown: Array
-    start: Array
+    start: Array | None  # that nobody knows of some that were imported
 
     @property
     def norms(self) -> Array:
@@ -184,9 +184,13 @@ class ComparedGallery(ComparedView):
 def _starts(found: Mapping[int, RunWeights]) -> dict[int, int]:
     """For each run the first one that began from the same weights, itself if none before it did."""
     return {
-        i: next(j for j, other in found.items() if j == i or np.array_equal(other.start, weights.start))
+        i: next(j for j, other in found.items() if j == i or _same(other.start, weights.start))
         for i, weights in found.items()
     }
+
+
+def _same(a: Array | None, b: Array | None) -> bool:
+    return a is not None and b is not None and np.array_equal(a, b)
 
 
 def padded(pictures: Sequence[Array], level: float) -> list[Array]:

@@ -22,6 +22,7 @@ from engine.config.knobs import (
     AttackKnobs,
     Evaluation,
     Group,
+    Imported,
     LowRankKnobs,
     Model,
     OneOf,
@@ -38,6 +39,10 @@ from engine.core.registry import Registry
 
 C = TypeVar("C", bound="Config")
 
+NO_KNOBS = {
+    "branch": "parent, run and step of the run's origin",
+    "imported": "the files that weights were read from, and their normalisation",
+}
 SPARSE_CODING, IMAGES = "sparse_coding", "images"  # the kinds of experiment that come with the explorer
 EVERY_KIND = (SPARSE_CODING, IMAGES)
 
@@ -68,6 +73,7 @@ class Config(Group):
     evaluation: Evaluation = Field(default_factory=Evaluation)
     storage: Storage = Field(default_factory=Storage)
     branch: Origin | None = Field(default=None, description="Where a branch comes from; None for any other run.")
+    imported: Imported | None = Field(default=None, description="Which files the weights come from; None: trained.")
 
     @model_validator(mode="after")
     def _curves_fit(self) -> Config:
@@ -85,6 +91,16 @@ class Config(Group):
                 if not known.takes(value):
                     raise ValueError(f"{where}: got {value:g} at step {step}; allowed: {known.allowed}")
         return self
+
+    @property
+    def untrained(self) -> bool:
+        """Whether all weights come from files: nothing was trained. A branch of such a run has been trained since."""
+        return self.imported is not None and self.branch is None
+
+    @property
+    def start_known(self) -> bool:
+        """Whether the weights before any training are known: an import may lack them."""
+        return self.imported is None or self.imported.start is not None
 
     @classmethod
     def variants(cls) -> Mapping[str, Mapping[str, type[Group]]]:
@@ -341,7 +357,7 @@ def _explain(error: Any, whole: type[Config]) -> str:
     try:
         allowed = resolve(path, template).allowed
     except ConfigError:
-        allowed = "a table of knobs" if not path.startswith("branch") else "parent, run and step of the run's origin"
+        allowed = NO_KNOBS.get(path.partition(".")[0], "a table of knobs")
     return f"{path}: got {quote(error['input'])}; allowed: {allowed}"
 
 

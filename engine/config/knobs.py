@@ -7,7 +7,7 @@ data set or network alone is declared beside it; :mod:`engine.config.experiment`
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -150,6 +150,40 @@ class Origin(Group):
     parent: str = Field(max_length=4096)
     run: str = Field(max_length=200)
     step: int = Field(ge=0)
+
+
+class WeightFile(Group):
+    """A file that weights were read from: its name, SHA-256 of its bytes, and what was taken off its keys."""
+
+    file: str = Field(max_length=300)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    taken_off: str = Field(default="", max_length=4096)
+
+
+class Imported(Group):
+    """Where the weights of a run come from that were trained elsewhere; nothing is computed from it.
+
+    ``normalisation`` says whether the files hold it (inside), it was done by whoever loaded the images (outside), or
+    there is none; ``mean`` and ``std`` are those in force, in units of pixels from 0 to 1.
+    """
+
+    clean: WeightFile
+    robust: WeightFile
+    start: WeightFile | None = None
+    normalisation: Literal["inside", "outside", "none"]
+    mean: str = Field(max_length=4096)
+    std: str = Field(max_length=4096)
+
+    @property
+    def files(self) -> dict[str, WeightFile]:
+        """The files by what is in them, in the order of training."""
+        found = {"start": self.start, "clean": self.clean, "robust": self.robust}
+        return {what: file for what, file in found.items() if file is not None}
+
+    def words(self) -> str:
+        """Which files, each with the beginning of its SHA-256."""
+        named = ", ".join(f"{what} {each.file} (SHA-256 {each.sha256[:12]}…)" for what, each in self.files.items())
+        return f"Weights imported: {named}; normalisation {self.normalisation}"
 
 
 class Schedule(Group):

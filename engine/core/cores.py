@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from math import ceil
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from engine.core.errors import ConfigError
 
 THREADS_PER_CORE = 4
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # Linux: microseconds of all cores together in a period, and the period
+MEMORY = Path("/proc/meminfo")  # Linux: a table of kilobytes
+MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")  # Linux: bytes that a container may take
 
 
 def threads_to_use(threads: int) -> int:
@@ -50,3 +53,13 @@ def cores_available() -> int:
 def _asked_of_openmp() -> int:
     first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # one number for each level of nesting
     return int(first) if first.isascii() and first.isdecimal() and len(first) < 6 else 0
+
+
+def memory_available() -> int:
+    """Bytes of memory that processes may still take, as far as the system says; else a generous guess."""
+    found = [2**40]
+    with suppress(OSError, ValueError, IndexError):
+        found.append(1024 * int(MEMORY.read_text(encoding="ascii").partition("MemAvailable:")[2].split()[0]))
+    with suppress(OSError, ValueError):  # "max": no limit
+        found.append(int(MEMORY_LIMIT.read_text(encoding="ascii")))
+    return min(found)

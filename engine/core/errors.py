@@ -30,6 +30,10 @@ class VersionError(StoreError):
     """A file was written by a newer version: it is refused, never set aside, guessed at or trained over."""
 
 
+class PluginMissingError(VersionError):
+    """What a run names is a plugin's, and that is not loaded."""
+
+
 class WriteError(StoreError):
     """A run folder can no longer be written (a full disk, a folder that is gone): the run has failed, exit 1."""
 

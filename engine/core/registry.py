@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pkgutil import iter_modules
 from threading import RLock
-from typing import Generic, TypeVar
+from types import FrameType
+from typing import Any, Generic, TypeVar
 
 from engine.core.errors import ConfigError
 from engine.core.quoting import quote
@@ -36,16 +39,20 @@ class Registry(Generic[T]):
         """Return a decorator that files its object under ``name``; those of lower ``order`` are listed first."""
 
         def add(item: T) -> T:
+            if watched := _watched_by(sys._getframe(1)):
+                self._discover()  # else one that comes first could take the name of one of our own
             if name in self._items:
                 raise ValueError(f"{self.kind} {name!r} is registered twice")
             self._items[name] = item
             self._order[name] = order
+            for added in watched:
+                added.append((self, name))
             return item
 
         return add
 
     def remove(self, name: str) -> None:
-        """Take back a registration, as a test does that has made one."""
+        """Take back a registration, as is done with one by a plugin that then fails."""
         del self._items[name], self._order[name]
 
     def _discover(self) -> None:
@@ -87,3 +94,27 @@ class Registry(Generic[T]):
     def __len__(self) -> int:
         self._discover()
         return len(self._items)
+
+
+Registration = tuple[Registry[Any], str]
+_watches: list[tuple[Callable[[str], bool], list[Registration]]] = []
+
+
+@contextmanager
+def watching(is_of: Callable[[str], bool], added: list[Registration]) -> Iterator[None]:
+    """Inside, what is registered while a file is imported that ``is_of`` says yes to is appended to ``added``."""
+    watch = (is_of, added)
+    _watches.append(watch)
+    try:
+        yield
+    finally:
+        _watches.remove(watch)
+
+
+def _watched_by(frame: FrameType | None) -> list[list[Registration]]:
+    """Where to note a registration in ``frame``: the file whose import it belongs to is the innermost one."""
+    if not _watches:
+        return []
+    while frame is not None and frame.f_code.co_name != "<module>":
+        frame = frame.f_back
+    return [] if frame is None else [added for is_of, added in _watches if is_of(frame.f_code.co_filename)]

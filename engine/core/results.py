@@ -357,13 +357,14 @@ class LayerInfo:
 class Filters:
     """The first layer's weights as pictures, each (units, C, h, w); C is 1 (grey) or 3 (colour).
 
-    ``clean`` is None until the clean phase has ended. ``layers`` are all of the network's, the first one's first.
-    ``held_out`` is the number of held-out images that feature visualisation may begin from, 0 if that is not told.
+    ``clean`` is None until the clean phase has ended, ``start`` if nobody knows it. ``layers`` are all of the
+    network's, the first one's first. ``held_out`` is the number of held-out images that feature visualisation may begin
+    from, 0 if that is not told.
     """
 
     layers: tuple[LayerInfo, ...]
     now: FloatArray
-    start: FloatArray
+    start: FloatArray | None
     clean: FloatArray | None
     held_out: int = 0
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from engine.core import plugins
 from engine.core.errors import ConfigError
 from engine.core.folders import user_data
 from engine.data.images import Images, ImageWorld, Installed, Report, reporting, sources
@@ -44,7 +45,8 @@ def load(world: ImageWorld, *, progress: Report | None = None, cancelled: Callab
     try:
         return sources[world.name].load(world, where, reporting(progress, cancelled))
     except OSError as error:  # what a loader did not foresee, such as a folder that may not be entered
-        raise ConfigError(f"world.folder: {where} cannot be read: {error.strerror or error}") from None
+        text = f"world.folder: {where} cannot be read: {error.strerror or error}"
+        raise ConfigError(plugins.named(text, error)) from None
 
 
 def signature(world: ImageWorld) -> tuple[str, str]:
@@ -81,6 +83,10 @@ def look(name: str, folder: str = "") -> Installed:
         found = source.find(place(name, folder))
     except OSError as error:
         found = False, str(place(name, folder)), 0, f"cannot be read: {error.strerror}"
+    except Exception as error:
+        if not plugins.blame(error):
+            raise
+        found = False, str(place(name, folder)), 0, plugins.brief(error)  # the others are listed all the same
     installed, where, size, note = found
     return Installed(name, source.title, installed, where, size, source.images, note)
 

@@ -13,6 +13,8 @@ import os
 
 # matplotlib reads these when it is imported, which happens when the first figure is drawn. Figures go to files alone,
 # by the object interface and with settings of their own: a backend that the environment asks for can only fail, and
-# what matplotlib has to say of a settings file, a cache or a font is nothing to whoever exports.
-os.environ.pop("MPLBACKEND", None)
+# what matplotlib has to say of a settings file, a cache or a font is nothing to whoever exports. One that is named by
+# its module cannot, as it is loaded when a window is wanted: so a notebook names the one that shows its own figures.
+if not os.environ.get("MPLBACKEND", "").startswith("module://"):
+    os.environ.pop("MPLBACKEND", None)
 logging.getLogger("matplotlib").setLevel(logging.ERROR)

@@ -1,7 +1,8 @@
 """What every exported figure has in common: options, plotted data, phases, and the table of views.
 
 A drawer reads a run's store and one checkpoint and returns a :class:`FigureData`: the numbers, a caption, and how they
-are drawn. Nothing here imports matplotlib or torch; both are imported when something is drawn or measured.
+are drawn. Nothing here imports matplotlib or torch; matplotlib is imported when something is drawn, torch when
+something is measured that takes a network.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from engine.core.measurement import NORM_SIGN, Measurement, wilson_bounds
 from engine.core.registry import Registry
 from engine.core.results import ALIVE, Mixture
 from engine.figures.declare import ViewDeclaration, phase
+from engine.probes.mixture import of_arrays
+from engine.run.snapshot import BRANCH
 from engine.run.timeline import Knot, Plan, Span, events_of, knots, phases, plans, until
 
 if TYPE_CHECKING:
@@ -76,9 +79,15 @@ class FigureData(ABC):
     origin: Origin | None = field(default=None, kw_only=True)
 
     def names(self) -> list[str]:
-        """The texts in the data, such as names of classes and layers."""
+        """The texts in the data, such as names of classes and layers, each once."""
         columns = [c.values for table in self.tables.values() for c in table]
-        return [str(v) for values in (*columns, *self.arrays.values()) if values.dtype.kind == "U" for v in values]
+        texts = [
+            v
+            for values in (*columns, *self.arrays.values())
+            if values.dtype.kind == "U"
+            for v in values.ravel().tolist()
+        ]
+        return list(dict.fromkeys(texts))
 
     @abstractmethod
     def height(self, width: float) -> float:
@@ -140,17 +149,12 @@ def bounded(name: str, series: Series, protocols: tuple[Measurement | None, ...]
 
 
 def measure(weight: Array, dictionary: Array, target: Array) -> Mixture:
-    """The per-neuron quantities of SPEC.md section 4 of ``weight`` (m, d); imports torch."""
-    import torch
-
-    from engine.probes.mixture import mixture
-
-    return mixture(torch.tensor(weight), torch.tensor(dictionary), torch.tensor(target))
+    """The per-neuron quantities of SPEC.md section 4 of ``weight`` (m, d); imports no torch."""
+    return of_arrays(weight, target, weight @ dictionary)
 
 
 def alive_rule() -> str:
-    """Which neurons count as alive, in words; call it where :func:`measure` has imported torch already."""
-
+    """Which neurons count as alive, in words."""
     return f"alive: norm above {ALIVE:g} of the largest"
 
 
@@ -186,8 +190,15 @@ def training(store: Store, checkpoint: Checkpoint) -> str:
 
 def trained(config: Config, events: tuple[Event, ...], spans: tuple[Span, ...]) -> str:
     """The same of a run with these knobs, changes and phases."""
-    how = ", then ".join(f"{s.end - s.start} steps of {phase(s.objective).training}" for s in spans)
-    says = [objectives[name].how for name in dict.fromkeys(s.objective for s in spans)]
+    first, before = 0, []
+    if config.imported is not None:
+        end = max((span.end for span in spans), default=0)
+        first = next((event.step for event in events if event.name == BRANCH), end)
+        before = ["weights that were trained elsewhere, nobody here knows how"]
+    own = [span for span in spans if span.end > first or config.imported is None]
+    steps = [f"{s.end - max(s.start, first)} steps of {phase(s.objective).training}" for s in own]
+    how = ", then ".join([*before, *steps])
+    says = [objectives[name].how for name in dict.fromkeys(s.objective for s in own)]
     details = "".join(f" {say(config)}" for say in says if say is not None)
     found = planned(plans(config, events))
     return f"{config.describe()}, seed {config.seed}; {how}.{details}{' ' if found else ''}{found}"
@@ -228,5 +239,9 @@ def knot_key(found: tuple[Knot, ...]) -> str:
 def provenance(store: Store, checkpoint: Checkpoint) -> str:
     """Last line of every caption: run and step, and what it is a branch of."""
     origin = checkpoint.config.branch
+    imported = checkpoint.config.imported
+    files = "" if imported is None else f" {imported.words()}."
     branch = "" if origin is None else f" Branched from run {origin.run} at step {origin.step}."
-    return f"Run {store.run}, checkpoint at step {checkpoint.step} ({phase(checkpoint.phase).name} phase).{branch}"
+    return (
+        f"Run {store.run}, checkpoint at step {checkpoint.step} ({phase(checkpoint.phase).name} phase).{files}{branch}"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ from engine.figures.base import Column, Drawer, FigureData, Table, figures, prov
 from engine.figures.declare import COSINE_LOOKS, ViewDeclaration
 from engine.figures.layers import summary
 from engine.figures.meaning import Meaning
-from engine.figures.pictures import layer_named
+from engine.figures.pictures import layer_named, not_compared
 from engine.figures.style import DASHES, MARKERS, legend_above, narrow
 from engine.figures.weights import layer_option, weights_of
 
@@ -74,10 +75,11 @@ def median_text(found: Principle1, cosine: str) -> str:
 
 @dataclass(frozen=True)
 class Cosines(FigureData):
-    """The units of ``layer``; ``found`` is None before clean training has ended."""
+    """The units of ``layer``; ``found`` is None where there is nothing to compare, ``why`` not, in a few words."""
 
     layer: LayerInfo
     found: Principle1 | None
+    why: str
 
     def height(self, width: float) -> float:
         """One panel below a legend of four lines."""
@@ -91,7 +93,7 @@ class Cosines(FigureData):
         end = spread(self.layer)
         axes.axvspan(-end, end, color="0.88", lw=0, zorder=0, label=reference(self.layer))
         if self.found is None:
-            axes.text(0.5, 0.5, "clean training\nhas not ended", transform=axes.transAxes, ha="center", va="center")
+            axes.text(0.5, 0.5, fill(self.why, 20), transform=axes.transAxes, ha="center", va="center")
             axes.set_yticks([])
             legend_above(axes)
             return
@@ -124,12 +126,15 @@ class CosinesDrawer(Drawer):
 
         layer = layer_named(options["layer"], weights.layers)
         found = None
-        if "clean" in weights.of:
+        if {"start", "clean"} <= weights.of.keys():
             found = principle1(*(weights.of[moment][layer.name] for moment in ("start", "clean", "now")))
         tables = {"": _histogram(found)}
         if found is not None:
             tables |= {"units": _units(found), "medians": _medians(layer, found)}
-        return Cosines(tables=tables, caption=_caption(store, checkpoint, layer, found), layer=layer, found=found)
+        why = not_compared(checkpoint.config)
+        return Cosines(
+            tables=tables, caption=_caption(store, checkpoint, layer, found), layer=layer, found=found, why=why
+        )
 
 
 def _histogram(found: Principle1 | None) -> Table:
@@ -164,7 +169,7 @@ def _medians(layer: LayerInfo, found: Principle1) -> Table:
 def _caption(store: Store, checkpoint: Checkpoint, layer: LayerInfo, found: Principle1 | None) -> str:
     if found is None:
         shown = (
-            "Clean training has not ended at this step, so that there is nothing to compare (n = 0 of "
+            f"There is nothing to compare at this step ({not_compared(checkpoint.config)}; n = 0 of "
             f"{layer.units} units of {layer.name})."
         )
     else:

@@ -13,12 +13,14 @@ import csv
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from engine.config.experiment import Config
+from engine.core import plugins
 from engine.core.errors import ConfigError, ExplorerError
 from engine.core.files import absolute, refusal, write_atomically
 from engine.core.quoting import quote
@@ -26,11 +28,14 @@ from engine.core.slices import Progress, silent
 from engine.figures import figures
 from engine.figures.base import FigureData, Table
 from engine.figures.fonts import undrawable
-from engine.figures.style import FORMATS, check_format, check_width, render
+from engine.figures.style import FORMATS, check_format, check_width, render_all, styled
 from engine.run.recipe import RECIPE, REPRODUCE, WEIGHT, build, script, weights
 from engine.run.store import Checkpoint, Store
 from engine.run.timeline import until
 from engine.studies.base import NotMeasured
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Options = Mapping[str, str]
 
@@ -81,7 +86,7 @@ def export(
         content: dict[Path, bytes] = {}
         failures: dict[str, str] = {}
         for i, view in enumerate(chosen):
-            steps = _Steps(progress, view, i, len(chosen), len(formats) + 1)
+            steps = Steps(progress, view, i, len(chosen), len(formats) + 1)
             try:
                 found = _draw(view, store, checkpoint, completed[view], formats, width, steps)
             except NotMeasured as error:
@@ -98,7 +103,7 @@ def export(
             except BrokenPipeError:  # nobody listens any more
                 raise
             except Exception as error:  # whatever it is, the other views are drawn
-                failures[view] = f"{type(error).__name__}: {error}"
+                failures[view] = plugins.named(f"{type(error).__name__}: {error}", error)
             else:
                 content |= {out / view / name: file for name, file in found.items()}
                 continue
@@ -108,7 +113,8 @@ def export(
             drawn = {"views": completed, "formats": list(formats), "width": width}
             recipe = build(store, checkpoint) | {"figures": drawn}
             content[out / RECIPE] = (json.dumps(recipe, indent=1, ensure_ascii=False) + "\n").encode()
-            content[out / REPRODUCE] = script().encode()
+            if store.config.imported is None:  # else nobody knows how to train it again
+                content[out / REPRODUCE] = script().encode()
             content[out / WEIGHT] = npz(weights(checkpoint.arrays))
     finally:
         store.close()
@@ -118,13 +124,29 @@ def export(
     return list(content)
 
 
-class _Steps:
-    """Tells the progress of one view among ``views``, each of ``steps`` equal steps."""
+def draw(run_folder: Path, view: str, *, step: int | None, options: Options, width: float) -> Figure:
+    """The figure of one view of a run at the checkpoint of ``step``, the newest by default; nothing is written.
+
+    Raises as :func:`export`.
+    """
+    check_width(width)
+    given = _options_of((view,), options)[view]
+    with closing(Store.open(run_folder, read_only=True)) as store:
+        checkpoint = store.load(step)
+        _drawable((view,), checkpoint.config, named=True)
+        data = _collect(view, store, checkpoint, figures[view].view.complete(given))
+    with styled(data, width) as figure:
+        return figure
+
+
+class Steps:
+    """Tells the progress of one view among ``views``, each of ``steps`` equal steps: call it with what comes next."""
 
     def __init__(self, say: Progress, view: str, index: int, views: int, steps: int) -> None:
         self._say, self._view, self._done, self._total = say, view, index * steps, views * steps
 
     def __call__(self, what: str) -> None:
+        """``what`` begins."""
         self._say(self._done / self._total, f"{self._view}: {what}")
         self._done += 1
 
@@ -169,21 +191,22 @@ def _draw(
 ) -> dict[str, bytes]:
     """File name → content of everything in one view's folder."""
     say("reading")
-    declared = figures[view].view
-    recorded = lambda name: bool(len(until(store.series(name), checkpoint.step)))  # noqa: E731
-    if not declared.file and (why := declared.missing(store.folder, recorded)):  # a study's file says it by its error
-        raise NotMeasured(f"{view}: {why}, up to step {checkpoint.step}")
-    data = figures[view]().collect(store, checkpoint, options)
-    found: dict[str, bytes] = {}
-    for form in formats:
-        say(f"drawing {form}")
-        found[f"{view}.{form}"] = render(data, form, width)
+    data = _collect(view, store, checkpoint, options)
+    found = {f"{view}.{form}": file for form, file in render_all(data, formats, width, say).items()}
     for name, table in data.tables.items():
         found[f"{view}.{name}.csv" if name else f"{view}.csv"] = table_csv(table)
     if data.arrays:
         found[f"{view}.npz"] = npz(data.arrays)
     found["caption.txt"] = caption(view, data).encode()
     return found
+
+
+def _collect(view: str, store: Store, checkpoint: Checkpoint, options: Options) -> FigureData:
+    declared = figures[view].view
+    recorded = lambda name: bool(len(until(store.series(name), checkpoint.step)))  # noqa: E731
+    if not declared.file and (why := declared.missing(store.folder, recorded)):  # a study's file says it by its error
+        raise NotMeasured(f"{view}: {why}, up to step {checkpoint.step}")
+    return figures[view]().collect(store, checkpoint, options)
 
 
 def caption(view: str, data: FigureData) -> str:

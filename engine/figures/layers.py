@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ from engine.core.results import ALIVE, LayerInfo, Principle1
 from engine.figures.base import Array, Column, Drawer, FigureData, Table, figures, provenance, training
 from engine.figures.declare import COSINE_LOOKS, MOMENT_LOOKS, Option, TextOption, ViewDeclaration
 from engine.figures.meaning import Meaning
-from engine.figures.pictures import layer_named, moments_of, network_of
+from engine.figures.pictures import layer_named, moments_of, network_of, not_compared
 from engine.figures.style import MARKERS, diagonal, legend_above, narrow, panels, unit_axis
 
 if TYPE_CHECKING:
@@ -54,13 +55,15 @@ PER_UNIT = ("cos_start_clean", "cos_start_now", "cos_clean_now", "beta", "pure_p
 
 @dataclass(frozen=True)
 class Layers(FigureData):
-    """``of``: principle 1 by layer (None before clean training has ended), of which ``chosen`` is drawn unit by unit.
+    """``of``: principle 1 by layer (None where there is nothing to compare, ``why`` not), of which ``chosen`` is drawn
+    unit by unit.
 
     ``active``: moment → layer → share of positive outputs on ``n`` images; ``titles``: moment → its name.
     """
 
     layers: tuple[LayerInfo, ...]
     of: Mapping[str, Principle1] | None
+    why: str
     chosen: LayerInfo
     active: Mapping[str, Mapping[str, float]]
     titles: Mapping[str, str]
@@ -130,9 +133,8 @@ class Layers(FigureData):
         axes.set_xticks(range(0, len(layers), every), [layer.name for layer in layers[::every]], rotation=rotation)
         axes.set_xlim(-0.5, len(layers) - 0.5)
 
-    @staticmethod
-    def _none(axes: Axes) -> None:
-        axes.text(0.5, 0.5, "clean training\nhas not ended", transform=axes.transAxes, ha="center", va="center", size=7)
+    def _none(self, axes: Axes) -> None:
+        axes.text(0.5, 0.5, fill(self.why, 20), transform=axes.transAxes, ha="center", va="center", size=7)
 
 
 def summary(found: Principle1, name: str) -> NDArray[np.float64]:
@@ -162,7 +164,8 @@ class LayersDrawer(Drawer):
             tables["units"] = _units(layers, found)
         return Layers(
             tables=tables, caption=_caption(store, checkpoint, found, chosen, n),
-            layers=layers, of=found, chosen=chosen, active=active, titles=titles, n=n,
+            layers=layers, of=found, why=not_compared(checkpoint.config), chosen=chosen, active=active,
+            titles=titles, n=n,
         )  # fmt: skip
 
 
@@ -172,13 +175,15 @@ def measure(
     """Principle 1 by layer, activity by moment and layer, and on how many images the latter was measured."""
     from engine.core.slices import finish
     from engine.models.layers import layers
-    from engine.probes.layers import CHUNK, activity, principle1_of
+    from engine.probes.layers import activity, chunk_of, principle1_of
 
     x, _ = network.held_out(n)
     networks = {moment: network.network(moment) for moment in moments}  # type: ignore[arg-type]
-    active = {moment: finish(activity(each, x, CHUNK)) for moment, each in networks.items()}
+    active = {moment: finish(activity(each, x, chunk_of(x.shape))) for moment, each in networks.items()}
     weights = {m: {layer.name: layer.matrix for layer in layers(each)} for m, each in networks.items()}
-    found = principle1_of(weights["start"], weights["clean"], weights["now"]) if "clean" in weights else None
+    found = None
+    if {"start", "clean"} <= weights.keys():
+        found = principle1_of(weights["start"], weights["clean"], weights["now"])
     return found, active, len(x)
 
 
@@ -225,7 +230,7 @@ def _caption(
     store: Store, checkpoint: Checkpoint, found: Mapping[str, Principle1] | None, chosen: LayerInfo, n: int
 ) -> str:  # fmt: skip
     if found is None:
-        shown = "Clean training has not ended at this step, so that there is nothing to compare."
+        shown = f"There is nothing to compare at this step ({not_compared(checkpoint.config)})."
     else:
         alive = int(found[chosen.name].alive.sum())
         shown = (

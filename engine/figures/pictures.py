@@ -14,6 +14,7 @@ from engine.figures.declare import phase
 from engine.images.config import images
 
 if TYPE_CHECKING:
+    from engine.config.experiment import Config
     from engine.core.results import LayerInfo
     from engine.images.loading import ImageNetwork
     from engine.run.store import Checkpoint, Store
@@ -41,13 +42,20 @@ def now_name(checkpoint: Checkpoint) -> str:
 
 
 def moments_of(network: ImageNetwork, checkpoint: Checkpoint) -> Mapping[str, str]:
-    """Moment → title, in the order of time; without ``clean`` before clean training has ended.
+    """Moment → title, in the order of time; without ``clean`` before clean training has ended, and without a start that
+    nobody knows.
 
     Where a layer was drawn again, the start is the network with that layer new and the others trained.
     """
     clean = {"clean": AFTER_CLEAN} if network.has_clean else {}
     start = f"start ({network.config.local.layer} redrawn)" if checkpoint.state.get("redrawn") else "start"
-    return {"start": start, **clean, "now": now_name(checkpoint)}
+    before = {"start": start} if network.has_start else {}
+    return {**before, **clean, "now": now_name(checkpoint)}
+
+
+def not_compared(config: Config) -> str:
+    """Why there is no principle 1 where it is missing, in a few words."""
+    return "clean training has not ended" if config.start_known else "not measured: no start was imported"
 
 
 def layer_named(value: str, layers: tuple[LayerInfo, ...]) -> LayerInfo:

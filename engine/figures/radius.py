@@ -216,7 +216,7 @@ def measure_images(
 ) -> tuple[Bound, ...]:  # fmt: skip
     """The same of a network on images, of which there is only the upper bound; n or as many images as there are."""
     from engine.data.images import BOX
-    from engine.probes.layers import CHUNK
+    from engine.probes.layers import chunk_of
 
     network, config = network_of(store, checkpoint), checkpoint.config
     x, y = network.held_out(n)
@@ -227,7 +227,7 @@ def measure_images(
     found = []
     for suffix, (moment, when) in named.items():
         model = network.classifier(moment)  # type: ignore[arg-type]
-        upper = _under_attack(model, x, y, protocols, config.seed, box=BOX, chunk=CHUNK)
+        upper = _under_attack(model, x, y, protocols, config.seed, box=BOX, chunk=chunk_of(x.shape))
         found.append(_bound("pgd" + suffix, f"{when}: {_attack(protocols[0])}", upper))
     return tuple(found)
 

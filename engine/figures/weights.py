@@ -22,7 +22,8 @@ ARRAYS = {"start": "weight_init", "clean": "weight_clean", "now": "weight"}
 
 @dataclass(frozen=True)
 class WeightsByLayer:
-    """``of``: moment → layer name → weights, one row a unit; without ``clean`` before clean training has ended.
+    """``of``: moment → layer name → weights, one row a unit; without ``clean`` before clean training has ended, and
+    without a start that nobody knows.
 
     ``titles``: moment → its name. The theory's network has one layer, :data:`metrics.HIDDEN`.
     """

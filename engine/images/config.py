@@ -142,7 +142,7 @@ class ImageConfig(Config):
         """Data and network in words, for captions."""
         size = self.world.train_size
         of = f"{size} training images" if size else "all training images"
-        return f"{sources[self.world.name].title} ({of}), {networks[self.model.name].title}"
+        return f"{sources[self.world.name].title} ({of}), {networks[self.model.name].describe(self.model)}"
 
 
 def images(config: Config, what: str) -> ImageConfig:

@@ -72,7 +72,8 @@ def layout(config: ImageConfig, state: Mapping[str, Any], tensors: Tensors) -> s
     network = _part(tensors, NOW)
     if wrong := _network_fault(network):
         return wrong
-    whole = [START] + [CLEAN] * bool(_part(tensors, CLEAN))
+    start = [START] * (config.start_known or bool(_part(tensors, START)))
+    whole = start + [CLEAN] * bool(_part(tensors, CLEAN))
     whole += [f"{PENDING}{index}.{NOW}" for index in range(len(state["pending"]))]
     for prefix in whole:
         found = _part(tensors, prefix)

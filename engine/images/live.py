@@ -22,7 +22,7 @@ from engine.models.classifier import ImageClassifier
 from engine.models.layers import Layer, layers
 from engine.probes import robustness
 from engine.probes.features import visualise
-from engine.probes.layers import CHUNK, Matrices, activity, matrices, principle1_of
+from engine.probes.layers import Matrices, activity, chunk_of, matrices, principle1_of
 from engine.probes.radius import POINTS, REACH, RESTARTS, STEPS, Cache, Values
 from engine.probes.spectrum import layers_spectrum
 from engine.run.live import ProbeTask, at_once, in_slices
@@ -59,7 +59,7 @@ def layers_principle1(
     """Principle 1 of every layer, and the activity on the images x (n, C, H, W)."""
     found = principle1_of(start, clean, matrices(model))
     yield
-    active = yield from activity(model, x, CHUNK)
+    active = yield from activity(model, x, chunk_of(x.shape))
     return LayersPrinciple1(step, tuple(each.info for each in layers(model.module)), found, active, len(x))
 
 
@@ -86,7 +86,8 @@ def _under_pgd(
     for radius in radii:
         protocol = Measurement("pgd", norm, float(radius), STEPS, RESTARTS, len(y), True)
         generator: Any = seeded(seed, f"radius {radius}", x.device)
-        measured = yield from robustness.accuracy(model, x, y, protocol, None, generator, box=BOX, chunk=CHUNK)
+        chunk = chunk_of(x.shape)
+        measured = yield from robustness.accuracy(model, x, y, protocol, None, generator, box=BOX, chunk=chunk)
         found.append(measured.accuracy)
     return np.array(found)
 
@@ -99,11 +100,11 @@ def filters(session: ImageMoment) -> Filters:
     """The first layer's weights as pictures."""
     first = layers(session.network)[0]
     name, shape = f"{first.name}.weight", picture_shape(first, session.images.shape)
-    clean = session.clean
+    before, clean = session.init, session.clean
     return Filters(
         layers=tuple(each.info for each in layers(session.network)),
         now=frozen(first.module.weight).reshape(shape),
-        start=session.frozen_once("start filters", session.init[name]).reshape(shape),
+        start=None if before is None else session.frozen_once("start filters", before[name]).reshape(shape),
         clean=None if clean is None else session.frozen_once("clean filters", clean[name]).reshape(shape),
         held_out=len(session.held_out),
     )
@@ -160,14 +161,15 @@ def clean_examples_task(session: ImageMoment) -> ProbeTask[CleanExamples] | None
 
 @in_slices(LayersPrinciple1, IMAGES)
 def layers_task(session: ImageMoment) -> ProbeTask[LayersPrinciple1] | None:
-    """Principle 1 in every layer, once clean training has ended."""
-    clean, size, step = session.clean_matrices, session.config.evaluation.size, session.steps_done
-    if clean is None:
+    """Principle 1 in every layer, once clean training has ended, if the start is known."""
+    start, clean, step = session.start_matrices, session.clean_matrices, session.steps_done
+    size = session.config.evaluation.size
+    if start is None or clean is None:
         return None
 
     def begin() -> Generator[None, None, LayersPrinciple1]:
         x, _ = session.held_out.take(size)
-        return layers_principle1(session.start_matrices, clean, session.classifier.copy(), x, step)
+        return layers_principle1(start, clean, session.classifier.copy(), x, step)
 
     return ProbeTask((step, session.clean_step, size), begin)
 
@@ -178,9 +180,8 @@ def spectra(session: ImageMoment) -> ProbeTask[LayersSpectrum]:
     start, clean, step = session.start_matrices, session.clean_matrices, session.steps_done
 
     def begin() -> Generator[None, None, LayersSpectrum]:
-        weights = {"start": start, "now": matrices(session.classifier)}
-        if clean is not None:
-            weights["clean"] = clean
+        known = {"start": start, "now": matrices(session.classifier), "clean": clean}
+        weights = {moment: each for moment, each in known.items() if each is not None}
         infos = tuple(each.info for each in layers(session.network))
         return layers_spectrum(infos, weights, step, session.memory)
 
@@ -195,9 +196,8 @@ def features_task(session: ImageMoment) -> ProbeTask[Features] | None:
         return None
 
     def begin() -> Generator[Features | None, None, Features]:
-        networks = {"start": session.classifier_of(session.init)}
-        if session.clean is not None:
-            networks["clean"] = session.classifier_of(session.clean)
+        before = {"start": session.init, "clean": session.clean}
+        networks = {m: session.classifier_of(state) for m, state in before.items() if state is not None}
         networks["now"] = session.classifier.copy()
         image = session.held_out.take(request.image + 1)[0][-1] if request.origin == "image" else None
         return visualise(

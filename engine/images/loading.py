@@ -25,12 +25,14 @@ from engine.images.training import start
 from engine.models.base import DataFacts
 from engine.models.classifier import ImageClassifier
 from engine.models.layers import layers
+from engine.models.plain import PlainNetwork, of_images
 from engine.probes.autoattack import autoattack
-from engine.probes.layers import CHUNK
+from engine.probes.layers import chunk_of
 from engine.probes.robustness import Measured, accuracy, protocols_of
 from engine.run.store import Checkpoint, Store
 
 Moment = Literal["start", "clean", "now"]
+NO_START = "the weights before any training were not imported"
 PREFIX = {"start": "init.", "clean": "clean.", "now": "now."}
 
 
@@ -107,20 +109,26 @@ class ImageNetwork:
         return any(name.startswith("clean.") for name in self.checkpoint.arrays)
 
     @property
+    def has_start(self) -> bool:
+        """Whether the weights before any training are known."""
+        return any(name.startswith("init.") for name in self.checkpoint.arrays)
+
+    @property
     def layers(self) -> tuple[LayerInfo, ...]:
         """The layers with weights, the first one first."""
         return tuple(each.info for each in layers(self.network("now")))
 
-    def network(self, moment: Moment) -> nn.Module:
+    def network(self, moment: Moment = "now") -> nn.Module:
         """A new copy of the network at its start, after clean training or now; in evaluation mode, without gradients.
 
-        Raises :class:`StoreError` if clean training had not ended.
+        Raises :class:`StoreError` if clean training had not ended, or if the start was not imported.
         """
         prefix = PREFIX[moment]
         arrays = self.checkpoint.arrays
         state = {n.removeprefix(prefix): torch.from_numpy(a.copy()) for n, a in arrays.items() if n.startswith(prefix)}
         if not state:
-            raise StoreError(f"{self.folder}: clean training had not ended at step {self.step}")
+            why = f"clean training had not ended at step {self.step}" if moment == "clean" else NO_START
+            raise StoreError(f"{self.folder}: {why}")
         network = start(self.config, self.facts, self.device)
         try:
             network.load_state_dict(state)
@@ -130,6 +138,14 @@ class ImageNetwork:
                 f"knobs of model describe: {' '.join(str(error).split())[:200]}"
             ) from None
         return network.requires_grad_(False).eval()
+
+    def plain(self, moment: Moment = "now") -> PlainNetwork:
+        """That network as plain PyTorch has it."""
+        return of_images(self.network(moment), self.config.model, self.facts)
+
+    def samples(self, n: int) -> tuple[Tensor, Tensor]:
+        """As :meth:`held_out`."""
+        return self.held_out(n)
 
     def classifier(self, moment: Moment = "now") -> ImageClassifier:
         """That network as attacks see it."""
@@ -152,10 +168,10 @@ class ImageNetwork:
         model = self.classifier()
         rows = [self._measure(model, x, y, protocol) for protocol in protocols]
         if "autoattack" in attacks:
-            found = finish(autoattack(model, x, y, norm, radii, self.config.seed, chunk=CHUNK))
+            found = finish(autoattack(model, x, y, norm, radii, self.config.seed, chunk=chunk_of(x.shape)))
             rows += [measured for at in found.radii for measured in (*at.attacks.values(), at.worst)]
         return rows
 
     def _measure(self, model: ImageClassifier, x: Tensor, y: Tensor, protocol: Measurement) -> Measured:
         generator = seeded(self.config.seed, f"evaluate {self.step} {protocol.text()}", x.device)
-        return finish(accuracy(model, x, y, protocol, None, generator, box=BOX, chunk=CHUNK))
+        return finish(accuracy(model, x, y, protocol, None, generator, box=BOX, chunk=chunk_of(x.shape)))

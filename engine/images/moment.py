@@ -22,7 +22,9 @@ NOTHING_ASKED = FeatureRequest("", ())
 
 
 class ImageMoment(Moment):
-    """``network``, whose state was ``init`` at the start and, when clean training ended, ``clean``, else None.
+    """``network``, whose state was ``init`` at the start and, when clean training ended, ``clean``.
+
+    Each of the two is None if there is none yet, or nobody knows it.
 
     What live probes read (:mod:`engine.images.live`), besides ``config``, ``steps_done`` and ``phase``: those states,
     and :meth:`classifier_of` one; :attr:`classifier`, the network now; :attr:`start_matrices` and
@@ -36,7 +38,7 @@ class ImageMoment(Moment):
     facts: DataFacts
     held_out: HeldOutImages
     network: nn.Module
-    init: NetworkState
+    init: NetworkState | None
     clean: NetworkState | None = None
     redrawn = False  # whether a layer has been drawn again
     feature_request = NOTHING_ASKED
@@ -67,9 +69,9 @@ class ImageMoment(Moment):
         self._scheduler.drop(Features)
 
     @property
-    def start_matrices(self) -> Matrices:
-        """The start's weights by layer, one row a unit."""
-        if self._start_matrices is None:
+    def start_matrices(self) -> Matrices | None:
+        """The start's weights by layer, one row a unit; None if nobody knows them."""
+        if self._start_matrices is None and self.init is not None:
             self._start_matrices = self._matrices(self.init)
         return self._start_matrices
 

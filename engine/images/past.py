@@ -23,11 +23,11 @@ from engine.run.store import Checkpoint
 
 @dataclass(frozen=True, slots=True)
 class ImageConstants:
-    """The network at its start and after clean training, and the matrices of both by layer."""
+    """The network at its start and after clean training, as far as known, and the matrices of both by layer."""
 
-    init: NetworkState
+    init: NetworkState | None
     clean: NetworkState | None
-    start_matrices: Matrices
+    start_matrices: Matrices | None
     clean_matrices: Matrices | None
 
 
@@ -60,9 +60,9 @@ class ImagePast(ImageMoment, Past):
         return int(loaded.state["clean_step"]), bool(loaded.state["redrawn"])
 
     def _constants_of(self, checkpoint: Checkpoint) -> ImageConstants:
-        init, clean = self._state_of(checkpoint, "init."), self._state_of(checkpoint, "clean.") or None
-        matrices = None if clean is None else self._matrices(clean)
-        return ImageConstants(init, clean, self._matrices(init), matrices)
+        init, clean = (self._state_of(checkpoint, prefix) or None for prefix in ("init.", "clean."))
+        start, after = (None if state is None else self._matrices(state) for state in (init, clean))
+        return ImageConstants(init, clean, start, after)
 
     def _state_of(self, loaded: Checkpoint, prefix: str) -> NetworkState:
         order = in_memory_order(self.config)

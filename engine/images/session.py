@@ -19,8 +19,10 @@ from engine.images.layout import GENERATORS
 from engine.images.moment import ImageMoment, NetworkState
 from engine.images.training import ImageTrainer, low_rank_layers, restrict, start
 from engine.models.classifier import ImageClassifier
-from engine.models.layers import layer, redraw
+from engine.models.layers import check_answers, layer, redraw
 from engine.models.low_rank import Factors
+from engine.probes.layers import chunk_of
+from engine.probes.robustness import CHUNK
 from engine.run.commands import Command, SetKnob, Visualise
 from engine.run.session import Session
 from engine.run.state import Arrays
@@ -39,6 +41,7 @@ class ImageSession(ImageMoment, Session):
         self._data_hash = self.images.digest()
         self.facts = describe(self.images)
         self.network = start(self.config, self.facts, self.device)
+        check_answers(self.network, self.config.model, self.facts)
         if self.config.local.layer:
             layer(self.network, self.config.local.layer, "local.layer")  # says at once what is allowed
         low_rank_layers(self.config, self.network)
@@ -52,10 +55,11 @@ class ImageSession(ImageMoment, Session):
         self.images = load_again(self.config, self._data_hash)
         self.facts = describe(self.images)
         self.network = start(self.config, self.facts, self.device)
-        self.init = self._state_of(checkpoint, "init.")
+        self.init = self._state_of(checkpoint, "init.") or None
         self.clean = self._state_of(checkpoint, "clean.") or None
-        for fitting in (self.init, self.clean or self.init, self._state_of(checkpoint, "now.")):
-            self.network.load_state_dict(fitting)  # the first two to see that they fit, too
+        for fitting in (self.init, self.clean, self._state_of(checkpoint, "now.")):
+            if fitting is not None:
+                self.network.load_state_dict(fitting)  # the first two to see that they fit, too
         self.clean_step = int(state["clean_step"])
         self.redrawn = bool(state["redrawn"])
         self._prepare(int(state["position"]))
@@ -75,6 +79,11 @@ class ImageSession(ImageMoment, Session):
     def classifier(self) -> ImageClassifier:
         """The network now, as attacks and probes see it."""
         return self._trainer.classifier
+
+    @property
+    def _chunk(self) -> int:
+        """Images in one slice of an evaluation."""
+        return chunk_of(self.facts.shape, CHUNK)
 
     def _copy_state(self) -> NetworkState:
         return {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
@@ -103,7 +112,7 @@ class ImageSession(ImageMoment, Session):
     def _redraw(self) -> None:
         """Local purification begins: one layer from a new start, the others as they are now (SPEC.md section 8)."""
         chosen = layer(self.network, self.config.local.layer, "local.layer")
-        redraw(self.network, chosen, self.config.model, self.config.seed)
+        redraw(self.network, chosen, self.config.model, self.facts, self.config.seed)
         self._trainer.begin()
         self._trainer.only(chosen)
         self.redrawn, self.phase_start = True, self.steps_done  # the phase's schedule begins anew
@@ -136,7 +145,7 @@ class ImageSession(ImageMoment, Session):
     def _frozen(self, *, report: bool) -> ImageRequest:
         return ImageRequest(
             self.steps_done, report, self.config, self.classifier.copy(), self.start_matrices, self.clean_matrices,
-            len(self.held_out),
+            len(self.held_out), self._chunk,
         )  # fmt: skip
 
     def _evaluate(self, request: ImageRequest) -> Generator[None, None, None]:
@@ -151,8 +160,9 @@ class ImageSession(ImageMoment, Session):
         arrays: Arrays = {"generator.order": frozen(self._trainer.stream.epoch_state)}  # as at the epoch's start
         for prefix, state in (("now.", self.network.state_dict()), ("momentum.", self._trainer.momenta())):
             arrays |= {prefix + name: frozen(tensor) for name, tensor in state.items()}
-        for prefix, state in (("init.", self.init), ("clean.", self.clean or {})):
-            arrays |= {prefix + name: self.frozen_once(prefix + name, tensor) for name, tensor in state.items()}
+        for prefix, known in (("init.", self.init), ("clean.", self.clean)):
+            once = (known or {}).items()
+            arrays |= {prefix + name: self.frozen_once(prefix + name, tensor) for name, tensor in once}
         for name, factors in self._trainer.factors.items():
             arrays |= {f"factors.{name}.{part}": frozen(getattr(factors, part)) for part in ("base", "U", "V")}
         return arrays
@@ -202,7 +212,7 @@ class ImageSession(ImageMoment, Session):
                     self.classifier_of(self._state_of(checkpoint, f"pending.{i}.now.")),
                     self.start_matrices if same["start"] else own["start"],
                     self.clean_matrices if same["clean"] else own["clean"] or None,
-                    len(self.held_out),
+                    len(self.held_out), self._chunk,
                 )
             )  # fmt: skip
         return found

@@ -10,6 +10,7 @@ from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from engine.config.knobs import Objective
 from engine.config.objectives import objectives
@@ -80,7 +81,7 @@ class ImageTrainer:
         self._optimiser = MomentumSGD(network.parameters())
         self._x, self._y = images.train_x.new_empty(0).float(), images.train_y.new_empty(0)
         self._shape = images.shape
-        self._drops = any(isinstance(m, nn.Dropout) and m.p > 0 for m in network.modules())
+        self._drops = any(map(_may_draw, network.modules()))
         self._device_type = self._x.device.type
         network.train()
 
@@ -180,6 +181,13 @@ class ImageTrainer:
         for name in self.factors:
             if f"low_rank.{name}" in momenta:
                 self._velocity[name] = momenta[f"low_rank.{name}"]
+
+
+def _may_draw(module: nn.Module) -> bool:
+    """Whether it may draw random numbers while training: dropout, and whatever is neither torch's nor our own."""
+    if isinstance(module, _DropoutNd | nn.MultiheadAttention):
+        return getattr(module, "p", getattr(module, "dropout", 0.0)) > 0
+    return not type(module).__module__.startswith(("torch.", "engine."))
 
 
 def _is_channels_last(p: Tensor) -> bool:

@@ -52,10 +52,15 @@ class DataFacts:
 
 Build = Callable[[Any, DataFacts], "nn.Module"]
 Reset = Callable[["nn.Conv2d | nn.Linear"], None]
+PlainCode = Callable[[Any, DataFacts], str]
 
 
 def _as_torch_does(module: nn.Conv2d | nn.Linear) -> None:
     module.reset_parameters()
+
+
+built_again: None = None
+"""In place of a ``reset``: a whole network is built again, and the layer taken from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +68,24 @@ class Network:
     """A kind of network on images.
 
     ``knobs`` is its group of knobs, whose ``name`` has the network's own as default; ``title`` says what it is, in a
-    sentence; ``build`` makes one at a random start from knobs and :class:`DataFacts`; ``reset`` draws one of its
-    convolutions or linear layers again, as ``build`` does (a knob ``init_scale`` scales the first layer's start, then,
-    too); ``batch_norm`` says that it has some, so that a batch of one image cannot be trained on.
+    sentence, with ``{knob}`` for a knob's value; ``build`` makes one at a random start from knobs and
+    :class:`DataFacts`; ``reset`` draws one of its convolutions or linear layers again, as ``build`` does (a knob
+    ``init_scale`` scales the first layer's start, then, too), or is :data:`built_again`; ``batch_norm`` says that it
+    has some, so that a batch of one image cannot be trained on. ``plain`` writes the Python by which others build it,
+    without its normalisation, as ``network`` (:mod:`engine.models.plain`): only for networks that are no chain of
+    PyTorch's own modules.
     """
 
     knobs: type[Model]
     title: str
     build: Build
-    reset: Reset = _as_torch_does
+    reset: Reset | None = _as_torch_does
     batch_norm: bool = False
+    plain: PlainCode | None = None
+
+    def describe(self, knobs: Model) -> str:
+        """The title with the values of ``knobs``."""
+        return self.title.format_map(knobs.model_dump())
 
 
 networks: Registry[Network] = Registry("model.name", "engine.models.networks")
@@ -81,9 +94,10 @@ networks: Registry[Network] = Registry("model.name", "engine.models.networks")
 def network(
     knobs: type[Model],
     title: str,
-    reset: Reset = _as_torch_does,
+    reset: Reset | None = _as_torch_does,
     *,
     batch_norm: bool = False,
+    plain: PlainCode | None = None,
     order: int = 9,
 ) -> Callable[[Build], Build]:
     """Enter the function that builds a network into :data:`networks`, by the name that its ``knobs`` have.
@@ -93,7 +107,7 @@ def network(
 
     def add(build: Build) -> Build:
         name = str(knobs.model_fields["name"].default)
-        networks.register(name, order=order)(Network(knobs, title, build, reset, batch_norm))
+        networks.register(name, order=order)(Network(knobs, title, build, reset, batch_norm, plain))
         return build
 
     return add

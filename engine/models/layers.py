@@ -43,6 +43,24 @@ def build(model: Model, data: DataFacts, seed: int) -> nn.Module:
         return networks[model.name].build(model, data)
 
 
+def check_answers(network: nn.Module, model: Model, data: DataFacts) -> None:
+    """Raise :class:`ConfigError` unless ``network`` has layers and answers an image with one logit a class.
+
+    It is left in training mode.
+    """
+    where = f"model.name: {model.name!r}"
+    known = layers(network)
+    if not known:
+        raise ConfigError(f"{where} has no convolution and no linear layer: there is nothing to look at")
+    network.eval()
+    with torch.no_grad():
+        found: Tensor = network(torch.zeros(1, *data.shape, device=known[0].module.weight.device))
+    if found.shape != (1, data.classes):
+        got, wanted = tuple(found.shape), (1, data.classes)
+        raise ConfigError(f"{where} answers an image by a tensor of shape {got}; allowed: {wanted}, a logit a class")
+    network.train()
+
+
 @contextmanager
 def drawn(seed: int, name: str) -> Iterator[None]:
     """Inside, torch's global generator (layers are initialised from it) starts from ``seed`` and ``name`` alone."""
@@ -64,6 +82,10 @@ class Layer:
         """The weights as a matrix, one row a unit (units, …): a view of the living ones."""
         return self.module.weight.detach().flatten(1)
 
+    def takes(self, norm: nn.BatchNorm2d) -> bool:
+        """Whether ``norm``, declared behind the layer, is its own; of other size, it stands before the next one."""
+        return self.norm is None and norm.num_features == len(self.module.weight)
+
     @property
     def info(self) -> LayerInfo:
         """Name, kind and shape."""
@@ -72,12 +94,15 @@ class Layer:
 
 
 def layers(network: nn.Module) -> tuple[Layer, ...]:
-    """The layers of ``network`` that have weights, in the order of their declaration, the logits' last."""
+    """The layers of ``network`` that have weights, in the order of their declaration, the logits' last.
+
+    Some may put nothing out by themselves: torch's attention is computed in one piece, of its projections' weights.
+    """
     found: list[Layer] = []
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             found.append(Layer(name, module, None))
-        elif isinstance(module, nn.BatchNorm2d) and found and found[-1].norm is None:
+        elif isinstance(module, nn.BatchNorm2d) and found and found[-1].takes(module):
             found[-1] = Layer(found[-1].name, found[-1].module, module)
     return tuple(found)
 
@@ -90,14 +115,18 @@ def layer(network: nn.Module, name: str, field: str) -> Layer:
     return known[name]
 
 
-def redraw(network: nn.Module, chosen: Layer, model: Model, seed: int) -> None:
+def redraw(network: nn.Module, chosen: Layer, model: Model, data: DataFacts, seed: int) -> None:
     """Draw a layer's weights again, as they were drawn at the network's start, and its batch norm with them.
 
     ``init_scale`` of ``model`` holds for the first layer alone, here as there (SPEC.md section 8).
     """
     with drawn(seed, f"redraw {chosen.name}"):
-        fresh = copy.deepcopy(chosen.module).to("cpu")  # a seed means the same on every device
-        networks[model.name].reset(fresh)
+        kind = networks[model.name]
+        if kind.reset is None:
+            fresh = layer(kind.build(model, data), chosen.name, "layer").module
+        else:
+            fresh = copy.deepcopy(chosen.module).to("cpu")  # a seed means the same on every device
+            kind.reset(fresh)
     scale = getattr(model, "init_scale", 1.0) if chosen.name == layers(network)[0].name else 1.0
     with torch.no_grad():
         chosen.module.weight.copy_(fresh.weight * scale)

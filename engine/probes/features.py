@@ -139,7 +139,7 @@ class _Climb:
         weights = sum(p.numel() for p in network.parameters())
         per_slice = max(1, min(MOST, round(SLICE / weights)))
         with torch.no_grad():
-            value = _means(_output(network, found, origin[None]))[0, units]
+            value = _means(_output(network, found, origin[None]), found)[0, units]
         return cls(network, found, units, origin, request.tau, request.steps, per_slice, x, x.clone(), value.clone())
 
     def slices(self) -> list[slice]:
@@ -166,7 +166,7 @@ class _Climb:
             self._keep(rows, self._values(self.x[rows], rows))
 
     def _values(self, x: Tensor, rows: slice) -> Tensor:
-        return _means(_output(self.network, self.layer, x)).gather(1, self.units[rows, None])[:, 0]
+        return _means(_output(self.network, self.layer, x), self.layer).gather(1, self.units[rows, None])[:, 0]
 
     def _keep(self, rows: slice, values: Tensor) -> None:
         better = values > self.value[rows]
@@ -180,9 +180,12 @@ def _norms(x: Tensor) -> Tensor:
     return norms
 
 
-def _means(output: Tensor) -> Tensor:
-    """A layer's output (n, units) or (n, units, h, w) as means over positions (n, units)."""
-    return output if output.dim() == 2 else output.mean((2, 3))
+def _means(output: Tensor, chosen: Layer) -> Tensor:
+    """A layer's output as means over positions (n, units); a convolution's is (n, units, h, w), a linear layer's
+    (n, …, units)."""
+    if isinstance(chosen.module, nn.Linear):
+        return output.reshape(len(output), -1, output.shape[-1]).mean(1) if output.dim() > 2 else output
+    return output.mean((2, 3))
 
 
 class _Reached(Exception):  # noqa: N818 - a signal, no fault
@@ -206,4 +209,4 @@ def _output(network: nn.Module, chosen: Layer, x: Tensor) -> Tensor:
         return reached.output
     finally:
         handle.remove()
-    raise AssertionError(f"{chosen.name} was not reached")
+    raise ConfigError(f"layer: got {chosen.name!r}, which puts nothing out by itself; allowed: another layer")

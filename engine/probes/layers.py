@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -15,8 +15,14 @@ from engine.models.layers import layers
 from engine.probes import principle1
 
 CHUNK = 128  # images in one slice
+LARGE = 64 * 64  # pixels of an image, above which a slice has fewer of them: their activations take the memory
 
 Matrices = Mapping[str, Tensor]  # layer name → its weights, one row a unit
+
+
+def chunk_of(shape: Sequence[int], most: int = CHUNK) -> int:
+    """How many images of ``shape`` (…, H, W) are measured in one slice: ``most``, of large ones fewer."""
+    return max(1, min(most, most * LARGE // (shape[-2] * shape[-1])))
 
 
 def matrices(classifier: ImageClassifier) -> dict[str, Tensor]:
@@ -40,6 +46,8 @@ def principle1_of(
 def activity(model: ImageClassifier | nn.Module, x: Tensor, chunk: int) -> Generator[None, None, dict[str, float]]:
     """Share of positive outputs of each layer but the last, over units, positions and the images x (n, C, H, W).
 
+    A layer that puts nothing out by itself, such as a projection inside torch's attention, is left out.
+
     A layer's output is that of the batch norm behind it, if there is one: what the ReLU sees (in a residual block, of
     the last layer before the sum is taken). The network computes in evaluation mode; a module must be in it. Yields
     after every ``chunk`` images, with no hook left on the network meanwhile.
@@ -54,7 +62,7 @@ def activity(model: ImageClassifier | nn.Module, x: Tensor, chunk: int) -> Gener
         with torch.no_grad(), _counting(counted, positive, total):
             network(x[start : start + chunk])
         yield
-    return {name: int(count) / max(1, total[name]) for name, count in positive.items()}
+    return {name: int(count) / total[name] for name, count in positive.items() if total[name]}
 
 
 def scalars(found: Mapping[str, Principle1] | None, active: Mapping[str, float]) -> dict[str, float]:

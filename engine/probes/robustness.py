@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -36,6 +36,15 @@ class Measured:
     def figure(self) -> dict[str, Any]:
         """Value, 95% Wilson interval and protocol, ready for JSON."""
         return figure(self.accuracy, self.protocol)
+
+    def to_json(self) -> dict[str, Any]:
+        """What it says, but for which samples are right."""
+        return {"right": self.right, "protocol": asdict(self.protocol)}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Measured:
+        """Inverse of :meth:`to_json`."""
+        return cls(found["right"], Measurement(**found["protocol"]))
 
 
 def build(protocol: Measurement, direction: Tensor | None, box: Box | None = None) -> Attack | None:

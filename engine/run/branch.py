@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from engine.config.curves import Curve
 from engine.config.experiment import setting_of
 from engine.config.knobs import Origin
+from engine.core import plugins
 from engine.core.errors import DivergedError, StoreError, VersionError, WriteError
 from engine.core.files import absolute
 from engine.core.notices import notice
@@ -73,7 +74,7 @@ def make(folder: Path, checkpoint: Checkpoint, out: Path) -> Store:
                 new.save(each.step, each.arrays, of_branch(each.config), each.phase, each.state)
 
         try:
-            return Store.create(out, of_branch(parent.config), begin)
+            return Store.create(out, of_branch(parent.config), begin, parent.plugins)
         except WriteError as error:  # it names the folder by what it is called until it is whole
             raise WriteError(f"{out} cannot be written: {error.__cause__ or error}") from None
 
@@ -129,6 +130,6 @@ def way_out(error: DivergedError) -> str:
     out = new_folder(error.folder.parent, new_name(error.folder, error.step))
     words = [
         "python", "-m", "engine", "branch", str(error.folder), "--step", str(error.step), "--out", str(out),
-        "--set", f"{RATE}={error.setting}",
+        "--set", f"{RATE}={error.setting}", *plugins.arguments(),
     ]  # fmt: skip
     return shlex.join(words)

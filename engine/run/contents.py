@@ -19,7 +19,7 @@ from engine.config.experiment import Config
 from engine.core.errors import StoreError
 from engine.core.reading import check_file, first_fault, quoted
 from engine.core.registry import Registry
-from engine.run.schema import CheckpointHeader, check_format, config_of, validated
+from engine.run.schema import CheckpointHeader, WithPlugins, check_format, config_of, needing, validated
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 FLOAT, BYTE, INTEGER = "F32", "U8", "I64"
@@ -98,12 +98,14 @@ def _header(found: Mapping[str, str] | None, path: Path, run: str, step: int) ->
     if sum(map(len, texts.values())) > MOST_HEADER:
         raise StoreError(f"{path} is damaged: its header has more than {MOST_HEADER} bytes")
     check_format(texts, path)
-    header = validated(CheckpointHeader, texts, path)
+    with needing(validated(WithPlugins, texts, path).plugins, path.parents[1]):
+        header = validated(CheckpointHeader, texts, path)
+        config = config_of(header.config, path)
     if header.step != step:
         raise StoreError(f"{path} is damaged: step: got {header.step}; allowed: {step}, as the file's name says")
     if header.run != run:
         raise StoreError(f"{path} is damaged: run: got {quoted(header.run)}; allowed: {run}, as config.json says")
-    return header, config_of(header.config, path)
+    return header, config
 
 
 def state_fault(model: Any, state: Mapping[str, Any]) -> str:

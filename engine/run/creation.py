@@ -43,6 +43,15 @@ def make(folder: Path, fill: Fill) -> tuple[FolderLock, bool]:
         raise refusal(f"--out: {folder} cannot be made", error) from None
 
 
+def check_free(folder: Path) -> None:
+    """Raise :class:`StoreError` if ``folder`` holds anything: what takes long need not be begun for nothing."""
+    try:
+        if os.path.lexists(folder):
+            _check_empty(folder)
+    except OSError as error:
+        raise refusal(f"--out: {folder} cannot be read", error) from None
+
+
 def _make_new(folder: Path, fill: Fill) -> FolderLock:
     folder.parent.mkdir(parents=True, exist_ok=True)
     sweep_hidden(folder.parent, _YOUNG)

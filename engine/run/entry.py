@@ -16,8 +16,8 @@ from typing import Any, Literal
 from engine.config.experiment import Config
 from engine.config.knobs import Objective
 from engine.config.presets import preset_titles
-from engine.core import metrics
-from engine.core.errors import StoreError, VersionError
+from engine.core import metrics, plugins
+from engine.core.errors import PluginMissingError, StoreError, VersionError
 from engine.core.measurement import Measurement
 from engine.core.reading import check_file
 from engine.run import database, schema
@@ -27,12 +27,16 @@ from engine.run.snapshot import protocol_at
 from engine.run.timeline import objective_at, spans
 
 SHOWN = {"clean": metrics.CLEAN, "pgd": metrics.PGD, "certified": metrics.CERTIFIED}
+FIGURES = {**SHOWN, "purity": metrics.mixture("purity", "mean")}
+"""The figures of a report that an entry holds: the accuracies that a list shows, and the mean purity of neurons."""
+
 CONFIG, DATABASE, SUMMARY = "config.json", "run.sqlite", "summary.json"
-Outcome = Literal["finished", "interrupted", "diverged", "damaged", "newer"]
+Outcome = Literal["finished", "imported", "interrupted", "diverged", "damaged", "newer", "plugin"]
+UNREADABLE: tuple[Outcome, ...] = ("damaged", "newer", "plugin")
 
 
 class Reported(Record):
-    """An accuracy of a report, and how it was measured."""
+    """A figure of a report, and how it was measured; the purity of weights has no protocol."""
 
     value: float
     protocol: Protocol | None
@@ -44,7 +48,7 @@ class Reported(Record):
 
 
 class PhaseEnd(Record):
-    """The report of the phase ``phase``, which ended at ``step``: clean, PGD and certified, as far as measured."""
+    """The report of the phase ``phase``, which ended at ``step``: those of :data:`FIGURES` that were measured."""
 
     step: int
     phase: str
@@ -57,7 +61,8 @@ class RunEntry(Record):
     ``preset`` is empty for a run of none; ``step`` is the last one that is recorded, ``total`` the schedule's;
     ``clean_end`` the report of the clean phase that ended last and ``second_end`` that of any other phase, each None if
     there is none; ``created`` and ``written`` are seconds since 1970, ``size`` bytes of all files. ``outcome`` is how
-    it stands if nobody trains it now, ``reason`` why it cannot be read.
+    it stands if nobody trains it now, ``reason`` why it cannot be read. Of the ``plugins`` that it was made with
+    ``lacking`` are the names of those that were not loaded when it was read.
     """
 
     outcome: Outcome
@@ -73,6 +78,17 @@ class RunEntry(Record):
     created: float = 0.0
     written: float = 0.0
     size: int = 0
+    plugins: tuple[schema.PluginRecord, ...] = ()
+    lacking: tuple[str, ...] = ()
+
+    @property
+    def stale(self) -> bool:
+        """Whether other plugins are loaded now than when it was read."""
+        return self.lacking != _lacking(self.plugins)
+
+
+def _lacking(made_with: Iterable[schema.PluginRecord]) -> tuple[str, ...]:
+    return tuple(each.name for each in plugins.missing(made_with))
 
 
 def read_entry(folder: Path, *, in_use: bool) -> RunEntry:
@@ -85,8 +101,15 @@ def read_entry(folder: Path, *, in_use: bool) -> RunEntry:
         record, config = schema.read_record(folder / CONFIG)
         summary = schema.read_summary(folder / SUMMARY)
         path = folder / DATABASE
-        with closing(database.connect(path, read_only=True) if in_use else database.connect_at_rest(path)) as db:
-            return _read(folder, record.run, record.created or 0.0, config, summary, db)
+        with (
+            closing(database.connect(path, read_only=True) if in_use else database.connect_at_rest(path)) as db,
+            schema.needing(record.plugins, folder),
+        ):
+            found = _read(folder, record.run, record.created or 0.0, config, summary, db)
+            return found.model_copy(update={"plugins": tuple(record.plugins), "lacking": _lacking(record.plugins)})
+    except PluginMissingError as error:
+        made_with = tuple(schema.plugins_of(folder / CONFIG))
+        return RunEntry(outcome="plugin", reason=str(error), plugins=made_with, lacking=_lacking(made_with))
     except VersionError as error:
         return RunEntry(outcome="newer", reason=str(error))
     except StoreError as error:
@@ -118,7 +141,7 @@ def _read(
     if math.isnan(loss) or (summary.diverged and summary.steps == step):
         outcome = "diverged"
     elif saved >= total:
-        outcome = "finished"
+        outcome = "imported" if config.untrained else "finished"
     ends = _ends(db, path, {total, *(switch.step for switch in switches)})
     clean = [(at, found) for at, found in ends if objective_at(trained, at) == "clean"]
     other = [(at, found) for at, found in ends if objective_at(trained, at) != "clean"]
@@ -145,7 +168,7 @@ def _end(reports: list[tuple[int, dict[str, Reported]]], phase: str) -> PhaseEnd
 
 def _ends(db: sqlite3.Connection, path: Path, steps: set[int]) -> list[tuple[int, dict[str, Reported]]]:
     """The reports at those of ``steps`` that have one, ascending. Only they are looked up: a run has many metrics."""
-    names = {metrics.REPORT + name: short for short, name in SHOWN.items()}
+    names = {metrics.REPORT + name: short for short, name in FIGURES.items()}
     marks = ", ".join("?" * len(names))
     protocols: dict[str, list[tuple[int, Measurement]]] = {name: [] for name in names}
     query = f"SELECT step, name, protocol FROM protocols WHERE name IN ({marks}) ORDER BY step"

@@ -25,11 +25,12 @@ from engine.core.folders import user_cache
 from engine.core.lock import NAME as LOCK
 from engine.core.lock import holder
 from engine.core.reading import read_bytes
-from engine.run.entry import CONFIG, DATABASE, Outcome, RunEntry, read_entry
+from engine.run.entry import CONFIG, DATABASE, UNREADABLE, Outcome, RunEntry, read_entry
 from engine.run.schema import Record
 
-VERSION = 1  # of what an entry holds: an index of another one is made anew
+VERSION = 2  # of what an entry holds: an index of another one is made anew
 DEPTH = 2  # folders below the root in which runs are looked for: root/run and root/group/run
+SWEEP, RUNS = "sweep.json", "runs"  # a folder with the file keeps its runs in the folder, one level deeper
 MOST_INDEX = 256 * 2**20  # bytes; of 1,000 runs it has about 1.5 million
 YOUNG = 0.05  # seconds in which a file may change again without another time
 Standing = Literal["training", "here"] | Outcome
@@ -38,10 +39,12 @@ STANDINGS: dict[Standing, str] = {
     "training": "another process has it open",
     "here": "this window has it open",
     "finished": "its schedule has run to its end",
+    "imported": "its weights were trained elsewhere; it can be looked at, and branched from",
     "interrupted": "it can be gone on with from its newest checkpoint",
     "diverged": "its loss was no number any more; an earlier checkpoint is sound",
     "damaged": "it cannot be read",
     "newer": "a newer version wrote it, or one with other knobs",
+    "plugin": "it was made with a plugin that is not loaded",
 }
 
 
@@ -64,7 +67,7 @@ class ListedRun:
     @property
     def standing(self) -> Standing:
         """One of :data:`STANDINGS`."""
-        if self.holder is None or self.entry.outcome in ("damaged", "newer"):
+        if self.holder is None or self.entry.outcome in UNREADABLE:
             return self.entry.outcome
         return "here" if self.holder == os.getpid() else "training"
 
@@ -124,7 +127,7 @@ class RunIndex:
                 held = holder(folder)
                 files, key = _files(folder), str(folder)
                 found = known.get(key)
-                if found is None or found.files != files.digest:
+                if found is None or found.files != files.digest or found.entry.stale:
                     self.read += 1
                     entry = read_entry(folder, in_use=held is not None)
                     sizes = {"written": files.written, "size": files.size}
@@ -175,7 +178,9 @@ def _runs_in(folder: Path, depth: int) -> Iterator[Path]:
             raise refusal(f"{folder} cannot be read", error) from None
         return
     for each in inner:
-        if depth > 1:
+        if (each / SWEEP).is_file():
+            yield from _runs_in(each / RUNS, 1)
+        elif depth > 1:
             yield from _runs_in(each, depth - 1)
         elif is_run(each):
             yield each

@@ -22,6 +22,7 @@ from engine.config.knobs import Objective
 from engine.core.arrays import frozen
 from engine.core.device import choose, prepare_thread
 from engine.core.history import History
+from engine.core.plugins import brief
 from engine.run.live import source_of
 from engine.run.scheduler import Scheduler
 from engine.run.snapshot import Event, Problem, ProtocolLog, RunState, Snapshot, StoredStep
@@ -167,10 +168,8 @@ class Moment(ABC):
 
     def _fail(self, measurement: str, error: Exception, step: int | None = None) -> None:
         """Remember that a measurement failed; the traceback as text, as its frames hold what was being measured."""
-        line = (str(error).strip().splitlines() or [""])[0]
-        text = f"{type(error).__name__}: {line}" if line else type(error).__name__
         details = "".join(traceback.format_exception(error))
-        problem = Problem(measurement, text, self.steps_done if step is None else step, details)
+        problem = Problem(measurement, brief(error), self.steps_done if step is None else step, details)
         if problem not in self.problems and len(self.problems) < MOST_PROBLEMS:
             self.problems = (*self.problems, problem)
 

@@ -201,8 +201,10 @@ class Past(Moment):
             self._state = "diverged"
         elif self._holder is not None or held(self.folder):
             self._state = "training"
+        elif self.newest < self.config.schedule.total:
+            self._state = "interrupted"
         else:
-            self._state = "finished" if self.newest >= self.config.schedule.total else "interrupted"
+            self._state = "imported" if self.config.untrained else "finished"
 
     # --- what a session answers, too
 

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.config.experiment import Config, to_dict
+from engine.core import plugins
 from engine.core.errors import ConfigError, StoreError
 from engine.core.reading import check_file, quoted
 from engine.run.schema import FORMAT, Recipe, read_recipe, read_summary
@@ -51,6 +52,7 @@ def build(store: Store, checkpoint: Checkpoint) -> dict[str, Any]:
         ],
         "hardware": hardware(store, checkpoint),
         "versions": versions(),
+        "plugins": plugins.all_of(store.plugins, checkpoint.plugins),
         "git": git_commit(),
         "hashes": {
             "data": data_hash(checkpoint),
@@ -168,7 +170,7 @@ _SCRIPT = '''\
 """Train the exported run again from recipe.json beside this file, and compare the weights.
 
 Needs the package "feature-purification-explorer" (versions and commit: see recipe.json).
-Usage: python reproduce.py FOLDER [--device cpu|cuda|mps] [--data FOLDER]
+Usage: python reproduce.py FOLDER [--device cpu|cuda|mps] [--data FOLDER] [--plugin FILE]
 The exit code is 0 if the weights are bit-identical, 1 if not (the largest difference is printed), 2 if a file is wrong.
 """
 
@@ -180,7 +182,7 @@ if not sys.flags.safe_path:  # what lies beside this file must not be taken for 
 import argparse
 from pathlib import Path
 
-from engine.core import streams
+from engine.core import plugins, streams
 from engine.core.errors import ExplorerError
 from engine.studies.replay import replay
 
@@ -189,8 +191,10 @@ parser = argparse.ArgumentParser(description="Replay recipe.json and compare the
 parser.add_argument("folder", type=Path, help="new folder for the run")
 parser.add_argument("--device", default=None, help="device to use in place of the recorded one")
 parser.add_argument("--data", type=Path, default=None, help="folder of the images, where that is another one here")
+parser.add_argument("--plugin", action="append", default=[], help="a plugin that the recipe names; may be repeated")
 arguments = parser.parse_args()
 try:
+    plugins.load_all(arguments.plugin)
     result = replay(
         Path(__file__).with_name("recipe.json"),
         arguments.folder,

@@ -7,7 +7,8 @@ a :class:`VersionError`, and everything else a :class:`StoreError`, in one line 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -17,7 +18,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 from engine.config.curves import PREFIX, read_curve
 from engine.config.experiment import Config, KnobInfo, from_dict, knobs
 from engine.config.knobs import Objective
-from engine.core.errors import ConfigError, StoreError, VersionError
+from engine.core import plugins
+from engine.core.errors import ConfigError, PluginMissingError, StoreError, VersionError
 from engine.core.history import Series
 from engine.core.measurement import Measurement, Norm
 from engine.core.reading import first_fault, parse_json, quoted, read_json
@@ -43,7 +45,25 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class RunRecord(Record):
+class PluginRecord(Record):
+    """A plugin that was loaded when a file was written (:class:`engine.core.plugins.MadeWith`)."""
+
+    name: Name
+    version: Name
+    sha256: Digest
+
+
+def _json(text: object) -> object:
+    return parse_json(text) if isinstance(text, str) else text
+
+
+class WithPlugins(Record):
+    """A file that says which plugins it was made with; those of a version that knew none say nothing."""
+
+    plugins: Annotated[list[PluginRecord], BeforeValidator(_json)] = []
+
+
+class RunRecord(WithPlugins):
     """``config.json``: the run's id, when it was made (seconds since 1970) and its config as started."""
 
     run: Name
@@ -85,11 +105,7 @@ def _number(text: object) -> object:
     return int(text) if isinstance(text, str) and text.isascii() and text.isdecimal() and len(text) < 20 else text
 
 
-def _json(text: object) -> object:
-    return parse_json(text) if isinstance(text, str) else text
-
-
-class CheckpointHeader(Record):
+class CheckpointHeader(WithPlugins):
     """The text that a checkpoint carries beside its tensors."""
 
     run: Name
@@ -132,7 +148,7 @@ class Hashes(Record):
     weight: Digest
 
 
-class Recipe(Record):
+class Recipe(WithPlugins):
     """``recipe.json``, as far as it is replayed."""
 
     model_config = ConfigDict(extra="allow")
@@ -185,7 +201,13 @@ def read_record(path: Path) -> tuple[RunRecord, Config]:
     found = _table(read_json(path), path)
     check_format(found, path)
     record = validated(RunRecord, found, path)
-    return record, config_of(record.config, path)
+    with needing(record.plugins, path.parent):
+        return record, config_of(record.config, path)
+
+
+def plugins_of(path: Path) -> list[PluginRecord]:
+    """The plugins that the run whose ``config.json`` is ``path`` was made with; its config need not be understood."""
+    return validated(WithPlugins, _table(read_json(path), path), path).plugins
 
 
 def read_summary(path: Path) -> Summary:
@@ -202,11 +224,27 @@ def read_recipe(path: Path) -> tuple[Recipe, Config]:
     found = _table(read_json(path), path)
     check_format(found, path)
     recipe = validated(Recipe, found, path)
-    config = config_of(recipe.config, path)
-    for at, change in enumerate(recipe.events):
-        if wrong := change_fault(change.name, change.old, change.new, config):
-            raise StoreError(f"{path} is damaged: events.{at}.{wrong}")
+    with needing(recipe.plugins, path):
+        config = config_of(recipe.config, path)
+        for at, change in enumerate(recipe.events):
+            if wrong := change_fault(change.name, change.old, change.new, config):
+                raise StoreError(f"{path} is damaged: events.{at}.{wrong}")
     return recipe, config
+
+
+@contextmanager
+def needing(made_with: Sequence[PluginRecord], where: Path) -> Iterator[None]:
+    """Inside, what does not fit raises :class:`PluginMissingError` if a plugin that it was made with is not loaded.
+
+    ``where`` is the run's folder, or the file that is read.
+    """
+    try:
+        yield
+    except StoreError as error:
+        lacking = plugins.missing(made_with)
+        if not lacking or isinstance(error, PluginMissingError):
+            raise
+        raise PluginMissingError(plugins.needs(where, lacking)) from None
 
 
 def _table(found: object, path: Path) -> dict[str, Any]:

@@ -17,9 +17,10 @@ from engine.core.measurement import Measurement
 
 R = TypeVar("R")
 BRANCH = "branch"  # the event that begins what a branch does itself; its ``new`` is the name of the parent's folder
-NO_KNOB = ("phase", "checkpoint", "redraw", BRANCH)  # events of these names change no knob
+IMPORT = "import"  # the event that begins a run of weights trained elsewhere; its ``new`` names their files
+NO_KNOB = ("phase", "checkpoint", "redraw", BRANCH, IMPORT)  # events of these names change no knob
 ProtocolLog = tuple[tuple[int, Measurement], ...]
-RunState = Literal["open", "training", "finished", "interrupted", "diverged"]
+RunState = Literal["open", "training", "finished", "imported", "interrupted", "diverged"]
 """What has become of a run: this process has it open to train it, another one has, or it lies there as it ended."""
 
 
@@ -43,6 +44,8 @@ class Event:
             return f"{path}: schedule {read_curve(path, json.loads(self.new)).brief()}"
         if self.name == BRANCH:
             return f"branched from {self.new}"
+        if self.name == IMPORT:
+            return f"weights imported: {self.new}"
         if self.name == "checkpoint":
             return "checkpoint saved"
         return f"{self.name} {self.old} → {self.new}" if self.old or self.new else self.name
@@ -53,7 +56,9 @@ class Event:
         knob = self.name.rpartition(".")[2]
         if self.name.startswith(PREFIX):
             return f"{knob} by schedule" if self.new != str(None) else f"{knob} by hand"
-        return {"checkpoint": "saved", "phase": "switched"}.get(self.name, f"{knob} {self.new}".rstrip())
+        return {"checkpoint": "saved", "phase": "switched", IMPORT: "imported"}.get(
+            self.name, f"{knob} {self.new}".rstrip()
+        )
 
     @classmethod
     def now(cls, step: int, name: str, old: str, new: str) -> Event:

@@ -13,6 +13,7 @@ from safetensors.numpy import save as save_tensors
 
 from engine.config.experiment import Config, to_dict
 from engine.config.knobs import Objective
+from engine.core import plugins
 from engine.core.errors import StoreError
 from engine.core.files import write_atomically
 from engine.core.registry import Registry
@@ -63,6 +64,7 @@ class StateFiles:
             "events": str(events),
             "config": json.dumps(to_dict(config), ensure_ascii=False),
             "state": json.dumps(state),
+            **({"plugins": json.dumps(made_with)} if (made_with := plugins.all_of(plugins.loaded())) else {}),
         }
         contiguous = {name: np.ascontiguousarray(array).reshape(np.shape(array)) for name, array in arrays.items()}
         data = save_tensors(contiguous, metadata)

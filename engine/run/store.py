@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import sqlite3
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -23,19 +22,22 @@ from typing import Any, cast
 
 import numpy as np
 
-from engine.config.experiment import Config, to_dict
+from engine.config.experiment import Config
 from engine.config.knobs import Objective
+from engine.core import plugins
 from engine.core.errors import StoreError, VersionError, WriteError
 from engine.core.files import absolute, refusal, write_atomically
 from engine.core.history import Series
 from engine.core.lock import FolderLock
 from engine.core.measurement import Measurement
 from engine.core.notices import notice
+from engine.core.plugins import MadeWith
 from engine.core.reading import check_file
 from engine.run import creation, database, schema
 from engine.run.access import check_writable
 from engine.run.contents import frame_layouts, layouts
-from engine.run.schema import FORMAT
+from engine.run.made_with import remember, write_run
+from engine.run.schema import RunRecord
 from engine.run.snapshot import Event
 from engine.run.state_files import StateFiles
 
@@ -58,7 +60,8 @@ class Checkpoint:
     """A saved state: the tensors by name and what is needed to go on from it.
 
     ``arrays`` are named as in SPEC.md section 11; ``config`` and ``phase`` as they were after ``step`` steps;
-    ``events`` the id of the last event before it; ``state`` whatever else the session keeps (JSON).
+    ``events`` the id of the last event before it; ``state`` whatever else the session keeps (JSON); ``plugins`` those
+    that were loaded when it was written.
     """
 
     step: int
@@ -67,20 +70,24 @@ class Checkpoint:
     phase: Objective
     events: int
     state: dict[str, Any]
+    plugins: tuple[MadeWith, ...] = ()
 
 
 class Store:
     """One open run folder. Its users take turns: two threads may hold it, but not call it at the same time.
 
-    ``damaged`` says of each checkpoint that :meth:`load` had to pass over what is wrong with it, newest first.
+    ``damaged`` says of each checkpoint that :meth:`load` had to pass over what is wrong with it, newest first;
+    ``plugins`` are those that the run was made with.
     """
 
     def __init__(
-        self, folder: Path, connection: sqlite3.Connection, config: Config, run: str, lock: FolderLock | None = None
-    ) -> None:
+        self, folder: Path, connection: sqlite3.Connection, record: RunRecord, config: Config,
+        lock: FolderLock | None = None,
+    ) -> None:  # fmt: skip
         self.folder = folder
         self.config = config
-        self.run = run
+        self.run = run = record.run
+        self.plugins = record.plugins
         self.damaged: list[str] = []
         self._db = connection
         self._lock = lock
@@ -93,8 +100,13 @@ class Store:
     # --- opening
 
     @classmethod
-    def create(cls, folder: Path, config: Config, begin: Callable[[Store], object] | None = None) -> Store:
+    def create(
+        cls, folder: Path, config: Config, begin: Callable[[Store], object] | None = None,
+        made_with: Iterable[MadeWith] = (),
+    ) -> Store:  # fmt: skip
         """Make a new run folder, ``begin`` writing what it starts with before it is seen under its name.
+
+        It remembers the plugins that are loaded, and those in ``made_with``.
 
         Raises :class:`StoreError` if ``folder`` holds anything, or cannot be written.
         """
@@ -103,8 +115,7 @@ class Store:
 
         def fill(new: Path) -> None:
             (new / "checkpoints").mkdir()
-            record = {"format": FORMAT, "run": run, "created": time.time(), "config": to_dict(config)}
-            write_atomically(new / "config.json", json.dumps(record, indent=1, ensure_ascii=False).encode())
+            write_run(new / "config.json", run, config, made_with)
             db = sqlite3.connect(new / "run.sqlite")
             try:
                 db.execute("PRAGMA journal_mode=WAL")
@@ -143,8 +154,10 @@ class Store:
     @classmethod
     def _opened(cls, folder: Path, lock: FolderLock | None, *, read_only: bool = False) -> Store:
         try:
-            run, config = cls._identity(folder)
-            return cls(folder, database.connect(folder / "run.sqlite", read_only=read_only), config, run, lock)
+            record, config = cls._identity(folder)
+            for line in plugins.remarks(folder, record.plugins):
+                notice(line)
+            return cls(folder, database.connect(folder / "run.sqlite", read_only=read_only), record, config, lock)
         except BaseException as error:
             if lock is not None:
                 lock.release()
@@ -153,11 +166,11 @@ class Store:
             raise
 
     @staticmethod
-    def _identity(folder: Path) -> tuple[str, Config]:
-        """The run's id and its config as started."""
+    def _identity(folder: Path) -> tuple[RunRecord, Config]:
+        """What the run says of itself, and its config as started."""
         try:
             check_file(folder / "run.sqlite")
-            return schema.read_run(folder / "config.json")
+            return schema.read_record(folder / "config.json")
         except FileNotFoundError:
             raise StoreError(f"{folder} is not a run folder: it holds no config.json and run.sqlite") from None
         except OSError as error:
@@ -221,6 +234,8 @@ class Store:
     def event(self, event: Event) -> None:
         """Write one change."""
         with self._writing():
+            if event.name == "phase":  # the objective may be one that a plugin brought
+                self.plugins = remember(self.folder / "config.json", self.plugins)
             self._db.execute(
                 "INSERT INTO events (step, time, name, old, new) VALUES (?, ?, ?, ?, ?)",
                 (event.step, event.time, event.name, event.old, event.new),
@@ -343,7 +358,8 @@ class Store:
     def events(self) -> tuple[Event, ...]:
         """All changes, in the order in which they were made."""
         rows = self._rows("SELECT id, step, time, name, old, new FROM events ORDER BY id")
-        return schema.events(rows, self.config, self._path)
+        with schema.needing(self.plugins, self.folder):
+            return schema.events(rows, self.config, self._path)
 
     def protocol(self, name: str, step: int) -> Measurement | None:
         """How the metric ``name`` was measured at ``step``; None if it carries no protocol."""
@@ -430,4 +446,5 @@ class Store:
 
 def _checkpoint(files: StateFiles, step: int) -> Checkpoint:
     header, config, arrays = files.read(step)
-    return Checkpoint(header.step, arrays, config, header.phase, header.events, header.state)
+    made_with = tuple(header.plugins)
+    return Checkpoint(header.step, arrays, config, header.phase, header.events, header.state, made_with)

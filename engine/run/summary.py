@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 from typing import Any
 
 from engine.core import metrics
@@ -54,8 +55,10 @@ def summarise(
     measured.
     """
     trained = spans(events, phase, steps)
+    imported = store.config.imported
     return {
         "run": store.run,
+        **({} if imported is None else {"imported": imported.model_dump(exclude_none=True)}),
         "steps": steps,
         "phase": phase,
         "device": device,
@@ -91,6 +94,8 @@ def _at(
         if series is None or step is None or not len(index):
             continue
         value = float(series.values[index[-1]])
+        if not isfinite(value):  # of a network that has diverged; JSON has no such number
+            continue
         protocol = protocol_at(prefix + name, step)
         figures[name] = {"value": value} if protocol is None else figure(value, protocol)
     return figures

@@ -24,7 +24,7 @@ from engine.images.layout import GENERATORS
 from engine.images.loading import ImageNetwork
 from engine.images.training import ImageTrainer
 from engine.models.classifier import ImageClassifier
-from engine.probes.layers import CHUNK
+from engine.probes.layers import chunk_of
 from engine.probes.robustness import Measured, accuracy
 from engine.run.store import Store
 
@@ -78,6 +78,13 @@ class CleanEnd:
         placed = network.data.to(network.device, channels_last=network.config.training.channels_last)
         return cls(network, placed, *network.held_out(n))
 
+    def expect_trained(self, study: str) -> None:
+        """Raise :class:`ConfigError` if how the network was trained is not known, which ``study`` would repeat."""
+        if self.config.imported is not None:
+            raise ConfigError(
+                f"{self.network.folder}: {study} trains as the run was trained, which is not known of imported weights"
+            )
+
     @property
     def config(self) -> ImageConfig:
         """The run's knobs."""
@@ -129,7 +136,8 @@ class CleanEnd:
         found = []
         for protocol in self.protocols:
             generator = seeded(self.config.seed, f"{name} {protocol.text()}", self.x.device)
-            work = accuracy(model, self.x, self.y, protocol, None, generator, box=BOX, chunk=CHUNK)
+            chunk = chunk_of(self.x.shape)
+            work = accuracy(model, self.x, self.y, protocol, None, generator, box=BOX, chunk=chunk)
             found.append(finish(work))
             tell(len(found) / 2)
         return found[0], found[1]

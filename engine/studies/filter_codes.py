@@ -21,7 +21,7 @@ from engine.data.images import BOX
 from engine.images.loading import Moment
 from engine.models.layers import layers
 from engine.probes import sparse_code
-from engine.probes.layers import CHUNK
+from engine.probes.layers import chunk_of
 from engine.probes.robustness import Measured, build
 from engine.studies.base import MOST as MOST_INPUTS
 from engine.studies.clean_end import CleanEnd, Stages, Tell
@@ -70,7 +70,8 @@ def filter_codes(folder: Path, n: int, progress: Progress) -> FilterCodes:
     PGD is that of the run's reports; it attacks every image, right or wrong.
     """
     end = CleanEnd.load(folder, n)
-    stages = Stages(progress, [1.0, 1.0, *(COSTS[method] for _ in FILTERS for method in sparse_code.METHODS)])
+    known = [moment for moment in FILTERS if moment != "start" or end.network.has_start]
+    stages = Stages(progress, [1.0, 1.0, *(COSTS[method] for _ in known for method in sparse_code.METHODS)])
     _, protocol = end.protocols
     network = end.network.network("now")
     first = layers(network)[0]
@@ -85,7 +86,7 @@ def filter_codes(folder: Path, n: int, progress: Progress) -> FilterCodes:
     vectors["random"] = torch.randn(seen.shape, generator=generator, dtype=torch.float64)
     targets = {name: sparse_code.centred(each, channels) for name, each in vectors.items()}
     coded, counts = [], {}
-    for moment in FILTERS:
+    for moment in known:
         weights = layers(end.network.network(moment))[0].matrix
         atoms = sparse_code.dictionary(weights, channels)
         counts[moment] = len(atoms)
@@ -110,12 +111,13 @@ def perturb(end: CleanEnd, moment: Moment, protocol: Measurement, tell: Tell) ->
     assert attack is not None
     generator = seeded(end.config.seed, f"sparse codes {moment} {protocol.text()}", end.x.device)
     delta, right = torch.zeros_like(end.x), 0
-    for start in range(0, len(end.y), CHUNK):
-        rows = slice(start, start + CHUNK)
+    chunk = chunk_of(end.x.shape)
+    for start in range(0, len(end.y), chunk):
+        rows = slice(start, start + chunk)
         x, y = end.x[rows], end.y[rows]
         delta[rows] = finish(attack.slices(model, x, y, generator))
         right += int(((model.margin(x, y) > 0) & (model.margin(x + delta[rows], y) > 0)).sum())
-        tell(min(1.0, (start + CHUNK) / len(end.y)))
+        tell(min(1.0, (start + chunk) / len(end.y)))
     return delta, Measured(right, protocol)
 
 

@@ -24,7 +24,7 @@ from engine.images.training import ImageTrainer
 from engine.models.classifier import ImageClassifier
 from engine.models.layers import build
 from engine.models.networks.two_layer import TwoLayerModel
-from engine.probes.layers import CHUNK
+from engine.probes.layers import chunk_of
 from engine.probes.robustness import Measured, accuracy
 from engine.studies.base import part
 from engine.studies.baseline_training import (
@@ -55,14 +55,18 @@ def measure_network(found: ImageNetwork, n: int) -> tuple[Measured, Measured]:
 def run_image_baselines(found: ImageNetwork, n: int, progress: Progress) -> tuple[BaselineResult, ...]:
     """Train each baseline with each objective, and measure all of them on ``n`` held-out images.
 
-    The NTK of the start is that of the run's network if that has two layers, and else of a two-layer network of the
-    default size; only the former has an NTK of now.
+    The NTK of the start is that of the run's network if that has two layers and its start is known, and else of a
+    two-layer network of the default size; only a network of two layers has an NTK of now.
     """
     config = with_values(found.config, TRAINING)
     data = found.data.to(found.device, channels_last=config.training.channels_last)
     fit = pixels(data.train_x[:FIT_SIZE])
     own = config.model.name == TWO_LAYER
-    start = found.network("start") if own else build(TwoLayerModel(), found.facts, config.seed).to(found.device)
+    start = (
+        found.network("start")
+        if own and found.has_start
+        else build(TwoLayerModel(), found.facts, config.seed).to(found.device)
+    )
     made = makers(fit, len(data.classes), config.seed, start, found.network("now") if own else None)
     x, y = found.held_out(n)
     results: list[BaselineResult] = []
@@ -123,7 +127,8 @@ def _measure(found: ImageNetwork, name: str, model: ImageClassifier, x: Tensor, 
     rows = []
     for protocol in protocols(attack.norm, attack.tau, len(y)):
         generator = seeded(seed, f"baselines {name} {protocol.text()}", x.device)
-        rows.append(finish(accuracy(model, x, y, protocol, None, generator, box=BOX, chunk=CHUNK)))
+        work = accuracy(model, x, y, protocol, None, generator, box=BOX, chunk=chunk_of(x.shape))
+        rows.append(finish(work))
     return rows[0], rows[1]
 
 

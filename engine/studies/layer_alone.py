@@ -55,6 +55,7 @@ def train_layers(
     The arguments and errors are those of :class:`engine.studies.questions.local.LocalStudy`.
     """
     found = CleanEnd.load(folder, n)
+    found.expect_trained("local")
     schedule = found.config.schedule
     first = steps_of(clean_steps, schedule.clean_steps // 2, "--clean-steps", "half of schedule.clean_steps")
     second = steps_of(
@@ -73,7 +74,7 @@ def train_alone(found: CleanEnd, name: str, clean_steps: int, adversarial_steps:
     """Draw the layer called ``name`` again, train it alone, clean, then adversarially, and measure after each phase."""
     trainer = found.trainer(NAME)
     chosen = layer(trainer.network, name, "--layer")
-    redraw(trainer.network, chosen, found.config.model, found.config.seed)
+    redraw(trainer.network, chosen, found.config.model, found.network.facts, found.config.seed)
     start = chosen.matrix.clone()
     _begin(trainer, chosen)
     tell = stages.begin(f"{name}: clean training")

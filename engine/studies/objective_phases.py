@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,6 +29,8 @@ from engine.probes.principle1 import principle1
 from engine.probes.principle1 import scalars as of_principle1
 from engine.probes.robustness import Measured, accuracy, alignment
 from engine.studies.clean_end import CleanEnd, Stages, Tell, clean_end_of, protocols, steps_of
+from engine.sweeps.executor import Job
+from engine.sweeps.together import together
 from engine.theory.loading import TheoryNetwork
 from engine.theory.training import retrain
 
@@ -70,9 +73,9 @@ class ObjectivePhases:
 
 
 def train_objectives(
-    folder: Path, names: Sequence[str], steps: int | None, n: int, progress: Progress
+    folder: Path, names: Sequence[str], steps: int | None, n: int, progress: Progress, jobs: int = 1
 ) -> ObjectivePhases:
-    """Train the clean weights of the run in ``folder`` with each of the objectives ``names``.
+    """Train the clean weights of the run in ``folder`` with each of the objectives ``names``, ``jobs`` at a time.
 
     The arguments and errors are those of :class:`engine.studies.questions.objectives.ObjectivesStudy`.
     """
@@ -81,6 +84,40 @@ def train_objectives(
     if unknown or not names:
         got = quote(unknown[0]) if unknown else "none"
         raise ConfigError(f"--objective: got {got}; allowed: {', '.join(objectives)}")
+    if jobs == 1:
+        return _phases(folder, names, steps, n, progress)
+    clean_end_of(folder)  # what cannot be asked is said before any work
+    shared = {"folder": str(folder), "steps": steps, "n": n}
+    work = [Job(name, f"{__name__}:after_objective", {**shared, "name": name}) for name in names]
+    found = [_read(each) for each in together(work, jobs, progress)]
+    return replace(found[0], after={name: each.after[name] for name, each in zip(names, found, strict=True)})
+
+
+def after_objective(
+    *, folder: str, name: str, steps: int | None, n: int, tell: Progress, stopped: Callable[[], bool]
+) -> dict[str, Any]:
+    """The job of one objective: :func:`train_objectives` as JSON. It stops in ``tell``, without a result."""
+    return _written(_phases(Path(folder), (name,), steps, n, tell))
+
+
+def _written(found: ObjectivePhases) -> dict[str, Any]:
+    def outcome(each: Outcome) -> dict[str, Any]:
+        return {k: v.to_json() if isinstance(v, Measured) else v for k, v in vars(each).items()}
+
+    after = {name: outcome(each) for name, each in found.after.items()}
+    return vars(found) | {"before": outcome(found.before), "after": after}
+
+
+def _read(found: Mapping[str, Any]) -> ObjectivePhases:
+    def outcome(each: Mapping[str, Any]) -> Outcome:
+        fields: dict[str, Any] = {k: Measured.from_json(v) if isinstance(v, dict) else v for k, v in each.items()}
+        return Outcome(**fields)
+
+    after = {name: outcome(each) for name, each in found["after"].items()}
+    return ObjectivePhases(**{**found, "before": outcome(found["before"]), "after": after})
+
+
+def _phases(folder: Path, names: Sequence[str], steps: int | None, n: int, progress: Progress) -> ObjectivePhases:
     theory, clean_end = clean_end_of(folder)
     if theory:
         return _theory(folder, clean_end, names, steps, n, progress)
@@ -102,6 +139,7 @@ def _after_each(
 
 def _images(folder: Path, names: Sequence[str], steps: int | None, n: int, progress: Progress) -> ObjectivePhases:
     found = CleanEnd.load(folder, n)
+    found.expect_trained("objectives")
     config = found.config
     phase = steps_of(steps, config.schedule.second_steps, "--steps", "schedule.second_steps")
     _, training, measuring = found.costs(0, phase)

@@ -74,6 +74,7 @@ def _images(
     folder: Path, ranks: tuple[int, ...], layers: str, steps: int | None, n: int, progress: Progress
 ) -> RankPhases:
     found = CleanEnd.load(folder, n)
+    found.expect_trained("low-rank")
     config = with_value(found.config, "low_rank.layers", layers)
     phase = steps_of(steps, config.schedule.second_steps, "--steps", "schedule.second_steps")
     try:

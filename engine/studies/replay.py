@@ -66,10 +66,15 @@ def replay(
     """Train again as the recipe says, into the new run folder ``out_folder``, and compare the weights.
 
     ``device`` takes the place of the recipe's device, for a machine that lacks it, and ``data`` that of the folder of
-    its images. Raises, before anything is trained, :class:`ConfigError` for a missing file, :class:`StoreError` for a
-    damaged one or a folder that is not empty, :class:`DeviceError` for a missing device.
+    its images. Raises, before anything is trained, :class:`ConfigError` for a missing file or one of imported
+    weights, :class:`StoreError` for a damaged one or a folder that is not empty, :class:`DeviceError` for a missing
+    device.
     """
     recipe, config = read(recipe_path)
+    if config.imported is not None:
+        raise ConfigError(
+            f"recipe: {quote(str(recipe_path))} is of imported weights, whose training is not known: nothing to replay"
+        )
     recorded = read_weights(Path(recipe_path).parent / WEIGHT)
     used = recipe.hardware
     if (device or used.device) is not None:

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.claims.base import Claim, Figure
-from engine.config.experiment import Config, with_value
+from engine.config.experiment import with_value
+from engine.core.errors import ExplorerError
 from engine.core.slices import Progress
 from engine.run.store import Store
-from engine.studies.base import part, write_record
+from engine.studies.base import write_record
+from engine.sweeps.executor import After, training_job
+from engine.sweeps.together import together
 
 FILE = "claims-seeds.json"
 
@@ -42,37 +45,27 @@ class ClaimOverSeeds:
 
 
 def over_seeds(
-    folder: Path, seeds: int, decide: Callable[[Path, Progress], Sequence[Claim]], progress: Progress
+    folder: Path, seeds: int, after: After, decide: Callable[[Path], Sequence[Claim]], progress: Progress, jobs: int = 1
 ) -> tuple[ClaimOverSeeds, ...]:
     """Repeat the run's config with seeds 0 … seeds − 1 in ``folder``/seeds, ``decide`` the claims of each, and sum up.
 
-    A seed whose run is there already, to the end of its schedule, is not trained again. Writes ``claims-seeds.json``.
+    ``jobs`` are trained at a time, each in a process of its own; ``after`` measures what claims need. A seed whose run
+    is there already, to the end of its schedule, is not trained again. Writes ``claims-seeds.json``. Raises
+    :class:`ExplorerError` if training diverges.
     """
     with closing(Store.open(folder, read_only=True)) as store:
         config = store.config
-    found: list[Sequence[Claim]] = []
-    for seed in range(seeds):
-        tell = part(progress, seed / seeds, (seed + 1) / seeds, f"seed {seed}: ")
-        place = folder / "seeds" / f"seed-{seed}"
-        train_to_the_end(place, with_value(config, "seed", seed), part(tell, 0.0, 0.5))
-        found.append(decide(place, part(tell, 0.5, 1.0)))
-    records = tuple(_over_seeds(claims) for claims in zip(*found, strict=True))
+    places = [folder / "seeds" / f"seed-{seed}" for seed in range(seeds)]
+    work = [
+        training_job(f"seed {seed}", place, with_value(config, "seed", seed), after)
+        for seed, place in enumerate(places)
+    ]
+    for job, ended in zip(work, together(work, jobs, progress), strict=True):
+        if ended["state"] != "finished":
+            raise ExplorerError(f"{job.name}: {ended['reason']}")
+    records = tuple(_over_seeds(claims) for claims in zip(*map(decide, places), strict=True))
     write_record(folder / FILE, tuple[ClaimOverSeeds, ...], records)
     return records
-
-
-def train_to_the_end(folder: Path, config: Config, progress: Progress) -> None:
-    """Go through the whole schedule of ``config`` in ``folder``, from where a run there has stopped."""
-    from engine import worlds
-
-    total = config.schedule.total
-    with closing(worlds.resume(folder) if folder.exists() else worlds.create(config, folder)) as session:
-        while session.steps_done < total:
-            session.step()
-            if session.steps_done % 100 == 0:
-                progress(session.steps_done / total, f"step {session.steps_done}")
-        while session.measuring:
-            session.measure()
 
 
 def _over_seeds(claims: Sequence[Claim]) -> ClaimOverSeeds:

@@ -15,7 +15,7 @@ from engine.core.slices import Progress, finish
 from engine.data.images import BOX
 from engine.images.loading import Moment
 from engine.models.symmetric_relu import SymmetricRelu
-from engine.probes.layers import CHUNK
+from engine.probes.layers import chunk_of
 from engine.probes.transfer import transfer
 from engine.run.state import tensor
 from engine.run.store import Store
@@ -33,7 +33,8 @@ MOMENTS: tuple[Moment, ...] = ("start", "clean", "now")
 @dataclass(frozen=True)
 class MeasuredTransfer:
     """``found`` among nets called start, clean, now, other_clean, other_now; without the nows if clean training was
-    the last phase. ``step`` is the run's newest, ``seeds`` are its own and the other's.
+    the last phase, and of imported weights without the other seed's, and without a start that is not known. ``step`` is
+    the run's newest, ``seeds`` are its own and the other's.
     """
 
     found: Transfer
@@ -45,8 +46,9 @@ class MeasuredTransfer:
 def measure_transfer(folder: Path, other_seed: int | None, n: int, progress: Progress) -> MeasuredTransfer:
     """Train the nets of ``other_seed`` (by default the one after the run's) and measure all pairs on ``n`` samples.
 
-    Raises :class:`ConfigError` for the seed and for a run whose clean training has not ended, :class:`StoreError` for
-    the folder.
+    Of imported weights nobody knows how to train another seed: their own nets are measured. Raises
+    :class:`ConfigError` for the seed and for a run whose clean training has not ended, :class:`StoreError` for the
+    folder.
     """
     theory, clean_step = clean_end_of(folder)
     with closing(Store.open(folder, read_only=True)) as store:
@@ -81,11 +83,15 @@ def _theory(folder: Path, clean_step: int, later: tuple[Span, ...], seed: int, n
 def _images(folder: Path, clean_step: int, later: tuple[Span, ...], seed: int, n: int, tell: Progress) -> Transfer:
     found = CleanEnd.load(folder, n)
     config, y = found.config, found.y
-    own: dict[str, Classifier] = {moment: found.network.classifier(moment) for moment in MOMENTS}
-    stages = _stages(config, clean_step, later, len(y), tell)
-    nets = _named(own, other_image_nets(found, later, seed, stages), later)
+    known = [moment for moment in MOMENTS if moment != "start" or found.network.has_start]
+    own: dict[str, Classifier] = {moment: found.network.classifier(moment) for moment in known}
+    if config.imported is None:
+        stages = _stages(config, clean_step, later, len(y), tell)
+        nets = _named(own, other_image_nets(found, later, seed, stages), later)
+    else:
+        stages, nets = Stages(tell, [1.0]), own
     how = protocols(config, len(y))[1]
-    work = transfer(nets, found.x, y, how, None, config.seed, box=BOX, chunk=CHUNK)
+    work = transfer(nets, found.x, y, how, None, config.seed, box=BOX, chunk=chunk_of(found.x.shape))
     return finish(work, stages.begin(MEASURING))
 
 

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Literal
 
 import torch
 
 from engine.config.experiment import SPARSE_CODING
 from engine.core.device import choose, prepare_thread
+from engine.core.errors import StoreError
 from engine.core.generators import seeded
 from engine.core.measurement import Measurement
 from engine.core.slices import finish
 from engine.data.sparse_stream import SparseCoding
+from engine.models.plain import PlainNetwork, SymmetricNet, of_theory, symmetric_net
 from engine.models.symmetric_relu import SymmetricRelu
 from engine.probes.robustness import Measured, accuracy, protocols_of
 from engine.run.store import Store
-from engine.theory.config import SparseCodingConfig, sparse_coding
+from engine.theory.config import SparseCodingConfig, bias_at, sparse_coding
 from engine.theory.evaluation import HeldOut
+from engine.theory.state import clean_bias
 
-if TYPE_CHECKING:
-    pass
+State = tuple[torch.Tensor, float]  # weights (m, d) and the bias that belongs to them
 
 
 @dataclass(frozen=True)
 class TheoryNetwork:
-    """The weights of one checkpoint with their world and held-out sample."""
+    """The weights of one checkpoint with their world and held-out sample; ``states`` by moment (``clean``: if any)."""
 
     folder: Path
     run: str
@@ -36,6 +38,7 @@ class TheoryNetwork:
     config: SparseCodingConfig
     model: SymmetricRelu
     held_out: HeldOut
+    states: Mapping[str, State]
 
     ATTACKS: ClassVar[tuple[str, ...]] = ("fgm", "pgd", "dense")
 
@@ -59,9 +62,32 @@ class TheoryNetwork:
 
         world = SparseCoding(config.world, tensor("dictionary"), tensor("target"))
         model = SymmetricRelu(tensor("weight"), float(arrays["bias"]))
-        return cls(
-            store.folder, store.run, checkpoint.step, checkpoint.phase, config, model, HeldOut(world, config.seed)
-        )
+        states: dict[str, State] = {
+            "start": (tensor("weight_init"), bias_at(sparse_coding(store.config, "this"), 0)),
+            "now": (model.weight, model.bias),
+        }
+        if (bias := clean_bias(checkpoint)) is not None:
+            states["clean"] = (tensor("weight_clean"), bias)
+        held_out = HeldOut(world, config.seed)
+        return cls(store.folder, store.run, checkpoint.step, checkpoint.phase, config, model, held_out, states)
+
+    def network(self, moment: Literal["start", "clean", "now"] = "now") -> SymmetricNet:
+        """The network at its start, after clean training or now, with tensors of its own, without gradients.
+
+        Raises :class:`StoreError` if clean training had not ended.
+        """
+        if moment not in self.states:
+            raise StoreError(f"{self.folder}: clean training had not ended at step {self.step}")
+        world = self.held_out.world
+        return symmetric_net(*self.states[moment], world.dictionary, world.target)
+
+    def plain(self, moment: Literal["start", "clean", "now"] = "now") -> PlainNetwork:
+        """That network as plain PyTorch has it."""
+        return of_theory(self.network(moment))
+
+    def samples(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The first ``n`` held-out samples: x (n, d), y (n,) of ±1."""
+        return self.held_out.take(n, self.config.world.sigma_x)
 
     def accuracies(
         self, attacks: Sequence[str], norm: str, radii: Sequence[float], steps: int, restarts: int, n: int

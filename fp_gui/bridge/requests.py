@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from engine.config.experiment import Config
+from engine.core.errors import ExplorerError
 from engine.run.commands import Command
+from engine.run.schema import read_run
 from engine.run.snapshot import Snapshot, StoredStep
 
 if TYPE_CHECKING:
@@ -190,6 +193,16 @@ class BranchRun:
 
 Stored = OpenRun | WatchRun | BranchRun  # what is asked of a run that there is
 Request = NewRun | Stored
+
+
+def as_it_opens(request: Request) -> Request:
+    """The same, but imported weights, which nobody may train over, are opened only to be read."""
+    if isinstance(request, OpenRun):
+        with suppress(ExplorerError, OSError):  # what is wrong with the folder, the training thread says
+            _, config = read_run(request.folder / "config.json")
+            if config.untrained:
+                return WatchRun(request.folder, request.device, request.data)
+    return request
 
 
 def name_of(request: Request) -> str:

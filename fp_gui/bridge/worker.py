@@ -8,10 +8,13 @@ import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
 
 from engine.core.errors import DivergedError, ExplorerError
+from engine.core.notices import heard_by
+from engine.core.plugins import brief
 from engine.run.commands import Command, SaveCheckpoint
 from engine.run.scheduler import Pace
 from engine.run.snapshot import Snapshot, StoredStep
@@ -87,15 +90,14 @@ class Worker(QObject):
         self._set_playing(False)
         self._timer.stop()
         left: Path | None = None
-        watched: PastLike | None = None
+        heard: list[str] = []
         try:
             if isinstance(request, OpenRun) and self._watched is None and self._has_open(request.folder):
                 left = self._close_session()  # its last steps must be on disk before it is read
             session: SessionLike
-            if isinstance(request, WatchRun):
-                session = watched = self._factory.past(request.folder, request.device, request.data)
-            else:
+            with heard_by(heard.append):
                 session = self._make(request)
+            watched = cast(PastLike, session) if isinstance(request, WatchRun) else None
         except ExplorerError as error:
             self._go_back()
             self.failed.emit(f"{error}. " + self._what_stays(), "")
@@ -105,12 +107,13 @@ class Worker(QObject):
         except Exception as error:
             self._go_back()
             self.failed.emit(
-                f"The run could not be opened: {_brief(error)}. " + self._what_stays(), traceback.format_exc()
+                f"The run could not be opened: {brief(error)}. " + self._what_stays(), traceback.format_exc()
             )
             return
         if session.config.kind != self._kind:
             self._kind = session.config.kind
             self._wanted = frozenset()  # the views of another kind of run want what this one does not have
+        warnings = tuple(dict.fromkeys((*session.damaged, *heard)))
         steps_left = self._session.steps_done if self._session is not None else 0
         left = self._close_session() or left
         self._session, self._watched = session, watched
@@ -123,8 +126,8 @@ class Worker(QObject):
         self._mailbox.clear()
         self._info = RunInfo(
             session.run, Path(session.folder), session.config, name_of(request), session.steps_done, resumed,
-            left if left != Path(session.folder) else None, steps_left, tuple(session.damaged), original,
-            session.data_words, watched is not None,
+            left if left != Path(session.folder) else None, steps_left, warnings, original, session.data_words,
+            watched is not None,
         )  # fmt: skip
         self.opened.emit(self._info)
         self._publish()
@@ -175,7 +178,7 @@ class Worker(QObject):
         except ExplorerError as refused:
             error = str(refused)
         except Exception as broken:
-            error, details = f"The command failed: {_brief(broken)}", traceback.format_exc()
+            error, details = f"The command failed: {brief(broken)}", traceback.format_exc()
         folder, step = Path(session.folder), session.steps_done
         if self._watched is not None:  # what others read of the run is a checkpoint, this may be a frame
             step = max((each.step for each in session.snapshot().stored if each.checkpoint), default=step)
@@ -206,7 +209,7 @@ class Worker(QObject):
         except ExplorerError as error:
             self.failed.emit(f"{error}.", "")
         except Exception as error:
-            self.failed.emit(f"Step {step} cannot be looked at: {_brief(error)}.", traceback.format_exc())
+            self.failed.emit(f"Step {step} cannot be looked at: {brief(error)}.", traceback.format_exc())
         self._mailbox.clear()
         self._publish()
         self._run_timer()
@@ -367,7 +370,9 @@ class Worker(QObject):
             return folder == self._info.folder or folder.samefile(self._info.folder)
         return False
 
-    def _make(self, request: NewRun | OpenRun | BranchRun) -> SessionLike:
+    def _make(self, request: Request) -> SessionLike:
+        if isinstance(request, WatchRun):
+            return self._factory.past(request.folder, request.device, request.data)
         if isinstance(request, OpenRun):
             return self._resume(request)
         if isinstance(request, BranchRun):
@@ -414,7 +419,7 @@ class Worker(QObject):
         try:
             session.close()
         except Exception as error:
-            self.failed.emit(f"The run could not be closed cleanly: {_brief(error)}", traceback.format_exc())
+            self.failed.emit(f"The run could not be closed cleanly: {brief(error)}", traceback.format_exc())
         if watched is not None:
             return None
         if info is not None and steps == info.steps and not self._keep:  # a new run without a step, or an unused copy
@@ -424,7 +429,7 @@ class Worker(QObject):
 
     def _report(self, error: Exception) -> None:
         """Say, once, that a measurement failed; training goes on."""
-        text = f"A measurement failed: {_brief(error)}. The run goes on."
+        text = f"A measurement failed: {brief(error)}. The run goes on."
         if text not in self._reported:
             self._reported.add(text)
             self.failed.emit(text, "".join(traceback.format_exception(error)))
@@ -442,9 +447,4 @@ class Worker(QObject):
         steps = self._session.steps_done if self._session is not None else 0
         details = "".join(traceback.format_exception(error))
         stays = f"The run stays open at step {steps}; Reset starts a new one."
-        self.failed.emit(f"Training stopped: {_brief(error)}. {stays}", details)
-
-
-def _brief(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+        self.failed.emit(f"Training stopped: {brief(error)}. {stays}", details)

@@ -23,6 +23,7 @@ from fp_gui.theme import Theme, named
 TRAINS = ("play", "step", "toggle_phase", "attack")  # the actions that a run which is only read cannot answer
 WHY = "This run is only watched: nothing trains or changes it here. “Train it here” does, once no other process has it."
 HELD = "Another process has this run open: it can be trained here once that has ended"
+IMPORTED = "The weights of this run come from files and stay as they are: Branch… trains on from them as a new run"
 FREE = "Open this run to train it: it is then no longer only read"
 
 
@@ -31,6 +32,8 @@ def state_words(snapshot: Snapshot) -> str:
     if snapshot.state == "training":
         return f"training in process {snapshot.holder}" if snapshot.holder else "training in another process"
     where = f" at step {snapshot.newest:,}"
+    if snapshot.state == "imported" and snapshot.config.imported is not None:
+        return f"imported from {', '.join(each.file for each in snapshot.config.imported.files.values())}"
     return {"finished": "finished", "interrupted": f"interrupted{where}", "diverged": "diverged"}.get(
         snapshot.state, snapshot.state
     )
@@ -138,10 +141,13 @@ class Watching(Part):
     def _show(self, snapshot: Snapshot) -> None:
         if self._watched is None:
             return
-        self.words.setText(f"Watching {snapshot.folder.name}, read-only: {state_words(snapshot)}")
-        held = snapshot.state == "training"
-        self.train.setEnabled(not held)
-        self.train.setToolTip(HELD if held else FREE)
+        doing = "Looking at" if snapshot.config.untrained else "Watching"
+        self.words.setText(f"{doing} {snapshot.folder.name}, read-only: {state_words(snapshot)}")
+        held, imported = snapshot.state == "training", snapshot.config.untrained
+        self.train.setEnabled(not held and not imported)
+        self.train.setToolTip(IMPORTED if imported else HELD if held else FREE)
+        if imported and snapshot.config.imported is not None:
+            self.words.setToolTip(f"{snapshot.folder}\n{snapshot.config.imported.words()}")
 
     @Slot()
     def _train(self) -> None:

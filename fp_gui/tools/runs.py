@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
 
 from engine.core.errors import ExplorerError
 from engine.run import moving
+from engine.run.entry import UNREADABLE
 from engine.run.index import ListedRun
 from fp_gui.folding import ControlRow
 from fp_gui.run_actions import RunAction, run_actions
@@ -253,7 +254,7 @@ class RunsPanel(Tool):
         """Which actions are possible, and the line below the table."""
         found = self.chosen()
         one = len(found) == 1
-        whole = all(run.entry.outcome not in ("damaged", "newer") for run in found)
+        whole = all(run.entry.outcome not in UNREADABLE for run in found)
         free = all(run.holder is None for run in found)
         self.actions_["open"].setEnabled(one and whole and found[0].standing != "here")
         self.actions_["rename"].setEnabled(one and free)

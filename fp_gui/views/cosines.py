@@ -12,6 +12,7 @@ from engine.core.results import LayersPrinciple1, Principle1
 from engine.figures.cosines import BINS, NAMED, STRIPS, TOP, VIEW, counts, dimension, median_text, reference, spread
 from engine.figures.declare import COSINE_LOOKS, ViewDeclaration, round_up
 from engine.figures.layers import summary
+from engine.figures.pictures import not_compared
 from engine.run.snapshot import Snapshot
 from fp_gui.theme import Theme
 from fp_gui.views.base import Place, View, views
@@ -142,6 +143,8 @@ class CosinesView(View):
 
     @staticmethod
     def _missing(snapshot: Snapshot) -> str:
+        if not snapshot.config.start_known:
+            return f"{not_compared(snapshot.config).capitalize()}."
         if snapshot.step == 0:
             return EMPTY
         return MEASURING if snapshot.clean_step else WAITING

@@ -20,7 +20,7 @@ from fp_gui.theme import Theme
 from fp_gui.views.base import views
 from fp_gui.views.feature_visualisation import FeatureControls, protocol_text
 from fp_gui.views.gallery import Grid
-from fp_gui.views.gallery_view import MOMENTS, NOT_YET, GalleryView, row_of
+from fp_gui.views.gallery_view import MOMENTS, NOT_YET, GalleryView, missing, row_of
 from fp_gui.views.layer_choice import LayerChoice
 from fp_gui.views.pictures import PictureGallery, WeightBar, image_colours, signed_colours, weight_colours
 from fp_gui.views.unit_text import layer_text, means_text, unit_text
@@ -240,7 +240,7 @@ class FiltersView(GalleryView[PictureGallery]):
         for gallery, moment in zip(self.galleries, MOMENTS, strict=True):
             pictures = features.pictures.get(moment)
             if pictures is None:
-                gallery.placeholder.setText(NOT_YET)
+                gallery.placeholder.setText(missing(moment))
                 gallery.show_placeholder()
             else:
                 values = features.activations[moment]

@@ -23,6 +23,7 @@ from fp_gui.views.widgets import Choice, Pages, Switch, line, restore, tint
 
 MOMENTS = {"start": "Start", "clean": "After clean", "now": "Now"}
 NOT_YET = "Appears when clean training ends\n(press T, or let the schedule switch)."
+NO_START = "Not measured: this run was imported without its start."
 G = TypeVar("G", bound=TileGallery)
 
 
@@ -197,7 +198,7 @@ class GalleryView(View, Generic[G]):
         for gallery, moment in tuple(zip(self.galleries, MOMENTS, strict=True))[first:]:
             values = weights[moment]
             if values is None:
-                gallery.placeholder.setText(NOT_YET)
+                gallery.placeholder.setText(missing(moment))
                 gallery.show_placeholder()
             else:
                 self.show_moment(gallery, moment, values[self.order], grid)
@@ -268,6 +269,11 @@ class GalleryView(View, Generic[G]):
         """Inverse of :meth:`options`."""
         restore(self.controls, options)
         self.changed()
+
+
+def missing(moment: str) -> str:
+    """What stands in the place of pictures that there are none of."""
+    return NO_START if moment == "start" else NOT_YET
 
 
 def _same(a: FloatArray | None, b: FloatArray | None) -> bool:

@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QGridLayout, QLabel, QSplitter, QVBoxLayout, QWidg
 from engine.core.results import LayersPrinciple1, Principle1
 from engine.figures.declare import COSINE_LOOKS, ViewDeclaration, round_up
 from engine.figures.layers import VIEW
+from engine.figures.pictures import not_compared
 from engine.run.snapshot import Snapshot
 from fp_gui.folding import ControlRow
 from fp_gui.theme import Theme
@@ -181,6 +182,8 @@ class LayersView(View):
 
     @staticmethod
     def _missing(snapshot: Snapshot) -> str:
+        if not snapshot.config.start_known:
+            return f"{not_compared(snapshot.config).capitalize()}."
         if snapshot.step == 0:
             return EMPTY
         return MEASURING if snapshot.clean_step else WAITING

@@ -15,6 +15,7 @@ from engine.figures.sparse_code import LOOKS, VIEW
 from engine.studies.questions.sparse_code import FILTERS, SparseCodes, SparseCurve, SparseStudy
 from fp_gui.tasks import Task
 from fp_gui.views.base import views
+from fp_gui.views.gallery_view import NO_START
 from fp_gui.views.plots import SIGNS, SYMBOLS, colour_of, new_plot, pen_of, translucent
 from fp_gui.views.study_view import Key, StudyView, fill_row, study_table
 from fp_gui.views.widgets import Choice, restore
@@ -75,7 +76,7 @@ class SparseCodeView(StudyView[SparseCodes]):
         later = f"; the run is at step {step:,} now" if step > found.step else ""
         return (
             f"Clean network: step {found.clean_step:,}; purified: step {found.step:,}{later}. {found.what} {found.how} "
-            f"Medians over {found.inputs(self.filters.value, self.method.value)} inputs, bands 10 to 90% of them."
+            f"Medians over {found.inputs('now', self.method.value)} inputs, bands 10 to 90% of them."
         )
 
     def draw(self, found: SparseCodes) -> None:
@@ -83,6 +84,10 @@ class SparseCodeView(StudyView[SparseCodes]):
         item = self.errors.getPlotItem()
         item.clear()
         item.addItem(pg.InfiniteLine(found.error, angle=0, pen=pg.mkPen(self.theme.muted, style=Qt.PenStyle.DotLine)))
+        if self.filters.value not in found.atoms:
+            self.verdict.setText(NO_START)
+            self.table.setRowCount(0)
+            return
         curves = found.chosen(self.filters.value, self.method.value)
         self.verdict.setText(" ".join(found.findings(self.filters.value, self.method.value)))
         self.table.setRowCount(len(curves))

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import torch
 
-from tests.bench import certificate, images, looking, run_lists, training, views, window
+from tests.bench import certificate, clusters, images, looking, run_lists, sweeps, training, views, window
 from tests.bench.measure import FULL, TINY, Result, Sizes
 
 GROUPS: dict[str, Callable[[Sizes], Iterable[Result]]] = {
@@ -30,6 +30,9 @@ GROUPS: dict[str, Callable[[Sizes], Iterable[Result]]] = {
     "draw": looking.drawing,
     "memory": window.memory,
     "runs": run_lists.listing,
+    "sweep": sweeps.run,
+    "sweep-figures": run_lists.sweep_figures,
+    "cluster": clusters.run,
 }
 
 

@@ -42,6 +42,9 @@ class Sizes:
     minutes: float = 10.0
     listed_runs: int = 1000
     list_rounds: int = 9
+    swept_runs: int = 8
+    swept_steps: int | None = None  # of each phase; None: the preset's
+    swept_grid: tuple[int, int, int] = (20, 10, 5)  # values of two knobs, and seeds, of a sweep
 
 
 FULL = Sizes()
@@ -51,7 +54,7 @@ TINY = Sizes(  # shows that a measurement runs; its figures mean nothing
     certificate_steps=4, certificate_samples=8, certificate_rounds=1, window_preset="small",
     window_steps=20, window_pairs=1, start_pairs=1, minutes=0.02,
     scrubbed=(("small", 100),), scrub_steps=20, long_steps=40, idle_seconds=0.2, exported=("neurons",), frames=2,
-    listed_runs=3, list_rounds=1,
+    listed_runs=3, list_rounds=1, swept_grid=(2, 2, 1), swept_runs=2, swept_steps=2,
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ import engine.images.session
 from engine.cli.main import run_command_line
 from engine.data.images import Images
 from engine.images.config import ImageConfig
-from tests.bench import images, looking, window
+from tests.bench import clusters, images, looking, sweeps, window
 from tests.bench.__main__ import GROUPS, main
 from tests.bench.measure import Result
+from tests.engine.inline_executor import InlineExecutor
+from tests.engine.ray_nodes import Nodes
 from tests.forked import CONTEXT
 
 # What a line of each group's table says; a missing group fails the test that compares.
@@ -37,13 +40,17 @@ LINES = {
     "draw": "animation of 2 frames",
     "memory": "steps trained in that time",
     "runs": "listed again by the same process",
+    "sweep": "a run in the pool beyond its training",
+    "sweep-figures": "results.csv and heatmaps (SVG)",
+    "cluster": "on two nodes / two at a time in the pool",
 }
 
 
 @pytest.fixture(autouse=True)
-def _as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def _as_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The bench gives sessions its own images; their loader comes back. No window on a real screen."""
     monkeypatch.setattr(engine.images.session, "load", engine.images.session.load)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")  # where there is no Xvfb, or a screen in use
 
 
@@ -60,6 +67,16 @@ def _tasks_forked(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(window, "task", task)
     monkeypatch.setattr(looking, "task", task)
+
+
+@pytest.fixture
+def _pool_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes of a pool are tested elsewhere, and each imports torch; as are the nodes of a cluster."""
+    for group in (sweeps, clusters):
+        monkeypatch.setattr(group, "LocalPool", lambda jobs: InlineExecutor())
+    monkeypatch.setattr(clusters, "MISSING", "")
+    monkeypatch.setattr(clusters, "nodes", lambda: nullcontext(Nodes("nowhere", (0, 0))))
+    monkeypatch.setattr(clusters, "RayCluster", lambda address, folder: InlineExecutor())
 
 
 HEADLESS: dict[tuple[str, ...], dict[str, Any]] = {}
@@ -110,7 +127,7 @@ def _drawn_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 SAME = {"all-views": "live", "open": "scrub", "idle": "scrub"}  # start the same window: one of them shows that it runs
 
 
-@pytest.mark.usefixtures("_drawn_in_this_process")
+@pytest.mark.usefixtures("_drawn_in_this_process", "_pool_in_this_process")
 @pytest.mark.parametrize("group", [name for name in GROUPS if name not in SAME])
 def test_every_group_runs(
     group: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest

@@ -222,7 +222,7 @@ import sys
 from engine.cli.main import run_command_line
 for arguments in (["--help"], ["run", "--help"], ["evaluate", "--help"], ["--version"], ["presets"],
                   ["knobs"], ["data"], ["run", "small", "--out", "x", "--set", "schedule.second=gauss"],
-                  ["data", "--download"],
+                  ["data", "--download"], ["sweep", "small", "--seeds", "0-1", "--out", "x", "--dry-run"],
                   ["run", "smal", "--out", "x"], ["run", "small", "--out", "x", "--set", "attack.tau=-1"]):
     run_command_line(arguments)
 for name in ("torch", "torchvision", "matplotlib", "PySide6"):

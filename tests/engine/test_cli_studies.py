@@ -181,7 +181,7 @@ def test_run_trains_a_preset_on_images(call: Call, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
-        (["model.name=vgg"], "model.name: got 'vgg'; allowed: two_layer, alexnet, resnet"),
+        (["model.name=vgg"], "model.name: got 'vgg'; allowed: two_layer, alexnet, resnet, torchvision"),
         (["world.d=64"], "world.d: no knob has this name"),
         (["world.name=sparse_coding"], "world.name: got 'sparse_coding'; allowed: digits, mnist5k, cifar10"),
         (["train_size=5"], "world.train_size: got 5; allowed: 0 (all) or 10 (one a class) to 1402"),

@@ -131,13 +131,13 @@ def test_the_start_is_drawn_again_as_the_layer_was(finished: Path) -> None:
     for name in ("conv1", "conv2"):
         chosen = layer(network, name, "--layer")
         old = chosen.matrix.clone()
-        redraw(network, chosen, found.config.model, found.config.seed)
+        redraw(network, chosen, found.config.model, found.network.facts, found.config.seed)
         first = layer(found.network.network("start"), name, "--layer").matrix
         assert not torch.allclose(chosen.matrix, old)
         assert not torch.allclose(chosen.matrix, first)
         assert float(chosen.matrix.std() / first.std()) == pytest.approx(1.0, abs=0.4)
         again = chosen.matrix.clone()
-        redraw(network, chosen, found.config.model, found.config.seed)
+        redraw(network, chosen, found.config.model, found.network.facts, found.config.seed)
         assert torch.equal(chosen.matrix, again)
 
 
@@ -145,7 +145,7 @@ def test_figures_are_those_of_the_network_trained_by_hand(finished: Path, writte
     found = CleanEnd.load(finished, 32)
     trainer = found.trainer(NAME)
     chosen = layer(trainer.network, "conv3", "--layer")
-    redraw(trainer.network, chosen, found.config.model, found.config.seed)
+    redraw(trainer.network, chosen, found.config.model, found.network.facts, found.config.seed)
     weights = [chosen.matrix.clone()]
     for objective, steps in (("clean", 6), ("adversarial", 4)):
         trainer.begin()

@@ -225,7 +225,7 @@ def test_a_layer_is_drawn_again_as_it_was_at_the_start(model: Model) -> None:
         chosen, old = layer(network, name, "x"), layer(start, name, "x")
         torch.manual_seed(1)
         state = torch.get_rng_state()
-        redraw(network, chosen, model, 0)
+        redraw(network, chosen, model, data(), 0)
         assert torch.equal(torch.get_rng_state(), state)
         assert not torch.equal(chosen.matrix, old.matrix)  # drawn, not restored
         rms = [float(each.matrix.square().mean().sqrt()) for each in (chosen, old)]
@@ -236,9 +236,9 @@ def test_a_layer_is_drawn_again_as_it_was_at_the_start(model: Model) -> None:
             assert old.norm is not None
             assert same(chosen.norm, old.norm)  # scale 1, shift 0, no statistics yet
         again = copy.deepcopy(trained)
-        redraw(again, layer(again, name, "x"), model, 0)
+        redraw(again, layer(again, name, "x"), model, data(), 0)
         assert torch.equal(layer(again, name, "x").matrix, chosen.matrix)  # whatever it was before
-        redraw(again, layer(again, name, "x"), model, 1)
+        redraw(again, layer(again, name, "x"), model, data(), 1)
         assert not torch.equal(layer(again, name, "x").matrix, chosen.matrix)
 
 
@@ -247,7 +247,7 @@ def test_nothing_but_the_layer_and_its_norm_is_drawn_again() -> None:
         network = build(model, data(), 0)
         logits(network, pixels(images()))  # moves all statistics
         before = copy.deepcopy(network.state_dict())
-        redraw(network, layer(network, name, "x"), model, 0)
+        redraw(network, layer(network, name, "x"), model, data(), 0)
         moved = {key for key, tensor in network.state_dict().items() if not torch.equal(tensor, before[key])}
         assert f"{name}.weight" in moved
         assert f"{norm}.running_mean" in moved
@@ -259,7 +259,7 @@ def test_a_layer_drawn_again_keeps_its_memory() -> None:
     network = build(model, data(), 0).to(memory_format=torch.channels_last)
     weight = network.get_parameter("conv2.weight")
     place, strides = weight.data_ptr(), weight.stride()
-    redraw(network, layer(network, "conv2", "x"), model, 0)
+    redraw(network, layer(network, "conv2", "x"), model, data(), 0)
     assert (weight.data_ptr(), weight.stride()) == (place, strides)
     assert weight.requires_grad
 

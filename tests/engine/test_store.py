@@ -75,7 +75,7 @@ def test_create_on_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytes
     def full(*_: object, **how: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("engine.run.store.write_atomically", full)
+    monkeypatch.setattr("engine.run.made_with.write_atomically", full)
     with pytest.raises(StoreError, match="No space left"):
         Store.create(tmp_path / "run", tiny_config())
     assert list(tmp_path.iterdir()) == []

@@ -28,7 +28,7 @@ def _there() -> Iterator[None]:
 
 def test_it_is_offered_with_its_knobs_and_checked(call: Call, tmp_path: Path, qtbot: QtBot) -> None:
     config = from_dict(PLAIN)
-    assert resolve("model.name", config).choices == ("two_layer", "alexnet", "resnet", "plain_conv")
+    assert resolve("model.name", config).choices == ("two_layer", "alexnet", "resnet", "torchvision", "plain_conv")
     form = Form(config)
     qtbot.addWidget(form)
     assert {path for path in form.parameters if path.startswith("model.")} == {
@@ -50,7 +50,7 @@ def test_its_layers_can_be_drawn_again() -> None:
     assert [each.info.shape for each in layers(network)] == [(4, 1, 3, 3), (10, 4 * 36)]
     conv = layer(network, "conv", "a test")
     before = conv.matrix.clone()
-    redraw(network, conv, config.model, 0)
+    redraw(network, conv, config.model, describe(data), 0)
     after = conv.matrix
     assert not torch.equal(after, before)
     assert float(after.std()) == pytest.approx(float(before.std()), rel=0.5)

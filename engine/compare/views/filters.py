@@ -28,7 +28,7 @@ class ComparedFilters(ComparedGallery):
         """Those of the first layer."""
         with closing(Store.open(run.folder, read_only=True)) as store:
             found = first_weights(network_of(store, checkpoint))
-        return RunWeights(name, found[moment], found["start"]) if moment in found else None
+        return RunWeights(name, found[moment], found.get("start")) if moment in found else None
 
     def values(self, rows: Array, options: Mapping[str, str]) -> Array:
         """As they are, or each divided by its largest."""

@@ -31,24 +31,39 @@ def _reset(module: nn.Conv2d | nn.Linear) -> None:
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
-@network(ResNetModel, "ResNet", reset=_reset, batch_norm=True, order=2)
-def resnet(knobs: ResNetModel, data: DataFacts) -> nn.Module:
-    """torchvision's network with a 3 × 3 stem of stride 1 and without the first pooling; ``net.conv1`` is the stem."""
+def small_image_resnet(channels: int, classes: int, blocks: list[int], width: int) -> nn.Module:
+    """torchvision's ResNet with a 3 × 3 stem of stride 1, no first pooling and ``width`` filters in the first stage."""
     from torch import nn
     from torchvision.models.resnet import BasicBlock, ResNet  # type: ignore[import-untyped]
 
+    net = ResNet(BasicBlock, blocks, num_classes=classes)
+    if width != 64:  # torchvision fixes the width, so the stages are made again
+        net.inplanes = width
+        for i, (count, stride) in enumerate(zip(blocks, (1, 2, 2, 2), strict=True)):
+            setattr(net, f"layer{i + 1}", net._make_layer(BasicBlock, width << i, count, stride))
+        net.bn1 = nn.BatchNorm2d(width)
+        net.fc = nn.Linear(width << 3, classes)
+    net.conv1 = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+    net.maxpool = nn.Identity()
+    return net  # type: ignore[no-any-return]
+
+
+def _plain(knobs: ResNetModel, data: DataFacts) -> str:
+    from engine.models.plain import source
+
+    arguments = f"{data.shape[0]}, {data.classes}, {BLOCKS[knobs.depth]}, {knobs.width}"
+    return f"{source(small_image_resnet)}\n\n\nnetwork = small_image_resnet({arguments})"
+
+
+@network(ResNetModel, "ResNet", reset=_reset, batch_norm=True, plain=_plain, order=2)
+def resnet(knobs: ResNetModel, data: DataFacts) -> nn.Module:
+    """torchvision's network with a 3 × 3 stem of stride 1 and without the first pooling; ``net.conv1`` is the stem."""
+    from torch import nn
+
     from engine.models.layers import Normalise
 
-    net = ResNet(BasicBlock, BLOCKS[knobs.depth], num_classes=data.classes)
-    if knobs.width != 64:  # torchvision fixes the width, so the stages are made again
-        net.inplanes = knobs.width
-        for i, (blocks, stride) in enumerate(zip(BLOCKS[knobs.depth], (1, 2, 2, 2), strict=True)):
-            setattr(net, f"layer{i + 1}", net._make_layer(BasicBlock, knobs.width << i, blocks, stride))
-        net.bn1 = nn.BatchNorm2d(knobs.width)
-        net.fc = nn.Linear(knobs.width << 3, data.classes)
-    net.conv1 = nn.Conv2d(data.shape[0], knobs.width, 3, padding=1, bias=False)
+    net = small_image_resnet(data.shape[0], data.classes, BLOCKS[knobs.depth], knobs.width)
     for each in net.modules():
         if isinstance(each, nn.Conv2d):
             nn.init.kaiming_normal_(each.weight, mode="fan_out", nonlinearity="relu")
-    net.maxpool = nn.Identity()
     return nn.Sequential(OrderedDict(normalise=Normalise(data.mean, data.std), net=net))

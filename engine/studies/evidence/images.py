@@ -19,7 +19,7 @@ from engine.data.images import BOX
 from engine.images.config import ImageConfig
 from engine.images.loading import ImageNetwork
 from engine.probes.autoattack import autoattack
-from engine.probes.layers import CHUNK
+from engine.probes.layers import chunk_of
 from engine.run.store import Store
 from engine.studies.base import Scalars, accuracies, part, record_scalars
 from engine.studies.questions.comparison import ComparisonStudy
@@ -40,16 +40,18 @@ def gather(folder: Path, clean_end: int, relative_radii: Sequence[float], n: int
     schedule = now.config.schedule
     if not schedule.second_steps or schedule.second != "adversarial":
         return  # there is no adversarial phase to repeat: claims 6, 8, 9 and 10 stay unmeasured
-    if not _measured(folder, now.step, "local/", "/share", at_least=2):
+    trained = now.config.imported is None  # else nobody knows how to train as the run was trained
+    if trained and not _measured(folder, now.step, "local/", "/share", at_least=2):
         LocalStudy().run(folder, n=n, progress=part(progress, 0.4, 0.6, "local: "))
-    if not _measured(folder, now.step, metrics.rank("robust", IMAGE_RANK), "", at_least=1):
+    if trained and not _measured(folder, now.step, metrics.rank("robust", IMAGE_RANK), "", at_least=1):
         RankStudy().run(folder, rank=(IMAGE_RANK, 0), n=n, progress=part(progress, 0.6, 0.8, "low rank: "))
     measured = _measured(folder, now.step, "rival/robust/", "", at_least=1)
     if prod(now.facts.shape) <= PIXELS and not measured:
         ComparisonStudy().run(folder, n=n, progress=part(progress, 0.8, 0.9, "baselines: "))
     if now.config.local.layer:
         return  # another seed would have to draw that layer again, too
-    if not _measured(folder, now.step, metrics.transfer("clean", "other_clean"), "", at_least=1):
+    other = "other_clean" if trained else "now"  # of imported weights there is no other seed
+    if not _measured(folder, now.step, metrics.transfer("clean", other), "", at_least=1):
         TransferStudy().run(folder, n=n, progress=part(progress, 0.9, 1.0, "transfer: "))
 
 
@@ -64,7 +66,8 @@ def _verified(
 ) -> Scalars:
     attack, (x, y) = config.attack, network.held_out(n)
     radii = [share * attack.tau for share in relative_radii]
-    work = autoattack(network.classifier(), x, y, attack.norm, radii, config.seed, box=BOX, chunk=CHUNK, progress=tell)
+    chunk = chunk_of(x.shape)
+    work = autoattack(network.classifier(), x, y, attack.norm, radii, config.seed, box=BOX, chunk=chunk, progress=tell)
     found = finish(work)
     rows = {"verified/clean": found.clean}
     for at in found.radii:

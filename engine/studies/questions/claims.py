@@ -57,6 +57,7 @@ class ClaimsStudy(Study[Any]):
         seeds: Annotated[
             int, "Repeat the run's config with seeds 0 … N−1, below DIR/seeds; print mean and spread."
         ] = 0,
+        jobs: Annotated[int, "With --seeds, runs at a time, each in a process of its own."] = 1,
         progress: Progress = silent,
     ) -> Sequence[Claim] | Sequence[ClaimOverSeeds]:
         """Decide the claims, or with ``seeds`` those of the repeated runs; ``verify`` measures the slow part first.
@@ -69,11 +70,10 @@ class ClaimsStudy(Study[Any]):
         if seeds or verify:
             check_writable(folder)
         if seeds:
-
-            def decide(place: Path, tell: Progress) -> Sequence[Claim]:
-                return claims_of(place, verify=verify, n=n, progress=tell)
-
-            return over_seeds(folder, seeds, decide, progress)
+            measure = (f"{__name__}:claims_of", {"verify": verify, "n": n})
+            return over_seeds(folder, seeds, measure, claims_of, progress, jobs)
+        if jobs != 1:
+            raise ConfigError("--jobs: got a number without --seeds; allowed: with it")
         return claims_of(folder, verify=verify, n=n, progress=progress)
 
     def table(self, record: Any) -> str:

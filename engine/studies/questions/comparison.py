@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from engine.config.experiment import IMAGES
+from engine.config.experiment import IMAGES, from_dict, to_dict
 from engine.core.errors import ConfigError
 from engine.core.labels import MODELS, TRAINED_BY
 from engine.core.measurement import Measurement
@@ -29,6 +29,8 @@ from engine.studies.base import (
     part,
     studies,
 )
+from engine.sweeps.executor import Job
+from engine.sweeps.together import together
 
 if TYPE_CHECKING:
     from engine.probes.robustness import Measured
@@ -173,6 +175,7 @@ class ComparisonStudy(Study[Comparison]):
         sweep: Annotated[bool, "Also train network and baselines at several dimensions d."] = False,
         k_power: Annotated[float, "In the sweep k grows as d to this power; bias and noise fall as 1/√k."] = 0.0,
         tau_power: Annotated[float, "In the sweep tau falls as 1/√k · d to minus this power."] = 0.0,
+        jobs: Annotated[int, "In the sweep, dimensions at a time, each in a process of its own."] = 1,
         n: Samples = 1000,
         progress: Progress = silent,
     ) -> Answer[Comparison]:
@@ -185,6 +188,8 @@ class ComparisonStudy(Study[Comparison]):
         with closing(Store.open(folder, read_only=True)) as store:
             if (k_power or tau_power) and not sweep:
                 raise ConfigError("--k-power, --tau-power: got one without --sweep; allowed: with it")
+            if jobs != 1 and not sweep:
+                raise ConfigError("--jobs: got a number without --sweep; allowed: with it")
             if store.config.kind == IMAGES:
                 if sweep:
                     raise ConfigError("--sweep: got a run on images; allowed: a run of the sparse-coding world")
@@ -194,7 +199,6 @@ class ComparisonStudy(Study[Comparison]):
         from engine.probes.robustness import accuracy
         from engine.studies.baseline_training import ATTACK_STEPS, run_baselines
         from engine.studies.dimension_sweep import Scaling, at_dimension
-        from engine.studies.dimension_sweep import sweep as sweep_over
         from engine.theory.loading import TheoryNetwork
 
         network = TheoryNetwork.load(folder)
@@ -218,12 +222,11 @@ class ComparisonStudy(Study[Comparison]):
             for generator in [seeded(config.seed, f"race {how.text()}", x.device)]
         )
         (ideal,) = finish(oracle.measure(world, config.seed, x, y, [robust]))
-        points: tuple[Dimension, ...] = ()
+        rows: list[dict[str, int | float | str | None]] = []
         if sweep:
-            points = finish(
-                sweep_over(config, SWEPT, n=n, scaling=scaling),
-                lambda at: progress(first + (1 - first) * at.fraction, at.text),
-            )
+            shared = {"config": to_dict(config), "n": n, "k_power": k_power, "tau_power": tau_power}
+            work = [Job(f"d = {d}", f"{__name__}:swept_row", {**shared, "d": d}) for d in SWEPT]
+            rows = together(work[::-1], jobs, part(progress, first, 1.0))[::-1]  # the largest take longest
         record = Comparison(
             tau=attack.tau,
             norm=attack.norm,
@@ -234,7 +237,7 @@ class ComparisonStudy(Study[Comparison]):
             oracle=Entry.of(None, ideal.measured),
             baselines=_entries(results),
             curves=drawn,
-            sweep=tuple(_swept(point, n) for point in points),
+            sweep=tuple(rows),
         )
         return Answer(record, network.step, baseline_scalars(results))
 
@@ -306,6 +309,25 @@ def baseline_scalars(results: Iterable[BaselineResult]) -> Scalars:
 
     for name, result in best(results).items():
         yield from accuracies((f"rival/clean/{name}", f"rival/robust/{name}"), (result.clean, result.robust))
+
+
+def swept_row(
+    *, config: Mapping[str, Any], d: int, n: int, k_power: float, tau_power: float, tell: Progress,
+    stopped: Callable[[], bool],
+) -> dict[str, int | float | str | None]:  # fmt: skip
+    """A row of the sweep, at the dimension ``d``: a job, by :func:`engine.studies.dimension_sweep.sweep`.
+
+    It stops where it is told to in ``tell``, without a result.
+    """
+    from engine.core.device import prepare_thread
+    from engine.studies.dimension_sweep import Scaling, sweep
+    from engine.theory.config import sparse_coding
+
+    whole = sparse_coding(from_dict(config), "a sweep")
+    prepare_thread(whole.threads)
+    slices = sweep(whole, (d,), n=n, scaling=Scaling(k_power, tau_power))
+    (point,) = finish(slices, lambda at: tell(at.fraction, at.text))
+    return _swept(point, n)
 
 
 def _swept(point: Dimension, n: int) -> dict[str, int | float | str | None]:

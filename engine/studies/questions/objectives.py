@@ -129,6 +129,7 @@ class ObjectivesStudy(Study[ObjectiveComparison]):
         *,
         objective: Annotated[Sequence[str] | None, "Objective; may be repeated. Default: all."] = None,
         steps: Annotated[int | None, "Steps of each training. Default: the run's second phase."] = None,
+        jobs: Annotated[int, "Trainings at a time, each in a process of its own."] = 1,
         n: Samples = 1000,
         progress: Progress = silent,
     ) -> Answer[ObjectiveComparison]:
@@ -140,7 +141,8 @@ class ObjectivesStudy(Study[ObjectiveComparison]):
         """
         from engine.studies.objective_phases import train_objectives
 
-        found = train_objectives(folder, tuple(objectives) if objective is None else objective, steps, n, progress)
+        names = tuple(objectives) if objective is None else objective
+        found = train_objectives(folder, names, steps, n, progress, jobs)
         robust, certified = found.before.robust.protocol, found.before.certified
         record = ObjectiveComparison(
             found.step, found.clean_step, robust.norm, robust.tau, robust.text(),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from engine.core.errors import ConfigError
 from engine.core.measurement import Z95
 from engine.core.slices import Progress, silent
-from engine.studies.base import Answer, Interval, Length, Proportion, RunFolder, Study, studies
+from engine.studies.base import Answer, Interval, Length, NotMeasured, Proportion, RunFolder, Study, studies
 
 if TYPE_CHECKING:
     from engine.studies.filter_codes import Coded
@@ -106,9 +106,9 @@ class SparseCodes:
     """``sparse_code.json``: the networks of step ``clean_step`` (clean) and ``step`` (now, purified).
 
     ``layer`` is the first one; an input is ``patches`` patches of ``values`` numbers, each rebuilt from as many
-    filters. ``atoms`` counts the alive filters of each dictionary, ``robust`` is the accuracy of the ``clean`` network
-    and that of ``now`` under their own perturbations, made by ``protocol``. ``error`` is the relative error that
-    filters are counted for.
+    filters. ``atoms`` counts the alive filters of each dictionary (without that of a start that is not known),
+    ``robust`` is the accuracy of the ``clean`` network and that of ``now`` under their own perturbations, made by
+    ``protocol``. ``error`` is the relative error that filters are counted for.
     """
 
     step: int
@@ -126,7 +126,12 @@ class SparseCodes:
     curves: tuple[SparseCurve, ...]
 
     def chosen(self, filters: str, method: str) -> dict[str, SparseCurve]:
-        """The curves in the filters of one moment by one method, by what is rebuilt."""
+        """The curves in the filters of one moment by one method, by what is rebuilt.
+
+        Raises :class:`NotMeasured` for a start that is not known.
+        """
+        if filters not in self.atoms:
+            raise NotMeasured(f"filters: {filters} was not measured: the run was imported without its start")
         found: dict[str, SparseCurve] = {
             c.vectors: c for c in self.curves if (c.filters, c.method) == (filters, method)
         }
@@ -176,10 +181,11 @@ class SparseCodes:
             else f"the {self.patches} patches of an image that {self.layer} is given and that do not overlap "
             f"({self.values} values each, the same number of filters for each)"
         )
+        start = f", {self.atoms['start']} of the start" if "start" in self.atoms else ""
         return (
             f"Rebuilt: {where}, without the mean of each channel. Filters: alive ones, without their mean, of length "
-            f"1, with coefficients of either sign: {self.atoms['now']} purified, {self.atoms['clean']} clean, "
-            f"{self.atoms['start']} of the start. Error: what is left, ‖rest‖₂/‖vector‖₂. Random vectors: Gaussian."
+            f"1, with coefficients of either sign: {self.atoms['now']} purified, {self.atoms['clean']} clean"
+            f"{start}. Error: what is left, ‖rest‖₂/‖vector‖₂. Random vectors: Gaussian."
         )
 
     @property
@@ -239,14 +245,14 @@ class SparseStudy(Study[SparseCodes]):
     @classmethod
     def check(cls, record: SparseCodes) -> str:
         """Each kind of vectors was rebuilt from each dictionary by each method, with a value for each number."""
-        wanted = {(v, f, m) for v in VECTORS for f in FILTERS for m in METHODS}
+        wanted = {(v, f, m) for v in VECTORS for f in record.atoms for m in METHODS}
         found = [(c.vectors, c.filters, c.method) for c in record.curves]
         if set(found) != wanted or len(found) != len(wanted):
             return "curves: not one for each of the vectors, filters and methods"
         for curve in record.curves:
             if not 1 <= len(curve.median) == len(curve.q10) == len(curve.q90):
                 return f"curves: {curve.vectors} in {curve.filters} by {curve.method} has numbers without values"
-        if record.atoms.keys() != FILTERS.keys() or record.robust.keys() != {"clean", "now"}:
+        if not record.atoms.keys() >= {"clean", "now"} or record.robust.keys() != {"clean", "now"}:
             return "atoms, robust: a moment is missing"
         return ""
 
@@ -254,7 +260,8 @@ class SparseStudy(Study[SparseCodes]):
         """A row of numbers for each dictionary and method, and what they say of the paper."""
         head = "".join(f"{name:>16}" for name in ("images", "δ of clean", "δ of purified", "random"))
         lines = [record.what, record.how, f"{'filters for ' + format(record.error, '.0%') + ' error':<40}{head}"]
-        for filters, where in FILTERS.items():
+        for filters in record.atoms:
+            where = FILTERS[filters]
             for method, how in METHODS.items():
                 curves = record.chosen(filters, method).values()
                 cells = "".join(f"{curve.count.text(curve.most):>16}" for curve in curves)

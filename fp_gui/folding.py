@@ -20,6 +20,7 @@ LEAST_PLOT = 140  # no plot is lower
 LEAST_AREA = QSize(240, 120)  # of a view's panel, so that no view's needs can make the window larger than the screen
 ROWS = 3  # that a table of figures still shows where it scrolls
 NARROWEST = 110  # pixels that a text has beside a control
+ROUNDS = 8  # of laying out until a view's deepest part has told the view what it needs; those without news cost nothing
 
 
 class Fold(Enum):
@@ -256,7 +257,7 @@ class Folding(QObject):
         layout = self._view.layout()
         if layout is None:
             return 0
-        for _ in range(3):  # a text's new width may ask for another height
+        for _ in range(ROUNDS):  # a text's new width may ask for another height; a part's, for that of what it is in
             QCoreApplication.sendPostedEvents(None, QEvent.Type.LayoutRequest)
             layout.activate()
         return layout.totalMinimumSize().height()
@@ -268,12 +269,16 @@ class Folding(QObject):
             return
         self._busy = True
         try:
-            seen = (self._view.width(), self.room(), self.needed(), self.stage)
-            if seen != self._last:
+            if self._seen() != self._last:
                 self._fit()
-                self._last = (self._view.width(), self.room(), self.needed(), self.stage)
+                self._last = self._seen()
         finally:
             self._busy = False
+
+    def _seen(self) -> tuple[int, ...]:
+        """What the stage follows from; laid out first, as that may show or hide a scroll bar, which takes width."""
+        needed = self.needed()
+        return (self._view.width(), self.room(), needed, self.stage)
 
     def _fit(self) -> None:
         for stage in range(3 + len(self.tables) + len(self.secondary)):

@@ -42,6 +42,7 @@ READ_ONLY = "Read-only: this run is watched, and its parameters are shown as it 
 SKIPPED = "about"  # shown as the preset's description
 NEUTRAL_GROUPS = (SKIPPED, "storage")  # what they say changes no figure
 NEUTRAL = ("device", "threads", "world.folder")
+LEAST_WIDTH, WIDER = 350, 430  # pixels, at the usual size of text and at larger ones
 
 
 def changes(config: Config, preset: Config) -> list[str]:
@@ -112,7 +113,7 @@ class Form(QWidget):
         layout.addWidget(self.search)
         layout.addWidget(self._bar)
         layout.addWidget(self.tree, 1)
-        self.setMinimumWidth(350)
+        self.setMinimumWidth(LEAST_WIDTH)
         self._root = GroupParameter(name="parameters")
         self._set_knobs(config)
         self.tree.setParameters(self._root, showTop=False)
@@ -370,11 +371,17 @@ class Form(QWidget):
 
     @Slot()
     def _fit_rows(self) -> None:
-        """Give the rows what is left beside the names, and no less than they need: the tree scrolls sideways then."""
+        """Give the rows what is left beside the names, and no less than they need.
+
+        For somewhat larger text the form is wider; for much larger text the tree scrolls sideways.
+        """
         needed = max(
             (i.row.minimumSizeHint().width() for p in self.parameters.values() for i in list(p.items)), default=0
         )
         header = self.tree.header()
+        if self.isVisible():  # else its parts have no widths yet
+            whole = header.sectionSize(0) + needed + self.width() - self.tree.viewport().width()
+            self.setMinimumWidth(max(LEAST_WIDTH, min(whole, WIDER)))
         header.resizeSection(1, max(needed, self.tree.viewport().width() - header.sectionSize(0)))
 
     @Slot(int, int, int)

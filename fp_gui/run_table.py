@@ -106,16 +106,19 @@ def _ends() -> Iterable[Column]:
         (_clean, "Clean phase", "at the end of the clean phase that ended last"),
         (_second, "2nd phase", "at the end of the phase that followed: adversarial, noise, TRADES …"),
     )
-    for end, head, about in ends:
-        for name, (short, what) in words.items():
-            yield _accuracy(name, end, f"{head}\n{short}", f"{what}, {about}")
+    # A narrow panel shows the first: those that every kind of run has, of both phases.
+    for some in (("clean", "pgd"), ("certified",)):
+        for end, head, about in ends:
+            for name in some:
+                short, what = words[name]
+                yield _accuracy(name, end, f"{head}\n{short}", f"{what}, {about}")
 
 
 COLUMNS = (
     Column("Run", "The run's folder", lambda r: r.name, lambda r: r.name.lower(), lambda r: str(r.folder)),
     Column("State", "How the run stands", standing_text, standing_text, _standing_tip),
-    Column("Preset", "What it was started from", lambda r: r.entry.preset or "–", lambda r: r.entry.preset or None),
     *_ends(),
+    Column("Preset", "What it was started from", lambda r: r.entry.preset or "–", lambda r: r.entry.preset or None),
     Column(
         "Seed", "Of its random numbers", lambda r: "–" if r.entry.seed is None else str(r.entry.seed),
         lambda r: r.entry.seed, right=True,

@@ -192,6 +192,7 @@ class ComparePanel(Tool):
                 continue
             self.boxes[option.name] = box
         self.controls.put_after(self.view, list(self.boxes.values()), before)
+        self.main.shelf.tame(self.controls)  # those that came, too
         self.measure.setVisible(drawer.slow)
         self.mean.setVisible(issubclass(drawer, ComparedCurves))
         self.ask()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from zlib import crc32
 
 from PySide6.QtCore import QByteArray, QEvent, QPoint, Qt, QUrl, Slot
 from PySide6.QtGui import QAction, QDesktopServices, QHideEvent, QKeySequence, QShowEvent
@@ -34,10 +35,10 @@ from fp_gui.views.widgets import line, tint
 
 FOLDERS = "runs/folders"  # in the settings: those that are listed beside the window's own
 WRITTEN = next(i for i, column in enumerate(COLUMNS) if column.head == "Written")
-WIDTHS = {"Run": 190, "State": 100, "Folder": 200} | {
-    each.head: 92 for each in COLUMNS if "\n" in each.head
+WIDTHS = {"Run": 130, "State": 90, "Folder": 200} | {
+    each.head: 60 for each in COLUMNS if "\n" in each.head
 }  # pixels at first
-HEADER = f"runs/columns-{len(COLUMNS)}"  # of another number of columns they would not fit
+HEADER = f"runs/columns-{crc32(repr([each.head for each in COLUMNS]).encode())}"  # other columns' widths would not fit
 HEAD = 20  # pixels of a head around its text
 PRECISION = 50  # rows that the columns' first widths go by
 

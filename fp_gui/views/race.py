@@ -17,6 +17,7 @@ from engine.figures.declare import ViewDeclaration
 from engine.figures.race import VIEW, look_of
 from engine.run.snapshot import Snapshot
 from engine.studies.questions.comparison import LEARNED, Comparison, ComparisonStudy, Entry
+from fp_gui.folding import LEAST_PLOT
 from fp_gui.tasks import Task
 from fp_gui.views.base import views
 from fp_gui.views.plots import SYMBOLS, colour_of, new_plot, pen_of
@@ -31,6 +32,7 @@ EMPTY = (
 )
 
 
+GAP = 3  # pixels between the texts of two rows of points
 COLUMNS = ("model", "trained by", "clean", "robust [95%]", "steps", "note")
 
 
@@ -141,7 +143,9 @@ class RaceView(StudyView[Comparison]):
             "bottom", f"robust accuracy (share right), {NORM_SIGN.get(race.norm, race.norm)} radius {race.tau:g}"
         )
         item.setXRange(0, 1, padding=0.02)
-        item.setYRange(-0.5, len(rows) - 0.25, padding=0)
+        item.setYRange(-0.5, len(rows), padding=0)  # above the highest point, too, its text has room
+        row = self.fontMetrics().height() + GAP
+        self.dots.setMinimumHeight(max(LEAST_PLOT, round((len(rows) + 0.5) * row) + 3 * row))  # the axis and its label
 
     def _draw_curves(self, race: Comparison) -> None:
         item = self.steps.getPlotItem()

@@ -6,8 +6,6 @@ import json
 import shlex
 import shutil
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +30,7 @@ from engine.run.store import Store
 from engine.studies.replay import replay
 from engine.theory.loading import TheoryNetwork
 from tests.engine.test_cli import Call, toml
+from tests.forked import forked
 from tests.tiny_runs import Record, advance, assert_same, drain, read, table, tiny_config
 
 ROOT = Path(__file__).parents[2]
@@ -298,9 +297,10 @@ def test_the_origin_in_a_file_is_checked(parent: Path, tmp_path: Path, call: Cal
 
 
 def test_the_command_in_a_process_of_its_own(parent: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "engine", "branch", str(parent), "--step", "75", "--out", str(tmp_path / "new")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    arguments = ["branch", parent, "--step", 75, "--out", tmp_path / "new"]
+    with forked("engine", *arguments, folder=tmp_path) as process:
+        code, _, err = process.end()
+    assert (code, err) == (0, "")
     assert_same(own(tmp_path / "new"), read(parent))
 
 

@@ -16,6 +16,7 @@ from engine import __version__, worlds
 from engine.cli.main import run_command_line
 from engine.config.experiment import Config, to_dict
 from engine.core import metrics
+from tests.forked import forked
 from tests.tiny_runs import Record, assert_same, read, run, table, tiny_config, values
 
 COMMAND = [sys.executable, "-m", "engine"]
@@ -260,19 +261,15 @@ def test_an_interrupted_run_is_resumed_to_the_same_end(
     tmp_path: Path, call: Call, whole: Record, number: signal.Signals
 ) -> None:
     folder = tmp_path / "run"
-    process = subprocess.Popen(
-        [*COMMAND, "run", str(toml(LONG, tmp_path / "long.toml")), "--out", str(folder)],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
+    first = folder / "checkpoints" / "step-00000100.safetensors"
+    preset = toml(LONG, tmp_path / "long.toml")
+    with forked("engine", "run", preset, "--out", folder, folder=tmp_path) as process:
         end = time.monotonic() + 60
-        while not (folder / "checkpoints" / "step-00000100.safetensors").exists() and time.monotonic() < end:
+        while not first.exists() and time.monotonic() < end:
             time.sleep(0.005)
         process.send_signal(number)
-        _, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 130
+        code, _, err = process.end()
+    assert code == 130
     assert "interrupted at step" in err
     assert f"--out {folder} --resume" in err
     assert "Traceback" not in err

@@ -221,13 +221,16 @@ def test_radius_is_measured_at_the_same_radii_for_all(runs: dict[str, Path], tmp
     assert "accuracy under PGD: PGD-20 × 2 restarts, ℓ2 radii 0 to 0.3, n = 60" in data.caption
 
 
-def test_the_command_writes_figures_data_and_recipe(runs: dict[str, Path], tmp_path: Path) -> None:
+def test_the_command_writes_figures_data_and_recipe(
+    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folders = [runs["seed0"], runs["seed1"]]
-    line = [sys.executable, "-m", "engine", "compare", *map(str, folders), "--view", "robustness", "--view", "mixtures"]
+    line = ["compare", *map(str, folders), "--view", "robustness", "--view", "mixtures"]
     line += ["--mean", "--format", "svg", "--option", "mixtures.quantity=purity", "--out", str(tmp_path / "out")]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "seed  0       1" in done.stdout.splitlines()
+    assert run_command_line(line) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "seed  0       1" in said.out.splitlines()
     out = tmp_path / "out"
     found = {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()}
     each = [f"{v}/{v}{end}" for v in ("mixtures", "robustness") for end in (".svg", ".csv", ".mean.csv")]

@@ -31,8 +31,15 @@ def folder(finished_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished_run, tmp_path / "run"))
 
 
-def test_verification_decides_every_claim(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Baselines that are trained for a moment."""
     monkeypatch.setattr(baseline_training, "SEARCH_STEPS", 5)
+    monkeypatch.setattr(baseline_training, "STEPS", dict.fromkeys(baseline_training.STEPS, 60))
+
+
+@pytest.mark.usefixtures("_short")
+def test_verification_decides_every_claim(folder: Path) -> None:
     heard: list[float] = []
     claims = claims_of(folder, verify=True, n=64, progress=lambda share, text: heard.append(share))
     assert [claim.id for claim in claims] == list(range(1, 12))
@@ -71,8 +78,8 @@ def test_a_run_whose_clean_phase_has_not_ended_is_refused(tmp_path: Path) -> Non
         gather(tmp_path / "run", n=64)
 
 
-def test_the_comparison_is_written_recorded_and_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baseline_training, "SEARCH_STEPS", 5)
+@pytest.mark.usefixtures("_short")
+def test_the_comparison_is_written_recorded_and_told(folder: Path) -> None:
     shares: list[float] = []
     written = ComparisonStudy().run(folder, n=64, progress=lambda share, what: shares.append(share))
     found = ComparisonStudy.read(folder)

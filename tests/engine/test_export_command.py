@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -70,17 +72,25 @@ def exported(run: Path, out: Path, *arguments: str) -> int:
     return run_command_line(["export", str(run), "--out", str(out), "--format", "svg", *arguments])
 
 
-def test_all_by_default(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture(scope="module")
+def whole(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """Every view as it is by default, with few samples; and the lines that the command printed."""
+    out, said = tmp_path_factory.mktemp("whole"), io.StringIO()
     cheap = [a for o in ("n=8", "steps=1") for a in ("--option", o)]
-    assert exported(run, tmp_path, "--view", "all", *cheap) == 0
+    with redirect_stdout(said):
+        assert exported(run, out, "--view", "all", *cheap) == 0
+    return out, said.getvalue().splitlines()
+
+
+def test_all_by_default(run: Path, whole: tuple[Path, list[str]]) -> None:
+    out, lines = whole
     views = views_of(run)
-    recipe = json.loads((tmp_path / "recipe.json").read_text(encoding="utf-8"))
+    recipe = json.loads((out / "recipe.json").read_text(encoding="utf-8"))
     assert list(recipe["figures"]["views"]) == views
     for view in views:
-        assert (tmp_path / view / f"{view}.svg").stat().st_size > 1000
-        assert (tmp_path / view / f"{view}.csv").stat().st_size > 10
-        assert "checkpoint at step 8" in (tmp_path / view / "caption.txt").read_text(encoding="utf-8")
-    lines = capsys.readouterr().out.splitlines()
+        assert (out / view / f"{view}.svg").stat().st_size > 1000
+        assert (out / view / f"{view}.csv").stat().st_size > 10
+        assert "checkpoint at step 8" in (out / view / "caption.txt").read_text(encoding="utf-8")
     shares = [float(line.split()[1]) for line in lines if line.startswith("progress ")]
     assert len(lines) == len(shares) == 2 * len(views) + 1
     assert shares == sorted(shares)
@@ -134,9 +144,8 @@ def test_an_option_of_one_view_is_no_error_for_the_others(run: Path, tmp_path: P
     assert not (tmp_path / "b").exists()
 
 
-def test_robustness_has_the_certified_curve(run: Path, tmp_path: Path) -> None:
-    assert exported(run, tmp_path, "--view", "robustness") == 0
-    folder = tmp_path / "robustness"
+def test_robustness_has_the_certified_curve(run: Path, whole: tuple[Path, list[str]]) -> None:
+    folder = whole[0] / "robustness"
     has = run.name == "theory"
     assert ("accuracy/certified [1]" in (folder / "robustness.csv").read_text(encoding="utf-8")) == has
     assert ("report/accuracy/certified," in (folder / "robustness.report.csv").read_text(encoding="utf-8")) == has
@@ -145,9 +154,8 @@ def test_robustness_has_the_certified_curve(run: Path, tmp_path: Path) -> None:
     assert ("certified" in drawn) == has
 
 
-def test_arrays_hold_what_is_no_table(run: Path, tmp_path: Path) -> None:
+def test_arrays_hold_what_is_no_table(run: Path, whole: tuple[Path, list[str]]) -> None:
     view = "neurons" if run.name == "theory" else "filters"
-    assert exported(run, tmp_path, "--view", view) == 0
-    with np.load(tmp_path / view / f"{view}.npz", allow_pickle=False) as arrays:
+    with np.load(whole[0] / view / f"{view}.npz", allow_pickle=False) as arrays:
         assert set(arrays) >= {"weight" if run.name == "theory" else "weight_now"}
         assert all(arrays[name].ndim != 1 or name == "target" for name in arrays)

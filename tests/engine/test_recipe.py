@@ -20,6 +20,7 @@ from engine.run.snapshot import Event
 from engine.run.store import Store
 from engine.studies.replay import command_of, parse, replay, scheduled_switch
 from engine.theory.config import SparseCodingConfig
+from tests.engine.test_compare import run_script
 
 CONFIG = {
     "threads": 1,
@@ -116,17 +117,17 @@ def test_a_difference_is_measured_and_explained(tmp_path: Path) -> None:
     assert replay(path, tmp_path / "third").max_abs_difference is None
 
 
-def test_reproduce_script(tmp_path: Path) -> None:
+def test_reproduce_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     run = train(tmp_path / "run", {3: [SetKnob("attack.tau", 0.1)]}, 8)
     export(run, ["robustness"], tmp_path / "out", formats=[])
     command = [sys.executable, str(tmp_path / "out" / "reproduce.py"), str(tmp_path / "again")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr
     assert "step 8: the weights are bit-identical to the recorded ones" in done.stdout
-    again = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
-    assert again.returncode == 2
-    assert again.stderr.startswith("error: ")
-    assert "Traceback" not in again.stderr
+    assert run_script(tmp_path / "out" / "reproduce.py", tmp_path / "again", monkeypatch) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert "Traceback" not in error
 
 
 def test_recipe_says_what_was_done_and_with_what(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from engine.run.commands import SwitchPhase
 from engine.run.session import Session
 from engine.run.store import Store
 from engine.run.stored_record import StoredRecord
+from tests.forked import CONTEXT
 from tests.tiny_runs import advance, drain, run, tiny_config
 
 ROOT = Path(__file__).parents[2]
@@ -155,7 +157,9 @@ def copy_of_written(folder: Path, to: Path) -> None:
     shutil.copytree(folder, to, ignore=shutil.ignore_patterns("*-shm"))
 
 
-def test_where_no_file_can_be_made_beside_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def _no_file_beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a folder that may only be read."""
     checked = database._checked
 
     def refusing(path: Path, how: str) -> sqlite3.Connection:
@@ -166,6 +170,10 @@ def test_where_no_file_can_be_made_beside_the_database(tmp_path: Path, monkeypat
         return checked(path, how)
 
     monkeypatch.setattr(database, "_checked", refusing)
+
+
+@pytest.mark.usefixtures("_no_file_beside")
+def test_where_no_file_can_be_made_beside_the_database(tmp_path: Path) -> None:
     session = other(tmp_path / "run")
     advance(session, 30)
     session.flush(wait=True)
@@ -214,6 +222,48 @@ def test_a_lock_file_that_a_killed_process_left_is_held_by_nobody(tmp_path: Path
     assert held(folder)  # somebody on another machine may have written it just now
     os.utime(folder / "run.sqlite", (0, 0))
     assert not held(folder)
+
+
+def watch_and_die(folder: Path) -> None:
+    """Target of a child process."""
+    watched = worlds.past(folder)
+    watched.refresh()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.fixture
+def left_behind(tmp_path: Path) -> Path:
+    """A run whose watcher was killed: SQLite's files lie beside its database."""
+    run(tiny_config(), tmp_path / "run", 30)
+    process = CONTEXT.Process(target=watch_and_die, args=(tmp_path / "run",))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert (tmp_path / "run" / "run.sqlite-wal").stat().st_size == 0
+    assert (tmp_path / "run" / "run.sqlite-shm").exists()
+    return tmp_path / "run"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_what_a_killed_watcher_leaves_goes_with_the_next_writer(left_behind: Path) -> None:
+    session = worlds.resume(left_behind)
+    session.step()
+    session.close()
+    assert not list(left_behind.glob("run.sqlite-*"))
+    store = Store.open(left_behind, read_only=True)
+    assert store.load().step == 31
+    store.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.usefixtures("_no_file_beside")
+def test_what_a_killed_watcher_leaves_does_not_matter_where_nothing_can_be_written(left_behind: Path) -> None:
+    watched = worlds.past(left_behind)
+    watched.refresh()
+    assert watched.newest == 30
+    assert watched.state == "interrupted"
+    assert watched.snapshot(frozenset({Weights})).get(Weights) is not None
+    watched.close()
 
 
 def test_a_run_that_is_gone_is_said_to_be(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
@@ -18,6 +19,7 @@ from fp_gui.compare.chooser import FOLDER
 from fp_gui.main_window import MainWindow
 from fp_gui.theme import DARK
 from fp_gui.tools.compare import CHOOSE, MEASURE, ComparePanel
+from fp_gui.views.widgets import Choice
 from tests.gui.test_main_window import open_window
 from tests.tiny_runs import run, table, tiny_config
 
@@ -95,6 +97,23 @@ def test_stored_runs_are_overlaid_with_their_mean(panel: ComparePanel, stored: l
     panel.chooser.item(2).setCheckState(Qt.CheckState.Unchecked)
     panel.chooser.item(3).setCheckState(Qt.CheckState.Unchecked)
     assert panel.pages.empty
+
+
+def test_options_that_come_with_a_comparison_ignore_the_wheel(panel: ComparePanel) -> None:
+    panel.view.value = "mixtures"
+    box = panel.boxes["quantity"]
+    assert isinstance(box, Choice)
+    before = box.value
+    at = QPointF(5, 5)
+    for turn in (-120, 120):
+        event = QWheelEvent(
+            at, at, QPoint(), QPoint(0, turn), Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier,
+            Qt.ScrollPhase.NoScrollPhase, False,
+        )  # fmt: skip
+        QApplication.sendEvent(box, event)
+        assert box.value == before
+        assert not event.isAccepted()
+    assert box.count() > 1
 
 
 def test_plots_beside_each_other_are_equally_wide(

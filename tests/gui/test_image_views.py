@@ -30,7 +30,7 @@ from engine.figures.filters import VIEW as FILTERS
 from engine.figures.order import UnitFacts
 from engine.run.commands import Visualise
 from engine.run.snapshot import Event, Snapshot
-from fp_gui.folding import ViewArea
+from fp_gui.folding import Folding, ViewArea
 from fp_gui.theme import DARK, LIGHT
 from fp_gui.views.base import views
 from fp_gui.views.examples import ExamplesView, answer, first_classes
@@ -896,3 +896,22 @@ def test_examples_measured_in_another_way_are_not_beside(qtbot):
     view.render(make(found, clean))
     assert view.clean is None
     assert not any(w.isVisible() for w in view.clean_pictures)
+
+
+def test_a_low_view_of_layers_folds_once_and_rests(qtbot, monkeypatch):
+    fits = []
+    fit = Folding._fit
+    monkeypatch.setattr(Folding, "_fit", lambda folding: (fits.append(folding.stage), fit(folding)))
+    view = shown(qtbot, LayersView)
+    area = ViewArea(view, view.folding)
+    qtbot.addWidget(area)
+    area.resize(593, 273)
+    area.show()
+    view.render(make(by_layer()))
+    qtbot.waitUntil(lambda: view.folding.stage > 0)
+    qtbot.wait(50)
+    before = len(fits)
+    qtbot.wait(100)
+    assert len(fits) == before
+    assert view.folding.needed() <= view.folding.room()
+    assert view.width() == area.width()  # it fits, and no scroll bar takes width

@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from engine.config.presets import load_preset
 from fp_gui.dialog_size import FRAME, open_size
-from fp_gui.form import Form
+from fp_gui.form import LEAST_WIDTH, Form
 from fp_gui.main_window import MainWindow
 from fp_gui.parts.timeline import Timeline
 from fp_gui.theme import LIGHT, ThemeManager, stylesheet
@@ -106,3 +106,23 @@ def test_rows_of_parameters_keep_their_texts_in_larger_text(qapp: QApplication, 
             assert label.width() >= label.fontMetrics().horizontalAdvance(label.text()), label.text()
     finally:
         qapp.setFont(own)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_badges_of_parameters_are_seen_whole_in_somewhat_larger_text(
+    window: MainWindow, qtbot: QtBot, times: int
+) -> None:
+    bar, viewport = window.form.tree.horizontalScrollBar(), window.form.tree.viewport()
+    for _ in range(times):
+        window.actions_["larger"].trigger()
+    qtbot.wait(50)
+    qtbot.waitUntil(lambda: bar.maximum() == 0)
+    rows = [item.row for param in window.form.parameters.values() for item in list(param.items)]
+    badges = [label for row in rows for label in row.findChildren(QLabel) if label.property("badge")]
+    assert {"live", "restarts"} <= {label.text() for label in badges}
+    for label in badges:
+        assert label.width() >= label.fontMetrics().horizontalAdvance(label.text()), label.text()
+        if label.isVisible():
+            assert label.mapTo(viewport, label.rect().topRight()).x() < viewport.width(), label.text()
+    window.actions_["normal"].trigger()
+    qtbot.waitUntil(lambda: window.form.minimumWidth() == LEAST_WIDTH)

@@ -37,13 +37,21 @@ def factory() -> FakeFactory:
 
 
 def open_window(
-    factory: FakeFactory, qapp: QApplication, types: Sequence[type[View]] = VIEWS, config: Config = SMALL
+    factory: FakeFactory,
+    qapp: QApplication,
+    types: Sequence[type[View]] = VIEWS,
+    config: Config = SMALL,
+    folder: Path | None = None,
 ) -> MainWindow:
+    """The window on a new run of ``config``, or on the one in ``folder``."""
     window = MainWindow(Controller(factory), types, ThemeManager(qapp, "light"), "small", config, QSettings())
     if window.panels.fresh:  # a window that has room for all: the screen of these tests is small
         window.resize(1400, 900)
         window.panels.arrange()
-    window.begin(config, "small")
+    if folder is None:
+        window.begin(config, "small")
+    else:
+        window.open_run(folder)
     window.show()
     return window
 

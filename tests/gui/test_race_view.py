@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import pairwise
 from pathlib import Path
 
+import pyqtgraph as pg  # type: ignore[import-untyped]
 import pytest
 from pytestqt.qtbot import QtBot
 
 from engine.config.presets import load_preset
 from engine.run.snapshot import Snapshot
+from fp_gui.folding import ViewArea
 from fp_gui.tasks import Task
 from fp_gui.theme import DARK, LIGHT
 from fp_gui.views.base import views
@@ -154,3 +157,24 @@ def test_themes(qtbot: QtBot, tmp_path: Path) -> None:
     for theme in (DARK, LIGHT):
         view.set_theme(theme)
         assert not view.grab().isNull()
+
+
+def test_texts_of_many_baselines_lie_over_no_other_in_a_low_panel(qtbot: QtBot, tmp_path: Path) -> None:
+    many = [RACE["rivals"][0] | {"name": name, "robust": 0.5, "low": 0.45, "high": 0.55}
+            for name in ("linear", "linear_noise", "quadratic", "cubic", "ntk", "ntk_now")]  # fmt: skip
+    write(tmp_path, RACE | {"rivals": many})
+    view = RaceView()
+    area = ViewArea(view, view.folding)  # as in its panel
+    qtbot.addWidget(area)
+    area.resize(500, 330)  # what is left for it in a window of 860 × 560
+    area.show()
+    view.render(make(tmp_path))
+    qtbot.wait(50)
+    item = view.dots.getPlotItem()
+    texts = [each for each in item.items if isinstance(each, pg.TextItem)]
+    assert len(texts) == len(many) + 2
+    margin = texts[0].textItem.document().documentMargin()
+    boxes = [text.mapRectToScene(text.boundingRect().adjusted(0, margin, 0, -margin)) for text in texts]
+    boxes.sort(key=lambda box: box.top())
+    assert boxes[0].top() >= 0
+    assert all(above.bottom() <= below.top() + 1 for above, below in pairwise(boxes))

@@ -126,6 +126,20 @@ def test_runs_are_shown_as_their_folders_say(panel: RunsPanel, window: MainWindo
     assert panel.status.text() == "4 runs"
 
 
+def test_a_narrow_panel_shows_both_phases_without_scrolling(panel: RunsPanel, window: MainWindow, qtbot: QtBot) -> None:
+    dock = window.panels.docks["runs"]
+    dock.setFloating(True)
+    dock.resize(595, 300)  # as wide as it is beside another panel
+    qtbot.waitUntil(lambda: panel.table.width() < 595)
+    assert panel.table.horizontalScrollBar().value() == 0
+    for head in ("Clean phase\naccuracy", "Clean phase\nPGD", "2nd phase\naccuracy", "2nd phase\nPGD"):
+        column = HEADS.index(head)
+        right = panel.table.columnViewportPosition(column) + panel.table.columnWidth(column)
+        assert right <= panel.table.viewport().width(), head
+        shown = panel.fontMetrics().horizontalAdvance(max(head.split("\n"), key=len))
+        assert panel.table.columnWidth(column) >= shown
+
+
 def test_sorting_goes_by_numbers_and_puts_what_is_missing_last(panel: RunsPanel) -> None:
     column = HEADS.index("2nd phase\naccuracy")
     panel.table.sortByColumn(column, Qt.SortOrder.AscendingOrder)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
@@ -20,22 +23,27 @@ from fp_gui.parts.timeline import Timeline
 from fp_gui.views.base import View, views
 from fp_gui.views.curves import TimePlot
 from tests.gui.test_main_window import open_window
-from tests.tiny_runs import tiny_config
+from tests.tiny_runs import run, tiny_config
 
 LONG = 100_000
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that stands in its second phase, which every window opens a copy of."""
+    folder = tmp_path_factory.mktemp("timeline") / "run"
+    grad = torch.is_grad_enabled()
+    run(tiny_config(clean_steps=20, second_steps=LONG, every=10), folder, 65)
+    torch.set_grad_enabled(grad)
+    return folder
+
+
 @pytest.fixture
-def window(qapp: QApplication, qtbot: QtBot) -> Iterator[MainWindow]:
+def window(qapp: QApplication, qtbot: QtBot, trained: Path, tmp_path: Path) -> Iterator[MainWindow]:
     types = tuple(views[name] for name in ("neurons", "mixtures", "robustness"))
-    made = open_window(worlds, qapp, types=types, config=tiny_config(clean_steps=20, second_steps=LONG, every=10))
-    qtbot.waitUntil(lambda: made.controller.last is not None, timeout=20_000)
-    for _ in range(3):
-        made.controller.step_once()
-    made.controller.play()
-    qtbot.waitUntil(lambda: last(made).newest > 60, timeout=30_000)
-    made.controller.pause()
-    qtbot.waitUntil(lambda: not made.controller.playing, timeout=10_000)
+    folder = Path(shutil.copytree(trained, tmp_path / "run"))
+    made = open_window(worlds, qapp, types=types, folder=folder)
+    qtbot.waitUntil(lambda: made.controller.last is not None and last(made).get(Weights) is not None, timeout=20_000)
     yield made
     made.close()
     made.deleteLater()
@@ -124,7 +132,8 @@ def test_a_click_on_a_plot_over_steps_shows_that_step(window: MainWindow, qtbot:
     window.panels.bring(name)
     view: View = window.shelf.get(name)
     plot = view.findChild(TimePlot)
-    qtbot.waitUntil(lambda: plot.x_end > 1, timeout=5000)
+    qtbot.waitUntil(lambda: plot.x_end > 1 and not plot.visibleRegion().isEmpty(), timeout=5000)
+    qtbot.wait(50)  # texts fold, by which plots change their sizes
     plot.box.setXRange(0, 80, padding=0)
     at = plot.plot.mapFromScene(plot.box.mapViewToScene(QPointF(20, sum(plot.y_range) / 2)))
     QTest.mouseMove(plot.plot.viewport(), at)

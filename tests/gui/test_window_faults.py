@@ -17,7 +17,8 @@ from pytestqt.qtbot import QtBot
 from engine import worlds
 from engine.core.lock import NAME, FolderLock
 from fp_gui.main_window import MainWindow
-from tests.faults.processes import ROOT, started, toml, wait_for
+from tests.faults.processes import ROOT, toml, wait_for
+from tests.forked import forked
 from tests.gui.test_main_window import open_window
 from tests.tiny_runs import advance, read, tiny_config
 
@@ -97,13 +98,13 @@ def test_a_signal_closes_the_window_and_saves(number: signal.Signals, tmp_path: 
     def begun() -> bool:
         return any(runs.glob("*/checkpoints/step-*[1-9]*.safetensors"))
 
-    line = [sys.executable, "-m", "fp_gui", str(preset), "--autoplay"]
-    with started(line, FP_RUNS=str(runs), QT_QPA_PLATFORM="offscreen", HOME=str(tmp_path)) as process:
+    environment = {"FP_RUNS": str(runs), "QT_QPA_PLATFORM": "offscreen", "HOME": str(tmp_path)}
+    with forked("fp_gui", preset, "--autoplay", folder=tmp_path, **environment) as process:
         wait_for(begun)
         process.send_signal(number)
-        err = process.communicate(timeout=60)[1]
+        code, _, err = process.end()
     assert "Traceback" not in err
-    assert process.returncode == 130
+    assert code == 130
     (folder,) = runs.iterdir()
     assert not (folder / NAME).exists()  # closed, not only gone
     assert (folder / "summary.json").exists()

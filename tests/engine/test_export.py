@@ -274,7 +274,7 @@ def test_a_failure_while_drawing_writes_nothing(run: Path, tmp_path: Path, monke
     def fails(*_: object) -> bytes:
         raise RuntimeError("drawing failed")
 
-    monkeypatch.setattr(engine.figures.export, "render", fails)
+    monkeypatch.setattr(engine.figures.export, "render_all", fails)
     with pytest.raises(ExportError, match="neurons: RuntimeError: drawing failed\nmixtures: RuntimeError"):
         export(run, "all", tmp_path / "out")
     assert not (tmp_path / "out").exists()

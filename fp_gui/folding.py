@@ -182,12 +182,16 @@ class FiguresTable(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.changed: Callable[[], None] = lambda: None
+        self._least = QSize()
 
     def event(self, event: QEvent) -> bool:
         """Look for rows that came or went."""
         done = super().event(event)
         if event.type() == QEvent.Type.LayoutRequest:
-            self.changed()
+            least = self.minimumSizeHint().boundedTo(QSize(LEAST_AREA.width(), self.maximumHeight()))
+            if least != self._least:  # a figure that has changed needs no other room, and comes often
+                self._least = least
+                self.changed()
         return done
 
 

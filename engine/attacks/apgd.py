@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from engine.attacks.base import Attack, AttackKind, Box, Classifier, Loss, Setting, Slices, attacks, differentiable
 from engine.attacks.losses import cross_entropy, dlr_targeted, margins
 from engine.attacks.threat import Threat
 from engine.config.experiment import IMAGES, SPARSE_CODING
+from engine.core.lazy_torch import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MOMENTUM = 0.75  # share of the gradient step; the rest repeats the step before
 PROGRESS = 0.75  # halve the step where fewer than this share of the steps since the last checkpoint did damage

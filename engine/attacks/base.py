@@ -9,20 +9,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, cast
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Protocol, cast
 
 from engine.attacks.threat import Threat, threats
 from engine.config.experiment import EVERY_KIND
+from engine.core.lazy_torch import torch
 from engine.core.measurement import AttackWords, Measurement, attack_words
 from engine.core.registry import Registry
 from engine.core.slices import finish
 
-Slices = Generator[None, None, Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Slices = Generator[None, None, "Tensor"]
 Box = tuple[float, float]  # least and largest value that an input may have
-Loss = Callable[[Tensor, Tensor], Tensor]  # of logits (n, K) and labels (n,), one value a sample (n,)
+Loss = Callable[["Tensor", "Tensor"], "Tensor"]  # of logits (n, K) and labels (n,), one value a sample (n,)
 
 
 class Classifier(Protocol):

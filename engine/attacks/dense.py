@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from engine.attacks.base import Attack, AttackKind, Classifier, Setting, Slices, attacks
 from engine.attacks.threat import Threat
 from engine.config.experiment import SPARSE_CODING
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 class DenseDirection(Attack):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from engine.attacks.base import Attack, AttackKind, Box, Classifier, Slices, attacks
 from engine.attacks.threat import Threat
 from engine.config.experiment import SPARSE_CODING
+from engine.core.lazy_torch import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RANDOM_STEP = 1.25  # after a random start the step is RANDOM_STEP · tau
 

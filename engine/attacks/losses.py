@@ -7,11 +7,14 @@ three and four classes; with fewer, this module takes the nearest thing that exi
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from engine.attacks.base import Loss
 from engine.attacks.threat import TINY
+from engine.core.lazy_torch import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def margins(logits: Tensor, y: Tensor) -> Tensor:

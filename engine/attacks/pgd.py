@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from engine.attacks.base import Attack, AttackKind, Box, Classifier, Setting, Slices, attacks
 from engine.attacks.threat import Threat
 from engine.config.experiment import SPARSE_CODING
+from engine.core.lazy_torch import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RELATIVE_STEP = 2.5  # a step is RELATIVE_STEP · tau / steps: enough to cross the ball
 

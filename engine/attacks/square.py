@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from engine.attacks.base import Attack, AttackKind, Box, Classifier, Setting, Slices, attacks
 from engine.attacks.threat import TINY, Threat
 from engine.config.experiment import IMAGES, SPARSE_CODING
+from engine.core.lazy_torch import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 QUERIES = 1000  # of an evaluation that says no other number
 SHARE = 0.8  # share of the coordinates that the first proposals change

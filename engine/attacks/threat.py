@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-
+from engine.core.lazy_torch import torch
 from engine.core.registry import Registry
 
 TINY = 1e-12

@@ -23,8 +23,8 @@ from engine.core.errors import ConfigError
 from engine.core.files import absolute
 from engine.core.quoting import quote
 from engine.core.slices import Progress, silent
-from engine.figures.export import ExportError, caption, npz, table_csv, write_files
-from engine.figures.style import FORMATS, check_format, check_width, render
+from engine.figures.export import ExportError, Steps, caption, npz, table_csv, write_files
+from engine.figures.style import FORMATS, check_format, check_width, render_all
 from engine.run.recipe import RECIPE, build
 from engine.run.schema import FORMAT
 from engine.run.store import Store
@@ -83,7 +83,8 @@ def compare(
     content: dict[Path, bytes] = {}
     failures: dict[str, str] = {}
     for i, view in enumerate(chosen):
-        progress(i / len(chosen), f"{view}: reading")
+        say = Steps(progress, view, i, len(chosen), len(formats) + 1)
+        say("reading")
         try:
             data = drawers[view].collect(compared, completed[view])
         except NotMeasured as error:
@@ -91,9 +92,7 @@ def compare(
                 raise
             failures[view] = str(error)
             continue
-        for k, form in enumerate(formats):
-            progress((i + (k + 1) / (len(formats) + 1)) / len(chosen), f"{view}: drawing {form}")
-            content[out / view / f"{view}.{form}"] = render(data, form, width)
+        content |= {out / view / f"{view}.{form}": file for form, file in render_all(data, formats, width, say).items()}
         for name, table in data.tables.items():
             content[out / view / (f"{view}.{name}.csv" if name else f"{view}.csv")] = table_csv(table)
         if data.arrays:

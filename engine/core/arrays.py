@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 def frozen(tensor: Tensor) -> NDArray[Any]:
     """A read-only copy in main memory: of a CPU tensor ``.numpy()`` alone would still show the living weights."""
-    array = np.array(tensor.detach().cpu().numpy(), copy=True)
+    return sealed(np.array(tensor.detach().cpu().numpy(), copy=True))
+
+
+def sealed(array: NDArray[Any]) -> NDArray[Any]:
+    """``array`` itself, from now on read-only; for one that nobody else holds."""
     array.flags.writeable = False
     return array
 

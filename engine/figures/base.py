@@ -1,7 +1,8 @@
 """What every exported figure has in common: options, plotted data, phases, and the table of views.
 
 A drawer reads a run's store and one checkpoint and returns a :class:`FigureData`: the numbers, a caption, and how they
-are drawn. Nothing here imports matplotlib or torch; both are imported when something is drawn or measured.
+are drawn. Nothing here imports matplotlib or torch; matplotlib is imported when something is drawn, torch when
+something is measured that takes a network.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from engine.core.measurement import NORM_SIGN, Measurement, wilson_bounds
 from engine.core.registry import Registry
 from engine.core.results import ALIVE, Mixture
 from engine.figures.declare import ViewDeclaration, phase
+from engine.probes.mixture import of_arrays
 from engine.run.timeline import Knot, Plan, Span, events_of, knots, phases, plans, until
 
 if TYPE_CHECKING:
@@ -146,17 +148,12 @@ def bounded(name: str, series: Series, protocols: tuple[Measurement | None, ...]
 
 
 def measure(weight: Array, dictionary: Array, target: Array) -> Mixture:
-    """The per-neuron quantities of SPEC.md section 4 of ``weight`` (m, d); imports torch."""
-    import torch
-
-    from engine.probes.mixture import mixture
-
-    return mixture(torch.tensor(weight), torch.tensor(dictionary), torch.tensor(target))
+    """The per-neuron quantities of SPEC.md section 4 of ``weight`` (m, d); imports no torch."""
+    return of_arrays(weight, target, weight @ dictionary)
 
 
 def alive_rule() -> str:
-    """Which neurons count as alive, in words; call it where :func:`measure` has imported torch already."""
-
+    """Which neurons count as alive, in words."""
     return f"alive: norm above {ALIVE:g} of the largest"
 
 

@@ -26,7 +26,7 @@ from engine.core.slices import Progress, silent
 from engine.figures import figures
 from engine.figures.base import FigureData, Table
 from engine.figures.fonts import undrawable
-from engine.figures.style import FORMATS, check_format, check_width, render
+from engine.figures.style import FORMATS, check_format, check_width, render_all
 from engine.run.recipe import RECIPE, REPRODUCE, WEIGHT, build, script, weights
 from engine.run.store import Checkpoint, Store
 from engine.run.timeline import until
@@ -81,7 +81,7 @@ def export(
         content: dict[Path, bytes] = {}
         failures: dict[str, str] = {}
         for i, view in enumerate(chosen):
-            steps = _Steps(progress, view, i, len(chosen), len(formats) + 1)
+            steps = Steps(progress, view, i, len(chosen), len(formats) + 1)
             try:
                 found = _draw(view, store, checkpoint, completed[view], formats, width, steps)
             except NotMeasured as error:
@@ -118,13 +118,14 @@ def export(
     return list(content)
 
 
-class _Steps:
-    """Tells the progress of one view among ``views``, each of ``steps`` equal steps."""
+class Steps:
+    """Tells the progress of one view among ``views``, each of ``steps`` equal steps: call it with what comes next."""
 
     def __init__(self, say: Progress, view: str, index: int, views: int, steps: int) -> None:
         self._say, self._view, self._done, self._total = say, view, index * steps, views * steps
 
     def __call__(self, what: str) -> None:
+        """``what`` begins."""
         self._say(self._done / self._total, f"{self._view}: {what}")
         self._done += 1
 
@@ -174,10 +175,7 @@ def _draw(
     if not declared.file and (why := declared.missing(store.folder, recorded)):  # a study's file says it by its error
         raise NotMeasured(f"{view}: {why}, up to step {checkpoint.step}")
     data = figures[view]().collect(store, checkpoint, options)
-    found: dict[str, bytes] = {}
-    for form in formats:
-        say(f"drawing {form}")
-        found[f"{view}.{form}"] = render(data, form, width)
+    found = {f"{view}.{form}": file for form, file in render_all(data, formats, width, say).items()}
     for name, table in data.tables.items():
         found[f"{view}.{name}.csv" if name else f"{view}.csv"] = table_csv(table)
     if data.arrays:

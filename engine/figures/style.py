@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,18 +70,30 @@ STYLE: dict[str, Any] = {
 
 
 def render(data: FigureData, form: str, width: float) -> bytes:
-    """Draw ``data`` at ``width`` inches and return the file's bytes.
+    """The bytes of the file in one format (:func:`render_all`)."""
+    return render_all(data, (form,), width)[form]
 
-    ``form`` is one of :data:`FORMATS`, ``width`` one of :data:`WIDTHS`; else :class:`ConfigError`. Without dates and
-    random names in it, the same data gives the same bytes.
+
+def render_all(
+    data: FigureData, formats: Sequence[str], width: float, say: Callable[[str], None] = lambda _: None
+) -> dict[str, bytes]:
+    """Draw ``data`` at ``width`` inches once; format → the file's bytes. ``say`` hears which is drawn next.
+
+    ``formats`` are of :data:`FORMATS`, ``width`` one of :data:`WIDTHS`; else :class:`ConfigError`. Without dates and
+    random names in it, the same data gives the same bytes, whatever the other formats are.
     """
-    check_format(form)
+    for form in formats:
+        check_format(form)
     check_width(width)
     import matplotlib as mpl
     from matplotlib import figure as drawing
 
     metadata: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-    with mpl.rc_context():
+    found: dict[str, bytes] = {}
+    with mpl.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "Glyph .* missing from", UserWarning
+        )  # which names have none, the caption says
         mpl.rcdefaults()  # a user's own matplotlibrc must not change a published figure
         for key, value in STYLE.items():
             mpl.rcParams[key] = value  # type: ignore[index]
@@ -89,13 +101,23 @@ def render(data: FigureData, form: str, width: float) -> bytes:
         if len(fonts) > 1:
             mpl.rcParams["font.family"] = list(fonts)
             mpl.rcParams["pdf.fonttype"] = 3 if outlines_only(fonts) else 42
-        figure = drawing.Figure(figsize=(width, data.height(width)))
+        figure = drawing.Figure(figsize=(width, data.height(width)), dpi=DPI)
         data.draw(figure)
-        file = io.BytesIO()
-        with warnings.catch_warnings():  # which names have no glyphs, the caption says
-            warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        _lay_out(figure)
+        for form in formats:
+            say(f"drawing {form}")
+            file = io.BytesIO()
             figure.savefig(file, format=form, dpi=DPI, metadata=metadata.get(form))
-    return file.getvalue()
+            found[form] = file.getvalue()
+    return found
+
+
+def _lay_out(figure: Figure) -> None:
+    """Place what is drawn, once: else every format would do it again, each with text of a slightly other size."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine(None)
 
 
 def check_format(form: str) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, TypeVar
+
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from engine.core import metrics
-from engine.core.arrays import frozen
+from engine.core.arrays import sealed
 from engine.core.results import ALIVE, FloatArray, Mixture
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 TINY = 1e-20
+Norms = TypeVar("Norms", NDArray[Any], "Tensor")
 
 
 def mixture(weight: Tensor, dictionary: Tensor, target: Tensor, coefficient: Tensor | None = None) -> Mixture:
@@ -20,28 +25,34 @@ def mixture(weight: Tensor, dictionary: Tensor, target: Tensor, coefficient: Ten
     it as ``coefficient`` (m, D).
     """
     coefficient = weight @ dictionary if coefficient is None else coefficient
-    size = torch.linalg.vector_norm(coefficient, dim=1)
-    feature = coefficient.abs().argmax(dim=1, keepdim=True)
-    top = coefficient.gather(1, feature).squeeze(1)
-    rest = coefficient.scatter(1, feature, 0.0)
-    rest_size = torch.linalg.vector_norm(rest, dim=1)
-    pure, floor = top.abs(), size.clamp_min(TINY)
-    norm = torch.linalg.vector_norm(weight, dim=1)
+    return of_arrays(*(each.detach().cpu().numpy() for each in (weight, target, coefficient)))
+
+
+def of_arrays(weight: NDArray[Any], target: NDArray[Any], coefficient: NDArray[Any]) -> Mixture:
+    """The same of arrays, with C = W M as ``coefficient`` (m, D); imports no torch."""
+    row = np.arange(len(coefficient))
+    size = np.linalg.norm(coefficient, axis=1)
+    feature = np.abs(coefficient).argmax(axis=1)
+    pure, floor = np.abs(coefficient[row, feature]), np.maximum(size, TINY)
+    rest = coefficient.copy()
+    rest[row, feature] = 0.0
+    rest_size, norm = np.linalg.norm(rest, axis=1), np.linalg.norm(weight, axis=1)
     return Mixture(
-        feature=frozen(feature.squeeze(1)),
-        pure=frozen(pure),
-        mixture=frozen(rest_size),
-        relative=frozen(rest_size / floor),
-        purity=frozen(pure / floor),
-        dense_alignment=frozen((rest @ target).abs() / (target.norm() * floor)),
-        norm=frozen(norm),
-        alive=frozen(alive(norm)),
+        feature=sealed(feature),
+        pure=sealed(pure),
+        mixture=sealed(rest_size),
+        relative=sealed(rest_size / floor),
+        purity=sealed(pure / floor),
+        dense_alignment=sealed(np.abs(rest @ target) / (np.linalg.norm(target) * floor)),
+        norm=sealed(norm),
+        alive=sealed(alive(norm)),
     )
 
 
-def alive(norm: Tensor) -> Tensor:
+def alive(norm: Norms) -> Norms:
     """Which neurons are alive, by their norms (m,)."""
-    return norm > ALIVE * norm.max()
+    found: Norms = norm > ALIVE * norm.max()
+    return found
 
 
 def scalars(result: Mixture) -> dict[str, float]:

@@ -106,6 +106,8 @@ class Controller(QObject):
         self.lateness: deque[float] = deque(maxlen=2048)  # milliseconds, newest last
         self._views: Sequence[Renderer] = ()
         self._visible: list[Renderer] = []
+        self._left: list[Renderer] = []  # of them, those that the newest snapshot is not drawn in yet
+        self._stored: tuple[StoredStep, ...] = ()  # of the snapshot before
         self._wanted: frozenset[type] | None = None  # None: to be sent
         self._broken: set[tuple[int, str]] = set()
         self._problems: set[Problem] = set()  # of the run's measurements, those that were said
@@ -126,6 +128,7 @@ class Controller(QObject):
         self._worker.moveToThread(self._thread)
         self._wire()
         self._tick_timer = self._timer(self._tick, precise=True, single=True)
+        self._draw_timer = self._timer(self._draw_next, precise=True, single=True)
         self._beat_timer = self._timer(self._beat, precise=True, single=False)
         self._last_beat = time.perf_counter()
         self._tick_timer.start(int(FRAME * 1000))
@@ -247,8 +250,8 @@ class Controller(QObject):
         if self._closed:
             return
         self._closed = True
-        self._tick_timer.stop()
-        self._beat_timer.stop()
+        for timer in (self._tick_timer, self._draw_timer, self._beat_timer):
+            timer.stop()
         self._worker.stopping.set()
         if self._thread.isRunning():
             self._stop.emit()
@@ -365,7 +368,6 @@ class Controller(QObject):
         self.mailbox.rest(self._interval - LEAD)
         self._frames.append((time.perf_counter(), snapshot.newest, cpu))
         self._show(snapshot)
-        self._tick_timer.start(int(self._interval * 1000))
 
     def _update_wanted(self) -> None:
         visible = [v for v in self._views if _visible(v)]
@@ -380,16 +382,39 @@ class Controller(QObject):
             self._send(self._want, self.run.run, wanted)
 
     def _show(self, snapshot: Snapshot) -> None:
-        before, self.last = self.stored_steps, snapshot
+        self._stored, self.last = self.stored_steps, snapshot
         if snapshot.newest_phase == self._switching:
             self._switching = None
-        for view in self._visible:
-            self._render(view, snapshot)
+        self._left = list(self._visible)
+        self._draw_next()
+
+    @Slot()
+    def _draw_next(self) -> None:
+        """Draw what is left of the newest snapshot: a view a turn while training, so that the window answers between.
+
+        What is left ends when another run is asked for, and for a view when it is hidden.
+        """
+        self._draw_timer.stop()
+        snapshot = self.last
+        while snapshot is not None and self._left and not self._closed:
+            view = self._left.pop(0)
+            if view in self._visible:
+                self._render(view, snapshot)
+            if self._left and self.playing:
+                self._draw_timer.start(0)
+                return
+        if snapshot is not None and not self._closed:
+            self._tell(snapshot)
+        if not self._closed:
+            self._tick_timer.start(int(self._interval * 1000))
+
+    def _tell(self, snapshot: Snapshot) -> None:
+        """Say that it has been drawn, and what is new in it."""
         if self.run is not None and self.run.watched and not snapshot.looking and snapshot.config != self.config:
             self.config = snapshot.config  # changed by who trains it
             self.config_changed.emit(snapshot.config)
         self.snapshot_rendered.emit(snapshot)
-        if snapshot.stored != before:
+        if snapshot.stored != self._stored:
             self.stored_changed.emit(snapshot.stored)
         for problem in snapshot.problems:
             if problem not in self._problems:

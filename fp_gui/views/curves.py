@@ -167,6 +167,7 @@ class TimePlot(QWidget):
         for item, z in layers:
             item.setZValue(z)  # type: ignore[union-attr]
             self.box.addItem(item, ignoreBounds=True)
+        self._show_points(curve)
         self._colour(curve)
 
     def set_curve(
@@ -187,6 +188,7 @@ class TimePlot(QWidget):
         at = np.asarray(x, np.float64)
         curve.points.setData(at, np.asarray(y, np.float64))
         curve.bars.setData(np.repeat(at, 2), np.stack([low, high], axis=1).ravel() if len(at) else NONE)
+        self._show_points(curve)
 
     def clear(self) -> None:
         """Forget all curves, marks, phases and events, and the length of the run: another one begins."""
@@ -205,8 +207,16 @@ class TimePlot(QWidget):
     def set_visible(self, key: str, visible: bool) -> None:
         """Show or hide a curve with all that belongs to it."""
         curve = self.curves[key]
-        for item in (curve.line, curve.marks, curve.band, curve.points, curve.bars):
+        for item in (curve.line, curve.marks, curve.band):
             item.setVisible(visible)
+        self._show_points(curve)
+
+    @staticmethod
+    def _show_points(curve: TimeCurve) -> None:
+        """Those of a hidden curve are hidden; so is what is empty, which would be asked for its place all the time."""
+        shown = curve.line.isVisible() and len(curve.points.getData()[0]) > 0
+        curve.points.setVisible(shown)
+        curve.bars.setVisible(shown)
 
     def set_y(self, low: float, high: float, label: str | None = None) -> None:
         """The range of the y axis."""
@@ -311,7 +321,9 @@ class TimePlot(QWidget):
         part = slice(first, last)
         curve.line.setData(*decimate(curve.x[part], curve.y[part]))
         at = self._marked(curve.x, left, right)
-        curve.marks.setData(curve.x[at], curve.y[at])
+        marked = curve.x[at], curve.y[at]
+        if not all(map(np.array_equal, marked, curve.marks.getData())):  # few they are, and dear to draw
+            curve.marks.setData(*marked)
         path = QPainterPath()
         if curve.low is not None and curve.high is not None and last > first:
             x, low, high = envelope(curve.x[part], curve.low[part], curve.high[part])
@@ -326,7 +338,7 @@ class TimePlot(QWidget):
             return np.empty(0, np.intp)
         grid = np.linspace(left, right, MARKS + 2)[1:-1]
         at = np.searchsorted(x, grid[(grid >= x[0]) & (grid <= x[-1])])
-        return np.unique(at) if len(at) else np.array([len(x) - 1])
+        return at[np.diff(at, prepend=-1) > 0] if len(at) else np.array([len(x) - 1])
 
     def _redraw(self) -> None:
         for curve in self.curves.values():

@@ -23,7 +23,7 @@ from engine.figures.declare import round_up
 from engine.figures.neurons import VIEW
 from engine.figures.order import neuron_order
 from engine.figures.panels import PicturePanels, as_pictures, columns_for, tile
-from engine.figures.style import FORMATS, WIDTHS, lettered, render
+from engine.figures.style import FORMATS, WIDTHS, lettered, render, render_all
 from engine.run.commands import SetKnob, SwitchPhase
 from engine.run.snapshot import Event
 from engine.run.store import Store
@@ -303,6 +303,25 @@ def test_importing_the_figures_is_light() -> None:
     )  # fmt: skip
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_figures_that_need_no_network_import_no_torch(finished_run: Path, tmp_path: Path) -> None:
+    views = [word for view in ("robustness", "training", "mixtures", "neurons") for word in ("--view", view)]
+    arguments = ["export", str(finished_run), *views, "--out", str(tmp_path / "out"), "--format", "svg"]
+    code = (
+        "import sys; from engine.cli.main import run_command_line; "
+        f"assert run_command_line({arguments!r}) == 0; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=True)
+    assert (tmp_path / "out" / "training" / "training.svg").is_file()
+
+
+@pytest.mark.parametrize("view", ["robustness", "mixtures"])
+def test_a_file_is_the_same_whatever_other_formats_are_drawn(store: Store, view: str) -> None:
+    data, heard = collect(store, view), list[str]()
+    found = render_all(data, FORMATS, 3.25, heard.append)
+    assert heard == ["drawing png", "drawing svg", "drawing pdf"]
+    assert {form: render(data, form, 3.25) for form in FORMATS} == found
 
 
 def test_mixtures_without_the_neurons_after_clean_training(store: Store) -> None:

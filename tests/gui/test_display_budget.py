@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from PySide6.QtCore import QTimer
 from pytestqt.qtbot import QtBot
 
 from engine.config.experiment import with_value
@@ -79,3 +80,29 @@ def test_few_cores_leave_less_for_display(qtbot: QtBot, monkeypatch: pytest.Monk
         controller = Controller(FakeFactory())
         assert controller.share == share
         controller.close()
+
+
+def test_the_window_answers_between_two_views_while_training(qtbot: QtBot) -> None:
+    controller, views = Controller(FakeFactory(), share=10), [Dear(0.01), Dear(0.01)]
+    beats: list[float] = []
+    beat = QTimer(interval=0)
+    beat.timeout.connect(lambda: beats.append(time.perf_counter()))
+    told: list[tuple[int, ...]] = []
+    controller.snapshot_rendered.connect(lambda _: told.append(tuple(len(view.drawn) for view in views)))
+    try:
+        controller.set_views(views)
+        with qtbot.waitSignal(controller.run_changed):
+            controller.reset(LONG, "test")
+        beat.start()
+        controller.play()
+        qtbot.waitUntil(lambda: controller.playing)
+        first = len(views[1].drawn)
+        qtbot.waitUntil(lambda: len(views[1].drawn) >= first + 6, timeout=20_000)
+        controller.pause()
+        qtbot.waitUntil(lambda: not controller.playing and len(views[0].drawn) == len(views[1].drawn))
+    finally:
+        controller.close()
+    pairs = list(zip(*(view.drawn for view in views), strict=True))[first + 1 : first + 5]
+    assert all(any(one < at < other for at in beats) for one, other in pairs)
+    assert told  # by then every view shows it
+    assert all(one == other for one, other in told)

@@ -127,9 +127,14 @@ MUTANTS = (
     ),
     Mutant("engine/probes/robustness.py", "* -y[rows]).sum()", "* y[rows]).sum()", PROBES),
     Mutant(
-        "engine/probes/mixture.py", "relative=frozen(rest_size / floor)", "relative=frozen(rest_size / pure)", PROBES
+        "engine/probes/mixture.py", "relative=sealed(rest_size / floor)", "relative=sealed(rest_size / pure)", PROBES
     ),
-    Mutant("engine/probes/mixture.py", "return norm > ALIVE * norm.max()", "return norm > ALIVE * norm.mean()", PROBES),
+    Mutant(
+        "engine/probes/mixture.py",
+        "found: Norms = norm > ALIVE * norm.max()",
+        "found: Norms = norm > ALIVE * norm.mean()",
+        PROBES,
+    ),
     Mutant("engine/probes/principle1.py", "(now * now).sum(1).clamp", "(clean * clean).sum(1).clamp", PROBES),
     Mutant("engine/probes/principle1.py", "alive(of_clean)", "alive(of_now)", PROBES),
     Mutant(
@@ -362,7 +367,12 @@ MUTANTS = (
     ),
     Mutant("engine/figures/style.py", "DPI = 300", "DPI = 200", WIDTH),
     Mutant("engine/cli/run.py", "        width=width,", "        width=6.75,", WIDTH),
-    Mutant("engine/figures/export.py", "render(data, form, width)", "render(data, form, 6.75)", WIDTH),
+    Mutant(
+        "engine/figures/export.py",
+        "render_all(data, formats, width, say)",
+        "render_all(data, formats, 6.75, say)",
+        WIDTH,
+    ),
     Mutant(
         "fp_gui/export.py",
         "for name in request.formats:",

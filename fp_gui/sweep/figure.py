@@ -81,10 +81,11 @@ class SweepPage(QWidget):
             box = self.boxes[name]
             with QSignalBlocker(box):
                 box.clear()
+                arrow = "→" if name == "over" else "↑"
                 for value, words in VIEW.option(name).choices.items():
-                    box.addItem(words, value)
+                    box.addItem(f"{arrow} {words}", value)
                 for path in sweep.grid:
-                    box.addItem(f"{'→' if name == 'over' else '↑'} {path}", path)
+                    box.addItem(f"{arrow} {path}", path)
                 box.value = AUTO
             box.setVisible(len(sweep.grid) > 1)
         self.forget()

@@ -18,7 +18,6 @@ from engine.cli.main import run_command_line
 from engine.core import metrics
 from engine.core.lock import holder
 from engine.sweeps.planning import plan, read_grid
-from engine.sweeps.record import read_sweep
 from engine.sweeps.results import results
 from engine.sweeps.runner import SweepRunner
 from fp_gui.main_window import MainWindow
@@ -32,7 +31,7 @@ from tests.gui.test_main_window import edit, open_window
 from tests.tiny_runs import table, tiny_config
 
 SHORT = {"schedule.clean_steps": 10, "schedule.second_steps": 10, "evaluation.certify_every": 0}
-LONG = {"schedule.clean_steps": 400, "schedule.second_steps": 400, "evaluation.certify_every": 0}
+LONG = {"schedule.clean_steps": 5000, "schedule.second_steps": 5000, "evaluation.certify_every": 0}
 GRID = ("attack.tau=0.1,0.3", "schedule.second=adversarial,gaussian_noise")
 
 
@@ -241,11 +240,9 @@ def test_a_sweep_is_started_paused_gone_on_with_and_outlives_the_window(
     window.controller.play()
     qtbot.waitUntil(lambda: panel.note.isVisible())
     assert "training here is slower" in panel.note.text()
-    qtbot.waitUntil(lambda: panel.found is not None and "training" in panel.found.counts(), timeout=30_000)
-    assert panel.found is not None
-    running = next(row for row in panel.found.rows if row.state == "training")
-    panel.open_row(running)
-    qtbot.waitUntil(lambda: window.controller.run is not None and window.controller.run.watched, timeout=10_000)
+    window.controller.pause()
+    qtbot.waitUntil(lambda: panel.training.share > 0.001, timeout=30_000)
+    assert "0/4 runs done, 1 running" in panel.words.text()
     panel.go.click()
     assert panel.words.text().startswith("pausing")
     qtbot.waitUntil(lambda: not panel.training.busy, timeout=20_000)
@@ -253,20 +250,24 @@ def test_a_sweep_is_started_paused_gone_on_with_and_outlives_the_window(
     assert panel.words.text().endswith("Resume goes on from the checkpoints")
     assert not panel.note.isVisible()
     before = results(folder)
-    assert "training" not in before.counts()
-    assert before.counts().get("finished", 0) < 4
+    assert before.counts() == {"interrupted": 1, "waiting": 3}
+    panel.open_row(next(row for row in before.rows if row.state == "interrupted"))
+    qtbot.waitUntil(lambda: window.controller.run is not None and window.controller.run.watched, timeout=10_000)
+    panel.open_row(before.rows[-1])
+    assert window.banner.text == "tau=0.3-seed=1: waiting: it has not begun yet"
 
     assert panel.go.text() == "Resume"
     panel.go.click()
-    qtbot.waitUntil(lambda: panel.found is not None and "training" in panel.found.counts(), timeout=30_000)
+    qtbot.waitUntil(lambda: "1 running" in panel.words.text(), timeout=30_000)
     process = panel.training.process._process
     assert process is not None
     number = process.processId()
     window.close()
     assert gone(number)
     after = results(folder)
-    assert "training" not in after.counts()
+    assert after.counts() == {"interrupted": 1, "waiting": 3}
     assert holder(folder) is None
-    with closing(SweepRunner.resume(folder, read_sweep(folder), InlineExecutor())) as runner:
-        runner.run()
-    assert results(folder).counts() == {"finished": 4}
+    first = after.rows[0]
+    assert first.step >= before.rows[0].step > 0
+    with closing(worlds.resume(first.folder)) as session:
+        assert session.steps_done == first.step  # nothing is lost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from engine.config.presets import preset_names
 from engine.core.errors import ConfigError, StoreError
 from engine.core.files import absolute
 from engine.core.quoting import plain
+from engine.core.streams import reader_gone
 from engine.sweeps.estimate import in_words, seconds_of, seconds_together
 from engine.sweeps.executor import After
 from engine.sweeps.planning import plan, read_grid, read_seeds, replan
@@ -165,11 +167,17 @@ def _progress(total: int) -> Iterator[Listener]:
 
 @contextmanager
 def _lines() -> Iterator[Listener]:
-    """Lines ``progress SHARE WORDS`` as of the other slow commands, the share that of the work of all runs."""
-    line, last = ProgressLines(), 0.0
+    """Lines ``progress SHARE WORDS`` as of the other slow commands, the share that of the work of all runs.
+
+    Whoever reads them may end, a window that is killed: the sweep is then interrupted as by Ctrl+C.
+    """
+    line, last, alone = ProgressLines(), 0.0, False
 
     def show(progress: SweepProgress) -> None:
-        nonlocal last
+        nonlocal last, alone
+        if not alone and reader_gone():
+            alone = True
+            signal.raise_signal(signal.SIGINT)
         if progress.ended or time.monotonic() - last >= LINES_EVERY:
             last = time.monotonic()
             done = progress.counts.get("finished", 0) + progress.failed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal, Slot
-from PySide6.QtWidgets import QFrame, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QScrollArea, QStackedWidget, QToolButton, QVBoxLayout, QWidget
 
 from engine.compare.overlay import Overlay
 from engine.compare.sweeps.collect import SweepFigure
@@ -40,11 +40,22 @@ class SweepPage(QWidget):
         self.shown = Choice(
             {FIGURE: "Figure", RUNS: "Table of runs"}, FIGURE, "Figure or runs: what is shown of the sweep."
         )
+        self.more = QToolButton()
+        self.more.setText("Axes")
+        self.more.setToolTip("Choose the kind of figure, the knobs along its axes and the phase")
+        self.more.setCheckable(True)
+        self.more.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.more.toggled.connect(self._show_boxes)
+        self._knobs = 0
         self.controls = ControlRow()
         self.controls.add(self.shown)
-        for box in self.boxes.values():
-            self.controls.add(box)
+        self.controls.add(self.boxes["quantity"])
+        self.controls.add(self.more)
+        for name, box in self.boxes.items():
+            if name != "quantity":
+                self.controls.add(box)
             box.currentIndexChanged.connect(self.options_changed)
+        self._show_boxes()
         self.heatmap, self.plots, self.runs = HeatmapGrid(), KnobPlots(), SweepRunsTable()
         for part in (self.heatmap, self.plots, self.runs):
             part.runs_chosen.connect(self.runs_chosen)
@@ -87,8 +98,17 @@ class SweepPage(QWidget):
                 for path in sweep.grid:
                     box.addItem(f"{arrow} {path}", path)
                 box.value = AUTO
-            box.setVisible(len(sweep.grid) > 1)
+        self._knobs = len(sweep.grid)
+        self._show_boxes()
         self.forget()
+
+    @Slot()
+    def _show_boxes(self) -> None:
+        """Those of the axes are shown when asked for, those of the knobs where there is a choice."""
+        for name, box in self.boxes.items():
+            box.setVisible(
+                name == "quantity" or (self.more.isChecked() and (name in ("kind", "phase") or self._knobs > 1))
+            )
 
     def forget(self) -> None:
         """Show nothing yet."""
@@ -124,7 +144,6 @@ class SweepPage(QWidget):
         for name, value in options.items():
             self.boxes[name].value = value
 
-    @Slot(object)
     def set_theme(self, theme: Theme) -> None:
         """Recolour."""
         self.pages.set_theme(theme)

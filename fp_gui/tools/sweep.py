@@ -100,7 +100,7 @@ class SweepPanel(Tool):
         self.name_ = FoldingLabel(folds=False, wraps=False)
         self.bar = QProgressBar(textVisible=True)
         self.bar.setRange(0, SCALE)
-        self.bar.setFixedWidth(130)
+        self.bar.setFixedWidth(80)
         self.go = QPushButton("Pause")
         self.cancel = QPushButton("Cancel")
         self.cancel.setToolTip("End the sweep; every run keeps a checkpoint, and Resume or --resume goes on")

@@ -70,7 +70,7 @@ def sweep_it(panel: SweepPanel, path: str, values: str) -> None:
     row.field.setText(values)
 
 
-@pytest.mark.qt_log_ignore("This plugin does not support grabbing the keyboard", extend=True)  # of a menu, offscreen
+@pytest.mark.qt_log_ignore("This plugin does not support", extend=True)  # a menu that grabs the keyboard, offscreen
 def test_a_plan_is_judged_as_it_is_typed(window: MainWindow, panel: SweepPanel, qtbot: QtBot) -> None:
     planner = panel.planner
     assert planner.words.text() == NOTHING
@@ -125,7 +125,7 @@ def test_a_plan_is_judged_as_it_is_typed(window: MainWindow, panel: SweepPanel, 
     qtbot.waitUntil(planner.start.isEnabled)  # else the thread would end in the middle
 
 
-@pytest.mark.qt_log_ignore("This plugin does not support grabbing the keyboard", extend=True)  # of a menu, offscreen
+@pytest.mark.qt_log_ignore("This plugin does not support", extend=True)  # a menu that grabs the keyboard, offscreen
 def test_the_heatmap_holds_the_results_and_leads_to_the_runs(
     window: MainWindow, panel: SweepPanel, finished: Path, qtbot: QtBot
 ) -> None:

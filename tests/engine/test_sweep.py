@@ -377,6 +377,15 @@ def test_the_command_is_interrupted_and_goes_on(
     assert_same(read(run_folder(folder, name)), run(sweep.config_of(sweep.runs[0]), tmp_path / "alone"))
 
 
+def test_a_finished_run_that_is_open_somewhere_is_finished(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = read_sweep(whole)
+    with closing(worlds.resume(results(whole).rows[0].folder)):
+        assert results(whole).counts() == {"finished": 4}
+        wanted = sweep.model_copy(update={"verify": True})
+        monkeypatch.setattr("engine.sweeps.results.read_sweep", lambda folder: wanted)
+        assert results(whole).counts() == {"training": 1, "interrupted": 3}  # it may just be verified
+
+
 def test_progress_in_lines_for_a_program_and_what_is_done_when_that_has_ended(
     preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,7 @@
 Writes docs/pictures/NAME.png: of every view, of the panels, of the dialogs and of the whole window. A view that several
 runs can show is taken of the first of them; one that needs a study is taken of the first run that has it. The whole
 window shows the first run. Compare shows the runs of that preset of which there are most, Events the last of these: a
-run and a branch of it, say. Of a sweep its figures are drawn. It needs no screen.
+run and a branch of it, say. Of a sweep its figures are drawn, and the panel Sweep is taken. It needs no screen.
 
 The pictures that are there are of `theorem` (with race, transfer, low-rank, objectives and claims), a short
 `cifar10-filters` (with sparse), `digits` (with local), `small`, and a branch of that at step 1,500 with tau 0.1; and of
@@ -47,9 +47,11 @@ from fp_gui.command_palette import CommandPalette
 from fp_gui.main_window import MainWindow
 from fp_gui.question_dialog import QuestionDialog
 from fp_gui.theme import ThemeManager
+from fp_gui.tools.sweep import SweepPanel
 from fp_gui.views.base import view_types
 
 WINDOW, SMALLER, PANEL = (1600, 1000), (1280, 800), (860, 560)  # pixels
+PLAN = 280  # pixels that planning a sweep is high
 MOST = 180.0  # seconds that a view may take to be measured
 PANELS = ("events", "runs", "compare")
 DEEP = "features"  # a view without a panel of its own
@@ -223,15 +225,44 @@ def sweep_figures(folder: Path) -> None:
         shrink(file)
 
 
+def sweep_panel(app: QApplication, folder: Path) -> None:
+    """Take the panel Sweep: a plan, and the sweep in ``folder`` as it came out."""
+    window = opened(app, results(folder).rows[0].folder)
+    panel = window.tool_shelf.get("sweep")
+    assert isinstance(panel, SweepPanel)
+    window.panels.bring("sweep")
+    dock = window.panels.docks["sweep"]
+    dock.setFloating(True)
+    dock.resize(PANEL[0], PLAN)
+    panel.planner.base.value = "small"
+    for path, values in (("attack.tau", "0.1, 0.2, 0.3"), ("schedule.second", "adversarial, gaussian_noise")):
+        panel.sweep_knob(path)
+        row = panel.planner.rows.row(path)
+        assert row is not None
+        row.field.setText(values)
+    panel.planner.seeds.setText("0-2")
+    panel.planner.folder.setText("runs/tau")
+    panel.planner.jobs.setValue(2)
+    panel.planner.jobs.setFocus()
+    wait(app, 3.0)
+    take(panel, "sweep-plan")
+    dock.resize(*PANEL)
+    panel.open_sweep(folder)
+    wait(app, 3.0)
+    take(panel, "sweep")
+    window.close()
+
+
 def main(folders: list[Path]) -> None:
     """Take all pictures."""
     OUT.mkdir(exist_ok=True)
+    app = make_app()
     for folder in filter(is_sweep, folders):
         sweep_figures(folder)
+        sweep_panel(app, folder)
     folders = [folder for folder in folders if not is_sweep(folder)]
     if not folders:
         return
-    app = make_app()
     done: set[str] = set()
     whole(app, folders[0])
     for folder in folders:

@@ -70,6 +70,7 @@ class Form(QWidget):
     accepted = Signal()  # another value, live or for the next reset
     pending_changed = Signal(int)
     reset_requested = Signal()
+    sweep_asked = Signal(str)  # path of a knob
 
     def __init__(self, config: Config, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -160,6 +161,7 @@ class Form(QWidget):
                 param.read_only = self._read_only
                 param.sigValueChanged.connect(self._edited)
                 param.schedule_asked.connect(self._edit_curve)
+                param.sweep_asked.connect(self.sweep_asked)
                 self.parameters[knob.path] = param
                 self._group(knob.group, list(places)).insertChild(place, param)
         if self.search.text():

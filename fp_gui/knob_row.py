@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from pyqtgraph.parametertree import Parameter, ParameterItem  # type: ignore[import-untyped]
 from PySide6.QtCore import QPoint, QSize, Qt, Signal
 from PySide6.QtGui import QBrush, QPalette
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QPushButton, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QMenu, QPushButton, QWidget
 
 from engine.config.curves import Curve
 from engine.config.experiment import KnobInfo
@@ -15,6 +16,8 @@ from fp_gui.curve_field import EDIT, END, CurveButton
 from fp_gui.fields import LineField, field_for, show
 from fp_gui.folding import FoldingLabel
 from fp_gui.theme import restyle
+
+SWEEP = "Sweep this knob…"
 
 
 def tooltip(knob: KnobInfo, default: object, curve: Curve | None = None, unused: str = "") -> str:
@@ -85,8 +88,9 @@ class KnobItem(ParameterItem):  # type: ignore[misc]
         line.addWidget(self.badge)
         if knob.follows_curves:
             self.curve.clicked.connect(self._edit_curve)
-            self.field.control.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
-            self.field.control.customContextMenuRequested.connect(self._offer)
+        for part in (self.row, self.field.control):
+            part.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+            part.customContextMenuRequested.connect(partial(self._offer, part))
         self.setSizeHint(1, QSize(200, self.row.sizeHint().height()))
         self.refresh()
 
@@ -171,20 +175,21 @@ class KnobItem(ParameterItem):  # type: ignore[misc]
     def _edit_curve(self) -> None:
         self.param.schedule_asked.emit(self.param)
 
-    def _offer(self, place: QPoint) -> None:
-        """The field's own menu, and its curve."""
+    def _offer(self, part: QWidget, place: QPoint) -> None:
+        """The own menu of a field with text, its curve, and a sweep over its values."""
         param: KnobParameter = self.param
-        edit = self.field.control
-        assert isinstance(edit, QLineEdit)
-        menu = edit.createStandardContextMenu()
+        menu = part.createStandardContextMenu() if isinstance(part, QLineEdit) else QMenu(part)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.addSeparator()
-        draw, end = menu.addAction(EDIT), menu.addAction(END)
-        draw.setEnabled(not param.pending and not param.read_only)
-        end.setEnabled(param.curve is not None and not param.read_only)
-        draw.triggered.connect(self._edit_curve)
-        end.triggered.connect(lambda: param.ask(param.value()))
-        menu.popup(edit.mapToGlobal(place))
+        if isinstance(part, QLineEdit):
+            menu.addSeparator()
+        if param.knob.follows_curves:
+            draw, end = menu.addAction(EDIT), menu.addAction(END)
+            draw.setEnabled(not param.pending and not param.read_only)
+            end.setEnabled(param.curve is not None and not param.read_only)
+            draw.triggered.connect(self._edit_curve)
+            end.triggered.connect(lambda: param.ask(param.value()))
+        menu.addAction(SWEEP).triggered.connect(lambda: param.sweep_asked.emit(param.knob.path))
+        menu.popup(part.mapToGlobal(place))
 
 
 class KnobParameter(Parameter):  # type: ignore[misc]
@@ -195,6 +200,7 @@ class KnobParameter(Parameter):  # type: ignore[misc]
 
     itemClass = KnobItem  # noqa: N815 (pyqtgraph's name)
     schedule_asked = Signal(object)  # itself
+    sweep_asked = Signal(str)  # its path
 
     def __init__(self, knob: KnobInfo, value: object) -> None:
         self.knob = knob

@@ -25,11 +25,12 @@ class Leaving:
     def __init__(self, window: QWidget, tasks: Tasks, exporter: Exporter) -> None:
         self._window, self._tasks, self._exporter = window, tasks, exporter
         self.question: QMessageBox | None = None  # that is open
+        self.others: list[Callable[[], str]] = []  # what else closing would end, in words; empty: nothing
 
     @property
     def asks(self) -> bool:
         """Whether closing would end something."""
-        return bool(self._tasks.under_way) or self._exporter.busy
+        return bool(self._tasks.under_way) or self._exporter.busy or any(other() for other in self.others)
 
     def close(self, then: Callable[[], object]) -> None:
         """Call ``then``, which closes the window, once the user agrees to what that ends."""
@@ -39,6 +40,7 @@ class Leaving:
         under_way = [_named(state) for state in self._tasks.under_way]
         if self._exporter.busy:
             under_way.append("the export")
+        under_way += filter(None, (other() for other in self.others))
         what = "Closing ends what is under way; what it has written stays"
         box = self._ask("Close the window?", f"{what}:\n{_lines(under_way)}")
         box.addButton("Close", QMessageBox.ButtonRole.DestructiveRole).clicked.connect(lambda: then())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -15,11 +16,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from engine.cli.app import INTERRUPTED, Device, app, interruptible, say
 from engine.cli.run import SET_HELP
+from engine.cli.studies import ProgressLines
 from engine.config.assignments import parse_assignment
 from engine.config.presets import preset_names
 from engine.core.errors import ConfigError, StoreError
 from engine.core.files import absolute
 from engine.core.quoting import plain
+from engine.core.streams import reader_gone
 from engine.sweeps.cluster import RayCluster, check_devices
 from engine.sweeps.estimate import in_words, seconds_of, seconds_together
 from engine.sweeps.executor import After, Executor
@@ -31,6 +34,7 @@ from engine.sweeps.runner import DONE, Listener, SweepProgress, SweepRunner, che
 
 VERIFY: After = ("engine.studies.questions.claims:claims_of", {"verify": True})
 PLAIN_EVERY = 5.0  # seconds between two lines without a terminal
+LINES_EVERY = 0.5  # seconds between two for a program
 GRID_HELP = "knob=value,value,…, e.g. attack.tau=0.05,0.1,0.2; may be repeated: every combination is a run."
 
 
@@ -55,6 +59,9 @@ def sweep(
     resume: Annotated[
         bool, Parameter(help="Go on with the sweep in --out; more values and seeds may be given.", negative="")
     ] = False,
+    progress: Annotated[
+        bool, Parameter(help="Say how far it is in lines on stdout, for a program to read.", negative="")
+    ] = False,
 ) -> int:
     """Train a preset with every combination of values of knobs and seeds, several runs at a time.
 
@@ -71,7 +78,7 @@ def sweep(
             _list(planned.model_copy(update={"runs": left}), min(executor.jobs, len(planned.runs)))
             return 0
         begin = SweepRunner.resume if resume else SweepRunner.create
-        with _progress(len(planned.runs)) as listener:
+        with _lines() if progress else _progress(len(planned.runs)) as listener:
             runner = begin(folder, planned, executor, after=VERIFY if planned.verify else None, listener=listener)
             try:
                 with interruptible(runner.cancel) as interrupted:
@@ -170,6 +177,28 @@ def _progress(total: int) -> Iterator[Listener]:
             bar.update(task, completed=progress.counts.get("finished", 0) + progress.failed, words=_words(progress))
 
         yield show
+
+
+@contextmanager
+def _lines() -> Iterator[Listener]:
+    """Lines ``progress SHARE WORDS`` as of the other slow commands, the share that of the work of all runs.
+
+    Whoever reads them may end, a window that is killed: the sweep is then interrupted as by Ctrl+C.
+    """
+    line, last, alone = ProgressLines(), 0.0, False
+
+    def show(progress: SweepProgress) -> None:
+        nonlocal last, alone
+        if not alone and reader_gone():
+            alone = True
+            signal.raise_signal(signal.SIGINT)
+        if progress.ended or time.monotonic() - last >= LINES_EVERY:
+            last = time.monotonic()
+            done = progress.counts.get("finished", 0) + progress.failed
+            done_in_part = sum(run.share for run in progress.running.values())
+            line((done + done_in_part) / max(1, progress.total), _words(progress))
+
+    yield show
 
 
 def _words(progress: SweepProgress) -> str:

@@ -65,6 +65,11 @@ def finish(code: int) -> int:
     return code or 1
 
 
+def reader_gone() -> bool:
+    """Whether what was printed last found nobody who reads it any more: the program at the pipe's end has ended."""
+    return isinstance(_failure(sys.stdout), BrokenPipeError)
+
+
 def _open_descriptor(number: int) -> None:
     try:
         os.fstat(number)

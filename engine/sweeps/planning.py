@@ -77,8 +77,11 @@ def plan(
     *,
     verify: bool = False,
     known: Sequence[PlannedRun] = (),
+    base: Config | None = None,
 ) -> Sweep:
     """The sweep of ``preset``, a name or the path of a .toml file, over ``grid``: knob → its values as text.
+
+    A ``base`` stands in the place of what is read by that name, which then only tells where it is from.
 
     ``seeds`` are by default the preset's one; ``settings`` are knobs with their values as text that all runs have; a
     curve in place of a number is one by schedule, as everywhere. A run has one CPU thread unless the knob ``threads``
@@ -88,7 +91,7 @@ def plan(
     Raises :class:`ConfigError` naming the knob, its value and what is allowed: for an unknown knob, a value that is not
     allowed in some combination, one given twice, too many runs.
     """
-    base = load_preset(preset)
+    base = load_preset(preset) if base is None else base
     axes = dict(grid)
     given = {*axes, *(name for name, _ in settings)}
     if "seed" in axes:
@@ -136,6 +139,7 @@ def replan(
         [(path, text_of(value)) for path, value in old.settings.items()] if settings is None else settings,
         verify=old.verify or verify,
         known=old.runs,
+        base=from_dict(old.config) if preset is None else None,
     )
     if list(new.grid) != list(old.grid):
         raise ConfigError(f"--grid: got {_listed(new.grid)}; this sweep is over {_listed(old.grid)}")

@@ -131,7 +131,9 @@ def _standing(sweep: Sweep, found: ListedRun | None, ended: list[RunEnd]) -> tup
     """State and reason, of what is on disk and of how training ended last."""
     last = ended[-1] if ended else None
     if found is not None and found.standing in ("training", "here"):
-        return "training", ""
+        verified = not sweep.verify or any(end.verified for end in ended)
+        ended_well = last is not None and last.state == "finished" and found.entry.outcome == "finished"
+        return ("finished" if ended_well and verified else "training"), ""  # a finished run may be open to be looked at
     if found is not None and found.entry.outcome in ("damaged", "newer"):
         return "failed", found.entry.reason
     if last is not None and last.state in ("failed", "diverged"):

@@ -127,17 +127,24 @@ class OverlayPlots(QWidget):
 
     def show_overlay(self, data: Overlay) -> None:
         """Draw it: the plots stay if the quantities and the runs are the same."""
-        made = (tuple(panel.key for panel in data.panels), data.run_names, data.groups, data.axis)
+        made = self._same(data)
         if made != self._made:
             self.clear()
             self._made = made
-            self.plots = [OverlayPlot(panel, data.run_names, data.groups, data.axis) for panel in data.panels]
+            self.plots = [self._plot(panel, data) for panel in data.panels]
             self.key = self._key(data)
             self._lay()
             self.set_theme(self.theme)
         for plot, panel in zip(self.plots, data.panels, strict=True):
             plot.show_panel(panel)
             plot.show_ends(float(data.end), data.spans, data.ticks)
+
+    def _same(self, data: Overlay) -> tuple[object, ...]:
+        """What must be as it was for the plots to stay."""
+        return tuple(panel.key for panel in data.panels), data.run_names, data.groups, data.axis
+
+    def _plot(self, panel: OverlayPanel, data: Overlay) -> OverlayPlot:
+        return OverlayPlot(panel, data.run_names, data.groups, data.axis)
 
     def clear(self) -> None:
         """Nothing is compared."""

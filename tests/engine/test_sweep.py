@@ -19,6 +19,7 @@ import pytest
 import engine.cli.sweep
 from engine import worlds
 from engine.cli.main import run_command_line
+from engine.config.experiment import with_values
 from engine.core import metrics
 from engine.core.errors import InUseError, StoreError
 from engine.core.measurement import wilson
@@ -30,7 +31,7 @@ from engine.sweeps.record import ENDS, RESULTS, RUNS, Sweep, read_sweep, run_fol
 from engine.sweeps.results import SweepResults, columns, index_of, results, write_results
 from engine.sweeps.runner import SweepProgress, SweepRunner
 from tests.engine.inline_executor import InlineExecutor
-from tests.tiny_runs import assert_same, read, run, table
+from tests.tiny_runs import assert_same, read, run, table, tiny_config
 
 TOML = """
 [about]
@@ -375,3 +376,38 @@ def test_the_command_is_interrupted_and_goes_on(
     assert "2/2 runs done, 0 running, 0 failed" in err
     sweep = read_sweep(folder)
     assert_same(read(run_folder(folder, name)), run(sweep.config_of(sweep.runs[0]), tmp_path / "alone"))
+
+
+def test_a_finished_run_that_is_open_somewhere_is_finished(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = read_sweep(whole)
+    with closing(worlds.resume(results(whole).rows[0].folder)):
+        assert results(whole).counts() == {"finished": 4}
+        wanted = sweep.model_copy(update={"verify": True})
+        monkeypatch.setattr("engine.sweeps.results.read_sweep", lambda folder: wanted)
+        assert results(whole).counts() == {"training": 1, "interrupted": 3}  # it may just be verified
+
+
+def test_progress_in_lines_for_a_program_and_what_is_done_when_that_has_ended(
+    preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(engine.cli.sweep, "LocalPool", lambda jobs: InlineExecutor())
+    monkeypatch.setattr(engine.cli.sweep, "LINES_EVERY", 0.0)
+    line = ["sweep", preset, "--grid", "attack.tau=0.1,0.3", "--out", str(tmp_path / "sweep"), "--progress"]
+    assert run_command_line(line) == 0
+    said = [each for each in capfd.readouterr().out.splitlines() if each.startswith("progress ")]
+    assert said[-1] == "progress 1.00 2/2 runs done, 0 running, 0 failed"
+    assert "progress 0.50 1/2 runs done, 0 running, 0 failed" in " ".join(said)
+
+    monkeypatch.setattr(engine.cli.sweep, "reader_gone", lambda: True)
+    line[-2] = str(tmp_path / "other")
+    assert run_command_line(line) == 130
+    assert results(tmp_path / "other").counts() == {"finished": 1, "waiting": 1}
+
+
+def test_a_sweep_of_what_is_no_preset_goes_on_without_its_file(tmp_path: Path) -> None:
+    base = tiny_config(**{"schedule.clean_steps": 4, "schedule.second_steps": 4})
+    old = plan("by hand", read_grid(["attack.tau=0.1"]), (0,), [("model.m", "20")], base=base)
+    new = replan(old, None, read_grid(["attack.tau=0.1,0.4"]))
+    configs = [new.config_of(run) for run in new.runs]
+    assert [config.attack.tau for config in configs] == [0.1, 0.4]
+    assert configs[0] == with_values(base, {"attack.tau": 0.1, "model.m": 20})

@@ -408,7 +408,7 @@ def test_keys_and_menu_follow_the_kind(both: MainWindow, qtbot: QtBot) -> None:
     def keys() -> dict[str, str]:
         return {a.shortcut().toString(): a.data() for a in both.goto.actions() if a.isVisible()}
 
-    panels = {"4": "runs", "5": "compare", "6": "events"}  # after the views
+    panels = {"4": "runs", "5": "compare", "6": "events", "7": "sweep"}  # after the views
     assert keys() == {"1": "neurons", "2": "mixtures", "3": "robustness"} | panels
     begin(both, qtbot, DIGITS)
     assert keys() == {"1": "filters", "2": "layers", "3": "robustness"} | panels

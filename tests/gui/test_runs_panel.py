@@ -229,13 +229,13 @@ def test_what_can_be_done_depends_on_what_is_chosen(panel: RunsPanel, window: Ma
     assert own is not None
     assert enabled(panel) == set()
     choose(panel, root, "a")
-    assert enabled(panel) == {"open", "rename", "delete", "reveal", "branch", "watch"}
+    assert enabled(panel) == {"open", "rename", "delete", "reveal", "branch", "watch", "sweep"}
     choose(panel, root, "a", "b")
     assert enabled(panel) == {"delete", "compare", "weigh"}
     choose(panel, root, "broken")
     assert enabled(panel) == {"rename", "delete", "reveal"}
     choose(panel, root, own.folder.name)
-    assert enabled(panel) == {"reveal", "branch", "watch"}
+    assert enabled(panel) == {"reveal", "branch", "watch", "sweep"}
 
 
 def test_a_further_action_gets_the_folders(panel: RunsPanel, root: Path, done: Chosen) -> None:

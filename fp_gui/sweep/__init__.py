@@ -1,0 +1,1 @@
+"""The pieces of the panel Sweep: planning, the figure, the table of its runs."""

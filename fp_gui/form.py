@@ -375,7 +375,7 @@ class Form(QWidget):
     def _fit_rows(self) -> None:
         """Give the rows what is left beside the names, and no less than they need.
 
-        For somewhat larger text the form is wider; for much larger text the tree scrolls sideways.
+        For somewhat larger text the form is wider, where the window has room; else the tree scrolls sideways.
         """
         needed = max(
             (i.row.minimumSizeHint().width() for p in self.parameters.values() for i in list(p.items)), default=0
@@ -383,7 +383,8 @@ class Form(QWidget):
         header = self.tree.header()
         if self.isVisible():  # else its parts have no widths yet
             whole = header.sectionSize(0) + needed + self.width() - self.tree.viewport().width()
-            self.setMinimumWidth(max(LEAST_WIDTH, min(whole, WIDER)))
+            room = WIDER if self.isWindow() else min(WIDER, self.window().width() // 4)
+            self.setMinimumWidth(max(LEAST_WIDTH, min(whole, room)))
         header.resizeSection(1, max(needed, self.tree.viewport().width() - header.sectionSize(0)))
 
     @Slot(int, int, int)

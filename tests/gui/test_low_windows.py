@@ -113,6 +113,7 @@ def test_badges_of_parameters_are_seen_whole_in_somewhat_larger_text(
     window: MainWindow, qtbot: QtBot, times: int
 ) -> None:
     bar, viewport = window.form.tree.horizontalScrollBar(), window.form.tree.viewport()
+    window.resize(1800, 900)  # a fourth of a narrower one is no more than the form has anyway
     for _ in range(times):
         window.actions_["larger"].trigger()
     qtbot.wait(50)

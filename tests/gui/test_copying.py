@@ -48,6 +48,7 @@ def window(qapp: QApplication, qtbot: QtBot) -> Iterator[MainWindow]:
     view = made.shelf.get("robustness")
     qtbot.waitUntil(lambda: view.run == made.controller.run.run, timeout=5000)
     yield made
+    QApplication.clipboard().clear()  # Qt's offscreen platform would free it after Python has ended
     made.close()
     made.deleteLater()
 

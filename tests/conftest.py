@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,9 @@ from engine.studies import image_baselines
 from tests import tiny_runs
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")  # those that want a real window say so
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell starts what it runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # here Ctrl+C is tested
 
 # Continuous integration tries the same examples each time; at a desk every run looks for new ones.
 settings.register_profile("ci", derandomize=True)

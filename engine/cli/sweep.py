@@ -191,7 +191,7 @@ def _lines() -> Iterator[Listener]:
         nonlocal last, alone
         if not alone and reader_gone():
             alone = True
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)  # SIGINT may be ignored
         if progress.ended or time.monotonic() - last >= LINES_EVERY:
             last = time.monotonic()
             done = progress.counts.get("finished", 0) + progress.failed

@@ -111,10 +111,11 @@ def compare(
             "comparison": shown | {"width": width, "mean": mean},
         }
         content[out / RECIPE] = _json(recipe)
-        content[out / REPRODUCE] = script().encode()
-        for i, (each, kept) in enumerate(zip(recipes, trained, strict=True), start=1):
-            content[out / RUNS / str(i) / RECIPE] = _json(each)
-            content[out / RUNS / str(i) / WEIGHT] = kept
+        if all(run.config.imported is None for run in runs):  # else nobody knows how to train one of them again
+            content[out / REPRODUCE] = script().encode()
+            for i, (each, kept) in enumerate(zip(recipes, trained, strict=True), start=1):
+                content[out / RUNS / str(i) / RECIPE] = _json(each)
+                content[out / RUNS / str(i) / WEIGHT] = kept
     write_files(content)
     if failures:
         raise ExportError(failures, list(content))

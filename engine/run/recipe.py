@@ -163,15 +163,34 @@ def _git(root: Path, *arguments: str) -> str:
 
 def script() -> str:
     """The text of ``reproduce.py``, which replays the ``recipe.json`` beside it."""
-    return _SCRIPT
+    return script_that(
+        "Train the exported run again from recipe.json beside this file, and compare the weights.",
+        "engine.studies.replay:replay",
+        'Path(__file__).with_name("recipe.json")',
+        'print(f"draw its figures: python -m engine export {arguments.folder} --view all --out figures")',
+    )
+
+
+def script_that(does: str, by: str, source: str, then: str) -> str:
+    """The text of a script that does what its first line says, by the function ``by`` (``module:name``).
+
+    That is called with ``source`` (Python) and the new folder, and returns what has ``text()`` and ``equal``, as
+    :class:`engine.studies.replay.Replay` has; ``then`` is the last thing said.
+    """
+    module, _, function = by.partition(":")
+    words = {"DOES": does, "MODULE": module, "FUNCTION": function, "SOURCE": source, "THEN": then}
+    text = _SCRIPT
+    for name, word in words.items():
+        text = text.replace(f"@{name}@", word)
+    return text
 
 
 _SCRIPT = '''\
-"""Train the exported run again from recipe.json beside this file, and compare the weights.
+"""@DOES@
 
 Needs the package "feature-purification-explorer" (versions and commit: see recipe.json).
 Usage: python reproduce.py FOLDER [--device cpu|cuda|mps] [--data FOLDER] [--plugin FILE]
-The exit code is 0 if the weights are bit-identical, 1 if not (the largest difference is printed), 2 if a file is wrong.
+The exit code is 0 if all weights are bit-identical, 1 if not (the largest difference is printed), 2 if a file is wrong.
 """
 
 import sys
@@ -184,19 +203,19 @@ from pathlib import Path
 
 from engine.core import plugins, streams
 from engine.core.errors import ExplorerError
-from engine.studies.replay import replay
+from @MODULE@ import @FUNCTION@
 
 streams.prepare()
-parser = argparse.ArgumentParser(description="Replay recipe.json and compare the weights.")
-parser.add_argument("folder", type=Path, help="new folder for the run")
+parser = argparse.ArgumentParser(description="@DOES@")
+parser.add_argument("folder", type=Path, help="new folder for what is trained")
 parser.add_argument("--device", default=None, help="device to use in place of the recorded one")
 parser.add_argument("--data", type=Path, default=None, help="folder of the images, where that is another one here")
 parser.add_argument("--plugin", action="append", default=[], help="a plugin that the recipe names; may be repeated")
 arguments = parser.parse_args()
 try:
     plugins.load_all(arguments.plugin)
-    result = replay(
-        Path(__file__).with_name("recipe.json"),
+    result = @FUNCTION@(
+        @SOURCE@,
         arguments.folder,
         device=arguments.device,
         data=arguments.data,
@@ -206,6 +225,6 @@ except ExplorerError as error:
     sys.stderr.write(f"error: {error}\\n")
     sys.exit(2)
 print(result.text())
-print(f"draw its figures: python -m engine export {arguments.folder} --view all --out figures")
+@THEN@
 sys.exit(0 if result.equal else 1)
 '''

@@ -108,7 +108,7 @@ class Planner(QScrollArea):
         self.browse.clicked.connect(self._browse)
         self.jobs = WholeBox()
         self.jobs.setRange(0, max(1, 2 * cores_available()))
-        self.jobs.setSpecialValueText("as many as fit")
+        self.jobs.setSpecialValueText("as many jobs as fit")
         self.jobs.setSuffix(" jobs")
         self.jobs.setAccessibleName("Jobs")
         self.jobs.setToolTip("Runs at a time; by default one a core, fewer where there is no memory for as many")

@@ -260,6 +260,8 @@ def test_reproduce_trains_every_run_and_draws_the_same(
 ) -> None:
     out, again = tmp_path / "out", tmp_path / "again"
     compare([runs["seed0"], runs["seed1"]], ["robustness"], out, formats=["svg"], mean=True)
+    assert "--plugin" in (out / "reproduce.py").read_text(encoding="utf-8")
+    assert "@" not in (out / "reproduce.py").read_text(encoding="utf-8")
     assert run_script(out / "reproduce.py", again, monkeypatch) == 0
     said = capsys.readouterr().out
     assert "run 1: step 40: the weights are bit-identical" in said

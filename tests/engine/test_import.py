@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 
 from engine import worlds
 from engine.cli.main import run_command_line
+from engine.compare.export import compare
 from engine.core import metrics
 from engine.core.errors import ConfigError, StoreError
 from engine.core.results import Filters, LayersPrinciple1
@@ -202,6 +203,14 @@ def test_studies_that_would_train_as_the_run_was_trained_refuse(imported: Path) 
     with pytest.raises(ConfigError, match="local trains as the run was trained, which is not known") as refused:
         LocalStudy().run(imported)
     assert "\n" not in str(refused.value)
+
+
+def test_a_comparison_with_it_has_no_script_that_would_train_it_again(
+    own: Path, imported: Path, tmp_path: Path
+) -> None:
+    compare([own, imported], ["robustness"], tmp_path / "out", formats=[])
+    found = {path.name for path in (tmp_path / "out").iterdir()}
+    assert found == {"robustness", "knobs.csv", "recipe.json"}
 
 
 def test_it_cannot_be_replayed_or_resumed(imported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,7 +109,7 @@ _SCRIPT = '''\
 """Train the sweep again from recipe.json beside this file, draw its figure, and compare the numbers.
 
 Needs the package "feature-purification-explorer" (versions, commit, command line: see recipe.json).
-Usage: python reproduce.py FOLDER
+Usage: python reproduce.py FOLDER [--plugin FILE]
 The exit code is 0 if every run that was finished shows the same figures, 1 if not, 2 if a file is wrong.
 """
 
@@ -139,12 +139,14 @@ def main():
     here = Path(__file__).parent
     parser = argparse.ArgumentParser(description="Train the sweep of recipe.json again and compare its figures.")
     parser.add_argument("folder", type=Path, help="new folder for the sweep; one that holds it is gone on with")
-    folder = parser.parse_args().folder
+    parser.add_argument("--plugin", action="append", default=[], help="a plugin that it needs; may be repeated")
+    given = parser.parse_args()
+    folder, plugins = given.folder, [word for each in given.plugin for word in ("--plugin", each)]
     recipe = json.loads((here / "recipe.json").read_text(encoding="utf-8"))
     if not (folder / "sweep.json").exists():
         folder.mkdir(parents=True)
         (folder / "sweep.json").write_text(json.dumps(recipe["sweep"]), encoding="utf-8")
-    if run_command_line(["sweep", "--out", str(folder), "--resume"]) not in (0, 1):
+    if run_command_line(["sweep", "--out", str(folder), "--resume", *plugins]) not in (0, 1):
         return 2
     figures = recipe["figures"]
     (options,) = figures["views"].values()

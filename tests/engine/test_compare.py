@@ -268,6 +268,13 @@ def test_reproduce_trains_every_run_and_draws_the_same(
     assert "run 2: step 40: the weights are bit-identical" in said
     for name in ("robustness.csv", "robustness.mean.csv", "robustness.svg"):
         assert (again / "comparison/robustness" / name).read_bytes() == (out / "robustness" / name).read_bytes()
+    for number in "12":
+        one = out / "runs" / number / "recipe.json"
+        recipe = json.loads(one.read_text(encoding="utf-8"))
+        recipe["config"]["training"]["lr"] *= 1.5
+        one.write_text(json.dumps(recipe), encoding="utf-8")
+    assert run_script(out / "reproduce.py", tmp_path / "other", monkeypatch) == 1
+    assert "run 2: step 40: the weights differ" in capsys.readouterr().out
     assert run_script(out / "reproduce.py", again, monkeypatch) == 2
     assert "is not empty; allowed: a new or empty folder" in capsys.readouterr().err
     (out / "recipe.json").write_text("{}", encoding="utf-8")

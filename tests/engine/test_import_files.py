@@ -20,6 +20,7 @@ from engine.images.loading import ImageNetwork
 from engine.imports import files
 from engine.imports.files import read_file
 from engine.imports.importing import import_checkpoints
+from engine.imports.keys import fit
 from engine.imports.request import ImportRequest
 from engine.run.store import Store
 from tests.tiny_images import tree, write
@@ -252,3 +253,17 @@ def test_a_checkpoint_of_our_own_runs_gives_its_present_weights(tmp_path: Path) 
     found = read_file(tmp_path / "step-00000008.safetensors", "--clean")
     assert found.wrappers == ("now.",)
     torch.testing.assert_close(found.tensors["linear.weight"], state["linear.weight"])
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("normalize.mean", "normalize.std"), ("mu", "sigma"), ("module.normalizer.new_mean", "module.normalizer.new_std")],
+)
+def test_mean_and_deviation_are_told_apart_whatever_they_are_called(names: tuple[str, str]) -> None:
+    weight = torch.ones(2, 3)
+    mean, std = torch.tensor([0.1, 0.2, 0.3]), torch.tensor([0.5, 0.6, 0.7])
+    found = fit({"fc.weight": weight, names[0]: mean, names[1]: std}, {"fc.weight": weight}, 3, "--clean")
+    assert found.mean is not None
+    assert found.std is not None
+    assert torch.equal(found.mean, mean)
+    assert torch.equal(found.std, std)
